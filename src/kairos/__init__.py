@@ -1,0 +1,3 @@
+"""kairos: real-time customer value management for mobile operators."""
+
+__version__ = "0.1.0"
