@@ -1,0 +1,59 @@
+"""What was decided and why: small enough to keep for every moment, complete enough to explain and replay it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+
+class Refusal(Struct, frozen=True, array_like=True):
+    """A limit that refused: one arm, or (arm -1) every arm on a channel, until a time (0: no time can be named)."""
+
+    arm: int
+    channel: int  # index into the program's channels; -1: every channel
+    rule: str
+    until: int
+
+
+class Score(Struct, frozen=True, array_like=True):
+    """What an arm on a channel was worth: its chance of a yes (0..1) and its rank value."""
+
+    arm: int
+    channel: int
+    propensity: float
+    priority: float
+
+
+class Choice(Struct, frozen=True, array_like=True):
+    """What was chosen, and the number that it was offered under."""
+
+    arm: int
+    channel: int
+    message: str
+    number: int
+
+
+class Decision(Struct, array_like=True):
+    """One decision record (a few hundred bytes as MessagePack).
+
+    `failed` is a bitmap over the distinct conditions of the playbook of that `revision`, little-endian; names are
+    looked up there when somebody asks why. `gate` is the rule that closed all marketing, or empty.
+    """
+
+    id: int
+    subscriber: int
+    identity: str
+    kind: str
+    happened: int
+    now: int
+    revision: str
+    model: str
+    code: str
+    row: tuple[Any, ...]
+    gate: str = ""
+    failed: bytes = b""
+    limits: list[Refusal] = []
+    scores: list[Score] = []
+    chosen: Choice | None = None
+    riding: bool = False

@@ -1,0 +1,61 @@
+"""What the engine takes in besides events: each changes state, so each goes through the same transaction."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Reply(Struct, frozen=True, array_like=True):
+    """A text that a subscriber sent to one of our short codes."""
+
+    identity: str
+    msisdn: str
+    short_code: str
+    text: str
+    happened: int
+
+
+class Delivery(Struct, frozen=True, array_like=True):
+    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), retry, dropped."""
+
+    outgoing: int
+    subscriber: int
+    status: str
+    happened: int
+    peer_id: str = ""
+    due: int = 0  # of the next attempt, for retry
+    attempts: int = 0
+    offer: str = ""  # the offer it carried, if any
+    decision: int = 0
+    reason: str = ""
+
+
+class Fulfilment(Struct, frozen=True, array_like=True):
+    """The counterpart's final answer to an order: done, or refused with its reason (insufficient_funds, ...)."""
+
+    outgoing: int
+    subscriber: int
+    offer: str
+    status: str  # done, refused
+    happened: int
+    reason: str = ""
+
+
+class Timer(Struct, frozen=True, array_like=True):
+    """Something to look at again at `due`: here the end of an open offer, named by its key."""
+
+    id: int
+    due: int
+    subscriber: int
+    payload: str
+
+
+class Response(Struct, frozen=True, array_like=True):
+    """What became of an offer: accepted, declined, expired, fulfilled, refused, redeemed, stopped, dropped. A log, for learning."""
+
+    subscriber: int
+    decision: int
+    offer: str
+    outcome: str
+    reason: str
+    at: int

@@ -1,0 +1,52 @@
+"""What leaves kairos: messages and orders, written in the transaction that decided them and sent after it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Text(Struct, frozen=True, array_like=True):
+    """A text message to a handset (channel `notification`, `sms`), or relayed to another service (`relay`).
+
+    A `notification` is sent at least once; what carries only an offer at most once (`marketing`), and never after
+    `send_by` (0: no limit).
+    """
+
+    source: str
+    destination: str
+    text: str
+    marketing: bool = False
+    send_by: int = 0
+    offer: str = ""  # key of the open offer that it carries
+    decision: int = 0
+    account: str = ""  # whose notification it is, and where a relayed reply goes
+    message_id: str = ""  # the id that the account knows it by
+    receipt: bool = False
+    plain: str = ""  # the notification as it came, without our line
+
+
+class Order(Struct, frozen=True, array_like=True):
+    """Provision and charge one open offer (channel `ocs`). `key` is its Idempotency-Key: at most one effect, ever."""
+
+    key: str
+    msisdn: str
+    product: str
+    price: int  # minor units
+    currency: str
+    charges: bool
+    action: str
+    variant: str
+
+
+class Outgoing(Struct, array_like=True):
+    """A row of the outbox. Status: pending, sending, sent, delivered, failed, dropped."""
+
+    id: int
+    key: str  # derived from the identity of the input that caused it
+    subscriber: int
+    channel: str
+    payload: bytes  # MessagePack of Text or Order
+    due: int  # ms; not before
+    status: str = "pending"
+    attempts: int = 0
+    peer_id: str = ""  # the id that the counterpart (SMSC) gave it

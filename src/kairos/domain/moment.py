@@ -1,0 +1,23 @@
+"""A subscriber, what just happened, when it happened, and now: what a decision is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from kairos.domain.subscriber import State
+
+
+class Moment(Struct, array_like=True):
+    """One moment. `row` holds the values of the vocabulary's columns, in their order (None: unknown)."""
+
+    id: int  # the decision's
+    identity: str  # of the input that made it
+    kind: str  # the event's kind, or inbound
+    happened: int
+    now: int
+    row: tuple[Any, ...]
+    state: State
+    riding: bool  # a notification is there to ride on
+    language: str = ""  # of that notification

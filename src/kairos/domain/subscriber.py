@@ -1,0 +1,85 @@
+"""A subscriber's state: one small record, read and written whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Bucket(Struct, frozen=True, array_like=True):
+    """A part of a balance that expires as one.
+
+    `amount` is an exact integer in the wallet's smallest part (vocabulary: unit and digits); `expires` 0 means never.
+    """
+
+    wallet: str
+    amount: int
+    expires: int = 0
+
+
+class Contact(Struct, frozen=True, array_like=True):
+    """A message that went out, or is reserved to: what limits count."""
+
+    at: int
+    decision: int
+    channel: str
+    action: str
+    issue: str
+    riding: bool  # a line on a notification; else a message of its own
+
+
+class OpenOffer(Struct, frozen=True, array_like=True):
+    """What was said and can be taken, with everything that it was made with: a later playbook changes none of it."""
+
+    number: int  # what the subscriber replies with; not used again before `forget`
+    key: str  # of its fulfilment, at most one ever
+    decision: int
+    action: str
+    variant: str
+    kind: str  # sell, care, advance, gift, promise
+    title: str
+    price: int  # minor units, tax included
+    product: str  # the operator's catalogue id, or empty
+    charges: bool
+    language: str
+    short_code: str
+    channel: str
+    made: int
+    expires: int
+    after_decline: int  # ms; -1 for never again
+    redeemed_by: str = ""  # a promise: the kind of the qualifying event
+    redeemed_when: str = ""  # and the rule it must meet, bound to this variant
+    status: str = "open"  # open, accepted, fulfilled, refused, declined, expired, withdrawn
+    changed: int = 0  # when the status changed
+
+
+class Cooldown(Struct, frozen=True, array_like=True):
+    """Not to be said again before `until` (-1: never again), because it was declined."""
+
+    action: str
+    until: int
+
+
+class State(Struct, array_like=True):
+    """Everything that deciding needs to know of one subscriber (about 1 KB as MessagePack).
+
+    `attributes`, `stamps` and `counters` stand in the order of the vocabulary's layout named by `layout`.
+    A counter is a flat list [bucket, value, bucket, value, ...]; `seen` is a flat list [hash, second, hash, second, ...].
+    """
+
+    id: int
+    msisdn: str
+    layout: str
+    created: int
+    attributes: list[Any] = field(default_factory=list)
+    stamps: list[int] = field(default_factory=list)  # when each attribute's value happened, ms; 0 = never
+    counters: list[list[float]] = field(default_factory=list)
+    buckets: list[Bucket] = field(default_factory=list)
+    announced: dict[str, int] = field(default_factory=dict)  # wallet -> when its buckets were announced, ms
+    contacts: list[Contact] = field(default_factory=list)
+    offers: list[OpenOffer] = field(default_factory=list)
+    cooldowns: list[Cooldown] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    decisions: list[int] = field(default_factory=list)  # the latest few, newest last
+    helped: int = 0  # when the help text was last sent, ms

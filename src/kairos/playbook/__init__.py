@@ -1,0 +1,1 @@
+"""The playbook: what marketers write, parsed, typed and cross-checked into one immutable value."""

@@ -1,0 +1,72 @@
+"""What can be said: an action with its variants, its rules and its treatments. "Offer" is an action with a price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kairos.rules import Condition
+
+ActionKind = Literal["sell", "care", "advance", "gift", "promise"]
+Stage = Literal["eligible", "relevant", "suitable"]
+
+
+@dataclass(frozen=True)
+class NamedRule:
+    """A rule under the name that traces, tests and the console show: its reason code."""
+
+    name: str
+    condition: Condition
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class ArmRule:
+    """A rule of an action, bound to one variant's own fields."""
+
+    stage: Stage
+    rule: NamedRule
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One size, validity or price of an action; money in minor units."""
+
+    name: str
+    price: int
+    value: int  # what a yes is worth to the operator
+    product: str  # the operator's catalogue id, or empty
+    fields: Mapping[str, Any] = field(default_factory=dict)  # size, validity, ... as messages show them
+    rules: tuple[ArmRule, ...] = ()  # eligible, relevant, suitable, in this order
+    redeemed_when: Condition | None = None  # a promise: what the qualifying event must meet
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """Which channel, and the name of the message. Channel `notification` is a line that rides; the rest stand alone."""
+
+    name: str
+    channel: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Action:
+    name: str
+    kind: ActionKind
+    title: str  # may use the variant's fields: "{size} for {validity}"
+    issue: str
+    variants: tuple[Variant, ...]
+    answers: Mapping[str, int]  # event kind -> how old the moment may be, ms (-1: always)
+    treatments: tuple[Treatment, ...]
+    accept_within: int
+    after_decline: int  # ms; -1: never again
+    weight: float = 1.0
+    charges: bool = False
+    provisions: bool = False
+    redeemed_by: str = ""  # a promise: the kind of the qualifying event
+    send_within: int = 600_000  # an own message is dropped when it could not be sent within this, ms
+    file: str = ""
+    line: int = 0

@@ -1,0 +1,63 @@
+"""The playbook as one immutable value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kairos.domain.money import Currency
+from kairos.playbook.action import Action
+from kairos.playbook.policy import ContactPolicy
+from kairos.playbook.replies import ReplyWords
+from kairos.playbook.vocabulary import Vocabulary
+
+# Messages that kairos itself says in answer to a reply; every playbook has each of them.
+# Placeholders: {title} {price} {number} {expires} {short_code} where an offer is concerned.
+ANSWERS = (
+    "confirmed",  # fulfilled
+    "refused_funds",  # not enough balance
+    "refused",  # the counterpart said no for another reason
+    "expired",  # too late
+    "already_taken",
+    "declined",  # a polite acknowledgement
+    "stopped",  # consent withdrawn
+    "help",  # unclear
+    "which_one",  # an accept with several open offers and no number
+    "nothing_open",
+)
+
+
+@dataclass(frozen=True)
+class PlaybookTest:
+    """A marketer's own test: given a profile, when an event happens, then this is chosen, or nothing, and why not."""
+
+    name: str
+    given: Mapping[str, Any]  # column -> typed value
+    event: str
+    data: Mapping[str, Any]
+    offer: str  # the expected action; "none" for nothing
+    variant: str = ""
+    because: Mapping[str, str] = field(default_factory=dict)  # action -> reason it was refused for
+    at: str = ""  # local time, ISO; default: a weekday noon
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Playbook:
+    """What a folder of YAML compiled to. `revision` is a hash of its texts; `messages`: name -> language -> texts, longest first."""
+
+    name: str
+    revision: str
+    texts: Mapping[str, str]  # path in the folder -> content
+    currency: Currency
+    languages: tuple[str, ...]  # the first is the fallback
+    time_zone: str
+    vocabulary: Vocabulary
+    actions: tuple[Action, ...]
+    messages: Mapping[str, Mapping[str, tuple[str, ...]]]
+    policy: ContactPolicy
+    replies: Mapping[str, ReplyWords]  # short code -> words
+    tests: tuple[PlaybookTest, ...] = ()
+    seed: str = "kairos"  # salts the holdout and draws

@@ -1,0 +1,97 @@
+"""The only words that a rule, a message or a journey may use."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from kairos.rules import Condition, Type
+
+FieldType = Literal["text", "number", "money", "boolean", "date", "time", "balances"]
+CounterFunction = Literal["sum", "count", "max", "min"]
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """A kind of balance: `unit` is `money` or a unit's name (MB, min); amounts are integers of 10**-digits of it."""
+
+    name: str
+    unit: str
+    digits: int
+    means: str = ""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A value of a subscriber.
+
+    Stored attributes are set by the event fields in `sources` (event kind, field); the field `happened` is the event's time. Derived ones are computed from
+    balance buckets when they are asked for: `total` of a wallet's unexpired buckets (money: minor units; else units), or
+    hours until the `soonest_expiry` of a non-empty bucket of any of those wallets.
+    """
+
+    name: str
+    type: Type
+    means: str = ""
+    default: Any = None
+    sources: tuple[tuple[str, str], ...] = ()
+    total: str = ""
+    soonest_expiry: tuple[str, ...] = ()
+
+    @property
+    def derived(self) -> bool:
+        return bool(self.total or self.soonest_expiry)
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A sliding count, sum, maximum or minimum of an event's field over a window of `over` ms, exact to `step` ms."""
+
+    name: str
+    function: CounterFunction
+    event: str
+    field: str  # empty for count
+    over: int
+    step: int
+    type: Type
+    where: Condition | None = None  # over the event's own fields, by their dotted names
+    means: str = ""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Events with their fields, wallets, attributes and counters, in the order in which they were written."""
+
+    events: Mapping[str, Mapping[str, FieldType]]
+    wallets: Mapping[str, Wallet] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    counters: Mapping[str, Counter] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> dict[str, Type]:
+        """Every column a rule may use and its type, in the order of a row: attributes, counters, event fields, now, local."""
+        names: dict[str, Type] = {name: attribute.type for name, attribute in self.attributes.items()}
+        names |= {name: counter.type for name, counter in self.counters.items()}
+        for kind, fields in self.events.items():
+            names |= {f"{kind}.{name}": kind_ for name, kind_ in fields.items() if kind_ != "balances"}
+        return names | {"now": "time", "local": "time"}
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.names)
+
+    @cached_property
+    def layout(self) -> str:
+        """A digest of what a stored state depends on: attributes and counters with their definitions, in order."""
+        parts = [f"{a.name}:{a.type}" for a in self.attributes.values()]
+        parts += [definition(c) for c in self.counters.values()]
+        return hashlib.blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
+
+
+def definition(counter: Counter) -> str:
+    """What a counter counts, as text: where it changes, the counter starts anew."""
+    where = counter.where.key if counter.where else ""
+    return f"{counter.name}={counter.function}({counter.event}.{counter.field})/{counter.over}/{counter.step}/{where}"

@@ -1,0 +1,142 @@
+"""What kairos needs of the world: a store, channels, a fulfiller, a scorer, a clock. Adapters provide them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from kairos.domain.inputs import Response, Timer
+from kairos.domain.message import Order, Outgoing, Text
+from kairos.domain.moment import Moment
+from kairos.domain.pairs import Pairs
+
+Clock = Callable[[], int]  # milliseconds since the epoch, UTC
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What `Store.load` found: subscriber ids by MSISDN, and state blobs by subscriber id."""
+
+    subscribers: dict[str, int]
+    states: dict[int, bytes]
+
+
+class OutgoingUpdate(Struct, frozen=True, array_like=True):
+    """A change of one outbox row; an empty `peer_id` leaves the row's."""
+
+    id: int
+    status: str
+    due: int
+    attempts: int
+    peer_id: str = ""
+
+
+@dataclass(slots=True)
+class Batch:
+    """All that one micro-batch changes. A store applies it whole or not at all."""
+
+    states: dict[int, bytes] = field(default_factory=dict)
+    identities: list[tuple[str, str, int, int]] = field(default_factory=list)  # kind, value, subscriber, since (ms)
+    decisions: list[tuple[int, int, int, bytes]] = field(default_factory=list)  # id, subscriber, at (ms), record
+    outgoing: list[Outgoing] = field(default_factory=list)  # new rows
+    updates: list[OutgoingUpdate] = field(default_factory=list)  # of rows already there, in order
+    timers: list[Timer] = field(default_factory=list)
+    timers_done: list[int] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
+    positions: list[tuple[str, int, int]] = field(default_factory=list)  # source, partition, position
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.__slots__)
+
+
+class NextIds(Struct, frozen=True):
+    """The first unused id of each kind."""
+
+    subscriber: int
+    decision: int
+    outgoing: int
+    timer: int
+
+
+class Store(Protocol):
+    """Durable state. Only `commit` writes what the engine decided; when it returns, that survives a power cut.
+
+    `commit` may run in another thread while the others run in the engine's; they then see the store before or after it.
+    All raise StoreError when the store cannot be used.
+    """
+
+    @property
+    def epoch(self) -> str:
+        """A random text made when the store was: it keeps keys of two stores apart."""
+        ...
+
+    def next_ids(self) -> NextIds: ...
+
+    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
+        """The subscribers known by these MSISDNs, and the states of those and of `subscribers`."""
+        ...
+
+    def commit(self, batch: Batch) -> None: ...
+
+    def outgoing(self, ids: Sequence[int]) -> list[Outgoing]: ...
+
+    def unsent(self, after: int, limit: int) -> list[Outgoing]:
+        """Rows that are pending or sending, by id, from the first id greater than `after`."""
+        ...
+
+    def outgoing_by_peer_id(self, peer_id: str) -> Outgoing | None: ...
+
+    def timers_due(self, now: int, limit: int) -> list[Timer]: ...
+
+    def decision(self, id: int) -> bytes | None: ...  # noqa: A002
+
+    def responses(self, offer: str) -> list[Response]:
+        """What became of an offer, oldest first."""
+        ...
+
+    def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None: ...
+
+    def playbook(self, revision: str) -> dict[str, str] | None: ...
+
+    def playbook_with_layout(self, layout: str) -> dict[str, str] | None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one attempt to send.
+
+    sent: the counterpart has it (`peer_id` is its id). done, refused: an order's final answer. retry: nothing is known to
+    have happened, or the counterpart told us to come back. failed: it never will. unknown: it may have happened.
+    """
+
+    status: Literal["sent", "done", "refused", "retry", "failed", "unknown"]
+    peer_id: str = ""
+    reason: str = ""
+
+
+class Channel(Protocol):
+    """A way to a handset, or to another service."""
+
+    async def send(self, text: Text) -> Outcome: ...
+
+
+class Fulfiller(Protocol):
+    """The system that charges and provisions. The same `key` again has no second effect and gets the first answer."""
+
+    async def fulfil(self, order: Order) -> Outcome: ...
+
+
+class Scorer(Protocol):
+    """A propensity model: the chance of a yes for every pair, in one call."""
+
+    @property
+    def version(self) -> str: ...
+
+    def score(self, pairs: Pairs, moments: Sequence[Moment]) -> NDArray[np.float64]: ...
