@@ -1,0 +1,88 @@
+"""Why: every arm's verdict, derived from a decision record and the program of its revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kairos.decide.program import Program
+from kairos.domain.decision import Decision, Refusal
+
+NOT_ASKED = "does not answer this moment"
+TOO_OLD = "the moment was too old"
+NO_TREATMENT = "no treatment on a channel that was open"
+
+State = Literal["chosen", "outranked", "gate", "moment", "rule", "limit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one arm: `reason` is the name of its first refusing rule, gate or limit; `until` ms, 0 where none."""
+
+    arm: str
+    action: str
+    state: State
+    reason: str = ""
+    until: int = 0
+    propensity: float = 0.0
+    priority: float = 0.0
+
+
+def explain(program: Program, decision: Decision) -> list[Verdict]:
+    """A verdict for every arm of the playbook, in its order. Raises ValueError for a record of another revision."""
+    if decision.revision != program.revision:
+        raise ValueError(f"decision {decision.id} was made with playbook {decision.revision}, not {program.revision}")
+    return [_verdict(program, decision, arm) for arm in range(len(program.arms))]
+
+
+def _verdict(program: Program, decision: Decision, bit: int) -> Verdict:
+    arm = program.arms[bit]
+    refusal = _refusal(program, decision, bit)
+    if refusal:
+        state, reason, until = refusal
+        return Verdict(arm.name, arm.action.name, state, reason, until)
+    score = max((s for s in decision.scores if s.arm == bit), key=lambda s: s.priority)
+    chosen = decision.chosen is not None and decision.chosen.arm == bit
+    best = decision.chosen and program.arms[decision.chosen.arm].name
+    return Verdict(
+        arm.name,
+        arm.action.name,
+        "chosen" if chosen else "outranked",
+        "" if chosen else f"outranked by {best}",
+        0,
+        score.propensity,
+        score.priority,
+    )
+
+
+def _refusal(program: Program, decision: Decision, bit: int) -> tuple[State, str, int] | None:
+    """The first thing that refused an arm, in the order of the stages."""
+    age = decision.now - decision.happened
+    ages = [at_most for at_most, mask in program.answers.get(decision.kind, ()) if mask >> bit & 1]
+    if not ages:
+        return "moment", NOT_ASKED, 0
+    if 0 <= ages[0] < age:
+        return "moment", TOO_OLD, 0
+    if decision.gate and not program.care >> bit & 1:
+        return "gate", decision.gate, 0
+    failed = int.from_bytes(decision.failed, "little")
+    for condition, rule in program.reasons[bit]:
+        if failed >> condition & 1:
+            return "rule", rule.name, 0
+    return _limited(decision, bit)
+
+
+def _limited(decision: Decision, bit: int) -> tuple[State, str, int] | None:
+    """Refused on every channel that was open: the limit that is lifted soonest."""
+    refusals = [refusal for refusal in decision.limits if refusal.arm in (-1, bit)]
+    refused_on = {refusal.channel for refusal in refusals}
+    if any(score.arm == bit and score.channel not in refused_on for score in decision.scores):
+        return None
+    if not refusals:
+        return "limit", NO_TREATMENT, 0
+    soonest = min(refusals, key=_lifted)
+    return "limit", soonest.rule, soonest.until
+
+
+def _lifted(refusal: Refusal) -> float:
+    return refusal.until if refusal.until > 0 else float("inf")

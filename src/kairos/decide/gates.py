@@ -1,0 +1,57 @@
+"""May we speak to this subscriber at all? Consent, pauses, holdout; and on which channels: quiet hours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from kairos.decide.program import Program
+from kairos.domain.moment import Moment
+
+HOLDOUT = "holdout"
+QUIET = "quiet hours"
+DAY = 86_400_000
+MINUTE = 60_000
+
+
+def gate(program: Program, moment: Moment) -> str:
+    """The name of the first rule that closes all but care, or an empty text.
+
+    A consent counts only where its rule is TRUE; a pause is lifted only where its rule is FALSE.
+    """
+    row = moment.row
+    for name, agreed in program.consents:
+        if not agreed(row):
+            return name
+    for name, lifted in program.pauses:
+        if not lifted(row):
+            return name
+    if program.holdout and held_out(program.seed, moment.state.id, program.holdout):
+        return HOLDOUT
+    return ""
+
+
+def held_out(seed: str, subscriber: int, share: float) -> bool:
+    """Whether a subscriber belongs to the holdout: always the same one for the same seed.
+
+    >>> sum(held_out("kairos", subscriber, 0.05) for subscriber in range(10_000)) / 10_000
+    0.0503
+    """
+    digest = hashlib.blake2b(f"{seed}/{subscriber}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2**64
+
+
+def quiet_until(quiet_hours: tuple[int, int] | None, row: Sequence[Any], now: int) -> int:
+    """When quiet hours end (ms, UTC) if they hold where the subscriber is, else 0. The local time is the row's last value.
+
+    >>> quiet_until((21 * 60, 8 * 60), (22 * 3_600_000,), 0)  # at 22:00 local, ten hours remain
+    36000000
+    """
+    if quiet_hours is None:
+        return 0
+    start, end = quiet_hours
+    time_of_day = row[-1] % DAY
+    since_start = (time_of_day - start * MINUTE) % DAY
+    length = (end - start) * MINUTE % DAY
+    return now + length - since_start if since_start < length else 0

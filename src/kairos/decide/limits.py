@@ -1,0 +1,61 @@
+"""What was said, is open, or was declined: which arms it refuses on a channel, by which rule, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kairos.decide.program import Program
+from kairos.domain.subscriber import Contact, State
+from kairos.playbook.policy import Limit
+
+OPEN = "already open"
+DECLINED = "declined"
+NEVER = -1
+
+Refused = tuple[int, str, int]  # mask of arms, rule, until (ms; 0: no time can be named, -1: never again)
+
+
+def refused(program: Program, state: State, channel: int, now: int) -> Iterator[Refused]:
+    """Everything that refuses arms of this subscriber on this channel now. Grows with contacts x limits."""
+    for offer in state.offers:
+        if (offer.status == "open" and offer.expires > now) or offer.status == "accepted":
+            yield program.of_action.get(offer.action, 0), OPEN, offer.expires
+    for cooldown in state.cooldowns:
+        if cooldown.until == NEVER or cooldown.until > now:
+            yield program.of_action.get(cooldown.action, 0), DECLINED, cooldown.until
+    if state.contacts:
+        for limit in program.limits[channel]:
+            yield from _over(program, limit, state.contacts, now)
+
+
+def _over(program: Program, limit: Limit, contacts: list[Contact], now: int) -> Iterator[Refused]:
+    """The groups (all, an offer, an issue) whose contacts in the window have reached the limit."""
+    since = now - limit.per
+    counted: dict[str, list[int]] = {}
+    for contact in contacts:
+        if contact.at > since and _matches(limit, contact):
+            counted.setdefault(getattr(contact, limit.each) if limit.each else "", []).append(contact.at)
+    for group, times in counted.items():
+        if len(times) >= limit.at_most:
+            until = sorted(times)[-limit.at_most] + limit.per if limit.at_most else 0
+            yield _group(program, limit, group), limit.name, until
+
+
+def _matches(limit: Limit, contact: Contact) -> bool:
+    return (
+        limit.riding in (None, contact.riding)
+        and limit.channel in ("", contact.channel)
+        and limit.action in ("", contact.action)
+        and limit.issue in ("", contact.issue)
+    )
+
+
+def _group(program: Program, limit: Limit, group: str) -> int:
+    """The arms that a reached limit refuses."""
+    mask = (1 << len(program.arms)) - 1
+    for name, of in ((limit.action, program.of_action), (limit.issue, program.of_issue)):
+        if name:
+            mask &= of.get(name, 0)
+    if limit.each:
+        mask &= (program.of_action if limit.each == "action" else program.of_issue).get(group, 0)
+    return mask

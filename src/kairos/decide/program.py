@@ -1,0 +1,119 @@
+"""What deciding needs of a playbook, compiled once per revision: arms as bits, rules as one function, limits as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kairos.playbook.action import Action, NamedRule, Variant
+from kairos.playbook.playbook import Playbook
+from kairos.playbook.policy import Limit
+from kairos.rules import Check, compile_check, compile_false, compile_true
+
+NOTIFICATION = "notification"  # the channel of lines that ride; every other channel carries messages of its own
+
+Predicate = Callable[[Sequence[Any]], bool]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One variant of one action: what is scored and chosen. `bit` is its place in every mask."""
+
+    bit: int
+    action: Action
+    variant: Variant
+
+    @property
+    def name(self) -> str:
+        return f"{self.action.name}/{self.variant.name}" if self.variant.name else self.action.name
+
+
+@dataclass(frozen=True)
+class Program:
+    """A playbook as decide runs it. Masks are integers whose bit a stands for `arms[a]`."""
+
+    revision: str
+    columns: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    channels: tuple[str, ...]  # the notification first
+    check: Check
+    worth: NDArray[np.float64]  # value x weight by arm
+    answers: Mapping[str, tuple[tuple[int, int], ...]]  # kind -> (how old the moment may be in ms, or -1; mask)
+    care: int
+    of_action: Mapping[str, int]
+    of_issue: Mapping[str, int]
+    on_channel: tuple[int, ...]  # by channel: arms with a treatment there
+    message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
+    consents: tuple[tuple[str, Predicate], ...]  # closed unless TRUE
+    pauses: tuple[tuple[str, Predicate], ...]  # closed unless FALSE
+    quiet_hours: tuple[int, int] | None
+    limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there
+    longest_limit: int  # ms; contacts older than this count nowhere
+    holdout: float
+    seed: str
+    reasons: tuple[tuple[tuple[int, NamedRule], ...], ...]  # by arm: its conditions' numbers and rules, in order
+
+    def mask(self, arms: Callable[[Arm], bool]) -> int:
+        return sum(1 << arm.bit for arm in self.arms if arms(arm))
+
+
+def compile_program(playbook: Playbook) -> Program:
+    """Compile the deciding part of a playbook."""
+    pairs = [(action, variant) for action in playbook.actions for variant in action.variants]
+    arms = tuple(Arm(bit, action, variant) for bit, (action, variant) in enumerate(pairs))
+    columns = playbook.vocabulary.columns
+    check = compile_check([[r.rule.condition for r in arm.variant.rules] for arm in arms], columns)
+    number = {condition.key: index for index, condition in enumerate(check.conditions)}
+    own = sorted({t.channel for action in playbook.actions for t in action.treatments} - {NOTIFICATION})
+    channels = (NOTIFICATION, *own)
+    message = tuple(
+        {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
+        for channel in channels
+    )
+    policy = playbook.policy
+    return Program(
+        revision=playbook.revision,
+        columns=columns,
+        arms=arms,
+        channels=channels,
+        check=check,
+        worth=np.array([arm.variant.value * arm.action.weight for arm in arms], dtype=np.float64),
+        answers=_answers(arms),
+        care=_mask(arm for arm in arms if arm.action.kind == "care"),
+        of_action={a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions},
+        of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
+        on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
+        message=message,
+        consents=tuple((r.name, compile_true(r.condition, columns)) for r in policy.contact_only_when),
+        pauses=tuple((r.name, compile_false(r.condition, columns)) for r in policy.pause_while),
+        quiet_hours=policy.quiet_hours,
+        limits=tuple(tuple(limit for limit in policy.limits if _counts(limit, channel)) for channel in channels),
+        longest_limit=max((limit.per for limit in policy.limits), default=0),
+        holdout=policy.holdout,
+        seed=playbook.seed,
+        reasons=tuple(tuple((number[r.rule.condition.key], r.rule) for r in arm.variant.rules) for arm in arms),
+    )
+
+
+def _mask(arms: Any) -> int:
+    return sum(1 << arm.bit for arm in arms)
+
+
+def _answers(arms: Sequence[Arm]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """For each kind of moment, the arms that answer it, those with the same greatest age in one mask."""
+    masks: dict[str, dict[int, int]] = {}
+    for arm in arms:
+        for kind, age in arm.action.answers.items():
+            ages = masks.setdefault(kind, {})
+            ages[age] = ages.get(age, 0) | 1 << arm.bit
+    return {kind: tuple(sorted(ages.items())) for kind, ages in masks.items()}
+
+
+def _counts(limit: Limit, channel: str) -> bool:
+    """Whether a contact on this channel would count against the limit."""
+    riding = channel == NOTIFICATION
+    return limit.riding in (None, riding) and limit.channel in ("", channel)
