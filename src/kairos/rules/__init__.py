@@ -1,1 +1,31 @@
-"""Rules: SQL boolean expressions."""
+"""Rules: SQL boolean expressions, typed against a vocabulary, with one meaning and two runners (`docs/rules.md`).
+
+parse -> Condition -> compile_true, compile_false   one rule, one row
+                   -> compile_check                 all rules of all offers, one row
+                   -> to_sql                        one rule, a table
+"""
+
+from kairos.rules.check import Check, compile_check
+from kairos.rules.functions import FUNCTIONS, Function
+from kairos.rules.parse import parse
+from kairos.rules.python import compile_false, compile_true
+from kairos.rules.sql import to_sql
+from kairos.rules.tree import Condition
+from kairos.rules.types import RESERVED, Constant, Names, Type, Value
+
+__all__ = [
+    "FUNCTIONS",
+    "RESERVED",
+    "Check",
+    "Condition",
+    "Constant",
+    "Function",
+    "Names",
+    "Type",
+    "Value",
+    "compile_check",
+    "compile_false",
+    "compile_true",
+    "parse",
+    "to_sql",
+]

@@ -1,0 +1,505 @@
+"""From sqlglot's tree to ours: names are looked up, everything gets its type, and constants become literals.
+
+Only the nodes in the tables below are known; each other node is refused in the user's words.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from sqlglot import exp
+
+from kairos.errors import Diagnostic, RuleError, did_you_mean
+from kairos.rules.functions import COALESCE, FUNCTIONS, Function
+from kairos.rules.functions import NAMES as FUNCTION_NAMES
+from kairos.rules.python import known_value
+from kairos.rules.tree import (
+    MIRROR,
+    Always,
+    And,
+    Arithmetic,
+    Call,
+    Coalesce,
+    Column,
+    Comparison,
+    In,
+    IsNull,
+    Like,
+    Literal,
+    Operand,
+    Or,
+    Tree,
+    Truth,
+    columns,
+    negation,
+)
+from kairos.rules.types import RESERVED, Constant, Names, Type, Value
+
+MAX_LEVELS: Final = 40  # of one value: a sum of more terms than this is refused
+MAX_OPTIONS: Final = 500  # in one IN list
+MAX_PATTERN: Final = 100  # characters of one LIKE pattern
+
+_COMPARISONS: Final[Mapping[type[exp.Expression], str]] = {
+    exp.EQ: "=",
+    exp.NEQ: "<>",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+}
+_ARITHMETIC: Final[Mapping[type[exp.Expression], str]] = {
+    exp.Add: "+",
+    exp.Sub: "-",
+    exp.Mul: "*",
+    exp.Div: "/",
+    exp.Mod: "%",
+}
+_CONDITIONS: Final = (exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.Like, *_COMPARISONS)
+
+_RESULT: Final[Mapping[tuple[str, str, str], Type]] = {
+    **{("number", operator, "number"): "number" for operator in "+-*/%"},
+    ("money", "+", "money"): "money",
+    ("money", "-", "money"): "money",
+    ("money", "/", "money"): "number",
+    ("money", "*", "number"): "money",
+    ("number", "*", "money"): "money",
+    ("money", "/", "number"): "money",
+}
+_ARTICLE: Final = {"text": "a text", "number": "a number", "money": "money", "boolean": "a boolean", "date": "a date"}
+
+
+class Resolver:
+    """Turns one syntax tree into a typed tree; every method raises `RuleError` for what does not fit."""
+
+    def __init__(
+        self, names: Names, constants: Mapping[str, Constant], money_digits: int, file: str, line: int
+    ) -> None:
+        self.names: Names = {**names, **RESERVED}
+        self.constants = constants
+        self.money_digits = money_digits
+        self.file = file
+        self.line = line
+
+    # --- conditions -----------------------------------------------------------------------------------------------
+
+    def condition(self, node: exp.Expression) -> Tree:
+        """The typed tree of a node that must be a condition."""
+        node = _bare(node)
+        match node:
+            case exp.And():
+                return _joined(And, [self.condition(part) for part in _flat(node, exp.And)], decisive=False)
+            case exp.Or():
+                return _joined(Or, [self.condition(part) for part in _flat(node, exp.Or)], decisive=True)
+            case exp.Not():
+                return negation(self.condition(node.this))
+            case exp.Between():
+                return self.between(node)
+            case exp.In():
+                return self.in_list(node)
+            case exp.Is():
+                return self.is_test(node)
+            case exp.Like():
+                return self.like(node)
+            case _ if type(node) in _COMPARISONS:
+                return self.comparison(_COMPARISONS[type(node)], node.this, node.expression, node)
+            case _:
+                return self.truth(node)
+
+    def truth(self, node: exp.Expression) -> Tree:
+        value = self.operand(node)
+        if value.type != "boolean":
+            raise self.error(
+                node,
+                f"`{_words(node)}` is {_article(value.type)}, and a rule asks a question that is true or false",
+                "compare it with something",
+            )
+        return Always(bool(value.value)) if isinstance(value, Literal) else Truth(value)
+
+    def comparison(self, operator: str, left: exp.Expression, right: exp.Expression, node: exp.Expression) -> Tree:
+        for side in (_bare(left), _bare(right)):
+            if type(side) in _COMPARISONS and type(node) in _COMPARISONS:
+                first, second = side.this, side.expression
+                chain = f"{_words(first)} {_COMPARISONS[type(side)]} {_words(second)}"
+                other = right if side is _bare(left) else left
+                raise self.error(
+                    node,
+                    "comparisons cannot be chained",
+                    f"join two with AND, such as `{chain} AND {_words(second)} {operator} {_words(other)}`",
+                )
+        one, two = self.same_type([left, right], node, "compares")
+        if one.type == "boolean" and operator not in ("=", "<>"):
+            raise self.error(node, f"a boolean has no order: `{operator}` compares {_shown(node)}", "use `=` or `<>`")
+        if isinstance(one, Literal):
+            if isinstance(two, Literal):
+                return Always(_holds(one.value, operator, two.value))
+            one, two, operator = two, one, MIRROR[operator]
+        return Comparison(operator, one, two)
+
+    def between(self, node: exp.Between) -> Tree:
+        low = self.comparison(">=", node.this, node.args["low"], node)
+        high = self.comparison("<=", node.this, node.args["high"], node)
+        return _joined(And, [low, high], decisive=False)
+
+    def in_list(self, node: exp.In) -> Tree:
+        options: list[exp.Expression] = node.expressions
+        if not options:
+            raise self.error(node, "IN needs a list of values in parentheses", "such as `IN ('a', 'b')`")
+        if len(options) > MAX_OPTIONS:
+            raise self.error(node, f"the list after IN has {len(options)} values, and {MAX_OPTIONS} is the most")
+        found: dict[Value, Literal] = {}
+        one: Operand | None = None
+        for option in options:
+            one, value = self.same_type([node.this, option], node, "looks for")
+            if not isinstance(value, Literal):
+                raise self.error(
+                    option, f"`{_words(option)}` is not a plain value", "a list after IN holds literals only"
+                )
+            found[value.value] = value
+        assert one is not None
+        if isinstance(one, Literal):
+            return Always(one.value in found)
+        return In(one, tuple(found[value] for value in sorted(found)))
+
+    def is_test(self, node: exp.Is) -> Tree:
+        if isinstance(node.expression, exp.Null):
+            value = self.operand(node.this)
+            return Always(False) if isinstance(value, Literal) else IsNull(value)
+        if isinstance(node.expression, exp.Boolean):
+            value = self.operand(node.this)
+            if value.type != "boolean":
+                raise self.error(node, f"`{_words(node.this)}` is {_article(value.type)}, and IS TRUE asks a boolean")
+            wanted = bool(node.expression.this)
+            if isinstance(value, Literal):
+                return Always(value.value == wanted)
+            truth = Truth(Coalesce((value, Literal(not wanted, "boolean")), "boolean"))
+            return truth if wanted else negation(truth)
+        raise self.error(node, f"IS is followed by NULL, NOT NULL, TRUE or FALSE, not by `{_words(node.expression)}`")
+
+    def like(self, node: exp.Like) -> Tree:
+        value = self.operand(node.this)
+        pattern = _bare(node.expression)
+        if value.type != "text":
+            raise self.error(node, f"LIKE asks a text, and `{_words(node.this)}` is {_article(value.type)}")
+        if not isinstance(pattern, exp.Literal) or not pattern.is_string:
+            raise self.error(node, "the pattern after LIKE is a text in quotes", "such as `LIKE 'pre%'`")
+        if len(pattern.name) > MAX_PATTERN:
+            raise self.error(node, f"the pattern after LIKE has more than {MAX_PATTERN} characters")
+        return Like(value, pattern.name)
+
+    # --- values ---------------------------------------------------------------------------------------------------
+
+    def operand(self, node: exp.Expression, level: int = 0) -> Operand:
+        """The typed value of a node that must be a value."""
+        node = _bare(node)
+        if level > MAX_LEVELS:
+            raise self.error(node, f"a value is built from more than {MAX_LEVELS} steps", "split the rule")
+        match node:
+            case exp.Literal():
+                return self.literal(node)
+            case exp.Boolean():
+                return Literal(bool(node.this), "boolean")
+            case exp.Null():
+                raise self.error(
+                    node, "NULL is not a value: nothing equals what is not known", "use IS NULL or coalesce"
+                )
+            case exp.Column():
+                return self.column(node)
+            case exp.Neg():
+                return self.negative(node, level)
+            case exp.Anonymous():
+                return self.call(node, level)
+            case exp.Tuple():
+                raise self.error(node, "a list of values can only stand after IN")
+            case exp.Alias():
+                raise self.error(
+                    node, f"`{_words(node.this)}` and `{node.alias}` stand side by side", "is a sign missing?"
+                )
+            case exp.Star() | exp.Dot():
+                raise self.error(node, f"`{_words(node)}` is not part of the rules language")
+            case _ if type(node) in _ARITHMETIC:
+                return self.arithmetic(node, level)
+            case _ if isinstance(node, _CONDITIONS):
+                raise self.error(node, f"{_shown(node)} is a condition, and here a value is needed")
+            case _:
+                raise self.error(node, f"{_shown(node)} is not part of the rules language")
+
+    def literal(self, node: exp.Literal) -> Literal:
+        if node.is_string:
+            return Literal(node.name, "text")
+        try:
+            value = float(node.name)
+        except ValueError:
+            raise self.error(node, f"`{node.name}` is not a number")
+        if not math.isfinite(value):
+            raise self.error(node, f"the number `{node.name}` is too large")
+        return Literal(value, "number", node.name)
+
+    def column(self, node: exp.Column) -> Operand:
+        parts: list[exp.Expression] = list(node.parts)
+        if any(isinstance(part, exp.Star) for part in parts):
+            raise self.error(node, "`*` multiplies two values, and one is missing")
+        name = ".".join(part.name for part in parts)
+        if name in self.constants:
+            constant = self.constants[name]
+            value = float(constant.value) if constant.type == "number" else constant.value
+            return Literal(value, constant.type)
+        if name in self.names:
+            return Column(name, self.names[name])
+        if name in FUNCTION_NAMES:
+            raise self.error(node, f"`{name}` is a function", f"write `{name}()`")
+        known = [*self.constants, *self.names]
+        raise self.error(
+            node, f"unknown name `{name}`", did_you_mean(name, known) or f"a text stands in quotes: '{name}'"
+        )
+
+    def negative(self, node: exp.Neg, level: int) -> Operand:
+        value = self.operand(node.this, level + 1)
+        if isinstance(value, Literal) and value.written:
+            return Literal(-float(value.value), "number", f"-{value.written}".removeprefix("--"))
+        if value.type not in ("number", "money"):
+            raise self.error(
+                node, f"`-` stands before a number or money, and `{_words(node.this)}` is {_article(value.type)}"
+            )
+        zero = Literal(0.0 if value.type == "number" else 0, value.type)
+        return _folded(Arithmetic("-", zero, value, value.type))
+
+    def arithmetic(self, node: exp.Expression, level: int) -> Operand:
+        operator = _ARITHMETIC[type(node)]
+        left, right = self.operand(node.this, level + 1), self.operand(node.expression, level + 1)
+        if operator in "+-":
+            left, right = self.with_money([left, right], node)
+        result = _RESULT.get((left.type, operator, right.type))
+        if result is None:
+            hint = "use days_since or days_until" if "date" in (left.type, right.type) else ""
+            hint = "use hours_since or hours_until" if "time" in (left.type, right.type) else hint
+            if {left.type, right.type} == {"money", "number"}:
+                hint = "only money and money can be added, or money multiplied or divided by a number"
+            raise self.error(
+                node, f"`{operator}` cannot join {self.both(node.this, left, node.expression, right)}", hint
+            )
+        return _folded(Arithmetic(operator, left, right, result))
+
+    def call(self, node: exp.Anonymous, level: int) -> Operand:
+        name = str(node.this).lower()
+        given: list[exp.Expression] = node.expressions
+        if name in ("date", "timestamp"):
+            return self.calendar(node, name, given)
+        if name not in FUNCTION_NAMES:
+            raise self.error(
+                node,
+                f"unknown function `{node.this}`",
+                did_you_mean(name, FUNCTION_NAMES) or f"there are {', '.join(sorted(FUNCTION_NAMES))}",
+            )
+        if name == COALESCE:
+            if len(given) < 2:
+                raise self.error(node, "`coalesce` takes at least 2 values", "the first one that is known counts")
+            values = tuple(self.same_type(given, node, "chooses from", level + 1))
+            return Coalesce(values, values[0].type)
+        forms = [function for function in FUNCTIONS if function.name == name]
+        arguments = [self.operand(argument, level + 1) for argument in given]
+        if forms[0].repeats:
+            if len(arguments) < 2:
+                raise self.error(node, f"`{name}` takes at least 2 values, and {len(arguments)} is given")
+            arguments = self.same_type(given, node, "chooses from", level + 1)
+        elif len(arguments) != len(forms[0].takes):
+            wanted = len(forms[0].takes)
+            raise self.error(
+                node, f"`{name}` takes {wanted or 'no'} value{'s' * (wanted != 1)}, and {len(arguments)} given"
+            )
+        for form in forms:
+            if all(value.type == form.takes[min(at, len(form.takes) - 1)] for at, value in enumerate(arguments)):
+                return _folded(_called(form, arguments))
+        takes = " or ".join(dict.fromkeys(", ".join(map(_article, form.takes)) for form in forms))
+        shown = ", ".join(
+            f"`{_words(at)}` is {_article(value.type)}" for at, value in zip(given, arguments, strict=True)
+        )
+        raise self.error(node, f"`{name}` takes {takes}, and {shown}")
+
+    def calendar(self, node: exp.Anonymous, name: str, given: Sequence[exp.Expression]) -> Literal:
+        """DATE '2026-01-31' and TIMESTAMP '2026-01-31 18:00' (UTC, or wall clock when compared with `local`)."""
+        written = given[0].name if len(given) == 1 and given[0].is_string else None
+        epoch = dt.date(1970, 1, 1)
+        try:
+            if written is None:
+                raise ValueError
+            if name == "date":
+                return Literal((dt.datetime.strptime(written, "%Y-%m-%d").date() - epoch).days, "date")  # noqa: DTZ007
+            moment = dt.datetime.fromisoformat(written)
+            if moment.tzinfo is not None:
+                raise ValueError
+        except ValueError:
+            form = "DATE '2026-01-31'" if name == "date" else "TIMESTAMP '2026-01-31 18:00:00'"
+            raise self.error(
+                node, f"`{written or name}` is not a {'date' if name == 'date' else 'time'}", f"write {form}"
+            )
+        since = moment - dt.datetime(1970, 1, 1)  # noqa: DTZ001
+        return Literal(since // dt.timedelta(milliseconds=1), "time")
+
+    # --- types ----------------------------------------------------------------------------------------------------
+
+    def same_type(
+        self, nodes: Sequence[exp.Expression], node: exp.Expression, verb: str, level: int = 0
+    ) -> list[Operand]:
+        """The values of nodes that must be of one type; a numeric literal beside money becomes money."""
+        values = self.with_money([self.operand(each, level) for each in nodes], node)
+        for each, value in zip(nodes, values, strict=True):
+            if value.type != values[0].type:
+                both = self.both(nodes[0], values[0], each, value)
+                raise self.error(node, f"{_shown(node)} {verb} {both}", _remedy(nodes[0], values[0], each, value))
+        return values
+
+    def with_money(self, values: list[Operand], node: exp.Expression) -> list[Operand]:
+        if not any(value.type == "money" for value in values):
+            return values
+        return [self.as_money(value, node) if _is_written(value) else value for value in values]
+
+    def as_money(self, value: Operand, node: exp.Expression) -> Literal:
+        assert isinstance(value, Literal)
+        try:
+            minor = Decimal(value.written).scaleb(self.money_digits)
+        except InvalidOperation:
+            raise self.error(node, f"`{value.written}` is not an amount of money")
+        if minor != minor.to_integral_value():
+            raise self.error(node, f"the amount `{value.written}` has more than {self.money_digits} decimals")
+        if abs(minor) >= 2**63:
+            raise self.error(node, f"the amount `{value.written}` is too large")
+        return Literal(int(minor), "money")
+
+    def both(self, one: exp.Expression, left: Operand, two: exp.Expression, right: Operand) -> str:
+        return f"{_article(left.type)} (`{_words(one)}`) with {_article(right.type)} (`{_words(two)}`)".replace(
+            "with", "and", 1
+        )
+
+    def error(self, node: exp.Expression, message: str, hint: str = "") -> RuleError:
+        at = next((found.meta["line"] for found in node.walk() if "line" in found.meta), 1)
+        return RuleError([Diagnostic(self.file, self.line + at - 1 if self.line else 0, message, hint)])
+
+
+def _called(form: Function, arguments: Sequence[Operand]) -> Call:
+    read = [Column(name, RESERVED[name]) for name in form.reads]
+    return Call(form, (*arguments, *read), form.gives)
+
+
+def _folded(value: Arithmetic | Call) -> Operand:
+    """A value without names, worked out once (unless it is NULL, such as a division by zero)."""
+    if columns(value):
+        return value
+    known = known_value(value)
+    return value if known is None else Literal(known, value.type)
+
+
+def _joined(kind: type[And] | type[Or], parts: Sequence[Tree], decisive: bool) -> Tree:
+    """AND or OR, flat, without repeats, and without the parts that decide nothing."""
+    flat: dict[Tree, None] = {}
+    for part in parts:
+        flat.update(dict.fromkeys(part.parts if isinstance(part, kind) else (part,)))
+    if Always(decisive) in flat:
+        return Always(decisive)
+    left = [part for part in flat if part != Always(not decisive)]
+    if not left:
+        return Always(not decisive)
+    return left[0] if len(left) == 1 else kind(tuple(left))
+
+
+def _flat(node: exp.Expression, kind: type[exp.Expression]) -> list[exp.Expression]:
+    """The operands of a chain such as `a AND b AND c`, without recursion, in order."""
+    found: list[exp.Expression] = []
+    waiting = [node]
+    while waiting:
+        at = waiting.pop()
+        if isinstance(at, kind):
+            waiting += [at.expression, at.this]
+        else:
+            found.append(at)
+    return found
+
+
+_TESTS: Final[Mapping[str, Callable[[Value, Value], bool]]] = {
+    "=": lambda a, b: a == b,
+    "<>": lambda a, b: a != b,
+    "<": lambda a, b: a < b,  # type: ignore[operator]
+    "<=": lambda a, b: a <= b,  # type: ignore[operator]
+    ">": lambda a, b: a > b,  # type: ignore[operator]
+    ">=": lambda a, b: a >= b,  # type: ignore[operator]
+}
+
+
+def _holds(left: Value, operator: str, right: Value) -> bool:
+    return _TESTS[operator](left, right)
+
+
+def _bare(node: exp.Expression) -> exp.Expression:
+    while isinstance(node, exp.Paren):
+        node = node.this
+    return node
+
+
+def _is_written(value: Operand) -> bool:
+    return isinstance(value, Literal) and bool(value.written)
+
+
+def _article(kind: str) -> str:
+    return _ARTICLE.get(kind, f"a {kind}")
+
+
+def _words(node: exp.Expression) -> str:
+    """A node in the user's words, for a message."""
+    node = _bare(node)
+    match node:
+        case exp.Column():
+            return ".".join(part.name or "*" for part in node.parts)
+        case exp.Literal():
+            return f"'{node.name}'" if node.is_string else node.name
+        case exp.Anonymous():
+            return f"{node.this}({', '.join(_words(argument) for argument in node.expressions)})"
+        case exp.Neg():
+            return f"-{_words(node.this)}"
+        case exp.Boolean():
+            return "TRUE" if node.this else "FALSE"
+        case exp.Null():
+            return "NULL"
+        case exp.Between():
+            return f"{_words(node.this)} BETWEEN {_words(node.args['low'])} AND {_words(node.args['high'])}"
+        case exp.In():
+            return f"{_words(node.this)} IN (…)"
+        case exp.Alias():
+            return f"{_words(node.this)} {node.alias}"
+        case exp.Not():
+            return f"NOT {_words(node.this)}"
+        case exp.Star():
+            return "*"
+        case exp.Is() | exp.Like() | exp.And() | exp.Or():
+            return f"{_words(node.this)} {type(node).__name__.upper()} {_words(node.expression)}"
+        case _ if sign := (_COMPARISONS | _ARITHMETIC).get(type(node)):  # type: ignore[operator]
+            return f"{_words(node.this)} {sign} {_words(node.expression)}"
+        case _:
+            return node.name or "…"
+
+
+def _shown(node: exp.Expression) -> str:
+    words = _words(node)
+    return f"`{words}`" if len(words) <= 60 else f"`{words[:57]}…`"
+
+
+def _remedy(one: exp.Expression, left: Operand, two: exp.Expression, right: Operand) -> str:
+    """What to write instead of a comparison of two types."""
+    kinds = {left.type: one, right.type: two}
+    text = kinds.get("text")
+    quoted = text.name if text is not None and text.is_string else ""
+    if quoted and "date" in kinds:
+        return f"write DATE '{quoted}'"
+    if quoted and "time" in kinds:
+        return f"write TIMESTAMP '{quoted}'"
+    if quoted and "number" in kinds:
+        return "a number stands without quotes"
+    if quoted and "boolean" in kinds:
+        return "write TRUE or FALSE without quotes"
+    if kinds.keys() == {"date", "time"}:
+        return "take the day of the time with date_of"
+    if kinds.keys() == {"money", "number"}:
+        return "money is compared with money, or with an amount written out, such as 2.50"
+    return ""
