@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from kairos.domain.message import Text
+
 
 class Reply(Struct, frozen=True, array_like=True):
     """A text that a subscriber sent to one of our short codes."""
@@ -16,10 +18,13 @@ class Reply(Struct, frozen=True, array_like=True):
 
 
 class Delivery(Struct, frozen=True, array_like=True):
-    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), retry, dropped."""
+    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), retry, dropped.
+
+    `plain`: a notification goes out without our line after all, because the line came too late.
+    """
 
     outgoing: int
-    subscriber: int
+    subscriber: int  # 0 where no state is concerned
     status: str
     happened: int
     peer_id: str = ""
@@ -28,6 +33,7 @@ class Delivery(Struct, frozen=True, array_like=True):
     offer: str = ""  # the offer it carried, if any
     decision: int = 0
     reason: str = ""
+    receipt: Text | None = None  # to be passed on to the account that asked for it
 
 
 class Fulfilment(Struct, frozen=True, array_like=True):

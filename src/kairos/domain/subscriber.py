@@ -74,7 +74,7 @@ class State(Struct, array_like=True):
     created: int
     attributes: list[Any] = field(default_factory=list)
     stamps: list[int] = field(default_factory=list)  # when each attribute's value happened, ms; 0 = never
-    counters: list[list[float]] = field(default_factory=list)
+    counters: list[list[int | float]] = field(default_factory=list)
     buckets: list[Bucket] = field(default_factory=list)
     announced: dict[str, int] = field(default_factory=dict)  # wallet -> when its buckets were announced, ms
     contacts: list[Contact] = field(default_factory=list)

@@ -1,0 +1,222 @@
+"""Sending what was committed: in order for each subscriber, with retries, and news of it back through the engine.
+
+Notifications go out at least once. A message that only carries an offer goes out at most once: `sending` is committed
+before the attempt, and an attempt whose outcome is unknown is never repeated. An order is repeated until it is answered,
+under the same key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from kairos.domain.inputs import Delivery, Fulfilment
+from kairos.domain.message import Order, Outgoing, Text
+from kairos.engine.loop import Loop, Submission
+from kairos.engine.work import Input
+from kairos.errors import KairosError
+from kairos.ports import Channel, Clock, Fulfiller, Outcome, Store
+
+_text = msgspec.msgpack.Decoder(Text).decode
+_order = msgspec.msgpack.Decoder(Order).decode
+
+ORDERS = "ocs"
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before attempt n: doubling from `first` to `most` seconds, with full jitter."""
+
+    first: float = 0.2
+    most: float = 30.0
+
+    def seconds(self, attempts: int, chance: float) -> float:
+        """`chance` is 0..1.
+
+        >>> Backoff(1, 30).seconds(3, 1.0)
+        4.0
+        """
+        return float(min(self.most, self.first * 2 ** (attempts - 1)) * (0.5 + chance / 2))
+
+
+class Dispatcher:
+    """Sends outbox rows. At most `hold` rows are in memory; the rest wait in the store and are read when there is room."""
+
+    def __init__(
+        self,
+        store: Store,
+        loop: Loop,
+        channels: Mapping[str, Channel],
+        fulfiller: Fulfiller,
+        clock: Clock,
+        *,
+        backoff: Backoff = Backoff(),  # noqa: B008 - frozen
+        hold: int = 10_000,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.store, self.loop, self.channels, self.fulfiller, self.clock = store, loop, channels, fulfiller, clock
+        self.backoff, self.hold, self.chance = backoff, hold, chance
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._last: dict[tuple[int, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
+        self._left = True  # rows may be in the store that are not in memory
+        self._read_to = 0
+        self._closing = False
+
+    def hand(self, rows: Iterable[tuple[Outgoing, Submission]]) -> None:
+        """Take rows that were just committed. A notification that its bringer has sent meanwhile is dropped."""
+        for row, submission in rows:
+            if self._left or len(self._under_way) >= self.hold:
+                self._left = True
+            else:
+                self._read_to = max(self._read_to, row.id)
+                self._start(row, submission)
+
+    async def run(self) -> None:
+        """Until closed: fetch what is left in the store (all that a crash left behind, at the start)."""
+        while not self._closing:
+            if self._left and len(self._under_way) < self.hold:
+                self._fetch()
+            await asyncio.sleep(0.05)
+
+    async def close(self) -> None:
+        """Stop attempts; what is unsent stays in the store."""
+        self._closing = True
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def under_way(self) -> int:
+        return len(self._under_way)
+
+    def _fetch(self) -> None:
+        room = self.hold - len(self._under_way)
+        try:
+            rows = self.store.unsent(self._read_to, room)
+        except KairosError:
+            return
+        for row in rows:
+            self._read_to = row.id
+            self._start(row, None)
+        self._left = len(rows) == room
+
+    def _start(self, row: Outgoing, submission: Submission | None) -> None:
+        lane = (row.subscriber, ORDERS if row.channel == ORDERS else "text")
+        before = self._last.get(lane)
+        task = asyncio.create_task(self._row(row, submission, before))
+        self._under_way[row.id] = self._last[lane] = task
+
+        def done(finished: asyncio.Task[None]) -> None:
+            self._under_way.pop(row.id, None)
+            if self._last.get(lane) is finished:
+                del self._last[lane]
+
+        task.add_done_callback(done)
+
+    async def _row(self, row: Outgoing, submission: Submission | None, before: asyncio.Task[None] | None) -> None:
+        if before:
+            await asyncio.wait({before})
+        if row.channel == ORDERS:
+            await self._fulfil(row, _order(row.payload))
+            return
+        text = _text(row.payload)
+        if submission and submission.withdrawn and row.channel == "notification":
+            await self._news(row, text, "dropped", reason="sent plain by its bringer")
+        elif text.marketing:
+            await self._once(row, text)
+        else:
+            await self._until_sent(row, text)
+
+    async def _fulfil(self, row: Outgoing, order: Order) -> None:
+        """Ask until there is a final answer; the key makes asking again safe."""
+        attempts = row.attempts
+        while True:
+            outcome = await self.fulfiller.fulfil(order)
+            if outcome.status in ("done", "refused", "failed"):
+                break
+            attempts += 1
+            await self._wait(attempts)
+        status = "done" if outcome.status == "done" else "refused"
+        await self._post(Fulfilment(row.id, row.subscriber, order.key, status, self.clock(), outcome.reason))
+
+    async def _once(self, row: Outgoing, text: Text) -> None:
+        """An offer of its own: marked before the attempt, dropped after its time, never sent twice."""
+        if row.status == "sending":  # a crash, or a lost link, came between the mark and the outcome
+            await self._news(row, text, "failed", reason="unknown")
+            return
+        attempts = row.attempts
+        marked = False
+        while True:
+            if text.send_by and self.clock() > text.send_by:
+                await self._news(row, text, "dropped", reason="too late")
+                return
+            if not marked and not await self._news(row, text, "sending"):
+                return
+            marked = True
+            outcome = await self.channels[row.channel].send(text)
+            if outcome.status != "retry":
+                break
+            attempts += 1
+            await self._wait(attempts)
+        if outcome.status == "sent":
+            await self._news(row, text, "sent", outcome)
+        else:
+            await self._news(row, text, "failed", reason="unknown" if outcome.status == "unknown" else outcome.reason)
+
+    async def _until_sent(self, row: Outgoing, text: Text) -> None:
+        """A notification, an answer, a receipt, a relayed reply: sent until the counterpart has it.
+
+        A line that comes too late is taken off before the first attempt; after one, the same text is sent again.
+        """
+        attempts = row.attempts
+        may_have_gone = row.attempts > 0
+        while True:
+            if text.plain and not may_have_gone and self.clock() > text.send_by:
+                await self._news(row, text, "plain", reason="too late")
+                text = msgspec.structs.replace(text, text=text.plain, plain="")
+            outcome = await self.channels[row.channel].send(text)
+            if outcome.status in ("sent", "failed"):
+                break
+            may_have_gone = may_have_gone or outcome.status == "unknown"
+            attempts += 1
+            await self._wait(attempts)
+        await self._news(row, text, outcome.status, outcome, reason=outcome.reason)
+
+    async def _wait(self, attempts: int) -> None:
+        await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))
+
+    async def _news(
+        self, row: Outgoing, text: Text, status: str, outcome: Outcome | None = None, *, reason: str = ""
+    ) -> bool:
+        """Commit what became of a row; False where the engine says that it must not go out any more."""
+        concerns_state = bool(text.decision) and status in ("sending", "dropped", "failed", "plain")
+        return await self._post(
+            Delivery(
+                outgoing=row.id,
+                subscriber=row.subscriber if concerns_state else 0,
+                status=status,
+                happened=self.clock(),
+                peer_id=outcome.peer_id if outcome else "",
+                attempts=row.attempts + 1,
+                offer=text.offer,
+                decision=text.decision,
+                reason=reason,
+            )
+        )
+
+    async def _post(self, news: Input) -> bool:
+        """Hand news to the engine until a commit took it."""
+        attempts = 0
+        while True:
+            try:
+                answer = await self.loop.submit(news, own=True)
+            except KairosError:
+                attempts += 1
+                await self._wait(attempts)
+            else:
+                return answer.status != "dropped"

@@ -1,0 +1,431 @@
+"""The way of one input: read, fold, decide, say, respond, fulfil. Nothing here waits, sends or commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kairos import enrich, fulfil, respond
+from kairos.decide import Arm, Composed, Decided, decide
+from kairos.decide.decide import Draw, keyed_draw
+from kairos.decide.program import NOTIFICATION
+from kairos.deliver import values_for
+from kairos.domain.event import Event, Notification
+from kairos.domain.inputs import Delivery, Fulfilment, Reply, Timer
+from kairos.domain.message import Text
+from kairos.domain.moment import Moment
+from kairos.domain.subscriber import Contact, OpenOffer, State
+from kairos.engine.program import Program
+from kairos.engine.statistics import Statistics
+from kairos.engine.work import (
+    DROPPED,
+    DUPLICATE,
+    Answer,
+    Ids,
+    Input,
+    Work,
+    decode_state,
+    encode,
+    subscriber_of,
+    waves,
+)
+from kairos.playbook.action import Action
+from kairos.playbook.vocabulary import Vocabulary
+from kairos.ports import OutgoingUpdate, Scorer, Store
+
+HELP_EVERY = 3_600_000  # one help text an hour at most
+DECISIONS_KEPT = 5  # ids of the latest decisions in a state, for `explain`
+
+
+class Engine:
+    """Applies batches of inputs to states. `apply` only reads the store; whoever calls it commits `Work.batch`, in order.
+
+    Works that were applied and not yet committed are `flying`: the next batch reads their states, never stale rows.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        program: Program,
+        scorer: Scorer,
+        *,
+        old_vocabulary: Callable[[str], Vocabulary | None] = lambda _layout: None,
+        reject_unknown: bool = False,
+        parts_at_most: int = 1,
+        note: Callable[[str], None] = lambda _note: None,
+    ) -> None:
+        self.store, self.program, self.scorer = store, program, scorer
+        self.old_vocabulary, self.reject_unknown, self.parts_at_most = old_vocabulary, reject_unknown, parts_at_most
+        self.note = note
+        self.ids = Ids(store.next_ids())
+        self.epoch = store.epoch
+        self.flying: list[Work] = []
+        self.statistics = Statistics()
+        self._noted: set[str] = set()
+        self._draw: Draw = keyed_draw(program.playbook.seed)
+
+    def use(self, program: Program) -> None:
+        """From the next batch on, this playbook."""
+        self.program = program
+        self._draw = keyed_draw(program.playbook.seed)
+
+    def apply(self, inputs: Sequence[Input], now: int) -> Work:
+        """Take a batch of inputs in their order. Raises StoreError where states cannot be read."""
+        work = Work(inputs, now, self.ids)
+        self._read(work)
+        for wave in waves(inputs):
+            moments: dict[int, Moment] = {}
+            for index, source in wave:
+                moment = self._take(work, index, source)
+                if moment:
+                    moments[index] = moment
+            if moments:
+                self._decide(work, moments)
+        self._write(work)
+        self.flying.append(work)
+        return work
+
+    # -- states in and out ---------------------------------------------------------------------------------------------
+
+    def _read(self, work: Work) -> None:
+        """States of all subscribers of the batch: from the batches in flight, else from the store."""
+        wanted = {subscriber_of(source) for source in work.inputs} - {0}
+        msisdns = {name for name in wanted if isinstance(name, str)}
+        for flying in self.flying:
+            work.subscribers.update({name: flying.subscribers[name] for name in msisdns & flying.subscribers.keys()})
+        ids = {name for name in wanted if isinstance(name, int)} | set(work.subscribers.values())
+        loaded = self.store.load(msisdns - work.subscribers.keys(), ids)
+        work.subscribers.update(loaded.subscribers)
+        blobs = loaded.states
+        for flying in self.flying:
+            blobs |= {id_: flying.batch.states[id_] for id_ in flying.batch.states.keys() & (ids | blobs.keys())}
+        work.states = {id_: self._state(blob) for id_, blob in blobs.items()}
+
+    def _state(self, blob: bytes) -> State:
+        state = decode_state(blob)
+        plan = self.program.plan
+        if state.layout != plan.layout:
+            for note in enrich.migrate(plan, state, self.old_vocabulary(state.layout)):
+                if note not in self._noted:
+                    self._noted.add(note)
+                    self.note(note)
+        return state
+
+    def _subscriber(self, work: Work, msisdn: str) -> State | None:
+        """The subscriber of a number; a new one with everything unknown, or None where unknown ones are rejected."""
+        known = work.subscribers.get(msisdn)
+        if known is not None:
+            return work.states[known]
+        if self.reject_unknown:
+            return None
+        state = enrich.new_state(self.program.plan, work.ids.take("subscriber"), msisdn, work.now)
+        work.subscribers[msisdn] = state.id
+        work.states[state.id] = state
+        work.batch.identities.append(("msisdn", msisdn, state.id, work.now))
+        return state
+
+    def _write(self, work: Work) -> None:
+        kept = self.program.decide.longest_limit
+        for id_ in work.changed:
+            state = work.states[id_]
+            enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR)
+            work.batch.states[id_] = encode(state)
+
+    # -- one input -----------------------------------------------------------------------------------------------------
+
+    def _take(self, work: Work, index: int, source: Input) -> Moment | None:
+        match source:
+            case Event():
+                return self._event(work, index, source)
+            case Reply():
+                self._reply(work, index, source)
+            case Delivery():
+                self._delivery(work, index, source)
+            case Fulfilment():
+                self._fulfilment(work, index, source)
+            case Timer():
+                self._timer(work, source)
+        return None
+
+    def _event(self, work: Work, index: int, event: Event) -> Moment | None:
+        """Fold an event, redeem what it redeems, and make a moment where some action answers its kind."""
+        state = self._subscriber(work, event.msisdn)
+        if state is None:
+            work.answers[index] = Answer("rejected", f"unknown subscriber `{event.msisdn}`")
+            return self._plain(work, index, event, 0)
+        program, now = self.program, work.now
+        remembered = enrich.remember(program.plan, state, event.identity, now)
+        self.statistics.counts["identities_evicted"] += remembered.evicted
+        if remembered.duplicate:
+            self.statistics.counts["duplicates"] += 1
+            work.answers[index] = DUPLICATE
+            return None
+        work.changed.add(state.id)
+        self.statistics.counts["events"] += 1
+        enrich.fold(program.plan, state, event)
+        asked = event.kind in program.decide.answers
+        promised = any(offer.redeemed_by == event.kind for offer in state.offers)
+        if not asked and not promised:
+            return self._plain(work, index, event, state.id)
+        row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
+        for offer in respond.redeemed(program.replies, state, event.kind, row) if promised else ():
+            self._accept(work, index, state, offer, "redeemed")
+        if not asked:
+            return self._plain(work, index, event, state.id)
+        riding = event.notification is not None and event.notification.rides
+        language = event.notification.language if event.notification else ""
+        decision = work.ids.take("decision")
+        return Moment(decision, event.identity, event.kind, min(event.happened, now), now, row, state, riding, language)
+
+    def _reply(self, work: Work, index: int, reply: Reply) -> None:
+        """Understand an answer and do what it means; every meaning but a relay gets one clear text back."""
+        state = self._subscriber(work, reply.msisdn)
+        if state is None:
+            work.answers[index] = Answer("rejected", f"unknown subscriber `{reply.msisdn}`")
+            return
+        remembered = enrich.remember(self.program.plan, state, reply.identity, work.now)
+        if remembered.duplicate:
+            work.answers[index] = DUPLICATE
+            return
+        work.changed.add(state.id)
+        understood = respond.understand(self.program.replies, reply, state, self._language(state), work.now)
+        offer, meaning = understood.offer, understood.meaning
+        self.statistics.counts[f"replies.{meaning}"] += 1
+        match meaning:
+            case "accept":
+                assert offer is not None
+                self._accept(work, index, state, offer, "accepted")
+            case "relay":
+                text = Text(reply.msisdn, reply.short_code, reply.text, account=understood.account)
+                work.send(index, state.id, "relay", text)
+            case "decline":
+                assert offer is not None
+                respond.decline(state, offer.key, work.now)
+                work.log(state.id, offer.decision, offer.key, "declined")
+                self._answer(work, index, state, "declined", offer, reply.short_code)
+            case "stop":
+                self._stop(work, index, state, understood.withdraws, reply)
+            case "help":
+                if work.now - state.helped >= HELP_EVERY:
+                    state.helped = work.now
+                    self._answer(work, index, state, "help", offer, reply.short_code)
+            case _:
+                self._answer(work, index, state, _ANSWER[meaning], offer, reply.short_code)
+
+    def _stop(self, work: Work, index: int, state: State, withdraws: Sequence[str], reply: Reply) -> None:
+        for attribute in withdraws:
+            enrich.set_attribute(self.program.plan, state, attribute, False, max(reply.happened, work.now))
+        for offer in [offer for offer in state.offers if offer.status == "open"]:
+            respond.withdraw(state, offer.key, work.now)
+            work.log(state.id, offer.decision, offer.key, "stopped")
+        self._answer(work, index, state, "stopped", None, reply.short_code)
+
+    def _accept(self, work: Work, index: int, state: State, offer: OpenOffer, outcome: str) -> None:
+        """An accepted or redeemed offer becomes an order, once: its key is the order's Idempotency-Key."""
+        taken = respond.accept(state, offer.key, work.now)
+        if taken is None:
+            return
+        self.statistics.counts[outcome] += 1
+        work.log(state.id, offer.decision, offer.key, outcome)
+        order = fulfil.order(taken, state.msisdn, self.program.playbook.currency.code)
+        work.send(index, state.id, "ocs", order)
+
+    def _fulfilment(self, work: Work, index: int, fulfilment: Fulfilment) -> None:
+        work.batch.updates.append(OutgoingUpdate(fulfilment.outgoing, "delivered", 0, 0))
+        state = work.states.get(fulfilment.subscriber)
+        settled = fulfil.settle(state, fulfilment, work.now) if state else None
+        if state is None or settled is None:
+            return
+        work.changed.add(state.id)
+        outcome = "fulfilled" if fulfilment.status == "done" else "refused"
+        self.statistics.counts[outcome] += 1
+        work.log(state.id, settled.offer.decision, settled.offer.key, outcome, fulfilment.reason)
+        self._answer(work, index, state, settled.answer, settled.offer, settled.offer.short_code)
+
+    def _timer(self, work: Work, timer: Timer) -> None:
+        work.batch.timers_done.append(timer.id)
+        state = work.states.get(timer.subscriber)
+        offer = respond.expire(state, timer.payload, work.now) if state else None
+        if state and offer:
+            work.changed.add(state.id)
+            work.log(state.id, offer.decision, offer.key, "expired")
+
+    def _delivery(self, work: Work, index: int, delivery: Delivery) -> None:
+        """Keep the outbox row's news; what was dropped unsent gives its limit back and takes its offer away."""
+        state = work.states.get(delivery.subscriber)
+        status = delivery.status
+        if status == "sending" and state and not _still_open(state, delivery.offer, work.now):
+            work.answers[index] = DROPPED
+            status = "dropped"
+        row_status = {"retry": "pending", "plain": "pending"}.get(status, status)
+        update = OutgoingUpdate(delivery.outgoing, row_status, delivery.due, delivery.attempts, delivery.peer_id)
+        work.batch.updates.append(update)
+        self.statistics.counts[f"outgoing.{status}"] += 1
+        if delivery.receipt:
+            work.send(index, delivery.subscriber, "receipt", delivery.receipt)
+        if state and status in ("dropped", "failed", "plain") and delivery.reason != "unknown":
+            self._take_back(work, state, delivery)
+
+    def _take_back(self, work: Work, state: State, delivery: Delivery) -> None:
+        work.changed.add(state.id)
+        state.contacts = [contact for contact in state.contacts if contact.decision != delivery.decision]
+        if respond.withdraw(state, delivery.offer, work.now):
+            work.log(state.id, delivery.decision, delivery.offer, "dropped", delivery.reason)
+
+    # -- decide and say ------------------------------------------------------------------------------------------------
+
+    def _decide(self, work: Work, moments: dict[int, Moment]) -> None:
+        events = {moment.id: work.inputs[index] for index, moment in moments.items()}
+
+        def compose(moment: Moment, arm: Arm, channel: str, message: str) -> Composed | None:
+            event = events[moment.id]
+            assert isinstance(event, Event)
+            return self._compose(moment, event.notification, arm, channel, message)
+
+        decided = decide(self.program.decide, list(moments.values()), self.scorer, self._draw, compose)
+        for (index, moment), made in zip(moments.items(), decided, strict=True):
+            self._say(work, index, moment, made)
+
+    def _compose(
+        self, moment: Moment, notification: Notification | None, arm: Arm, channel: str, message: str
+    ) -> Composed | None:
+        program, state = self.program, moment.state
+        language = program.messages.language_for(moment.language or self._language(state))
+        number = respond.take_number(state, moment.now) if _answerable(arm.action) else 0
+        values = values_for(
+            program.playbook.currency,
+            arm.action,
+            arm.variant,
+            number,
+            self._short_code(notification),
+            moment.now + arm.action.accept_within + moment.row[-1] - moment.row[-2],
+            dict(zip(program.decide.columns, moment.row, strict=True)),
+        )
+        if channel != NOTIFICATION:
+            text = program.messages.text(message, language, values)
+        else:
+            assert notification is not None
+            text = program.messages.line(message, language, values, notification.text, self.parts_at_most)
+        return Composed(text, number) if text else None
+
+    def _say(self, work: Work, index: int, moment: Moment, made: Decided) -> None:
+        """Keep the record; reserve the contact, open the offer, and write what goes out."""
+        decision, state, event = made.decision, moment.state, work.inputs[index]
+        assert isinstance(event, Event)
+        state.decisions = [*state.decisions[1 - DECISIONS_KEPT :], decision.id]
+        work.batch.decisions.append((decision.id, state.id, decision.now, encode(decision)))
+        self.statistics.decided(self.program.decide, decision)
+        if made.arm is None or made.composed is None or decision.chosen is None:
+            self._plain(work, index, event, state.id)
+            return
+        action, channel = made.arm.action, self.program.decide.channels[decision.chosen.channel]
+        state.contacts.append(Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding))
+        key = f"{self.epoch}-{decision.id}"
+        if made.composed.number:
+            respond.open_offer(state, self._offer(made.arm, made.composed.number, key, moment, event, channel))
+            work.wake(state.id, work.now + action.accept_within, key)
+        send_by = work.now + min(action.send_within, action.accept_within)
+        if moment.riding:
+            self._notify(work, index, event, state.id, made.composed.text, key, decision.id, send_by)
+            return
+        self._plain(work, index, event, state.id)
+        text = Text(
+            self._short_code(event.notification), state.msisdn, made.composed.text, True, send_by, key, decision.id
+        )
+        work.send(index, state.id, channel, text)
+
+    def _offer(self, arm: Arm, number: int, key: str, moment: Moment, event: Event, channel: str) -> OpenOffer:
+        action, variant = arm.action, arm.variant
+        return OpenOffer(
+            number=number,
+            key=key,
+            decision=moment.id,
+            action=action.name,
+            variant=variant.name,
+            kind=action.kind,
+            title=self.program.messages.title(action, variant),
+            price=variant.price,
+            product=variant.product if action.provisions else "",
+            charges=action.charges,
+            language=moment.language or self._language(moment.state),
+            short_code=self._short_code(event.notification),
+            channel=channel,
+            made=moment.now,
+            expires=moment.now + action.accept_within,
+            after_decline=action.after_decline,
+            redeemed_by=action.redeemed_by,
+            redeemed_when=variant.redeemed_when.key if variant.redeemed_when else "",
+            changed=moment.now,
+        )
+
+    def _plain(self, work: Work, index: int, event: Event, subscriber: int) -> None:
+        """The notification, if the event came in one, as it came."""
+        if event.notification:
+            self._notify(work, index, event, subscriber, event.notification.text)
+
+    def _notify(
+        self,
+        work: Work,
+        index: int,
+        event: Event,
+        subscriber: int,
+        text: str,
+        offer: str = "",
+        decision: int = 0,
+        send_by: int = 0,
+    ) -> None:
+        notification = event.notification
+        assert notification is not None
+        payload = Text(
+            source=notification.source,
+            destination=notification.destination,
+            text=text,
+            send_by=send_by,
+            offer=offer,
+            decision=decision,
+            account=notification.account,
+            message_id=notification.message_id,
+            receipt=notification.receipt,
+            plain=notification.text if decision else "",
+        )
+        work.send(index, subscriber, NOTIFICATION, payload)
+
+    def _answer(
+        self, work: Work, index: int, state: State, message: str, offer: OpenOffer | None, short_code: str
+    ) -> None:
+        """One clear text back, in the language of the offer or of the subscriber."""
+        messages = self.program.messages
+        language = messages.language_for(offer.language if offer else self._language(state))
+        text = messages.answer(message, language, offer, short_code, self._offset(state, work.now))
+        work.send(index, state.id, "sms", Text(short_code, state.msisdn, text))
+
+    def _language(self, state: State) -> str:
+        language = enrich.attribute(self.program.plan, state, "language")
+        return language if isinstance(language, str) else ""
+
+    def _offset(self, state: State, now: int) -> int:
+        return enrich.utc_offset(self.program.plan, state, now)
+
+    def _short_code(self, notification: Notification | None) -> str:
+        replies = self.program.playbook.replies
+        if notification and notification.source in replies:
+            return notification.source
+        return self.program.short_code
+
+
+_ANSWER = {
+    "expired": "expired",
+    "taken": "already_taken",
+    "which_one": "which_one",
+    "nothing_open": "nothing_open",
+    "refused_before": "refused",
+}
+
+
+def _answerable(action: Action) -> bool:
+    """Whether an action makes an offer that can be taken or redeemed; else it is only said."""
+    return action.charges or action.provisions or action.kind == "promise"
+
+
+def _still_open(state: State, offer: str, now: int) -> bool:
+    """Whether a marketing message may still go out: its offer was not withdrawn or taken meanwhile."""
+    return not offer or all(open_.key != offer or (open_.status == "open" and open_.expires > now) for open_ in state.offers)

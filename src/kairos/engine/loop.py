@@ -1,0 +1,160 @@
+"""The loop: gather a micro-batch, decide it while the last one commits, acknowledge after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from kairos.domain.message import Outgoing
+from kairos.engine.engine import Engine
+from kairos.engine.program import Program
+from kairos.engine.work import Answer, Input, Work
+from kairos.errors import KairosError, StoreError
+from kairos.ports import Clock
+
+
+class OverloadedError(KairosError):
+    """More is waiting than the queue may hold: come back, or go on without a decision."""
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """An input under way. `withdrawn`: whoever brought it gave up waiting and sent the notification itself."""
+
+    input: Input
+    answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    withdrawn: bool = False
+
+
+Handed = Callable[[Sequence[tuple[Outgoing, Submission]]], None]
+
+
+class Loop:
+    """Runs an engine. One batch commits in a thread while the next is decided on top of it; none overtakes.
+
+    `handed` gets every new outbox row after its commit, with the submission that caused it.
+    """
+
+    def __init__(
+        self, engine: Engine, clock: Clock, handed: Handed, *, batch: int = 500, linger: float = 0.002, queue: int = 20_000
+    ) -> None:
+        self.engine, self.clock, self.handed = engine, clock, handed
+        self.batch, self.linger, self.queue = batch, linger, queue
+        self.failure: Exception | None = None  # of the latest batch; None while the store is well
+        self._waiting: deque[Submission] = deque()
+        self._arrived = asyncio.Event()
+        self._committing: asyncio.Task[bool] | None = None
+        self._closing = False
+        self._next: Program | None = None
+
+    def post(self, source: Input, *, own: bool = False) -> Submission:
+        """Queue an input; its answer comes after the commit. Our `own` news is never turned away.
+
+        Raises OverloadedError where the queue is full. The answer raises StoreError where the commit failed.
+        """
+        if len(self._waiting) >= self.queue and not own:
+            self.engine.statistics.counts["overloaded"] += 1
+            raise OverloadedError(f"{self.queue} inputs are waiting; slow down and send again")
+        submission = Submission(source)
+        self._waiting.append(submission)
+        self._arrived.set()
+        return submission
+
+    async def submit(self, source: Input, *, own: bool = False) -> Answer:
+        """Queue an input and wait for its answer."""
+        return await self.post(source, own=own).answer
+
+    def use(self, program: Program) -> None:
+        """From the next batch on, this playbook; no batch sees two."""
+        self._next = program
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def run(self) -> None:
+        """Until closed: gather, decide, commit; then finish what is under way."""
+        while not (self._closing and not self._waiting):
+            batch = await self._gather()
+            if not batch:
+                continue
+            if self._next:
+                self.engine.use(self._next)
+                self._next = None
+            await self._step(batch)
+        if self._committing:
+            await self._committing
+
+    def close(self) -> None:
+        self._closing = True
+        self._arrived.set()
+
+    async def _gather(self) -> list[Submission]:
+        """What waits, up to a batch; a short linger lets more join unless a commit is under way anyway."""
+        if not self._waiting:
+            self._arrived.clear()
+            if not self._closing:
+                await self._arrived.wait()
+        if self._committing and not self._committing.done() and len(self._waiting) < self.batch:
+            await asyncio.wait({self._committing}, timeout=self.linger)
+        return [self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))]
+
+    async def _step(self, batch: list[Submission]) -> None:
+        """Decide one batch on top of the one that commits; if that fails, this one is taken anew."""
+        try:
+            work = self.engine.apply([submission.input for submission in batch], self.clock())
+        except StoreError as error:
+            await self._settled()
+            self._fail(batch, error)
+            return
+        except Exception as error:  # a bug must cost one input, not the batch and not the loop
+            await self._settled()
+            await self._isolate(batch, error)
+            return
+        if not await self._settled():
+            self.engine.flying.clear()
+            self._waiting.extendleft(reversed(batch))
+            return
+        self._committing = asyncio.create_task(self._commit(batch, work))
+        await asyncio.sleep(0)
+
+    async def _isolate(self, batch: list[Submission], error: Exception) -> None:
+        """Take the inputs of a batch that broke one by one; the one that breaks alone gets the error."""
+        if len(batch) == 1:
+            self._fail(batch, error)
+            return
+        for submission in batch:
+            await self._step([submission])
+
+    async def _settled(self) -> bool:
+        """Whether the commit under way, if any, went well."""
+        committed = await self._committing if self._committing else True
+        self._committing = None
+        return committed
+
+    async def _commit(self, batch: list[Submission], work: Work) -> bool:
+        try:
+            if work.batch:
+                await asyncio.get_running_loop().run_in_executor(None, partial(self.engine.store.commit, work.batch))
+        except StoreError as error:
+            self.engine.flying.remove(work)
+            self._fail(batch, error)
+            return False
+        self.failure = None
+        self.engine.flying.remove(work)
+        for submission, answer in zip(batch, work.answers, strict=True):
+            if not submission.answer.done():
+                submission.answer.set_result(answer)
+        if work.batch.outgoing:
+            self.handed([(row, batch[work.caused_by[row.id]]) for row in work.batch.outgoing])
+        return True
+
+    def _fail(self, batch: Sequence[Submission], error: Exception) -> None:
+        self.failure = error
+        self.engine.statistics.counts["failed_batches"] += 1
+        for submission in batch:
+            if not submission.answer.done():
+                submission.answer.set_exception(error)

@@ -1,0 +1,21 @@
+"""Waking up: timers that are due become inputs like any other."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kairos.engine.loop import Loop, Submission
+from kairos.errors import KairosError
+from kairos.ports import Clock, Store
+
+
+async def run_timers(store: Store, loop: Loop, clock: Clock, *, every: float = 1.0, at_once: int = 1000) -> None:
+    """Until cancelled: hand due timers to the engine, and go on only when they are committed."""
+    while True:
+        try:
+            posted: list[Submission] = [loop.post(timer, own=True) for timer in store.timers_due(clock(), at_once)]
+            await asyncio.gather(*(submission.answer for submission in posted), return_exceptions=True)
+        except KairosError:
+            posted = []
+        if len(posted) < at_once:
+            await asyncio.sleep(every)

@@ -1,0 +1,115 @@
+"""One micro-batch under way: what it read, what it changes, what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from kairos.domain.event import Event
+from kairos.domain.inputs import Delivery, Fulfilment, Reply, Response, Timer
+from kairos.domain.message import Order, Outgoing, Text
+from kairos.domain.subscriber import State
+from kairos.ports import Batch, NextIds
+
+Input = Event | Reply | Delivery | Fulfilment | Timer
+
+encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+decode_state: Callable[[bytes], State] = msgspec.msgpack.Decoder(State).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an input: applied, duplicate, rejected (with a reason), or dropped (a mark that was refused)."""
+
+    status: str
+    reason: str = ""
+
+
+APPLIED = Answer("applied")
+DUPLICATE = Answer("duplicate")
+DROPPED = Answer("dropped")
+
+
+class Ids:
+    """The next unused ids. A batch that fails leaves a gap, never a second use."""
+
+    __slots__ = ("decision", "outgoing", "subscriber", "timer")
+
+    def __init__(self, first: NextIds) -> None:
+        self.subscriber, self.decision, self.outgoing, self.timer = msgspec.structs.astuple(first)
+
+    def take(self, kind: str) -> int:
+        taken: int = getattr(self, kind)
+        setattr(self, kind, taken + 1)
+        return taken
+
+
+@dataclass(slots=True)
+class Work:
+    """The states of the batch's subscribers, decoded and changed in place, and everything else that it writes."""
+
+    inputs: Sequence[Input]
+    now: int
+    ids: Ids
+    batch: Batch = field(default_factory=Batch)
+    subscribers: dict[str, int] = field(default_factory=dict)  # by MSISDN
+    states: dict[int, State] = field(default_factory=dict)
+    changed: set[int] = field(default_factory=set)
+    answers: list[Answer] = field(default_factory=list)
+    caused_by: dict[int, int] = field(default_factory=dict)  # outbox row -> index of its input
+
+    def __post_init__(self) -> None:
+        self.answers = [APPLIED] * len(self.inputs)
+
+    def send(self, cause: int, subscriber: int, channel: str, payload: Text | Order) -> None:
+        """Write an outbox row. Its key is the identity of the input that caused it, and a number."""
+        row = self.ids.take("outgoing")
+        key = f"{identity(self.inputs[cause])}#{channel}"
+        self.caused_by[row] = cause
+        self.batch.outgoing.append(Outgoing(row, key, subscriber, channel, encode(payload), self.now))
+
+    def wake(self, subscriber: int, due: int, payload: str) -> None:
+        self.batch.timers.append(Timer(self.ids.take("timer"), due, subscriber, payload))
+
+    def log(self, subscriber: int, decision: int, offer: str, outcome: str, reason: str = "") -> None:
+        self.batch.responses.append(Response(subscriber, decision, offer, outcome, reason, self.now))
+
+
+def identity(source: Input) -> str:
+    """What makes a repeat of an input recognisable."""
+    match source:
+        case Event() | Reply():
+            return source.identity
+        case Delivery():
+            return f"outgoing/{source.outgoing}/{source.status}"
+        case Fulfilment():
+            return f"fulfilment/{source.offer}"
+        case Timer():
+            return f"timer/{source.id}"
+
+
+def subscriber_of(source: Input) -> str | int:
+    """The MSISDN or the subscriber id that an input concerns; 0 where it concerns no state."""
+    return source.msisdn if isinstance(source, Event | Reply) else source.subscriber
+
+
+def waves(inputs: Iterable[Input]) -> Iterator[list[tuple[int, Input]]]:
+    """Groups in order, none of which has two inputs of one subscriber: a hot subscriber's inputs follow one another.
+
+    >>> reply = Reply("1", "15550100", "5000", "yes", 0)
+    >>> [len(wave) for wave in waves([reply, reply, reply])]
+    [1, 1, 1]
+    """
+    seen: dict[str | int, int] = {}
+    groups: list[list[tuple[int, Input]]] = []
+    for index, source in enumerate(inputs):
+        subscriber = subscriber_of(source)
+        turn = seen.get(subscriber, 0) if subscriber else 0
+        seen[subscriber] = turn + 1
+        if turn == len(groups):
+            groups.append([])
+        groups[turn].append((index, source))
+    yield from groups
