@@ -1,0 +1,165 @@
+"""The ESME's side: a bind that keeps itself up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from kairos.smpp.errors import BindRefused, NotBound, SmppError
+from kairos.smpp.pdu import Bind, Pdu
+from kairos.smpp.session import Handler, Role, Session, SessionOptions
+from kairos.smpp.status import status_name
+
+log = logging.getLogger("kairos.smpp")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before the next try: anything from 0 to `first * 2^tries`, `most` at most (full jitter).
+
+    Tries count anew once a bind has held for `steady` seconds. All in seconds.
+    """
+
+    first: float = 0.5
+    most: float = 30.0
+    steady: float = 10.0
+
+    def delay(self, tries: int, rng: random.Random) -> float:
+        """Seconds to wait after this many failures in a row.
+
+        >>> Backoff().delay(20, random.Random(1)) <= 30.0
+        True
+        """
+        return rng.uniform(0, min(self.most, self.first * 2 ** min(tries, 30)))
+
+
+class ClientState(Enum):
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    BOUND = "bound"
+    WAITING = "waiting"
+    CLOSED = "closed"
+
+
+class Client:
+    """Connects, binds, and does so again whenever the bind is lost, until `close()`.
+
+    `bind` says how and as whom (BindTransmitter, BindReceiver, BindTransceiver). `handle` gets what the SMSC sends,
+    from the bind response on. `rng` and `sleep` are chance and time: hand in your own to test.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        bind: Bind,
+        handle: Handler,
+        options: SessionOptions | None = None,
+        *,
+        rng: random.Random | None = None,
+        backoff: Backoff | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.bind = bind
+        self.options = options or SessionOptions()
+        self.state = ClientState.IDLE
+        self.session: Session | None = None
+        self.last_error = ""
+        self.binds = 0  # how many times it was bound
+        self._handle = handle
+        self._rng = rng or random.Random()
+        self._backoff = backoff or Backoff()
+        self._sleep = sleep
+        self._bound = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to connect; returns at once. `await bound()` to wait for the bind."""
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep_bound())
+
+    async def bound(self) -> Session:
+        """Wait until bound; gives the session. Put a timeout around it: an SMSC may stay away."""
+        while True:
+            await self._bound.wait()
+            if self.session is not None and self.session.is_bound:
+                return self.session
+            if self.state is ClientState.CLOSED:
+                raise NotBound("the client is closed")
+            if self.session is not None:  # it is saying farewell
+                await self.session.closed()
+            await asyncio.sleep(0)
+
+    async def request(self, pdu: Pdu, timeout: float | None = None) -> Pdu:  # noqa: ASYNC109 (a wire's timer)
+        """As `Session.request`, on the session of the moment. Raises NotBound at once while there is none."""
+        session = self.session
+        if session is None or not session.is_bound:
+            because = f": {self.last_error}" if self.last_error else ""
+            raise NotBound(f"not bound to {self.host}:{self.port} ({self.state.value}{because})")
+        return await session.request(pdu, timeout)
+
+    async def close(self) -> None:
+        """Unbind and stay away."""
+        session = self.session
+        self.state = ClientState.CLOSED
+        if session is not None:
+            await session.unbind()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        if session is not None:
+            await session.finish_handlers(self.options.grace)
+        self._bound.set()
+
+    async def _keep_bound(self) -> None:
+        tries = 0
+        while self.state is not ClientState.CLOSED:
+            self.state = ClientState.CONNECTING
+            if await self._one_session():
+                tries = 0
+            if self.state is ClientState.CLOSED:
+                return
+            self.state = ClientState.WAITING
+            log.info("%s:%d: %s; trying again", self.host, self.port, self.last_error)
+            await self._sleep(self._backoff.delay(tries, self._rng))
+            tries += 1
+
+    async def _one_session(self) -> bool:
+        """From connecting to the end of the session; whether it was steady."""
+        loop = asyncio.get_running_loop()
+        session = Session(Role.ESME, self._handle, self.options, on_bound=self._enter)
+        try:
+            async with asyncio.timeout(self.options.response_timeout):
+                await loop.create_connection(lambda: session.wire, self.host, self.port)
+            await self._bind(session)
+            since = loop.time()
+            self.last_error = await session.closed()
+            return loop.time() - since >= self._backoff.steady
+        except (OSError, SmppError) as fault:  # TimeoutError is an OSError
+            self.last_error = str(fault) or "no connection in time"
+            return False
+        finally:
+            self._bound.clear()
+            self.session = None
+            session.abort(self.last_error or "closed")
+            await session.closed()
+
+    def _enter(self, session: Session) -> None:
+        self.session = session
+        self.state = ClientState.BOUND
+        self.binds += 1
+        self._bound.set()
+
+    async def _bind(self, session: Session) -> None:
+        response = await session.bind_as(self.bind)
+        if not response.ok:
+            raise BindRefused(
+                f"the bind as `{self.bind.system_id}` was refused: {status_name(response.status)}",
+                status=response.status,
+            )

@@ -1,0 +1,606 @@
+"""One SMPP session, the same class for both roles: requests with a window, responses by sequence number, timers.
+
+What one side may send depends on its role (`esme` or `smsc`) and on the bind; everything else is symmetric.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from itertools import count
+
+from kairos.smpp.errors import (
+    NotBound,
+    NotSent,
+    PduError,
+    ResponseTimeout,
+    SessionLost,
+    SmppError,
+    UnreadableResponse,
+)
+from kairos.smpp.pdu import (
+    MAX_SEQUENCE,
+    PDUS,
+    RESPONSE_BIT,
+    AlertNotification,
+    Bind,
+    BindReceiver,
+    BindResp,
+    BindTransmitter,
+    CancelSm,
+    DataSm,
+    DeliverSm,
+    EnquireLink,
+    GenericNack,
+    Pdu,
+    QuerySm,
+    ReplaceSm,
+    SubmitMulti,
+    SubmitSm,
+    Unbind,
+    UnbindResp,
+    encode,
+)
+from kairos.smpp.status import Status, status_name
+from kairos.smpp.wire import Wire
+
+log = logging.getLogger("kairos.smpp")
+
+
+class Role(Enum):
+    """Which side of the session we are."""
+
+    ESME = "esme"
+    SMSC = "smsc"
+
+
+class State(Enum):
+    """The states of SMPP 3.4, section 2.2, and the farewell."""
+
+    OPEN = "open"
+    BOUND_TX = "bound_tx"
+    BOUND_RX = "bound_rx"
+    BOUND_TRX = "bound_trx"
+    UNBINDING = "unbinding"
+    CLOSED = "closed"
+
+
+_TX = frozenset({State.BOUND_TX, State.BOUND_TRX})
+_RX = frozenset({State.BOUND_RX, State.BOUND_TRX})
+BOUND = _TX | _RX
+
+# Who may send what, and in which states (section 2.3). Enquire_link and unbind are anybody's.
+_MAY_SEND: dict[Role, dict[type[Pdu], frozenset[State]]] = {
+    Role.ESME: dict.fromkeys((SubmitSm, SubmitMulti, DataSm, QuerySm, CancelSm, ReplaceSm), _TX),
+    Role.SMSC: dict.fromkeys((DeliverSm, DataSm, AlertNotification), _RX),
+}
+_HOUSEKEEPING = (Bind, BindResp, Unbind, UnbindResp, EnquireLink)
+_OTHER = {Role.ESME: Role.SMSC, Role.SMSC: Role.ESME}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """Times in seconds, sizes in octets.
+
+    `window`: our requests without an answer at one time. `concurrency`: the peer's requests in our handler at one time;
+    beyond it we stop reading, so the peer feels it. `inactivity`: unbind after so long without a message (None: never).
+    `grace`: how long a farewell waits for what is under way.
+    """
+
+    window: int = 32
+    response_timeout: float = 10.0
+    enquire_every: float = 30.0
+    inactivity: float | None = None
+    bind_within: float = 10.0
+    grace: float = 5.0
+    max_pdu: int = 70_000
+    concurrency: int = 256
+
+
+@dataclass(slots=True)
+class Counters:
+    """What went over the session so far. Requests and responses count no bind, unbind or enquire_link."""
+
+    requests_sent: int = 0
+    responses_received: int = 0
+    requests_received: int = 0
+    responses_sent: int = 0
+    refused_sent: int = 0  # responses of ours with an error status
+    refused_received: int = 0
+    timeouts: int = 0
+    unmatched: int = 0  # responses to nothing outstanding: late, repeated, or of the wrong kind
+    bad_pdus: int = 0
+    nacks_received: int = 0
+    enquiries_sent: int = 0
+    enquiries_received: int = 0
+    handler_failures: int = 0
+
+
+@dataclass(slots=True)
+class _Pending:
+    request: Pdu
+    answer: asyncio.Future[Pdu]
+    timer: asyncio.TimerHandle | None = None
+
+
+Handler = Callable[["Session", Pdu], Awaitable[Pdu | None]]
+Accept = Callable[["Session", Bind], Awaitable[tuple[Pdu, str]]]
+
+
+class Session:
+    """An open SMPP session. Servers and clients make it; handlers and callers use it.
+
+    A handler gets (session, request) and returns the response, `request.response(...)`; None sends none now, and
+    `session.send(response)` may do so later. Handlers of one session run concurrently, so responses may leave out of
+    order, as SMPP allows. A handler that raises is answered with ESME_RSYSERR and logged. A handler that waits for a
+    request on the *same* session holds one of its `concurrency` places meanwhile.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        handle: Handler,
+        options: SessionOptions,
+        *,
+        accept: Accept | None = None,
+        on_bound: Callable[[Session], None] | None = None,
+        on_close: Callable[[Session], None] | None = None,
+    ) -> None:
+        self.role = role
+        self.options = options
+        self.state = State.OPEN
+        self.account = ""  # whose session it is: the server's account, the client's system_id
+        self.bind: Bind | None = None
+        self.counters = Counters()
+        self.close_reason = ""
+        self._handle = handle
+        self._accept = accept
+        self._on_bound = on_bound
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._wire = Wire(options.max_pdu)
+        self._wire.attach(self)
+        self._next = count(1)
+        self._pending: dict[int, _Pending] = {}
+        self._outstanding = 0  # of `window`
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._backlog: deque[Pdu] = deque()
+        self._handling: set[asyncio.Task[None]] = set()
+        self._chores: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._heard = self._active = self._loop.time()
+        self._bind_timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
+
+    # --- for callers ----------------------------------------------------------------------------
+
+    @property
+    def wire(self) -> Wire:
+        """The asyncio protocol of this session, for whoever opens the connection."""
+        return self._wire
+
+    @property
+    def peer(self) -> str:
+        """The other end's address and port."""
+        return self._wire.peer
+
+    @property
+    def is_bound(self) -> bool:
+        return self.state in BOUND
+
+    @property
+    def receives(self) -> bool:
+        """Whether a deliver_sm can travel on this session."""
+        return self.state in _RX
+
+    @property
+    def transmits(self) -> bool:
+        """Whether a submit_sm can travel on this session."""
+        return self.state in _TX
+
+    @property
+    def outstanding(self) -> int:
+        """Our requests without an answer."""
+        return len(self._pending)
+
+    def __repr__(self) -> str:
+        return f"<Session {self.role.value} {self.account or '?'} {self.peer} {self.state.value}>"
+
+    async def request(self, pdu: Pdu, timeout: float | None = None) -> Pdu:  # noqa: ASYNC109 (a wire's timer)
+        """Send a request and wait for its response, whatever its status; waits for a place in the window first.
+
+        The response is the request's own kind or a GenericNack. Raises NotSent (NotBound, EncodeError) where it surely
+        did not go out, ResponseLost (ResponseTimeout, SessionLost, UnreadableResponse) where the peer may have it.
+        `timeout` (seconds) counts from the sending; None takes the options'.
+        """
+        self._check_may_send(pdu)
+        if pdu.answer is None:
+            raise TypeError(f"{type(pdu).__name__} has no response; use `send`")
+        if self._outstanding >= self.options.window:
+            await self._place()
+        else:
+            self._outstanding += 1
+        try:
+            self._check_may_send(pdu)  # the session may have ended while we waited
+            self._active = self._loop.time()
+            self.counters.requests_sent += 1
+            return await self._transact(pdu, timeout)
+        finally:
+            self._give_place()
+
+    def send(self, pdu: Pdu) -> None:
+        """Send what has no answer: a response that a handler left out, or an alert_notification.
+
+        A response on a session that has ended goes nowhere: the peer will ask again.
+        """
+        if pdu.command_id & RESPONSE_BIT:
+            self._respond(pdu)
+            return
+        self._check_may_send(pdu)
+        if pdu.answer is not None:
+            raise TypeError(f"{type(pdu).__name__} has a response; use `request`")
+        self._wire.send(encode(pdu, self._sequence()))
+
+    async def unbind(self) -> None:
+        """Say farewell: finish what is under way (up to `grace` seconds), unbind, close. Returns when closed."""
+        if self.state in BOUND:
+            self.state = State.UNBINDING
+            self._end_waiting("the session is being unbound")
+            try:
+                async with asyncio.timeout(self.options.grace):
+                    await self._quiet()
+                    await self._transact(Unbind(), self.options.grace)
+            except (TimeoutError, SmppError) as fault:
+                log.debug("%r: unbind: %s", self, fault)
+        self.close("unbound")
+        await self.closed()
+
+    def close(self, reason: str) -> None:
+        """Close after writing what is left; every outstanding request fails with SessionLost(reason)."""
+        if not self.close_reason:
+            self.close_reason = reason
+        if self._closing is None and not self._closed.done():
+            self._closing = self._loop.call_later(self.options.grace, self._wire.abort)  # a peer that reads no more
+            self._wire.close()
+
+    def abort(self, reason: str) -> None:
+        """Close at once."""
+        self.close_reason = self.close_reason or reason
+        self._wire.abort()
+        if not self._wire.opened:
+            self.on_lost(None)
+
+    async def closed(self) -> str:
+        """Wait until the connection is gone; returns why."""
+        await asyncio.shield(self._closed)
+        return self.close_reason
+
+    async def finish_handlers(self, grace: float) -> None:
+        """After the end: let running handlers finish, cancel what is still running after `grace` seconds."""
+        if self._handling:
+            _, late = await asyncio.wait(self._handling, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def bind_as(self, bind: Bind) -> Pdu:
+        """As an ESME, on a fresh connection: bind, and return the response, whatever its status."""
+        self.account = bind.system_id
+        return await self._transact(bind, self.options.response_timeout)
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def _check_may_send(self, pdu: Pdu) -> None:
+        if self.state not in BOUND:
+            reason = self.close_reason or f"the session is {self.state.value}"
+            raise NotBound(f"{type(pdu).__name__} was not sent: {reason}")
+        states = _MAY_SEND[self.role].get(type(pdu))
+        if states is None and type(pdu) is not EnquireLink:
+            raise NotBound(f"{type(pdu).__name__} is not sent by an {self.role.value.upper()} on a bound session")
+        if states is not None and self.state not in states:
+            raise NotBound(f"{type(pdu).__name__} cannot be sent while {self.state.value}")
+
+    def _sequence(self) -> int:
+        while True:
+            number = next(self._next)
+            if number > MAX_SEQUENCE:
+                self._next = count(1)
+            elif number not in self._pending:
+                return number
+
+    async def _transact(self, pdu: Pdu, limit: float | None) -> Pdu:
+        sequence = self._sequence()
+        octets = encode(pdu, sequence)
+        if self.state is State.CLOSED or self._closed.done():
+            raise NotBound(f"{type(pdu).__name__} was not sent: {self.close_reason}")
+        pending = _Pending(pdu, self._loop.create_future())
+        self._pending[sequence] = pending  # before the write, or a fast answer would find nobody
+        seconds = self.options.response_timeout if limit is None else limit
+        pending.timer = self._loop.call_later(seconds, self._time_out, sequence, seconds)
+        self._wire.send(octets)
+        try:
+            return await pending.answer
+        finally:
+            pending.timer.cancel()
+            self._pending.pop(sequence, None)
+            self._check_quiet()
+
+    def _time_out(self, sequence: int, seconds: float) -> None:
+        pending = self._pending.pop(sequence, None)
+        if pending is not None and not pending.answer.done():
+            self.counters.timeouts += 1
+            name = type(pending.request).__name__
+            pending.answer.set_exception(ResponseTimeout(f"{name}#{sequence}: no answer within {seconds:g} s"))
+
+    async def _place(self) -> None:
+        """Wait for a place in the window; it is ours when this returns."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._give_place()
+            raise
+
+    def _give_place(self) -> None:
+        """Hand our place on to the first who waits."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._outstanding -= 1
+
+    def _end_waiting(self, reason: str) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(NotSent(f"not sent: {reason}"))
+
+    def _respond(self, response: Pdu) -> None:
+        if self._closed.done():
+            return
+        if not isinstance(response, _HOUSEKEEPING):
+            self.counters.responses_sent += 1
+            self.counters.refused_sent += response.status != 0
+        self._wire.send(encode(response))
+
+    def _check_quiet(self) -> None:
+        if self._handling or self._backlog or self._pending:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    async def _quiet(self) -> None:
+        """Wait until no request is under way in either direction."""
+        self._check_quiet()
+        await self._idle.wait()
+
+    # --- what the wire brings -------------------------------------------------------------------
+
+    def on_open(self) -> None:
+        if self._closed.done():  # given up while it was being connected
+            self._wire.abort()
+            return
+        self._heard = self._active = self._loop.time()
+        self._bind_timer = self._loop.call_later(self.options.bind_within, self._bind_too_late)
+        self._chore(self._keep_alive())
+
+    def on_pdu(self, pdu: Pdu) -> None:
+        if pdu.command_id & RESPONSE_BIT:
+            self._on_response(pdu)
+        elif isinstance(pdu, EnquireLink):
+            self.counters.enquiries_received += 1
+            self._wire.send(encode(pdu.response()))
+        else:
+            self._on_request(pdu)
+
+    def on_read(self) -> None:
+        self._heard = self._loop.time()
+        self._wire.hold(bool(self._backlog))
+
+    def on_bad_pdu(self, fault: PduError, *, fatal: bool) -> None:
+        self.counters.bad_pdus += 1
+        log.warning("%r: %s", self, fault)
+        if fault.command_id & RESPONSE_BIT:
+            self._on_bad_response(fault)
+        else:
+            kind = PDUS.get(fault.command_id)
+            answer = GenericNack if fatal or kind is None or kind.answer is None else kind.answer
+            self._respond(answer(sequence=fault.sequence, status=fault.status))
+        if fatal:
+            self.close(str(fault))
+
+    def on_lost(self, cause: Exception | None) -> None:
+        if self._closed.done():
+            return
+        self.state = State.CLOSED
+        self.close_reason = self.close_reason or (f"connection lost: {cause}" if cause else "the peer closed")
+        for timer in (self._bind_timer, self._closing):
+            if timer is not None:
+                timer.cancel()
+        for sequence, pending in self._pending.items():
+            if not pending.answer.done():
+                name = type(pending.request).__name__
+                pending.answer.set_exception(SessionLost(f"{name}#{sequence}: {self.close_reason}"))
+        self._pending.clear()
+        self._backlog.clear()
+        self._end_waiting(self.close_reason)
+        self._check_quiet()
+        for chore in self._chores:
+            chore.cancel()
+        self._closed.set_result(None)
+        if self._on_close is not None:
+            self._on_close(self)
+
+    def _on_response(self, pdu: Pdu) -> None:
+        pending = self._pending.get(pdu.sequence)
+        if isinstance(pdu, GenericNack):
+            self.counters.nacks_received += 1
+        elif pending is not None and type(pdu) is not pending.request.answer:
+            pending = None
+        if pending is None or pending.answer.done():
+            self.counters.unmatched += 1
+            return
+        if not isinstance(pending.request, _HOUSEKEEPING):
+            self.counters.responses_received += 1
+            self.counters.refused_received += pdu.status != 0
+        if isinstance(pending.request, Bind) and pdu.ok:
+            self._become_bound(pending.request)  # at once: what follows in the same segment is for a bound session
+        pending.answer.set_result(pdu)
+
+    def _on_bad_response(self, fault: PduError) -> None:
+        pending = self._pending.get(fault.sequence)
+        if pending is not None and not pending.answer.done():
+            pending.answer.set_exception(UnreadableResponse(str(fault)))
+
+    def _on_request(self, pdu: Pdu) -> None:
+        self.counters.requests_received += not isinstance(pdu, _HOUSEKEEPING)
+        self._active = self._loop.time()
+        if isinstance(pdu, Unbind):
+            self._chore(self._on_unbind(pdu))
+            return
+        status = self._refusal(pdu)
+        if status:
+            if pdu.answer is not None:
+                self._respond(pdu.response(status))
+            return
+        if isinstance(pdu, Bind):
+            self.bind = pdu
+        if len(self._handling) < self.options.concurrency:
+            self._start(pdu)
+        else:
+            self._backlog.append(pdu)
+
+    def _refusal(self, pdu: Pdu) -> int:
+        if isinstance(pdu, Bind):
+            if self.state in BOUND or self.bind is not None:
+                return Status.ESME_RALYBND
+            if self._accept is None or self.state is not State.OPEN:
+                return Status.ESME_RINVBNDSTS
+            return Status.ESME_ROK
+        if self.state is State.UNBINDING:
+            return Status.ESME_RSYSERR  # temporary: ask again on the next session
+        states = _MAY_SEND[_OTHER[self.role]].get(type(pdu), frozenset())
+        return Status.ESME_ROK if self.state in states else Status.ESME_RINVBNDSTS
+
+    def _start(self, pdu: Pdu) -> None:
+        work = self._bind(pdu) if isinstance(pdu, Bind) else self._run(pdu)
+        task = self._loop.create_task(work)
+        self._handling.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._handling.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:  # encode failed, or a bind's callback
+            self.counters.handler_failures += 1
+            log.error("%r: %s", self, failure, exc_info=failure)
+        while self._backlog and len(self._handling) < self.options.concurrency:
+            self._start(self._backlog.popleft())
+        if not self._backlog:
+            self._wire.hold(False)
+        self._check_quiet()
+
+    async def _run(self, pdu: Pdu) -> None:
+        try:
+            response = await self._handle(self, pdu)
+        except Exception:
+            self.counters.handler_failures += 1
+            log.exception("%r: the handler of %s failed", self, pdu)
+            response = pdu.response(Status.ESME_RSYSERR) if pdu.answer is not None else None
+        if response is not None:
+            self._respond(response)
+
+    # --- bind and farewell ----------------------------------------------------------------------
+
+    async def _bind(self, pdu: Pdu) -> None:
+        assert isinstance(pdu, Bind)
+        assert self._accept is not None
+        try:
+            response, account = await self._accept(self, pdu)
+        except Exception:
+            log.exception("%r: the bind of `%s` could not be checked", self, pdu.system_id)
+            response, account = pdu.response(Status.ESME_RSYSERR), ""
+        if self.state is not State.OPEN or self._closed.done():
+            return
+        self._respond(response)
+        if response.ok:
+            self.account = account
+            self._become_bound(pdu)
+        else:
+            self.close(f"the bind of `{pdu.system_id}` was refused: {status_name(response.status)}")
+
+    def _become_bound(self, bind: Bind) -> None:
+        self.bind = bind
+        if isinstance(bind, BindTransmitter):
+            self.state = State.BOUND_TX
+        elif isinstance(bind, BindReceiver):
+            self.state = State.BOUND_RX
+        else:
+            self.state = State.BOUND_TRX
+        if self._bind_timer is not None:
+            self._bind_timer.cancel()
+        if self._on_bound is not None:
+            self._on_bound(self)
+
+    def _bind_too_late(self) -> None:
+        if self.state is State.OPEN:
+            self.close(f"no bind within {self.options.bind_within:g} s")
+
+    async def _on_unbind(self, pdu: Pdu) -> None:
+        """Answer what is in our hands, then the unbind, then close."""
+        if self.state in BOUND:
+            self.state = State.UNBINDING
+        self._end_waiting("the peer unbinds")
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=self.options.grace)
+        self._respond(pdu.response())
+        self.close("the peer unbound")
+
+    def _chore(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    # --- timers ---------------------------------------------------------------------------------
+
+    async def _keep_alive(self) -> None:
+        """Enquire when nothing was heard for a while; close when there is no answer, or nothing to do for long."""
+        every = self.options.enquire_every
+        inactivity = self.options.inactivity
+        while True:
+            now = self._loop.time()
+            silent_until = self._heard + every
+            idle_until = self._active + inactivity if inactivity is not None else float("inf")
+            await asyncio.sleep(max(0.001, min(silent_until, idle_until) - now))
+            now = self._loop.time()
+            if not self.is_bound:
+                self._heard = now
+            elif inactivity is not None and now >= self._active + inactivity and not self._pending:
+                self._chore(self._leave_idle())
+                return
+            elif now >= self._heard + every:
+                await self._enquire()
+
+    async def _enquire(self) -> None:
+        self._heard = self._loop.time()
+        if self._wire.held:
+            return  # we chose not to read, so silence says nothing about the peer
+        self.counters.enquiries_sent += 1
+        try:
+            await self._transact(EnquireLink(), self.options.response_timeout)
+        except ResponseTimeout:
+            self.abort("the peer did not answer enquire_link")
+        except SmppError as fault:
+            log.debug("%r: enquire_link: %s", self, fault)
+
+    async def _leave_idle(self) -> None:
+        self.close_reason = f"no message for {self.options.inactivity:g} s"
+        await self.unbind()
