@@ -11,6 +11,8 @@ from kairos.rules.syntax import syntax_tree
 from kairos.rules.tree import Condition
 from kairos.rules.types import RESERVED, Constant, Names
 
+MAX_SQL: Final = 20_000  # names, literals and functions, once the rule is written as SQL
+
 _NONE: Final[Mapping[str, Constant]] = MappingProxyType({})
 
 

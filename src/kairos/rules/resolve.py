@@ -38,27 +38,22 @@ from kairos.rules.tree import (
     negation,
 )
 from kairos.rules.types import RESERVED, Constant, Names, Type, Value
+from kairos.rules.words import ARITHMETIC, COMPARISONS, bare, shown, words
 
 MAX_LEVELS: Final = 40  # of one value: a sum of more terms than this is refused
 MAX_OPTIONS: Final = 500  # in one IN list
 MAX_PATTERN: Final = 100  # characters of one LIKE pattern
 
-_COMPARISONS: Final[Mapping[type[exp.Expression], str]] = {
-    exp.EQ: "=",
-    exp.NEQ: "<>",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-}
-_ARITHMETIC: Final[Mapping[type[exp.Expression], str]] = {
-    exp.Add: "+",
-    exp.Sub: "-",
-    exp.Mul: "*",
-    exp.Div: "/",
-    exp.Mod: "%",
-}
-_CONDITIONS: Final = (exp.And, exp.Or, exp.Not, exp.Is, exp.In, exp.Between, exp.Like, *_COMPARISONS)
+_CONDITIONS: Final[tuple[type[exp.Expression], ...]] = (
+    exp.And,
+    exp.Or,
+    exp.Not,
+    exp.Is,
+    exp.In,
+    exp.Between,
+    exp.Like,
+    *COMPARISONS,
+)
 
 _RESULT: Final[Mapping[tuple[str, str, str], Type]] = {
     **{("number", operator, "number"): "number" for operator in "+-*/%"},
@@ -88,7 +83,7 @@ class Resolver:
 
     def condition(self, node: exp.Expression) -> Tree:
         """The typed tree of a node that must be a condition."""
-        node = _bare(node)
+        node = bare(node)
         match node:
             case exp.And():
                 return _joined(And, [self.condition(part) for part in _flat(node, exp.And)], decisive=False)
@@ -104,8 +99,8 @@ class Resolver:
                 return self.is_test(node)
             case exp.Like():
                 return self.like(node)
-            case _ if type(node) in _COMPARISONS:
-                return self.comparison(_COMPARISONS[type(node)], node.this, node.expression, node)
+            case _ if type(node) in COMPARISONS:
+                return self.comparison(COMPARISONS[type(node)], node.this, node.expression, node)
             case _:
                 return self.truth(node)
 
@@ -114,25 +109,19 @@ class Resolver:
         if value.type != "boolean":
             raise self.error(
                 node,
-                f"`{_words(node)}` is {_article(value.type)}, and a rule asks a question that is true or false",
+                f"`{words(node)}` is {_article(value.type)}, and a rule asks a question that is true or false",
                 "compare it with something",
             )
         return Always(bool(value.value)) if isinstance(value, Literal) else Truth(value)
 
     def comparison(self, operator: str, left: exp.Expression, right: exp.Expression, node: exp.Expression) -> Tree:
-        for side in (_bare(left), _bare(right)):
-            if type(side) in _COMPARISONS and type(node) in _COMPARISONS:
-                first, second = side.this, side.expression
-                chain = f"{_words(first)} {_COMPARISONS[type(side)]} {_words(second)}"
-                other = right if side is _bare(left) else left
-                raise self.error(
-                    node,
-                    "comparisons cannot be chained",
-                    f"join two with AND, such as `{chain} AND {_words(second)} {operator} {_words(other)}`",
-                )
+        if type(left) in COMPARISONS and type(node) in COMPARISONS:
+            middle = words(left.expression)
+            hint = f"join two with AND, such as `{words(left)} AND {middle} {operator} {words(right)}`"
+            raise self.error(node, "comparisons cannot be chained", hint)
         one, two = self.same_type([left, right], node, "compares")
         if one.type == "boolean" and operator not in ("=", "<>"):
-            raise self.error(node, f"a boolean has no order: `{operator}` compares {_shown(node)}", "use `=` or `<>`")
+            raise self.error(node, f"a boolean has no order: `{operator}` compares {shown(node)}", "use `=` or `<>`")
         if isinstance(one, Literal):
             if isinstance(two, Literal):
                 return Always(_holds(one.value, operator, two.value))
@@ -156,7 +145,7 @@ class Resolver:
             one, value = self.same_type([node.this, option], node, "looks for")
             if not isinstance(value, Literal):
                 raise self.error(
-                    option, f"`{_words(option)}` is not a plain value", "a list after IN holds literals only"
+                    option, f"`{words(option)}` is not a plain value", "a list after IN holds literals only"
                 )
             found[value.value] = value
         assert one is not None
@@ -171,19 +160,19 @@ class Resolver:
         if isinstance(node.expression, exp.Boolean):
             value = self.operand(node.this)
             if value.type != "boolean":
-                raise self.error(node, f"`{_words(node.this)}` is {_article(value.type)}, and IS TRUE asks a boolean")
+                raise self.error(node, f"`{words(node.this)}` is {_article(value.type)}, and IS TRUE asks a boolean")
             wanted = bool(node.expression.this)
             if isinstance(value, Literal):
                 return Always(value.value == wanted)
             truth = Truth(Coalesce((value, Literal(not wanted, "boolean")), "boolean"))
             return truth if wanted else negation(truth)
-        raise self.error(node, f"IS is followed by NULL, NOT NULL, TRUE or FALSE, not by `{_words(node.expression)}`")
+        raise self.error(node, f"IS is followed by NULL, NOT NULL, TRUE or FALSE, not by `{words(node.expression)}`")
 
     def like(self, node: exp.Like) -> Tree:
         value = self.operand(node.this)
-        pattern = _bare(node.expression)
+        pattern = bare(node.expression)
         if value.type != "text":
-            raise self.error(node, f"LIKE asks a text, and `{_words(node.this)}` is {_article(value.type)}")
+            raise self.error(node, f"LIKE asks a text, and `{words(node.this)}` is {_article(value.type)}")
         if not isinstance(pattern, exp.Literal) or not pattern.is_string:
             raise self.error(node, "the pattern after LIKE is a text in quotes", "such as `LIKE 'pre%'`")
         if len(pattern.name) > MAX_PATTERN:
@@ -194,7 +183,7 @@ class Resolver:
 
     def operand(self, node: exp.Expression, level: int = 0) -> Operand:
         """The typed value of a node that must be a value."""
-        node = _bare(node)
+        node = bare(node)
         if level > MAX_LEVELS:
             raise self.error(node, f"a value is built from more than {MAX_LEVELS} steps", "split the rule")
         match node:
@@ -202,44 +191,30 @@ class Resolver:
                 return self.literal(node)
             case exp.Boolean():
                 return Literal(bool(node.this), "boolean")
-            case exp.Null():
-                raise self.error(
-                    node, "NULL is not a value: nothing equals what is not known", "use IS NULL or coalesce"
-                )
             case exp.Column():
                 return self.column(node)
             case exp.Neg():
                 return self.negative(node, level)
             case exp.Anonymous():
                 return self.call(node, level)
-            case exp.Tuple():
-                raise self.error(node, "a list of values can only stand after IN")
-            case exp.Alias():
-                raise self.error(
-                    node, f"`{_words(node.this)}` and `{node.alias}` stand side by side", "is a sign missing?"
-                )
-            case exp.Star() | exp.Dot():
-                raise self.error(node, f"`{_words(node)}` is not part of the rules language")
-            case _ if type(node) in _ARITHMETIC:
+            case _ if type(node) in ARITHMETIC:
                 return self.arithmetic(node, level)
-            case _ if isinstance(node, _CONDITIONS):
-                raise self.error(node, f"{_shown(node)} is a condition, and here a value is needed")
             case _:
-                raise self.error(node, f"{_shown(node)} is not part of the rules language")
+                raise self.error(node, *_why_no_value(node))
 
     def literal(self, node: exp.Literal) -> Literal:
         if node.is_string:
             return Literal(node.name, "text")
         try:
             value = float(node.name)
-        except ValueError:
-            raise self.error(node, f"`{node.name}` is not a number")
+        except ValueError as error:
+            raise self.error(node, f"`{node.name}` is not a number") from error
         if not math.isfinite(value):
             raise self.error(node, f"the number `{node.name}` is too large")
         return Literal(value, "number", node.name)
 
     def column(self, node: exp.Column) -> Operand:
-        parts: list[exp.Expression] = list(node.parts)
+        parts = list(node.parts)
         if any(isinstance(part, exp.Star) for part in parts):
             raise self.error(node, "`*` multiplies two values, and one is missing")
         name = ".".join(part.name for part in parts)
@@ -262,13 +237,13 @@ class Resolver:
             return Literal(-float(value.value), "number", f"-{value.written}".removeprefix("--"))
         if value.type not in ("number", "money"):
             raise self.error(
-                node, f"`-` stands before a number or money, and `{_words(node.this)}` is {_article(value.type)}"
+                node, f"`-` stands before a number or money, and `{words(node.this)}` is {_article(value.type)}"
             )
         zero = Literal(0.0 if value.type == "number" else 0, value.type)
         return _folded(Arithmetic("-", zero, value, value.type))
 
     def arithmetic(self, node: exp.Expression, level: int) -> Operand:
-        operator = _ARITHMETIC[type(node)]
+        operator = ARITHMETIC[type(node)]
         left, right = self.operand(node.this, level + 1), self.operand(node.expression, level + 1)
         if operator in "+-":
             left, right = self.with_money([left, right], node)
@@ -292,7 +267,7 @@ class Resolver:
             raise self.error(
                 node,
                 f"unknown function `{node.this}`",
-                did_you_mean(name, FUNCTION_NAMES) or f"there are {', '.join(sorted(FUNCTION_NAMES))}",
+                _did_you_mean_function(name) or f"there are {', '.join(sorted(FUNCTION_NAMES))}",
             )
         if name == COALESCE:
             if len(given) < 2:
@@ -315,7 +290,7 @@ class Resolver:
                 return _folded(_called(form, arguments))
         takes = " or ".join(dict.fromkeys(", ".join(map(_article, form.takes)) for form in forms))
         shown = ", ".join(
-            f"`{_words(at)}` is {_article(value.type)}" for at, value in zip(given, arguments, strict=True)
+            f"`{words(at)}` is {_article(value.type)}" for at, value in zip(given, arguments, strict=True)
         )
         raise self.error(node, f"`{name}` takes {takes}, and {shown}")
 
@@ -331,11 +306,11 @@ class Resolver:
             moment = dt.datetime.fromisoformat(written)
             if moment.tzinfo is not None:
                 raise ValueError
-        except ValueError:
+        except ValueError as error:
             form = "DATE '2026-01-31'" if name == "date" else "TIMESTAMP '2026-01-31 18:00:00'"
             raise self.error(
                 node, f"`{written or name}` is not a {'date' if name == 'date' else 'time'}", f"write {form}"
-            )
+            ) from error
         since = moment - dt.datetime(1970, 1, 1)  # noqa: DTZ001
         return Literal(since // dt.timedelta(milliseconds=1), "time")
 
@@ -349,7 +324,7 @@ class Resolver:
         for each, value in zip(nodes, values, strict=True):
             if value.type != values[0].type:
                 both = self.both(nodes[0], values[0], each, value)
-                raise self.error(node, f"{_shown(node)} {verb} {both}", _remedy(nodes[0], values[0], each, value))
+                raise self.error(node, f"{shown(node)} {verb} {both}", _remedy(nodes[0], values[0], each, value))
         return values
 
     def with_money(self, values: list[Operand], node: exp.Expression) -> list[Operand]:
@@ -361,8 +336,8 @@ class Resolver:
         assert isinstance(value, Literal)
         try:
             minor = Decimal(value.written).scaleb(self.money_digits)
-        except InvalidOperation:
-            raise self.error(node, f"`{value.written}` is not an amount of money")
+        except InvalidOperation as error:
+            raise self.error(node, f"`{value.written}` is not an amount of money") from error
         if minor != minor.to_integral_value():
             raise self.error(node, f"the amount `{value.written}` has more than {self.money_digits} decimals")
         if abs(minor) >= 2**63:
@@ -370,13 +345,20 @@ class Resolver:
         return Literal(int(minor), "money")
 
     def both(self, one: exp.Expression, left: Operand, two: exp.Expression, right: Operand) -> str:
-        return f"{_article(left.type)} (`{_words(one)}`) with {_article(right.type)} (`{_words(two)}`)".replace(
+        return f"{_article(left.type)} (`{words(one)}`) with {_article(right.type)} (`{words(two)}`)".replace(
             "with", "and", 1
         )
 
     def error(self, node: exp.Expression, message: str, hint: str = "") -> RuleError:
         at = next((found.meta["line"] for found in node.walk() if "line" in found.meta), 1)
         return RuleError([Diagnostic(self.file, self.line + at - 1 if self.line else 0, message, hint)])
+
+
+_ELSEWHERE: Final = {"min": "least", "max": "greatest", "ifnull": "coalesce", "nvl": "coalesce", "len": "length"}
+
+
+def _did_you_mean_function(name: str) -> str:
+    return did_you_mean(name, FUNCTION_NAMES) if name not in _ELSEWHERE else f"did you mean `{_ELSEWHERE[name]}`?"
 
 
 def _called(form: Function, arguments: Sequence[Operand]) -> Call:
@@ -432,10 +414,19 @@ def _holds(left: Value, operator: str, right: Value) -> bool:
     return _TESTS[operator](left, right)
 
 
-def _bare(node: exp.Expression) -> exp.Expression:
-    while isinstance(node, exp.Paren):
-        node = node.this
-    return node
+def _why_no_value(node: exp.Expression) -> tuple[str, str]:
+    """What to say of a node that is not a value, and the hint."""
+    match node:
+        case exp.Null():
+            return "NULL is not a value: nothing equals what is not known", "use IS NULL or coalesce"
+        case exp.Tuple():
+            return "a list of values can only stand after IN", ""
+        case exp.Alias():
+            return f"`{words(node.this)}` and `{node.alias}` stand side by side", "is a sign missing between them?"
+        case _ if type(node) in _CONDITIONS:
+            return f"{shown(node)} is a condition, and here a value is needed", ""
+        case _:
+            return f"{shown(node)} is not part of the rules language", ""
 
 
 def _is_written(value: Operand) -> bool:
@@ -444,45 +435,6 @@ def _is_written(value: Operand) -> bool:
 
 def _article(kind: str) -> str:
     return _ARTICLE.get(kind, f"a {kind}")
-
-
-def _words(node: exp.Expression) -> str:
-    """A node in the user's words, for a message."""
-    node = _bare(node)
-    match node:
-        case exp.Column():
-            return ".".join(part.name or "*" for part in node.parts)
-        case exp.Literal():
-            return f"'{node.name}'" if node.is_string else node.name
-        case exp.Anonymous():
-            return f"{node.this}({', '.join(_words(argument) for argument in node.expressions)})"
-        case exp.Neg():
-            return f"-{_words(node.this)}"
-        case exp.Boolean():
-            return "TRUE" if node.this else "FALSE"
-        case exp.Null():
-            return "NULL"
-        case exp.Between():
-            return f"{_words(node.this)} BETWEEN {_words(node.args['low'])} AND {_words(node.args['high'])}"
-        case exp.In():
-            return f"{_words(node.this)} IN (…)"
-        case exp.Alias():
-            return f"{_words(node.this)} {node.alias}"
-        case exp.Not():
-            return f"NOT {_words(node.this)}"
-        case exp.Star():
-            return "*"
-        case exp.Is() | exp.Like() | exp.And() | exp.Or():
-            return f"{_words(node.this)} {type(node).__name__.upper()} {_words(node.expression)}"
-        case _ if sign := (_COMPARISONS | _ARITHMETIC).get(type(node)):  # type: ignore[operator]
-            return f"{_words(node.this)} {sign} {_words(node.expression)}"
-        case _:
-            return node.name or "…"
-
-
-def _shown(node: exp.Expression) -> str:
-    words = _words(node)
-    return f"`{words}`" if len(words) <= 60 else f"`{words[:57]}…`"
 
 
 def _remedy(one: exp.Expression, left: Operand, two: exp.Expression, right: Operand) -> str:

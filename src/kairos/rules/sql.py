@@ -18,10 +18,12 @@ from kairos.rules.tree import (
     IsNull,
     Like,
     Literal,
+    Node,
     Operand,
     Or,
     Tree,
     Truth,
+    children,
 )
 
 DIALECTS: Final = ("duckdb",)
@@ -98,6 +100,23 @@ def _divisor(node: Operand) -> str:
         return _double(node)
     code = _settled(node) if node.type == "number" else _double(node)
     return f"nullif({code}, 0)"
+
+
+def sql_size(node: Node) -> int:
+    """How many names, literals and functions the SQL of a node has: a guard writes what it guards twice."""
+    sizes = [
+        _guarded_size(child) if _is_guarded(node, at) else sql_size(child) for at, child in enumerate(children(node))
+    ]
+    repeated = 2 if isinstance(node, Call) and node.function.repeats else 1
+    return 1 + repeated * sum(sizes)
+
+
+def _is_guarded(node: Node, at: int) -> bool:
+    return not isinstance(node, Arithmetic) or (at == 1 and node.operator in "/%")
+
+
+def _guarded_size(node: Node) -> int:
+    return 4 * sql_size(node) if isinstance(node, Arithmetic) else sql_size(node)
 
 
 def _literal(literal: Literal) -> str:
