@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from kairos.smpp.pdu import DataSm, DeliverSm, SubmitSm, message_bytes
-from kairos.smpp.text import decode
+from kairos.smpp.text import Encoding, decode, encoding_of
 from kairos.smpp.tlv import Tag, number, tlvs
 
 TYPE_MASK = 0x3C  # esm_class: the message type
@@ -57,7 +57,8 @@ _TO_TEXT = {
     MessageState.UNKNOWN: "UNKNOWN",
     MessageState.REJECTED: "REJECTD",
 }
-_FIELD = re.compile(r"\b(id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err)\s*[:=]\s*([^\s:]*)", re.IGNORECASE)
+_NAME = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err)"
+_FIELD = re.compile(rf"\b({_NAME})\s*[:=]\s*(?!{_NAME}\s*[:=])([^\s:]*)", re.IGNORECASE)
 _TEXT_FIELD = re.compile(r"\btext\s*[:=]\s?(.*)\Z", re.IGNORECASE | re.DOTALL)
 
 
@@ -88,7 +89,9 @@ def parse_receipt(pdu: DeliverSm | DataSm) -> Receipt | None:
     tagged = pdu.tlv(Tag.receipted_message_id)
     if kind not in (RECEIPT, INTERMEDIATE) and tagged is None:
         return None
-    said = _fields(decode(pdu.data_coding, message_bytes(pdu)[1]))
+    # SMSCs write ASCII under data_coding 0, where GSM-7 would read an underscore as a section sign
+    coding = pdu.data_coding if encoding_of(pdu.data_coding) is Encoding.UCS2 else Encoding.LATIN1.data_coding
+    said = _fields(decode(coding, message_bytes(pdu)[1]))
     state = _state(number(pdu.tlv(Tag.message_state))) or _BY_TEXT.get(said.get("stat", "")[:5].upper())
     return Receipt(
         message_id=tagged.rstrip(b"\0").decode("latin-1") if tagged is not None else said.get("id", ""),
