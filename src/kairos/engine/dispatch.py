@@ -64,11 +64,14 @@ class Dispatcher:
         self._last: dict[tuple[int, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._left = True  # rows may be in the store that are not in memory
         self._read_to = 0
+        self._left_behind = store.next_ids().outgoing  # rows below are an earlier run's: they may have gone out
         self._closing = False
 
     def hand(self, rows: Iterable[tuple[Outgoing, Submission]]) -> None:
         """Take rows that were just committed. A notification that its bringer has sent meanwhile is dropped."""
         for row, submission in rows:
+            if row.id <= self._read_to:  # fetched from the store already
+                continue
             if self._left or len(self._under_way) >= self.hold:
                 self._left = True
             else:
@@ -174,7 +177,7 @@ class Dispatcher:
         A line that comes too late is taken off before the first attempt; after one, the same text is sent again.
         """
         attempts = row.attempts
-        may_have_gone = row.attempts > 0
+        may_have_gone = row.id < self._left_behind
         while True:
             if text.plain and not may_have_gone and self.clock() > text.send_by:
                 await self._news(row, text, "plain", reason="too late")

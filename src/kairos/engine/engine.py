@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from kairos import enrich, fulfil, respond
 from kairos.decide import Arm, Composed, Decided, decide
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.decide.program import NOTIFICATION
-from kairos.deliver import values_for
+from kairos.deliver import title_of, values_for, values_of
 from kairos.domain.event import Event, Notification
 from kairos.domain.inputs import Delivery, Fulfilment, Reply, Timer
 from kairos.domain.message import Text
@@ -151,11 +152,12 @@ class Engine:
         state = self._subscriber(work, event.msisdn)
         if state is None:
             work.answers[index] = Answer("rejected", f"unknown subscriber `{event.msisdn}`")
-            return self._plain(work, index, event, 0)
+            self._plain(work, index, event, 0)
+            return None
         program, now = self.program, work.now
         remembered = enrich.remember(program.plan, state, event.identity, now)
         self.statistics.counts["identities_evicted"] += remembered.evicted
-        if remembered.duplicate:
+        if not remembered.new:
             self.statistics.counts["duplicates"] += 1
             work.answers[index] = DUPLICATE
             return None
@@ -165,12 +167,14 @@ class Engine:
         asked = event.kind in program.decide.answers
         promised = any(offer.redeemed_by == event.kind for offer in state.offers)
         if not asked and not promised:
-            return self._plain(work, index, event, state.id)
+            self._plain(work, index, event, state.id)
+            return None
         row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
         for offer in respond.redeemed(program.replies, state, event.kind, row) if promised else ():
             self._accept(work, index, state, offer, "redeemed")
         if not asked:
-            return self._plain(work, index, event, state.id)
+            self._plain(work, index, event, state.id)
+            return None
         riding = event.notification is not None and event.notification.rides
         language = event.notification.language if event.notification else ""
         decision = work.ids.take("decision")
@@ -183,11 +187,12 @@ class Engine:
             work.answers[index] = Answer("rejected", f"unknown subscriber `{reply.msisdn}`")
             return
         remembered = enrich.remember(self.program.plan, state, reply.identity, work.now)
-        if remembered.duplicate:
+        if not remembered.new:
             work.answers[index] = DUPLICATE
             return
         work.changed.add(state.id)
-        understood = respond.understand(self.program.replies, reply, state, self._language(state), work.now)
+        language = self.program.language(self._row(state, work.now))
+        understood = respond.understand(self.program.replies, reply, state, language, work.now)
         offer, meaning = understood.offer, understood.meaning
         self.statistics.counts[f"replies.{meaning}"] += 1
         match meaning:
@@ -289,10 +294,10 @@ class Engine:
         self, moment: Moment, notification: Notification | None, arm: Arm, channel: str, message: str
     ) -> Composed | None:
         program, state = self.program, moment.state
-        language = program.messages.language_for(moment.language or self._language(state))
+        language = program.messages.language_for(moment.language or program.language(moment.row))
         number = respond.take_number(state, moment.now) if _answerable(arm.action) else 0
         values = values_for(
-            program.playbook.currency,
+            program.playbook,
             arm.action,
             arm.variant,
             number,
@@ -342,11 +347,11 @@ class Engine:
             action=action.name,
             variant=variant.name,
             kind=action.kind,
-            title=self.program.messages.title(action, variant),
+            title=title_of(action, variant),
             price=variant.price,
             product=variant.product if action.provisions else "",
             charges=action.charges,
-            language=moment.language or self._language(moment.state),
+            language=self.program.messages.language_for(moment.language or self.program.language(moment.row)),
             short_code=self._short_code(event.notification),
             channel=channel,
             made=moment.now,
@@ -393,17 +398,23 @@ class Engine:
         self, work: Work, index: int, state: State, message: str, offer: OpenOffer | None, short_code: str
     ) -> None:
         """One clear text back, in the language of the offer or of the subscriber."""
-        messages = self.program.messages
-        language = messages.language_for(offer.language if offer else self._language(state))
-        text = messages.answer(message, language, offer, short_code, self._offset(state, work.now))
-        work.send(index, state.id, "sms", Text(short_code, state.msisdn, text))
+        program = self.program
+        row = self._row(state, work.now)
+        values = values_of(
+            program.playbook,
+            offer,
+            (offer.expires if offer else work.now) + row[-1] - row[-2],
+            dict(zip(program.decide.columns, row, strict=True)),
+            short_code,
+        )
+        language = program.messages.language_for(offer.language if offer else program.language(row))
+        text = program.messages.text(message, language, values)
+        if text:
+            work.send(index, state.id, "sms", Text(short_code, state.msisdn, text))
 
-    def _language(self, state: State) -> str:
-        language = enrich.attribute(self.program.plan, state, "language")
-        return language if isinstance(language, str) else ""
-
-    def _offset(self, state: State, now: int) -> int:
-        return enrich.utc_offset(self.program.plan, state, now)
+    def _row(self, state: State, now: int) -> tuple[Any, ...]:
+        """The row of a moment that no event made."""
+        return enrich.row(self.program.plan, state, "", {}, now, now)
 
     def _short_code(self, notification: Notification | None) -> str:
         replies = self.program.playbook.replies

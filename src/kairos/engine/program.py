@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kairos import decide, deliver, enrich, respond
 from kairos.playbook.playbook import Playbook
@@ -22,6 +24,12 @@ class Program:
     def short_code(self) -> str:
         """Where offers ask to be answered when the notification's own sender is no short code of ours."""
         return next(iter(self.playbook.replies), "")
+
+    def language(self, row: Sequence[Any]) -> str:
+        """The language that a subscriber asked for, or an empty text where the vocabulary or the state has none."""
+        place = self.decide.columns.index("language") if "language" in self.playbook.vocabulary.attributes else -1
+        language = row[place] if place >= 0 else None
+        return language if isinstance(language, str) else ""
 
 
 def compile_program(playbook: Playbook) -> Program:

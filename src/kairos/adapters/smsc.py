@@ -1,0 +1,203 @@
+"""The operator's SMSC: texts go out through one bind, and replies and receipts come back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from kairos.domain.inputs import Delivery, Reply
+from kairos.domain.message import Text
+from kairos.engine.loop import Loop
+from kairos.engine.work import Input
+from kairos.errors import EventError, KairosError
+from kairos.ports import Clock, Outcome, Store
+from kairos.smpp import (
+    Assembled,
+    Client,
+    DataSm,
+    DeliverSm,
+    MessageState,
+    NotSent,
+    Pdu,
+    Reassembler,
+    Receipt,
+    Segment,
+    Session,
+    SmppError,
+    Status,
+    SubmitSm,
+    TextError,
+    id_forms,
+    parse_receipt,
+    split,
+    status_name,
+)
+
+log = structlog.get_logger("kairos.smsc")
+
+COME_BACK = frozenset({Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL})
+ALPHANUMERIC, INTERNATIONAL, NETWORK_SPECIFIC = 5, 1, 3  # type of number, SMPP 3.4 section 5.2.5
+ISDN = 1  # numbering plan, section 5.2.6
+FORWARDED_KEPT = 100_000
+RECEIPT_WAIT = (0.02, 0.1, 0.5, 2.0)  # seconds: a receipt may overtake the commit of its message's id
+ACCOUNT_OF_ALL = "smsc"
+
+_text = msgspec.msgpack.Decoder(Text).decode
+
+
+class Smsc:
+    """A Channel to handsets (`send`), a way for plain notifications (`forward`), and the handler of what comes back."""
+
+    def __init__(
+        self,
+        client: Callable[[Callable[[Session, Pdu], object]], Client],
+        loop: Loop,
+        store: Store,
+        clock: Clock,
+        msisdn: Callable[[str], str],
+        receipts_to: Callable[[str, DeliverSm], object],
+    ) -> None:
+        self.client = client(self.handle)
+        self.loop, self.store, self.clock, self.msisdn = loop, store, clock, msisdn
+        self.receipts_to = receipts_to  # (account, receipt): of messages that were forwarded plain
+        self._reference = itertools.count(1)
+        self._replies = Reassembler(ttl=120.0, clock=lambda: clock() / 1000, limit=10_000)
+        self._forwarded: OrderedDict[str, str] = OrderedDict()  # the SMSC's message id -> account
+
+    # -- out -----------------------------------------------------------------------------------------------------------
+
+    async def send(self, text: Text) -> Outcome:
+        """Submit a text, in as many parts as it needs. `unknown` where a part may have been taken and was not confirmed."""
+        try:
+            segments = split(text.text, next(self._reference))
+        except TextError as error:
+            return Outcome("failed", reason=str(error))
+        message_id = ""
+        for segment in segments:
+            outcome = await self._submit(_submit_sm(text, segment))
+            if outcome.status != "sent":
+                begun = segment.part > 1 and outcome.status == "retry"
+                return Outcome("unknown", reason=outcome.reason) if begun else outcome
+            message_id = outcome.peer_id
+        return Outcome("sent", message_id)
+
+    async def forward(self, pdu: SubmitSm | DataSm, account: str) -> Pdu:
+        """Send somebody's PDU as it came, and give back the SMSC's own answer. Raises SmppError where there is none."""
+        response = await self.client.request(replace(pdu, sequence=0))
+        if response.ok:
+            self._forwarded[getattr(response, "message_id", "")] = account
+            if len(self._forwarded) > FORWARDED_KEPT:
+                self._forwarded.popitem(last=False)
+        return response
+
+    async def _submit(self, pdu: SubmitSm) -> Outcome:
+        try:
+            response = await self.client.request(pdu)
+        except NotSent as error:
+            return Outcome("retry", reason=str(error))
+        except SmppError as error:
+            return Outcome("unknown", reason=str(error))
+        if response.ok:
+            return Outcome("sent", getattr(response, "message_id", ""))
+        return Outcome("retry" if response.status in COME_BACK else "failed", reason=status_name(response.status))
+
+    # -- in ------------------------------------------------------------------------------------------------------------
+
+    async def handle(self, _session: Session, pdu: Pdu) -> Pdu:
+        """Take a deliver_sm or data_sm: acknowledged after the commit, or refused so that the SMSC tries again."""
+        if not isinstance(pdu, DeliverSm | DataSm):
+            return pdu.response(Status.ESME_RINVCMDID)
+        receipt = parse_receipt(pdu)
+        try:
+            if receipt:
+                await self._receipt(pdu, receipt)
+            else:
+                for message in self._replies.add(ACCOUNT_OF_ALL, pdu):
+                    await self._reply(message)
+        except EventError as error:
+            log.warning("reply refused", reason=str(error))
+            return pdu.response(Status.ESME_RINVSRCADR)
+        except KairosError as error:
+            log.warning("not taken", reason=str(error))
+            return pdu.response(Status.ESME_RX_T_APPN)
+        return pdu.response()
+
+    async def _reply(self, message: Assembled) -> None:
+        first = message.pdus[0]
+        msisdn = self.msisdn(first.source_addr)
+        await self.loop.submit(
+            Reply(f"smsc/{uuid4().hex}", msisdn, first.destination_addr, message.text(), self.clock())
+        )
+
+    async def _receipt(self, pdu: DeliverSm | DataSm, receipt: Receipt) -> None:
+        """Note a receipt, and pass it on to the account that asked, under the id that it knows."""
+        for form in id_forms(receipt.message_id):
+            account = self._forwarded.get(form)
+            if account:
+                if isinstance(pdu, DeliverSm):
+                    self.receipts_to(account, pdu)
+                return
+        news = await self._news(receipt)
+        if news:
+            await self.loop.submit(news, own=True)
+        else:
+            log.info("receipt of an unknown message", id=receipt.message_id)
+
+    async def _news(self, receipt: Receipt) -> Input | None:
+        for wait in (0.0, *RECEIPT_WAIT):
+            await asyncio.sleep(wait)
+            for form in id_forms(receipt.message_id):
+                row = self.store.outgoing_by_peer_id(form)
+                if row:
+                    return _delivery(row.id, row.subscriber, _text(row.payload), receipt, self.clock())
+        return None
+
+
+def _delivery(row: int, subscriber: int, text: Text, receipt: Receipt, now: int) -> Delivery:
+    delivered = receipt.state is MessageState.DELIVERED
+    passed_on = None
+    if text.receipt:
+        said = datetime.fromtimestamp(now / 1000, UTC).strftime("%y%m%d%H%M%S")
+        passed_on = Text(
+            source=text.destination,
+            destination=text.source,
+            text=f"{receipt.state.name}/{receipt.error}/{receipt.submitted or said}/{receipt.done or said}",
+            account=text.account,
+            message_id=text.message_id,
+        )
+    status = "delivered" if delivered else "failed" if receipt.state.final else "sent"
+    return Delivery(row, subscriber if passed_on else 0, status, now, receipt=passed_on, reason="unknown")
+
+
+def _submit_sm(text: Text, segment: Segment) -> SubmitSm:
+    return SubmitSm(
+        source_addr_ton=type_of_number(text.source),
+        source_addr_npi=0 if text.source.isalpha() else ISDN,
+        source_addr=text.source,
+        dest_addr_ton=INTERNATIONAL,
+        dest_addr_npi=ISDN,
+        destination_addr=text.destination,
+        esm_class=segment.esm_class,
+        registered_delivery=int(text.receipt or text.marketing),
+        data_coding=segment.data_coding,
+        short_message=segment.short_message,
+    )
+
+
+def type_of_number(address: str) -> int:
+    """What kind of sender an address is.
+
+    >>> type_of_number("Kairos"), type_of_number("5000"), type_of_number("12025550123")
+    (5, 3, 1)
+    """
+    if not address.isdigit():
+        return ALPHANUMERIC
+    return NETWORK_SPECIFIC if len(address) <= 8 else INTERNATIONAL

@@ -1,0 +1,174 @@
+"""The only place where parts are wired together: settings in, a running kairos out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from kairos.adapters.esme import Account, Esmes
+from kairos.adapters.ocs import HttpFulfiller
+from kairos.adapters.smsc import Smsc
+from kairos.adapters.sqlite import SqliteStore
+from kairos.api import create_app
+from kairos.engine.dispatch import Dispatcher
+from kairos.engine.engine import Engine
+from kairos.engine.explain import Explainer
+from kairos.engine.loop import Loop
+from kairos.engine.program import Program, compile_program
+from kairos.engine.timers import run_timers
+from kairos.errors import Diagnostic, KairosError, PlaybookError, SettingsError
+from kairos.ingest import Pattern, Patterns, compile_patterns, normalise
+from kairos.learn import FixedPropensity
+from kairos.playbook import load_texts, read_playbook
+from kairos.playbook.vocabulary import Vocabulary
+from kairos.ports import Store
+from kairos.settings import Settings
+from kairos.smpp import BindTransceiver, Client, Handler, Server, SessionOptions, passwords, serve
+
+log = structlog.get_logger("kairos")
+
+
+def now() -> int:
+    """The wall clock, ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Kairos:
+    """One running kairos: engine, doors and ways out. `start` returns when all doors are open."""
+
+    def __init__(self, settings: Settings, store: Store, program: Program) -> None:
+        self.settings, self.store, self.program = settings, store, program
+        self.engine = Engine(
+            store,
+            program,
+            FixedPropensity(settings.engine.propensity),
+            old_vocabulary=partial(old_vocabulary, store),
+            reject_unknown=settings.engine.unknown_subscribers == "reject",
+            parts_at_most=settings.notifications.parts_at_most,
+            note=lambda note: log.warning("state changed its layout", note=note),
+        )
+        self.loop = Loop(
+            self.engine,
+            now,
+            lambda rows: self.dispatcher.hand(rows),
+            batch=settings.engine.batch,
+            linger=settings.engine.linger_ms / 1000,
+            queue=settings.engine.queue,
+        )
+        msisdn = partial(normalise, region=settings.region)
+        self.esmes = Esmes(
+            [Account(name, account.rides) for name, account in settings.accounts.items()],
+            read_patterns(settings, program),
+            self.loop,
+            now,
+            msisdn,
+            lambda pdu, account: self.smsc.forward(pdu, account),
+            settings.notifications.decide_within_ms / 1000,
+        )
+        self.smsc = Smsc(self._client, self.loop, store, now, msisdn, self.esmes.pass_on)
+        self.fulfiller = HttpFulfiller(settings.fulfilment.url, settings.fulfilment.timeout_s)
+        channels = {"notification": self.smsc, "sms": self.smsc, "relay": self.esmes, "receipt": self.esmes}
+        self.dispatcher = Dispatcher(store, self.loop, channels, self.fulfiller, now)
+        self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
+        self.server: Server | None = None
+        self.http_port = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._http: uvicorn.Server | None = None
+
+    def _client(self, handle: Handler) -> Client:
+        smsc = self.settings.smsc
+        bind = BindTransceiver(system_id=smsc.system_id, password=smsc.password, system_type=smsc.system_type)
+        options = SessionOptions(window=smsc.window, response_timeout=smsc.response_timeout_s)
+        return Client(smsc.host, smsc.port, bind, handle, options)
+
+    @property
+    def smpp_port(self) -> int:
+        return self.server.port if self.server else 0
+
+    async def start(self) -> None:
+        settings = self.settings
+        self._tasks = [asyncio.create_task(self.loop.run())]
+        await self.smsc.client.start()
+        self._tasks.append(asyncio.create_task(self.dispatcher.run()))
+        self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
+        self._tasks.append(asyncio.create_task(self._watch_playbook()))
+        secrets = {name: account.password for name, account in settings.accounts.items()}
+        door = settings.notifications
+        self.server = self.esmes.server = await serve(door.host, door.port, passwords(secrets), self.esmes.handle)
+        await self._serve_http(create_app(self))
+
+    async def _serve_http(self, app: FastAPI) -> None:
+        http = self.settings.http
+        config = uvicorn.Config(app, http.host, http.port, log_level="warning", access_log=False, lifespan="off")
+        self._http = uvicorn.Server(config)
+        self._http.capture_signals = lambda: suppress()  # type: ignore[assignment, method-assign, return-value]
+        task = asyncio.create_task(self._http.serve())
+        self._tasks.append(task)
+        while not self._http.started:
+            if task.done():
+                raise SettingsError([Diagnostic("kairos.toml", 0, f"cannot listen on {http.host}:{http.port}")])
+            await asyncio.sleep(0.01)
+        self.http_port = self._http.servers[0].sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the doors, finish the batch under way, leave what is unsent in the store."""
+        if self._http:
+            self._http.should_exit = True
+        if self.server:
+            await self.server.close()
+        await self.smsc.client.close()
+        await self.dispatcher.close()
+        self.loop.close()
+        engine, *others = self._tasks
+        await engine
+        await asyncio.sleep(0.1)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self.fulfiller.close()
+        self.store.close()
+
+    async def _watch_playbook(self) -> None:
+        """Take a new revision when the folder has one that is sound; else the old one stays, and the log says why."""
+        folder = Path(self.settings.playbook)
+        refused = ""
+        while True:
+            await asyncio.sleep(self.settings.reload_every_s)
+            try:
+                program = open_playbook(self.store, load_texts(folder), self.program.playbook.revision)
+                if program:
+                    self.esmes.patterns = read_patterns(self.settings, program)
+                    self.loop.use(program)
+                    self.program = program
+                    log.info("new playbook", revision=program.playbook.revision)
+                refused = ""
+            except (KairosError, OSError) as error:
+                if str(error) != refused:
+                    refused = str(error)
+                    log.error("the new playbook is not sound; the old one stays", reason=refused)
+
+
+def open_playbook(store: Store, texts: dict[str, str], current: str = "") -> Program | None:
+    """Read, compile and keep a playbook; None where it is the `current` revision. Raises PlaybookError."""
+    playbook = read_playbook(texts)
+    if playbook.revision == current:
+        return None
+    program = compile_program(playbook)
+    store.save_playbook(playbook.revision, playbook.vocabulary.layout, dict(texts))
+    return program
+
+
+def old_vocabulary(store: Store, layout: str) -> Vocabulary | None:
+    """The vocabulary that a stored state was written with, if its playbook is still known and readable."""
+    texts = store.playbook_with_layout(layout)
+    try:
+        return read_playbook(texts).vocabulary if texts else None
+    except PlaybookError:
+        return None

@@ -1,0 +1,45 @@
+"""The commands: `kairos run`, `demo`, `new`, `check`, `test`, `explain`, `bench`."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from kairos import __version__
+from kairos.errors import DiagnosedError, KairosError
+
+app = typer.Typer(
+    name="kairos",
+    help="Real-time customer value management: the one right thing to say, at the right moment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if show:
+        typer.echo(f"kairos {__version__}")
+        raise typer.Exit
+
+
+for name in ("run", "demo", "playbook", "explain", "bench"):
+    import_module(f"kairos.cli.{name}").register(app)
+
+
+def main() -> None:
+    """The entry point: what kairos raises on purpose is a message, never a trace."""
+    try:
+        app()
+    except DiagnosedError as error:
+        for diagnostic in error.diagnostics:
+            typer.echo(str(diagnostic), err=True)
+        sys.exit(1)
+    except KairosError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)

@@ -1,0 +1,68 @@
+"""`kairos run`: the server, until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from kairos.adapters.sqlite import SqliteStore
+from kairos.bootstrap import Kairos, open_playbook
+from kairos.playbook import load_texts
+from kairos.settings import Settings, load_settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command(help="Run the server: SMPP and HTTP doors, engine, store.")(run)
+
+
+def run(
+    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    announce: Annotated[bool, typer.Option(help="Print the ports as one JSON line when all doors are open.")] = False,
+) -> None:
+    chosen = load_settings(settings, os.environ)
+    logs()
+    with suppress(ImportError):
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.run(serve_until_signal(chosen, announce=announce))
+
+
+def logs() -> None:
+    """Log lines on standard error: JSON, or readable where a person looks."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    shown = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), shown],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+
+
+async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
+    texts = load_texts(Path(settings.playbook))
+    store = SqliteStore(settings.store.path, settings.store.checkpoint_pages)
+    program = open_playbook(store, texts)
+    assert program is not None
+    kairos = Kairos(settings, store, program)
+    over = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    await kairos.start()
+    ports = {"smpp_port": kairos.smpp_port, "http_port": kairos.http_port}
+    if announce:
+        typer.echo(json.dumps(ports))
+        sys.stdout.flush()
+    structlog.get_logger("kairos").info("open", playbook=program.playbook.revision, **ports)
+    await over.wait()
+    await kairos.stop()

@@ -1,0 +1,87 @@
+"""Marketers' own tests: given a subscriber, when an event happens, then this is said, or nothing, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from kairos import enrich
+from kairos.decide import Arm, Composed, Decided, Verdict, decide, explain
+from kairos.decide.decide import keyed_draw
+from kairos.decide.program import NOTIFICATION
+from kairos.deliver import values_for
+from kairos.domain.moment import Moment
+from kairos.engine.program import Program
+from kairos.errors import Diagnostic, did_you_mean
+from kairos.learn import FixedPropensity
+from kairos.playbook.playbook import PlaybookTest
+
+NOON = "2026-03-04T12:00"  # a Wednesday; where the subscriber is
+NOTHING = "none"
+
+
+def run_tests(program: Program) -> list[Diagnostic]:
+    """Run every test of the playbook; one diagnostic for each that fails. The holdout is off, clock and chance are fixed."""
+    return [failure for test in program.playbook.tests if (failure := _run(program, test))]
+
+
+def _run(program: Program, test: PlaybookTest) -> Diagnostic | None:
+    made = decide_test(program, test)
+    verdicts = explain(program.decide, made.decision)
+    wrong = _wrong_choice(test, made, verdicts) or _wrong_reason(test, verdicts)
+    return Diagnostic(test.file, test.line, f"`{test.name}`: {wrong}") if wrong else None
+
+
+def _wrong_choice(test: PlaybookTest, made: Decided, verdicts: list[Verdict]) -> str:
+    said = made.arm.name if made.arm else NOTHING
+    expected = f"{test.offer}/{test.variant}" if test.variant else test.offer
+    chosen = made.arm.action.name if made.arm and not test.variant else said
+    if chosen == expected:
+        return ""
+    why = next((v for v in verdicts if v.action == test.offer and v.state != "chosen"), None)
+    because = f": `{why.arm}` fell to `{why.reason}`" if why else ""
+    return f"expected `{expected}`, got `{said}`{because}"
+
+
+def _wrong_reason(test: PlaybookTest, verdicts: list[Verdict]) -> str:
+    for action, reason in test.because.items():
+        reasons = [verdict.reason for verdict in verdicts if verdict.action == action]
+        if reason not in reasons:
+            hint = did_you_mean(reason, reasons)
+            found = ", ".join(f"`{found}`" for found in dict.fromkeys(reasons)) or "no such action"
+            return f"expected `{action}` to fall to `{reason}`, it fell to {found}" + (f"; {hint}" if hint else "")
+    return ""
+
+
+def decide_test(program: Program, test: PlaybookTest) -> Decided:
+    """The decision that a test asks about, made by the real stages on the values that the test gives."""
+    moment = _moment(program, test)
+    open_to_all = replace(program.decide, holdout=0.0)
+    draw = keyed_draw(program.playbook.seed)
+
+    def compose(moment: Moment, arm: Arm, _channel: str, message: str) -> Composed | None:
+        values = values_for(
+            program.playbook,
+            arm.action,
+            arm.variant,
+            1,
+            program.short_code,
+            moment.row[-1] + arm.action.accept_within,
+            dict(zip(program.decide.columns, moment.row, strict=True)),
+        )
+        text = program.messages.text(message, program.messages.language_for(program.language(moment.row)), values)
+        return Composed(text, 1) if text else None
+
+    return decide(open_to_all, [moment], FixedPropensity(), draw, compose)[0]
+
+
+def _moment(program: Program, test: PlaybookTest) -> Moment:
+    """What the test gives, over a subscriber of whom nothing is known; it rides where an action that answers can ride."""
+    local = int(datetime.fromisoformat(test.at or NOON).replace(tzinfo=UTC).timestamp() * 1000)
+    state = enrich.new_state(program.plan, 1, "15550100", local)
+    blank = enrich.row(program.plan, state, test.event, test.data, local, local)
+    values = dict(zip(program.decide.columns, blank, strict=True)) | dict(test.given)
+    values["now"], values["local"] = local, local
+    answering = [action for action in program.playbook.actions if test.event in action.answers]
+    riding = any(treatment.channel == NOTIFICATION for action in answering for treatment in action.treatments)
+    return Moment(0, "test", test.event, local, local, tuple(values.values()), state, riding)
