@@ -1,0 +1,33 @@
+"""Enrich: events fold into a subscriber's state, and a state becomes the row of values that rules read.
+
+A `Plan` is compiled once per vocabulary; everything else runs for every event, and is written to be quick.
+
+Repeats, lateness and order, in one place:
+
+- An event whose identity is remembered (48 hours, the latest 32 of a subscriber) changes nothing.
+- An attribute keeps the value of the event that *happened* last, whatever the order of arrival; of two that happened in
+  the same millisecond the later arrival counts. Balances likewise, wallet by wallet.
+- A counter counts an event in the bucket in which it happened, so the order of arrival does not matter, and an event
+  that is too late for the window is not counted.
+"""
+
+from kairos.enrich.fold import fold, set_attribute
+from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, remember
+from kairos.enrich.migrate import migrate
+from kairos.enrich.plan import Plan, compile_plan, new_state, row
+from kairos.enrich.prune import prune
+
+__all__ = [
+    "IDENTITIES_KEPT",
+    "IDENTITIES_KEPT_FOR",
+    "Plan",
+    "Remembered",
+    "compile_plan",
+    "fold",
+    "migrate",
+    "new_state",
+    "prune",
+    "remember",
+    "row",
+    "set_attribute",
+]

@@ -1,0 +1,33 @@
+"""Forgetting what can no longer matter, so that a state stays about a kilobyte."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kairos.domain.subscriber import State
+from kairos.enrich.plan import Plan
+from kairos.enrich.row import first_bucket
+
+IN_PLAY: Final = ("open", "accepted")  # an accepted offer waits for its fulfilment
+
+
+def prune(plan: Plan, state: State, now: int, contacts_for: int, offers_for: int) -> None:
+    """Drop from the state what no rule, limit or reply can ask for after `now` (all in ms).
+
+    - contacts older than `contacts_for`, the longest window of any limit;
+    - closed offers `offers_for` after they expired or last changed (their reply number is free again then);
+    - cool-downs that are over; balance buckets that are empty or expired; counter buckets that left their window.
+    """
+    if state.contacts and state.contacts[0].at <= now - contacts_for:
+        state.contacts = [contact for contact in state.contacts if contact.at > now - contacts_for]
+    if state.offers:
+        state.offers = [o for o in state.offers if o.status in IN_PLAY or max(o.expires, o.changed) > now - offers_for]
+    if state.cooldowns:
+        state.cooldowns = [c for c in state.cooldowns if c.until < 0 or c.until > now]
+    for bucket in state.buckets:
+        if not bucket.amount or 0 < bucket.expires <= now:
+            state.buckets = [b for b in state.buckets if b.amount and not 0 < b.expires <= now]
+            break
+    for place, buckets in enumerate(state.counters):
+        if buckets and buckets[0] < (first := first_bucket(*plan.windows[place], now)):
+            del buckets[: next((i for i in range(0, len(buckets), 2) if buckets[i] >= first), len(buckets))]

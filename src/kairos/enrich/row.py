@@ -1,0 +1,154 @@
+"""The row of values that rules read: a state, what just happened, and now.
+
+The columns of a vocabulary are fixed, so a row is built by one straight-line function per kind of event, written here
+as Python source and compiled once. Only numbers and names of our own are written into it; words of users are constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from kairos.domain.subscriber import State
+from kairos.enrich.local_time import Zones
+from kairos.playbook.vocabulary import Attribute, Counter, Vocabulary
+
+HAPPENED: Final = "happened"  # the field that is an event's own time
+HOUR: Final = 3_600_000
+
+MakeRow = Callable[[State, Mapping[str, Any], int, int], tuple[Any, ...]]
+
+
+def first_bucket(over: int, step: int, now: int) -> int:
+    """The oldest bucket that still has a part in the window (now - over, now].
+
+    >>> first_bucket(3_600_000, 600_000, now=3_600_000 + 599_998)  # the last millisecond of bucket 0 is still in it
+    0
+    >>> first_bucket(3_600_000, 600_000, now=3_600_000 + 599_999)
+    1
+    """
+    return (now - over + 1) // step
+
+
+def compile_row(vocabulary: Vocabulary, kind: str, zones: Zones) -> MakeRow:
+    """A function (state, data, happened, now) -> row for one kind of event; any other word: without an event."""
+    return _Writer(vocabulary, kind, zones).compile()
+
+
+class _Writer:
+    def __init__(self, vocabulary: Vocabulary, kind: str, zones: Zones) -> None:
+        self.vocabulary = vocabulary
+        self.kind = kind
+        self.runtime: dict[str, Any] = {"zone_offset": zones.offset, "read": _read}
+        self.attributes = list(vocabulary.attributes.values())
+        self.wallets = {w: f"w{i}" for i, w in enumerate({a.total: None for a in self.attributes if a.total})}
+        self.expiries = {i: f"e{i}" for i, a in enumerate(self.attributes) if a.soonest_expiry and not a.total}
+        windows = {(c.over, c.step): None for c in vocabulary.counters.values()}
+        self.windows = {window: f"f{i}" for i, window in enumerate(windows)}
+
+    def compile(self) -> MakeRow:
+        lines = [*self.unpack(), *self.balances(), *self.derived(), *self.defaults(), *self.clock()]
+        values = [f"a{i}" for i in range(len(self.attributes))]
+        values += [self.counter(i, counter) for i, counter in enumerate(self.vocabulary.counters.values())]
+        values += self.fields()
+        lines.append(f"return ({', '.join([*values, 'now', 'local'])})")
+        source = "def row(state, data, happened, now):\n" + "\n".join(f"    {line}" for line in lines)
+        exec(compile(source, f"<row of {self.kind}>", "exec"), self.runtime)
+        made: MakeRow = self.runtime["row"]
+        return made
+
+    def constant(self, value: object) -> str:
+        name = f"k{len(self.runtime)}"
+        self.runtime[name] = value
+        return name
+
+    def unpack(self) -> list[str]:
+        lines = []
+        if self.attributes:
+            lines.append(f"{''.join(f'a{i}, ' for i in range(len(self.attributes)))}= state.attributes")
+        if self.vocabulary.counters:
+            lines.append(f"{''.join(f'c{i}, ' for i in range(len(self.vocabulary.counters)))}= state.counters")
+        # (now - over, now] begins in this bucket: see `first_bucket`
+        lines += [f"{name} = (now - {over - 1}) // {step}" for (over, step), name in self.windows.items()]
+        return lines
+
+    def balances(self) -> list[str]:
+        """One pass over the balance buckets that have not expired: what is left in each wallet, and what ends first."""
+        if not self.wallets and not self.expiries:
+            return []
+        lines = ["announced = state.announced"] if self.wallets else []
+        lines += [f"{total} = 0" for total in (*self.wallets.values(), *self.expiries.values())]
+        lines.append("for bucket in state.buckets:")
+        lines.append("    wallet, expires = bucket.wallet, bucket.expires")
+        lines.append("    if not expires or expires > now:")
+        lines.append("        amount = bucket.amount")
+        branch = "if"
+        for wallet, total in self.wallets.items():
+            lines.append(f"        {branch} wallet == {self.constant(wallet)}: {total} += amount")
+            branch = "elif"
+        if self.expiries:
+            lines.append("        if expires and amount > 0:")
+        for place, soonest in self.expiries.items():
+            wallets = self.constant(frozenset(self.attributes[place].soonest_expiry))
+            lines.append(f"            if (not {soonest} or expires < {soonest}) and wallet in {wallets}:")
+            lines.append(f"                {soonest} = expires")
+        return lines
+
+    def derived(self) -> list[str]:
+        lines = []
+        for i, attribute in enumerate(self.attributes):
+            if attribute.total:
+                lines.append(f"a{i} = {self.total(attribute)}")
+            elif i in self.expiries:
+                lines.append(f"a{i} = ({self.expiries[i]} - now) / {HOUR} if {self.expiries[i]} else None")
+        return lines
+
+    def total(self, attribute: Attribute) -> str:
+        scale = wallet_scale(self.vocabulary, attribute.total)
+        amount = self.wallets[attribute.total] + (f" / {scale}" if scale else "")
+        return f"{amount} if {self.constant(attribute.total)} in announced else None"
+
+    def defaults(self) -> list[str]:
+        return [
+            f"if a{i} is None: a{i} = {self.constant(attribute.default)}"
+            for i, attribute in enumerate(self.attributes)
+            if attribute.default is not None
+        ]
+
+    def clock(self) -> list[str]:
+        zones = [f"a{i}" for i, a in enumerate(self.attributes) if a.name == "time_zone" and a.type == "text"]
+        return [f"local = now + zone_offset({zones[0] if zones else None}, now)"]
+
+    def counter(self, place: int, counter: Counter) -> str:
+        total = {"sum": "sum", "count": "sum", "max": "max", "min": "min"}[counter.function]
+        empty = "0" if total == "sum" else "None"
+        first, c = self.windows[counter.over, counter.step], f"c{place}"
+        return (
+            f"{empty} if not {c} else {total}({c}[1::2]) if {c}[0] >= {first} else read({c}, {first}, {total}, {empty})"
+        )
+
+    def fields(self) -> list[str]:
+        values = []
+        for kind, name in event_columns(self.vocabulary):
+            if kind != self.kind:
+                values.append("None")
+            else:
+                values.append(HAPPENED if name == HAPPENED else f"data.get({self.constant(name)})")
+        return values
+
+
+def event_columns(vocabulary: Vocabulary) -> list[tuple[str, str]]:
+    """The (kind, field) of every event column, in the order of the row."""
+    return [(kind, name) for kind, fields in vocabulary.events.items() for name, t in fields.items() if t != "balances"]
+
+
+def wallet_scale(vocabulary: Vocabulary, wallet: str) -> int:
+    """How many smallest parts make one unit of a wallet; 0 where it holds money, which stays in minor units."""
+    known = vocabulary.wallets[wallet]
+    return 0 if known.unit == "money" else 10**known.digits
+
+
+def _read(buckets: Sequence[Any], first: int, total: Callable[[Sequence[Any]], Any], empty: int | None) -> Any:
+    """The rarer case: some of a counter's buckets have left the window."""
+    place = next((i for i in range(0, len(buckets), 2) if buckets[i] >= first), len(buckets))
+    return total(buckets[place + 1 :: 2]) if place < len(buckets) else empty
