@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from kairos.smpp.errors import BindRefused, NotBound, SmppError
-from kairos.smpp.pdu import Bind, Pdu
+from kairos.smpp.pdu import Bind, Pdu, encode
 from kairos.smpp.session import Handler, Role, Session, SessionOptions
 from kairos.smpp.status import status_name
 
@@ -49,7 +49,7 @@ class Client:
     """Connects, binds, and does so again whenever the bind is lost, until `close()`.
 
     `bind` says how and as whom (BindTransmitter, BindReceiver, BindTransceiver). `handle` gets what the SMSC sends,
-    from the bind response on. `rng` and `sleep` are chance and time: hand in your own to test.
+    from the bind response on. Raises EncodeError for a bind that cannot be written. `rng` and `sleep` are chance and time: hand in your own to test.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Client:
         backoff: Backoff | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        encode(bind)  # a bind that cannot be written should not be found out by trying for ever
         self.host = host
         self.port = port
         self.bind = bind
@@ -141,7 +142,7 @@ class Client:
             since = loop.time()
             self.last_error = await session.closed()
             return loop.time() - since >= self._backoff.steady
-        except (OSError, SmppError) as fault:  # TimeoutError is an OSError
+        except (OSError, SmppError, ValueError) as fault:  # a timeout is an OSError, a bad host name a ValueError
             self.last_error = str(fault) or "no connection in time"
             return False
         finally:

@@ -7,7 +7,7 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from kairos.smpp.pdu import Bind, Pdu
+from kairos.smpp.pdu import Bind, BindTransceiverResp, Pdu, encode
 from kairos.smpp.session import Handler, Role, Session, SessionOptions
 from kairos.smpp.status import Status
 from kairos.smpp.tlv import tlvs
@@ -46,6 +46,7 @@ class Server:
     """A listening SMSC; made by `serve`."""
 
     def __init__(self, authenticate: Authenticate, handle: Handler, options: SessionOptions, system_id: str) -> None:
+        encode(BindTransceiverResp(system_id=system_id))  # refuse here what no bind could be answered with
         self._authenticate = authenticate
         self._handle = handle
         self._options = options
@@ -123,7 +124,10 @@ async def serve(
     *,
     system_id: str = "kairos",
 ) -> Server:
-    """Listen as an SMSC; port 0 takes a free one (`server.port`). Raises OSError where the address cannot be had."""
+    """Listen as an SMSC; port 0 takes a free one (`server.port`). Raises OSError where the address cannot be had.
+
+    `system_id` is our name in bind responses, up to 15 octets.
+    """
     server = Server(authenticate, handle, options or SessionOptions(), system_id)
     server._listener = await asyncio.get_running_loop().create_server(server._wire, host, port)
     return server

@@ -367,10 +367,11 @@ class Session:
     def _respond(self, response: Pdu) -> None:
         if self._closed.done():
             return
+        octets = encode(response)
         if not isinstance(response, _HOUSEKEEPING):
             self.counters.responses_sent += 1
             self.counters.refused_sent += response.status != 0
-        self._wire.send(encode(response))
+        self._wire.send(octets)
 
     def _check_quiet(self) -> None:
         if self._handling or self._backlog or self._pending:
@@ -499,7 +500,7 @@ class Session:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._handling.discard(task)
-        if not task.cancelled() and (failure := task.exception()) is not None:  # encode failed, or a bind's callback
+        if not task.cancelled() and (failure := task.exception()) is not None:
             self.counters.handler_failures += 1
             log.error("%r: %s", self, failure, exc_info=failure)
         while self._backlog and len(self._handling) < self.options.concurrency:
@@ -511,12 +512,13 @@ class Session:
     async def _run(self, pdu: Pdu) -> None:
         try:
             response = await self._handle(self, pdu)
+            if response is not None:
+                self._respond(response)
         except Exception:
             self.counters.handler_failures += 1
             log.exception("%r: the handler of %s failed", self, pdu)
-            response = pdu.response(Status.ESME_RSYSERR) if pdu.answer is not None else None
-        if response is not None:
-            self._respond(response)
+            if pdu.answer is not None:
+                self._respond(pdu.response(Status.ESME_RSYSERR))
 
     # --- bind and farewell ----------------------------------------------------------------------
 
