@@ -1,0 +1,1 @@
+"""The far ends of the ports, each named for its counterpart."""

@@ -1,0 +1,148 @@
+"""A store of dictionaries: what SQLite's does, kept until the process ends. Tests and `kairos test` run on it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from kairos.domain.inputs import Response, Timer
+from kairos.domain.message import Outgoing
+from kairos.errors import StoreError
+from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
+
+UNSENT = ("pending", "sending")
+
+
+class MemoryStore:
+    """A `kairos.ports.Store` that is lost with the process. A commit is checked first: it applies whole or not at all.
+
+    >>> store = MemoryStore()
+    >>> store.commit(Batch(states={1: b"state"}, identities=[("msisdn", "15550100", 1, 0)]))
+    >>> store.load(["15550100"], [])
+    Loaded(subscribers={'15550100': 1}, states={1: b'state'})
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._epoch = uuid.uuid4().hex
+        self._next = {"subscriber": 1, "decision": 1, "outgoing": 1, "timer": 1}
+        self._states: dict[int, bytes] = {}
+        self._identities: dict[tuple[str, str], tuple[int, int]] = {}  # (kind, value) -> subscriber, since
+        self._decisions: dict[int, bytes] = {}
+        self._outgoing: dict[int, Outgoing] = {}
+        self._unsent: set[int] = set()
+        self._timers: dict[int, Timer] = {}
+        self._responses: dict[str, list[Response]] = {}
+        self._positions: dict[tuple[str, int], int] = {}
+        self._playbooks: dict[tuple[str, str], dict[str, str]] = {}  # (revision, layout), latest saved last
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    def next_ids(self) -> NextIds:
+        with self._lock:
+            return NextIds(**self._next)
+
+    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
+        with self._lock:
+            found = {m: known[0] for m in msisdns if (known := self._identities.get(("msisdn", m)))}
+            wanted = {*found.values(), *subscribers}
+            return Loaded(found, {s: self._states[s] for s in wanted if s in self._states})
+
+    def commit(self, batch: Batch) -> None:
+        with self._lock:
+            self._refuse_repeats("decision", [row[0] for row in batch.decisions], self._decisions)
+            self._refuse_repeats("outgoing", [row.id for row in batch.outgoing], self._outgoing)
+            self._refuse_repeats("timer", [timer.id for timer in batch.timers], self._timers)
+            self._apply(batch)
+
+    def outgoing(self, ids: Sequence[int]) -> list[Outgoing]:
+        with self._lock:
+            return [replace(self._outgoing[i]) for i in sorted(set(ids)) if i in self._outgoing]
+
+    def unsent(self, after: int, limit: int) -> list[Outgoing]:
+        with self._lock:
+            ids = sorted(i for i in self._unsent if i > after)[:limit]
+            return [replace(self._outgoing[i]) for i in ids]
+
+    def outgoing_by_peer_id(self, peer_id: str) -> Outgoing | None:
+        with self._lock:
+            ids = [row.id for row in self._outgoing.values() if peer_id and row.peer_id == peer_id]
+            return replace(self._outgoing[max(ids)]) if ids else None
+
+    def timers_due(self, now: int, limit: int) -> list[Timer]:
+        with self._lock:
+            due = [timer for timer in self._timers.values() if timer.due <= now]
+        return sorted(due, key=lambda timer: (timer.due, timer.id))[:limit]
+
+    def decision(self, id: int) -> bytes | None:  # noqa: A002
+        with self._lock:
+            return self._decisions.get(id)
+
+    def responses(self, offer: str) -> list[Response]:
+        with self._lock:
+            return list(self._responses.get(offer, ()))
+
+    def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
+        with self._lock:
+            self._playbooks.pop((revision, layout), None)
+            self._playbooks[revision, layout] = dict(texts)
+
+    def playbook(self, revision: str) -> dict[str, str] | None:
+        return self._latest_playbook(0, revision)
+
+    def playbook_with_layout(self, layout: str) -> dict[str, str] | None:
+        return self._latest_playbook(1, layout)
+
+    def close(self) -> None:
+        """Nothing to let go of; the store may still be read."""
+
+    def _latest_playbook(self, part: int, wanted: str) -> dict[str, str] | None:
+        with self._lock:
+            return next((dict(t) for key, t in reversed(self._playbooks.items()) if key[part] == wanted), None)
+
+    @staticmethod
+    def _refuse_repeats(kind: str, ids: Sequence[int], known: Collection[int]) -> None:
+        if len(set(ids)) < len(ids) or any(i in known for i in ids):
+            raise StoreError(f"cannot commit: a {kind} id is there already; take ids from `next_ids`")
+
+    def _apply(self, batch: Batch) -> None:
+        self._states.update(batch.states)
+        for kind, value, subscriber, since in batch.identities:
+            known = self._identities.get((kind, value))
+            if known is None or known[1] <= since:
+                self._identities[kind, value] = (subscriber, since)
+        self._decisions.update((id_, record) for id_, _, _, record in batch.decisions)
+        for row in batch.outgoing:
+            self._put(replace(row))
+        for update in batch.updates:
+            self._update(update)
+        self._timers.update((timer.id, timer) for timer in batch.timers)
+        for id_ in batch.timers_done:
+            self._timers.pop(id_, None)
+        for response in batch.responses:
+            self._responses.setdefault(response.offer, []).append(response)
+        self._positions.update(((source, part), position) for source, part, position in batch.positions)
+        self._use("subscriber", [*batch.states, *(identity[2] for identity in batch.identities)])
+        self._use("decision", (row[0] for row in batch.decisions))
+        self._use("outgoing", (row.id for row in batch.outgoing))
+        self._use("timer", (timer.id for timer in batch.timers))
+
+    def _update(self, update: OutgoingUpdate) -> None:
+        row = self._outgoing.get(update.id)
+        if row is None:  # retention may have taken it before a late receipt came
+            return
+        row.status, row.due, row.attempts = update.status, update.due, update.attempts
+        row.peer_id = update.peer_id or row.peer_id
+        self._put(row)
+
+    def _put(self, row: Outgoing) -> None:
+        self._outgoing[row.id] = row
+        (self._unsent.add if row.status in UNSENT else self._unsent.discard)(row.id)
+
+    def _use(self, kind: str, ids: Iterable[int]) -> None:
+        self._next[kind] = max(self._next[kind], 1 + max(ids, default=0))

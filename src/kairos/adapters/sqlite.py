@@ -1,0 +1,329 @@
+"""The store of one machine: a SQLite file in WAL mode, one process, nothing to start."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
+
+from kairos.domain.inputs import Response, Timer
+from kairos.domain.message import Outgoing
+from kairos.errors import StoreError
+from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
+
+SCHEMA_VERSION = 1
+
+# Ids come from the engine and rise, so rows are appended, and decisions have no second index: a subscriber's are found
+# through their state. AUTOINCREMENT keeps the highest id ever used: no restart uses one again after its row is gone.
+SCHEMA = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE state(subscriber INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL) STRICT;
+CREATE TABLE identity(kind TEXT NOT NULL, value TEXT NOT NULL, subscriber INTEGER NOT NULL, since INTEGER NOT NULL,
+  PRIMARY KEY (kind, value)) STRICT, WITHOUT ROWID;
+CREATE TABLE decision(id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber INTEGER NOT NULL, at INTEGER NOT NULL,
+  record BLOB NOT NULL) STRICT;
+CREATE TABLE outbox(id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, subscriber INTEGER NOT NULL,
+  channel TEXT NOT NULL, payload BLOB NOT NULL, due INTEGER NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL,
+  peer_id TEXT NOT NULL) STRICT;
+CREATE INDEX outbox_unsent ON outbox(id) WHERE status IN ('pending', 'sending');
+CREATE INDEX outbox_peer_id ON outbox(peer_id) WHERE peer_id <> '';
+CREATE TABLE timer(id INTEGER PRIMARY KEY AUTOINCREMENT, due INTEGER NOT NULL, subscriber INTEGER NOT NULL,
+  payload TEXT NOT NULL) STRICT;
+CREATE INDEX timer_due ON timer(due);
+CREATE TABLE response(id INTEGER PRIMARY KEY, subscriber INTEGER NOT NULL, decision INTEGER NOT NULL,
+  offer TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE INDEX response_offer ON response(offer);
+CREATE TABLE input_position(source TEXT NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
+  PRIMARY KEY (source, partition)) STRICT, WITHOUT ROWID;
+CREATE TABLE playbook(id INTEGER PRIMARY KEY, revision TEXT NOT NULL, layout TEXT NOT NULL, texts TEXT NOT NULL,
+  UNIQUE (revision, layout)) STRICT;
+INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('outbox', 0), ('timer', 0);
+"""
+
+# `sqlite3` lets the GIL go and takes it back once per step, so a batch is a few statements of many rows, not many of
+# one. Each exists in these sizes only (they stay prepared); the empty places are filled with NULLs and passed over.
+SIZES = (1, 8, 64, 512)
+
+# What may be written of many rows at once: the text before and after a table of values, and its width.
+Many = tuple[str, str, int]
+STATES: Many = ("INSERT OR REPLACE INTO state(subscriber, blob) SELECT * FROM", "", 2)
+IDENTITIES: Many = (
+    "INSERT INTO identity(kind, value, subscriber, since) SELECT * FROM",
+    "ON CONFLICT DO UPDATE SET subscriber = excluded.subscriber, since = excluded.since "
+    "WHERE excluded.since >= identity.since",
+    4,
+)
+DECISIONS: Many = ("INSERT INTO decision(id, subscriber, at, record) SELECT * FROM", "", 4)
+OUTGOING: Many = (
+    "INSERT INTO outbox(id, key, subscriber, channel, payload, due, status, attempts, peer_id) SELECT * FROM",
+    "",
+    9,
+)
+UPDATES: Many = (
+    "UPDATE outbox SET status = column2, due = column3, attempts = column4, "
+    "peer_id = iif(column5 = '', peer_id, column5) FROM",
+    "AND outbox.id = column1",
+    5,
+)
+TIMERS: Many = ("INSERT INTO timer(id, due, subscriber, payload) SELECT * FROM", "", 4)
+TIMERS_DONE: Many = ("DELETE FROM timer WHERE id IN (SELECT column1 FROM", ")", 1)
+RESPONSES: Many = (
+    "INSERT INTO response(subscriber, decision, offer, outcome, reason, at) SELECT * FROM",
+    "",
+    6,
+)
+POSITIONS: Many = ("INSERT OR REPLACE INTO input_position(source, partition, position) SELECT * FROM", "", 3)
+
+SUBSCRIBERS_OF = "SELECT value, subscriber FROM identity WHERE kind = 'msisdn' AND value IN "
+STATES_OF = "SELECT subscriber, blob FROM state WHERE subscriber IN "
+ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer_id FROM outbox "
+
+
+class SqliteStore:
+    """A `kairos.ports.Store` in the SQLite file at `path`, made when it is not there; open in one process at a time.
+
+    `checkpoint_pages`: how far the write-ahead log grows (pages of 4 KB) before it is copied into the file. More pages
+    mean more throughput and longer stalls. Raises StoreError when the file cannot be used.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000) -> None:
+        self._path = Path(path)
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._owned = own(self._path)
+        self._epoch: str
+        try:
+            with self._told("open"):
+                self._writer = connect(self._path)
+                self._writer.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages:d}")
+                prepare_schema(self._writer, self._path)
+                self._reader = connect(self._path)
+                self._reader.execute("PRAGMA query_only = 1")
+                (self._epoch,) = self._reader.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
+        except BaseException:
+            self._owned.close()
+            raise
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    def next_ids(self) -> NextIds:
+        used = dict(self._read("SELECT name, seq FROM sqlite_sequence"))
+        return NextIds(used["state"] + 1, used["decision"] + 1, used["outbox"] + 1, used["timer"] + 1)
+
+    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
+        with self._read_lock, self._told("read"), transaction(self._reader, "DEFERRED"):
+            found: dict[str, int] = dict(select(self._reader, SUBSCRIBERS_OF, msisdns))
+            return Loaded(found, dict(select(self._reader, STATES_OF, {*found.values(), *subscribers})))
+
+    def commit(self, batch: Batch) -> None:
+        with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
+            write_batch(self._writer, batch)
+
+    def outgoing(self, ids: Sequence[int]) -> list[Outgoing]:
+        with self._read_lock, self._told("read"), transaction(self._reader, "DEFERRED"):
+            rows = list(select(self._reader, ROW + "WHERE id IN ", set(ids)))
+        return [Outgoing(*row) for row in sorted(rows)]
+
+    def unsent(self, after: int, limit: int) -> list[Outgoing]:
+        where = "WHERE status IN ('pending', 'sending') AND id > ? ORDER BY id LIMIT ?"
+        return [Outgoing(*row) for row in self._read(ROW + where, after, limit)]
+
+    def outgoing_by_peer_id(self, peer_id: str) -> Outgoing | None:
+        """The newest row with this id, because an SMSC may give its ids again after a while."""
+        rows = self._read(ROW + "WHERE peer_id = ? AND peer_id <> '' ORDER BY id DESC LIMIT 1", peer_id)
+        return Outgoing(*rows[0]) if rows else None
+
+    def timers_due(self, now: int, limit: int) -> list[Timer]:
+        rows = self._read(
+            "SELECT id, due, subscriber, payload FROM timer WHERE due <= ? ORDER BY due, id LIMIT ?", now, limit
+        )
+        return [Timer(*row) for row in rows]
+
+    def decision(self, id: int) -> bytes | None:  # noqa: A002
+        rows = self._read("SELECT record FROM decision WHERE id = ?", id)
+        return rows[0][0] if rows else None
+
+    def responses(self, offer: str) -> list[Response]:
+        columns = "subscriber, decision, offer, outcome, reason, at"
+        return [Response(*r) for r in self._read(f"SELECT {columns} FROM response WHERE offer = ? ORDER BY id", offer)]
+
+    def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
+        with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
+            self._writer.execute(
+                "INSERT OR REPLACE INTO playbook(revision, layout, texts) VALUES (?, ?, ?)",
+                (revision, layout, json.dumps(dict(texts), ensure_ascii=False)),
+            )
+
+    def playbook(self, revision: str) -> dict[str, str] | None:
+        return self._latest_playbook("revision", revision)
+
+    def playbook_with_layout(self, layout: str) -> dict[str, str] | None:
+        return self._latest_playbook("layout", layout)
+
+    def close(self) -> None:
+        """Let the file go; what was committed is in it. A closed store raises StoreError."""
+        with self._write_lock, self._read_lock, self._told("close"):
+            self._reader.close()
+            self._writer.close()
+            self._owned.close()
+
+    def _latest_playbook(self, column: str, wanted: str) -> dict[str, str] | None:
+        rows = self._read(f"SELECT texts FROM playbook WHERE {column} = ? ORDER BY id DESC LIMIT 1", wanted)
+        return json.loads(rows[0][0]) if rows else None
+
+    def _read(self, sql: str, *values: Any) -> list[Any]:
+        with self._read_lock, self._told("read"):
+            return self._reader.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OverflowError) as error:
+            raise StoreError(f"cannot {what} the store `{self._path}`: {error}") from error
+
+
+def own(path: Path) -> IO[bytes]:
+    """The lock file beside the store, held until it is closed or the process ends.
+
+    Two engines on one store would each decide from states that the other has changed. The store itself cannot be locked
+    this way: closing a second descriptor of it would drop SQLite's own locks.
+    """
+    try:
+        file = open(f"{path}-owner", "ab")  # noqa: SIM115
+    except OSError as error:
+        raise StoreError(
+            f"cannot open the store `{path}`: {error.strerror}; is its folder there and writable?"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise StoreError(f"cannot open the store `{path}`: it is open already; stop the other kairos first") from error
+    return file
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection in autocommit that any thread may use, one at a time."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.execute("PRAGMA page_size = 4096")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables in a new file; refuse a file that is not ours or that a newer kairos wrote."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"`{path}` has schema version {version}, newer than this kairos knows ({SCHEMA_VERSION}); upgrade kairos"
+        )
+    if version == SCHEMA_VERSION:
+        return
+    if connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+        raise StoreError(f"`{path}` is a database of another program; name a file of its own for the store")
+    with transaction(connection, "IMMEDIATE"):
+        for statement in SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO meta(name, value) VALUES ('epoch', ?)", (uuid.uuid4().hex,))
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
+    """One transaction, IMMEDIATE to write or DEFERRED to read one snapshot; rolled back when anything fails."""
+    connection.execute("BEGIN " + kind)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk has SQLite roll back by itself
+            connection.execute("ROLLBACK")
+        raise
+
+
+def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Every row of the batch, inside the caller's transaction."""
+    # In the order of their keys: neighbours share pages of the tree, and each page is then found once.
+    write(connection, STATES, sorted(batch.states.items()))
+    write(connection, DECISIONS, batch.decisions)
+    write(connection, OUTGOING, map(outgoing_row, batch.outgoing))
+    write(connection, UPDATES, merged(batch.updates))
+    write(connection, TIMERS, ((t.id, t.due, t.subscriber, t.payload) for t in batch.timers))
+    write(connection, TIMERS_DONE, ((id_,) for id_ in batch.timers_done))
+    write(connection, RESPONSES, map(response_row, batch.responses))
+    write(connection, POSITIONS, batch.positions)
+    if batch.identities:
+        write(connection, IDENTITIES, batch.identities)
+        highest = max(subscriber for _, _, subscriber, _ in batch.identities)
+        connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'state'", (highest,))
+
+
+def outgoing_row(row: Outgoing) -> tuple[Any, ...]:
+    return (row.id, row.key, row.subscriber, row.channel, row.payload, row.due, row.status, row.attempts, row.peer_id)
+
+
+def response_row(row: Response) -> tuple[Any, ...]:
+    return (row.subscriber, row.decision, row.offer, row.outcome, row.reason, row.at)
+
+
+def merged(updates: Iterable[OutgoingUpdate]) -> list[tuple[Any, ...]]:
+    """One change per outbox row, the last one, with the last peer id that was named: SQL knows no order among them."""
+    last: dict[int, tuple[Any, ...]] = {}
+    for update in updates:
+        peer_id = update.peer_id or (last[update.id][4] if update.id in last else "")
+        last[update.id] = (update.id, update.status, update.due, update.attempts, peer_id)
+    return list(last.values())
+
+
+def write(connection: sqlite3.Connection, many: Many, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Run a statement over all rows, in as few steps as its sizes allow."""
+    width = many[2]
+    values = list(chain.from_iterable(rows))
+    for start, size in pieces(len(values) // width):
+        piece = values[start * width : (start + size) * width]
+        piece += [None] * (size * width - len(piece))
+        connection.execute(statement(many, size), piece)
+
+
+def select(connection: sqlite3.Connection, sql: str, keys: Collection[Any]) -> Iterator[tuple[Any, ...]]:
+    """The rows whose key is one of `keys`; `sql` ends where their list begins."""
+    wanted = list(keys)
+    for start, size in pieces(len(wanted)):
+        piece = wanted[start : start + size]
+        piece += [None] * (size - len(piece))
+        yield from connection.execute(f"{sql}({','.join('?' * size)})", piece)
+
+
+def pieces(count: int) -> Iterator[tuple[int, int]]:
+    """Where each piece begins and its size, the smallest that holds what is left.
+
+    >>> list(pieces(600))
+    [(0, 512), (512, 512)]
+    >>> list(pieces(5))
+    [(0, 8)]
+    """
+    start = 0
+    while start < count:
+        size = next((size for size in SIZES if size >= count - start), SIZES[-1])
+        yield start, size
+        start += size
+
+
+@cache
+def statement(many: Many, size: int) -> str:
+    before, after, width = many
+    row = f"({','.join('?' * width)})"
+    return f"{before} (VALUES {','.join([row] * size)}) WHERE column1 IS NOT NULL {after}"
