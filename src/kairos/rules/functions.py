@@ -41,7 +41,8 @@ _ORDERED: Final[tuple[Type, ...]] = ("number", "money", "date", "time")
 _STRICT = "CASE WHEN {known} THEN %s({all}) END"  # DuckDB's own least and greatest skip NULLs
 
 FUNCTIONS: Final[tuple[Function, ...]] = (
-    *_same("abs", ("number", "money"), "abs({0})", "abs({0})", "the size without the sign", "abs(trend) > 10"),
+    *_same("abs", ("number",), "abs({0})", "abs({0})", "the size without the sign", "abs(trend) > 10"),
+    *_same("abs", ("money",), "abs({0})", "abs(CAST({0} AS HUGEINT))", "the size without the sign", "abs(cost) > 10"),
     Function(
         "round",
         ("number",),

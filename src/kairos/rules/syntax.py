@@ -56,6 +56,8 @@ _ALLOWED: Final = frozenset(
     }
 )
 
+_COMMENT: Final = "comments (`--`, `/*`) are not part of the rules language; write them beside the rule, after a `#`"
+
 _FOREIGN_SIGNS: Final = {
     "||": "joining texts with `||` is not part of the rules language",
     "::": "casts (`::`) are not part of the rules language: every name has its type from the vocabulary",
@@ -104,6 +106,8 @@ def syntax_tree(text: str, names: Container[str], file: str, line: int) -> exp.E
     except SqlglotError as error:
         quote = "a text is not closed: its last ' is missing" if text.count("'") % 2 else "the rule cannot be read"
         raise refuse(quote) from error
+    if not tokens:
+        raise refuse(_COMMENT)
     if complaint := _complaint(tokens, text, names):
         message, at = complaint
         raise refuse(message, at)
@@ -144,7 +148,7 @@ def _too_deep(tokens: list[Token]) -> tuple[str, int] | None:
 def _foreign(token: Token, text: str, names: Container[str]) -> str:
     """Why a word or sign is not part of the language; empty if it is."""
     if token.comments:
-        return "comments are not part of the rules language; write them beside the rule, after a `#` (`--` starts one)"
+        return _COMMENT
     if token.token_type == TokenType.IDENTIFIER:
         return f"names stand without quotes, and texts in single ones: write `{token.text}` or `'{token.text}'`"
     written = text[token.start : token.end + 1]
