@@ -70,3 +70,8 @@ class Action:
     send_within: int = 600_000  # an own message is dropped when it could not be sent within this, ms
     file: str = ""
     line: int = 0
+
+    @property
+    def taken_by_reply(self) -> bool:
+        """Whether a subscriber can say yes to it: a promise is taken by its event, and an advice is only said."""
+        return self.kind != "promise" and (self.charges or self.provisions)

@@ -46,7 +46,10 @@ class PlaybookTest:
 
 @dataclass(frozen=True)
 class Playbook:
-    """What a folder of YAML compiled to. `revision` is a hash of its texts; `messages`: name -> language -> texts, longest first."""
+    """What a folder of YAML compiled to.
+
+    `revision` is a hash of its texts; `messages`: name -> language -> texts, longest first.
+    """
 
     name: str
     revision: str

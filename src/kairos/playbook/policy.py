@@ -24,7 +24,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class ContactPolicy:
-    """Consent and pauses close all but care. Quiet hours (minutes of the local day, start to end) bind own messages only."""
+    """Consent and pauses close all but care.
+
+    Quiet hours (minutes of the local day, start to end) bind own messages only.
+    """
 
     contact_only_when: tuple[NamedRule, ...] = ()
     pause_while: tuple[NamedRule, ...] = ()

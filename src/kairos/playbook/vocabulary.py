@@ -28,9 +28,10 @@ class Wallet:
 class Attribute:
     """A value of a subscriber.
 
-    Stored attributes are set by the event fields in `sources` (event kind, field); the field `happened` is the event's time. Derived ones are computed from
-    balance buckets when they are asked for: `total` of a wallet's unexpired buckets (money: minor units; else units), or
-    hours until the `soonest_expiry` of a non-empty bucket of any of those wallets.
+    Stored attributes are set by the event fields in `sources` (event kind, field); the field `happened` is the event's
+    time. Derived ones are computed from balance buckets when they are asked for: `total` of a wallet's unexpired
+    buckets (money: minor units; else units), or hours until the `soonest_expiry` of a non-empty bucket of any of those
+    wallets.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Vocabulary:
 
     @cached_property
     def names(self) -> dict[str, Type]:
-        """Every column a rule may use and its type, in the order of a row: attributes, counters, event fields, now, local."""
+        """Every column of a row and its type, in its order: attributes, counters, event fields, now, local."""
         names: dict[str, Type] = {name: attribute.type for name, attribute in self.attributes.items()}
         names |= {name: counter.type for name, counter in self.counters.items()}
         for kind, fields in self.events.items():

@@ -1,0 +1,294 @@
+"""offers/*.yaml and actions/*.yaml: one action each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import cast, get_args
+
+from kairos.playbook.action import Action, ActionKind, ArmRule, Stage, Treatment, Variant
+from kairos.playbook.context import Context
+from kairos.playbook.document import Node, Scalar, refused
+from kairos.playbook.messages_file import OFFER_WORDS, Texts
+from kairos.playbook.placeholders import placeholders, stray
+from kairos.playbook.section import Section, entries
+from kairos.playbook.values import (
+    MILLISECONDS,
+    NAME,
+    duration,
+    duration_or,
+    known,
+    looks_like_number,
+    name,
+    nearest,
+    number,
+    price,
+    text,
+)
+from kairos.playbook.vocabulary_file import INBOUND, event_names
+from kairos.rules import Condition, Constant
+
+CHANNELS = ("notification", "sms")
+STAGES: Mapping[Stage, str] = {
+    "eligible": "eligible_when",
+    "relevant": "relevant_when",
+    "suitable": "suitable_when",
+}
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A variant before its rules: what it shows, and what its rules may use."""
+
+    name: str
+    price: int
+    value: int
+    product: str
+    fields: Mapping[str, str]
+    constants: Mapping[str, Constant]
+
+
+def read_actions(nodes: Iterable[Node], messages: Texts, context: Context) -> tuple[Action, ...]:
+    """The actions of all files, in their order; what is wrong is noted in the context's problems."""
+    actions: dict[str, Action] = {}
+    for node in nodes:
+        action = _action(node, messages, context)
+        if action.name in actions:
+            message = f"`{action.name}` stands in {actions[action.name].file} already"
+            context.problems.add(node, message, "give it another name")
+        elif action.name:
+            actions[action.name] = action
+    return tuple(actions.values())
+
+
+def _action(node: Node, messages: Texts, context: Context) -> Action:
+    section = Section(node, "action", context.problems)
+    called = "action" if "action" in section and "offer" not in section else "offer"
+    if "offer" in section and "action" in section:
+        context.problems.add(section.at("action"), "`offer` and `action` say the same", "keep one")
+    kind = cast(ActionKind, section.take("kind", known("kind", get_args(ActionKind)), "sell"))
+    charges, provisions = _fulfil(section, kind)
+    drafts = _drafts(section, kind, provisions, context)
+    redeemed_by, redeemed = _redeemed(section, kind, drafts, context)
+    return Action(
+        name=section.need(called, name, "", "booster"),
+        kind=kind,
+        title=section.need("title", lambda n: _title(n, drafts), "", '"{size} for {validity}"'),
+        issue=section.need("issue", name, "", "upsell"),
+        variants=_variants(section, drafts, redeemed, context),
+        answers=_answers(section, context),
+        treatments=_treatments(section, messages, context),
+        accept_within=section.need("accept_within", duration, 0, "24 hours"),
+        after_decline=section.need("after_decline", duration_or("never"), 0, "14 days"),
+        weight=section.take("weight", _weight, 1.0),
+        charges=charges,
+        provisions=provisions,
+        redeemed_by=redeemed_by,
+        send_within=section.take("send_within", duration, 10 * MILLISECONDS["minute"]),
+        file=node.file,
+        line=node.line,
+    )
+
+
+def _weight(node: Node) -> float:
+    value = number(node)
+    if value <= 0:
+        raise refused(node, f"`{text(node)}` is not above zero", "1 is the weight of all others")
+    return value
+
+
+def _fulfil(section: Section, kind: ActionKind) -> tuple[bool, bool]:
+    """Whether a yes charges, and whether it provisions."""
+    if "fulfil" not in section:
+        if kind != "care":
+            section.problems.add(section.node, "`fulfil` is missing: a yes would do nothing", _FULFIL)
+        return False, False
+    fulfil = Section(section.at("fulfil"), "fulfil", section.problems)
+    charges = bool(fulfil.take("charge", known("charge", ["price"]), ""))
+    provisions = bool(fulfil.take("provision", known("provision", ["product"]), ""))
+    if not charges and not provisions:
+        section.problems.add(fulfil.node, "`fulfil` does nothing", _FULFIL)
+    if charges and kind == "promise":
+        hint = "leave `charge` out: the qualifying event is what it costs"
+        section.problems.add(fulfil.at("charge"), "a promise cannot charge", hint)
+    return charges, provisions
+
+
+_FULFIL = "write `fulfil: {charge: price, provision: product}`"
+
+
+# --- variants ------------------------------------------------------------------------------------------------------
+
+
+def _drafts(section: Section, kind: ActionKind, provisions: bool, context: Context) -> list[_Draft]:
+    found = [(key, value) for _, (key, value) in section.named("variants")]
+    if not found:
+        hint = "add one, as in `variants: {small: {size: 500 MB, price: 10}}`"
+        context.problems.add(section.at("variants"), "there is no variant", hint)
+    for key, _ in found:
+        if not NAME.fullmatch(key.text):
+            hint = "use small letters, digits and `_`, with a letter first"
+            context.problems.add(key, f"`{key.text}` cannot name a variant", hint)
+    products = _products(section, [key.text for key, _ in found], context)
+    if provisions:
+        for key, _ in found:
+            if key.text not in products:
+                hint = f"add it, as in `product: {{{key.text}: DATA500_1D}}`"
+                context.problems.add(section.at("product"), f"variant `{key.text}` has no product to provision", hint)
+    return [_draft(key.text, value, kind, products.get(key.text, ""), context) for key, value in found]
+
+
+def _products(section: Section, variants: list[str], context: Context) -> dict[str, str]:
+    """The catalogue's id of each variant: one for all, or a table."""
+    node = section.at("product")
+    if "product" not in section:
+        return {}
+    if isinstance(node, Scalar):
+        return dict.fromkeys(variants, section.take("product", text, ""))
+    products = {}
+    for variant, (key, value) in entries(node, context.problems):
+        if variant not in variants:
+            context.problems.add(key, f"unknown variant `{variant}`", nearest(variant, variants))
+        products[variant] = context.problems.attempt("", variant, text, value)
+    return products
+
+
+def _draft(variant: str, node: Node, kind: ActionKind, product: str, context: Context) -> _Draft:
+    section = Section(node, "variant", context.problems, free=True)
+    amount = price(context.currency)
+    cost = section.need("price", amount, 0, "10") if kind == "sell" else section.take("price", amount, 0)
+    value = section.take("value", amount, cost)
+    fields: dict[str, str] = {}
+    constants = {"price": Constant("money", cost), "value": Constant("money", value)}
+    if "top_up" in section:
+        top_up = section.take("top_up", amount, 0)
+        fields["top_up"], constants["top_up"] = context.currency.show(top_up), Constant("money", top_up)
+    for key in ("size", "validity"):
+        if key in section:
+            fields[key] = section.take(key, text, "")
+            constants[key] = Constant("text", fields[key])
+    for key, (place, own) in section.others():
+        if key in context.vocabulary.names or key in OFFER_WORDS or not NAME.fullmatch(key):
+            hint = "small letters, digits and `_`; and no word of the vocabulary or of every message"
+            context.problems.add(place, f"`{key}` cannot name a variant's own field", hint)
+            continue
+        fields[key] = context.problems.attempt("", key, text, own)
+        constants[key] = _constant(own, fields[key])
+    return _Draft(variant, cost, value, product, fields, constants)
+
+
+def _constant(node: Node, written: str) -> Constant:
+    """A field is a number where it is written as one without quotes, else a text."""
+    quoted = isinstance(node, Scalar) and node.quoted
+    if looks_like_number(written) and not quoted:
+        return Constant("number", float(written))
+    return Constant("text", written)
+
+
+def _title(node: Node, drafts: list[_Draft]) -> str:
+    title = text(node)
+    if stray(title):
+        raise refused(node, "a brace stands alone", "write `{size}` for a variant's field")
+    for word in placeholders(title):
+        for draft in drafts:
+            if word not in draft.fields:
+                hint = nearest(word, draft.fields) or "a title may use the variant's own fields only"
+                raise refused(node, f"variant `{draft.name}` has no `{word}`", hint)
+    return title
+
+
+def _variants(
+    section: Section, drafts: list[_Draft], redeemed: list[Condition | None], context: Context
+) -> tuple[Variant, ...]:
+    _check_rule_names(section, context)
+    return tuple(
+        Variant(
+            name=draft.name,
+            price=draft.price,
+            value=draft.value,
+            product=draft.product,
+            fields=draft.fields,
+            rules=_rules(section, draft, context),
+            redeemed_when=redeemed_when,
+        )
+        for draft, redeemed_when in zip(drafts, redeemed, strict=True)
+    )
+
+
+def _rules(section: Section, draft: _Draft, context: Context) -> tuple[ArmRule, ...]:
+    return tuple(
+        ArmRule(stage, rule)
+        for stage, key in STAGES.items()
+        if key in section
+        for rule in context.named_rules(section.at(key), draft.constants)
+    )
+
+
+def _check_rule_names(section: Section, context: Context) -> None:
+    """A rule's name is its reason code: it stands for one rule of an action."""
+    first: dict[str, Scalar] = {}
+    for stage in STAGES.values():
+        for rule, (key, _) in section.named(stage):
+            if rule in first:
+                message = f"the rule `{rule}` stands on line {first[rule].line} already"
+                context.problems.add(key, message, "give it another name")
+            first.setdefault(rule, key)
+
+
+# --- moments and treatments ----------------------------------------------------------------------------------------
+
+
+def _redeemed(
+    section: Section, kind: ActionKind, drafts: list[_Draft], context: Context
+) -> tuple[str, list[Condition | None]]:
+    """The event that redeems a promise, and the rule that it must meet for each variant."""
+    if "redeemed_by" not in section:
+        if kind == "promise":
+            hint = 'add it, as in `redeemed_by: {recharge: "recharge.amount >= top_up"}`'
+            context.problems.add(section.node, "a promise needs `redeemed_by`", hint)
+        return "", [None] * len(drafts)
+    found = [entry for _, entry in section.named("redeemed_by")]
+    if kind != "promise":
+        context.problems.add(section.at("redeemed_by"), f"a {kind} action is not redeemed", "write `kind: promise`")
+    if len(found) != 1:
+        context.problems.add(section.at("redeemed_by"), "one event redeems a promise", "keep one event with its rule")
+        return "", [None] * len(drafts)
+    (key, value), events = found[0], context.vocabulary.events
+    if key.text not in events:
+        context.problems.add(key, f"unknown event `{key.text}`", nearest(key.text, events))
+        return "", [None] * len(drafts)
+    names = event_names(key.text, events)
+    rules = [
+        context.problems.attempt(None, "redeemed_by", context.condition, value, names, draft.constants)
+        for draft in drafts
+    ]
+    return key.text, rules
+
+
+def _answers(section: Section, context: Context) -> dict[str, int]:
+    events = (*context.vocabulary.events, INBOUND)
+    answers = {}
+    for event, (key, value) in section.named("answers"):
+        if event not in events:
+            context.problems.add(key, f"unknown event `{event}`", nearest(event, events))
+        answers[event] = context.problems.attempt(0, event, duration_or("always"), value)
+    if not answers:
+        hint = "add one, as in `answers: {end_of_call: 5 minutes}`"
+        context.problems.add(section.at("answers"), "it answers no event, so it is never said", hint)
+    return answers
+
+
+def _treatments(section: Section, messages: Texts, context: Context) -> tuple[Treatment, ...]:
+    treatments: dict[str, Treatment] = {}  # by channel
+    for _, (key, value) in section.named("treatments"):
+        one = Section(value, "treatment", context.problems)
+        channel = one.need("channel", known("channel", CHANNELS), "", "sms")
+        message = one.need("message", known("message", messages), "", "booster_line")
+        if channel in treatments:
+            hint = "one treatment a channel; give the message several texts instead"
+            context.problems.add(key, f"`{treatments[channel].name}` goes out on `{channel}` already", hint)
+        treatments[channel] = Treatment(key.text, channel, message)
+    if not treatments:
+        hint = "add one, as in `treatments: {ride: {channel: notification, message: booster_line}}`"
+        context.problems.add(section.at("treatments"), "there is no treatment, so it is never said", hint)
+    return tuple(treatments.values())

@@ -1,0 +1,43 @@
+"""Every key a playbook's files may have, by what they stand in. docs/playbook.md explains each; a test compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "playbook": ("name", "currency", "languages", "time_zone", "seed"),
+    "currency": ("code", "digits", "sign"),
+    "vocabulary": ("events", "wallets", "attributes", "counters"),
+    "wallet": ("unit", "digits", "means"),
+    "attribute": ("type", "means", "default", "from", "total", "soonest_expiry"),
+    "counter": ("sum", "count", "max", "min", "over", "step", "where", "means"),
+    "action": (
+        "offer",
+        "action",
+        "kind",
+        "title",
+        "issue",
+        "weight",
+        "product",
+        "variants",
+        "answers",
+        "eligible_when",
+        "relevant_when",
+        "suitable_when",
+        "treatments",
+        "accept_within",
+        "after_decline",
+        "fulfil",
+        "redeemed_by",
+        "send_within",
+    ),
+    "variant": ("price", "value", "top_up", "size", "validity"),  # and any further field of its own
+    "treatment": ("channel", "message"),
+    "fulfil": ("charge", "provision"),
+    "contact_policy": ("contact_only_when", "pause_while", "quiet_hours", "limits", "holdout"),
+    "limit": ("at_most", "per", "riding", "channel", "offer", "action", "issue", "each", "name"),
+    "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services"),
+    "test": ("test", "given", "when", "then", "at"),
+    "then": ("offer", "variant", "because"),
+}

@@ -1,0 +1,104 @@
+"""How long each message can become: every text filled with the longest values it may get, in the encoding it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kairos.playbook.action import Action, Variant
+from kairos.playbook.placeholders import filled
+from kairos.playbook.playbook import ANSWERS, Playbook
+from kairos.rules import Type
+from kairos.smpp.text import Encoding, measure
+
+RIDING = "notification"
+NUMBER = "99"  # of an open offer
+EXPIRES = "2026-12-31 23:59"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The worst case of one text. `units` are septets (gsm7) or UTF-16 code units (ucs2), `parts` messages of SMS."""
+
+    message: str
+    language: str
+    index: int  # which of the texts, 0 is the longest
+    encoding: str
+    units: int
+    parts: int
+    text: str
+
+
+def measure_messages(playbook: Playbook) -> list[Measured]:
+    """Every text of every message that somebody says, in the order of the playbook.
+
+    What depends on the subscriber is taken as five digits, and money as 9999.99; the rest is exact.
+    """
+    said_by = _said_by(playbook)
+    measured = []
+    for message, by_language in playbook.messages.items():
+        for language, texts in by_language.items():
+            for index, text in enumerate(texts):
+                worst = [_measured(message, language, index, filled(text, v)) for v in said_by.get(message, ())]
+                if worst:
+                    measured.append(max(worst, key=lambda found: (found.parts, found.units)))
+    return measured
+
+
+def unfit_lines(playbook: Playbook) -> Iterator[tuple[str, str, str]]:
+    """(message, language, how long) where even the shortest line could not stand alone in one SMS."""
+    riding = {t.message for action in playbook.actions for t in action.treatments if t.channel == RIDING}
+    shortest: dict[tuple[str, str], Measured] = {}
+    for found in measure_messages(playbook):
+        key = (found.message, found.language)
+        if found.message in riding and (key not in shortest or _size(found) < _size(shortest[key])):
+            shortest[key] = found
+    for (message, language), found in shortest.items():
+        if found.parts > 1:
+            yield message, language, f"its shortest text in {language} takes {found.units} units of {found.encoding}"
+
+
+def _size(found: Measured) -> tuple[int, int]:
+    return found.parts, found.units
+
+
+def _measured(message: str, language: str, index: int, text: str) -> Measured:
+    found = measure(text)
+    encoding = "gsm7" if found.encoding is Encoding.GSM7 else "ucs2"
+    return Measured(message, language, index, encoding, found.units, found.parts, text)
+
+
+def _said_by(playbook: Playbook) -> dict[str, list[dict[str, str]]]:
+    """For each message, the values of every variant it may be filled with."""
+    said: dict[str, list[dict[str, str]]] = {}
+    values = [
+        (action, _values(playbook, action, variant)) for action in playbook.actions for variant in action.variants
+    ]
+    for action, one in values:
+        for message in {treatment.message for treatment in action.treatments}:
+            said.setdefault(message, []).append(one)
+    alone = {"short_code": _short_code(playbook)}
+    for message in ANSWERS:
+        said.setdefault(message, []).extend([one for _, one in values] or [alone])
+    return said
+
+
+def _values(playbook: Playbook, action: Action, variant: Variant) -> dict[str, str]:
+    columns = {name: _longest(kind, playbook) for name, kind in playbook.vocabulary.names.items()}
+    return columns | {
+        **variant.fields,
+        "title": filled(action.title, variant.fields),
+        "price": playbook.currency.show(variant.price),
+        "number": NUMBER,
+        "expires": EXPIRES,
+        "short_code": _short_code(playbook),
+    }
+
+
+def _short_code(playbook: Playbook) -> str:
+    return max(playbook.replies, key=len, default="")
+
+
+def _longest(kind: Type, playbook: Playbook) -> str:
+    shown = {"number": "99999", "text": "x" * 10, "date": EXPIRES[:10], "time": EXPIRES}
+    return playbook.currency.show(10 ** (4 + playbook.currency.digits) - 1) if kind == "money" else shown.get(kind, "")

@@ -1,0 +1,99 @@
+"""messages.yaml: what is said, in each language, longest text first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kairos.playbook.action import Action
+from kairos.playbook.context import Context
+from kairos.playbook.document import Items, Node, Scalar, refused
+from kairos.playbook.placeholders import placeholders, stray
+from kairos.playbook.playbook import ANSWERS
+from kairos.playbook.section import entries
+from kairos.playbook.values import NAME, nearest, text
+
+Texts = Mapping[str, Mapping[str, tuple[Scalar, ...]]]  # message -> language -> texts, longest first
+
+OFFER_WORDS = ("title", "price", "number", "expires", "short_code")
+ANSWER_WORDS: Mapping[str, tuple[str, ...]] = {
+    name: ("short_code",) if name in ("stopped", "help", "which_one", "nothing_open") else OFFER_WORDS
+    for name in ANSWERS
+}
+MOST_TEXTS = 10
+
+
+def read_messages(nodes: Iterable[Node], context: Context) -> dict[str, dict[str, tuple[Scalar, ...]]]:
+    """The messages of one or several files; placeholders are checked later, when it is known who says them."""
+    messages: dict[str, dict[str, tuple[Scalar, ...]]] = {}
+    places: dict[str, Scalar] = {}
+    for node in nodes:
+        for name, (key, value) in entries(node, context.problems):
+            if not NAME.fullmatch(name):
+                context.problems.add(key, f"`{name}` is no name", "use small letters, digits and `_`")
+            if name in messages:
+                context.problems.add(key, f"the message `{name}` stands in {places[name].file} already")
+                continue
+            messages[name], places[name] = context.by_language(value, _texts), key
+            fallback = context.languages[0]
+            if fallback not in messages[name]:
+                message = f"the message `{name}` has no text in {fallback}, the language that all fall back to"
+                context.problems.add(key, message)
+    return messages
+
+
+def _texts(node: Node) -> tuple[Scalar, ...]:
+    found = node.items if isinstance(node, Items) else [node]
+    if not 1 <= len(found) <= MOST_TEXTS:
+        raise refused(node, f"there must be from 1 to {MOST_TEXTS} texts", "give the longest first")
+    return tuple(_text(one) for one in found)
+
+
+def _text(node: Node) -> Scalar:
+    said = text(node)
+    if stray(said):
+        raise refused(node, "a brace stands alone", "write `{name}` for a placeholder, or `{{` for a brace")
+    return Scalar(node.file, node.line, said)
+
+
+def check_answers(messages: Texts, place: Node, context: Context) -> None:
+    """Note each answer that kairos could not give."""
+    for name in ANSWERS:
+        if name not in messages:
+            hint = "kairos says it in answer to a reply; add it"
+            context.problems.add(place, f"the message `{name}` is missing", hint)
+
+
+def check_placeholders(messages: Texts, actions: Iterable[Action], context: Context) -> None:
+    """Note each placeholder that could never be filled where its message is said."""
+    for action in actions:
+        by_reply = action.taken_by_reply
+        columns = {name for name, kind in context.vocabulary.names.items() if kind != "boolean"}
+        for message in {treatment.message for treatment in action.treatments}:
+            for found in _all_texts(messages, message):
+                _check_offer(found, action, columns, by_reply, context)
+    for name, words in ANSWER_WORDS.items():
+        for found in _all_texts(messages, name):
+            for word in placeholders(found.text):
+                if word not in words:
+                    context.problems.add(found, f"`{name}` cannot say `{{{word}}}`", nearest(word, words))
+
+
+def _check_offer(found: Scalar, action: Action, columns: set[str], by_reply: bool, context: Context) -> None:
+    for word in placeholders(found.text):
+        if word == "number" and not by_reply:
+            message = f"`{{number}}` has no value: `{action.name}` is not taken by a reply"
+            context.problems.add(found, message, "say what to do instead")
+            continue
+        if word in columns or word in OFFER_WORDS:
+            continue
+        lacking = [variant.name for variant in action.variants if word not in variant.fields]
+        if len(lacking) == len(action.variants):
+            known = [*OFFER_WORDS, *columns, *(name for variant in action.variants for name in variant.fields)]
+            context.problems.add(found, f"unknown placeholder `{{{word}}}`", nearest(word, known))
+        elif lacking:
+            message = f"variant `{lacking[0]}` of `{action.name}` has no `{word}`"
+            context.problems.add(found, message, "add it, or leave the placeholder out")
+
+
+def _all_texts(messages: Texts, name: str) -> list[Scalar]:
+    return [found for texts in messages.get(name, {}).values() for found in texts]

@@ -1,0 +1,185 @@
+"""From the texts of a folder to one playbook, or to everything that is wrong with them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from zoneinfo import available_timezones
+
+from kairos.domain.money import Currency
+from kairos.errors import Diagnostic, PlaybookError
+from kairos.playbook.action_file import read_actions
+from kairos.playbook.context import Context
+from kairos.playbook.document import Node, Table, parse, refused
+from kairos.playbook.measure import unfit_lines
+from kairos.playbook.messages_file import check_answers, check_placeholders, read_messages
+from kairos.playbook.playbook import Playbook
+from kairos.playbook.policy_file import read_policy
+from kairos.playbook.replies_file import read_replies
+from kairos.playbook.section import Problems, Section, items
+from kairos.playbook.tests_file import read_tests
+from kairos.playbook.values import nearest, text, whole
+from kairos.playbook.vocabulary_file import read_vocabulary
+
+FILES = ("playbook.yaml", "vocabulary.yaml", "messages.yaml", "contact_policy.yaml", "replies.yaml")
+FOLDERS = ("offers", "actions", "messages", "tests")
+MAX_CHARACTERS = 8 * 1024 * 1024  # of all files
+
+
+def read(texts: Mapping[str, str]) -> Playbook:
+    """The playbook that the texts say: path in the folder (with `/`) -> content. The same texts, the same playbook.
+
+    Raises PlaybookError with everything that is wrong, in the order of files and lines. Where a text is no YAML, or
+    the vocabulary is wrong, only that is told, for everything else hangs on it.
+    """
+    problems = Problems()
+    nodes = _documents(texts, problems)
+    named, context = _read_playbook(nodes.get("playbook.yaml", Table("playbook.yaml", 0)), problems)
+    vocabulary = read_vocabulary(nodes.get("vocabulary.yaml", Table("vocabulary.yaml", 0)), context)
+    _raise(problems)
+    playbook = _compile(named, nodes, replace(context, vocabulary=vocabulary), texts)
+    _raise(problems)
+    return playbook
+
+
+def revision(texts: Mapping[str, str]) -> str:
+    """A short hash of the texts and their paths, whatever their order.
+
+    >>> revision({"a.yaml": "x", "b.yaml": "y"}) == revision({"b.yaml": "y", "a.yaml": "x"})
+    True
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for path, content in sorted(texts.items()):
+        for part in (path, content):
+            octets = part.encode("utf-8", "surrogatepass")
+            digest.update(len(octets).to_bytes(8, "big") + octets)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str
+    time_zone: str
+    seed: str
+
+
+def _documents(texts: Mapping[str, str], problems: Problems) -> dict[str, Node]:
+    """The trees of all files that are part of a playbook; the rest is noted."""
+    if sum(map(len, texts.values())) > MAX_CHARACTERS:
+        raise PlaybookError([Diagnostic("", 0, f"the files have more than {MAX_CHARACTERS} characters together")])
+    nodes: dict[str, Node] = {}
+    for path, content in sorted(texts.items()):
+        problems.attempt(None, "", _place, path)
+        node = problems.attempt(None, "", parse, path, content)
+        if node is not None:
+            nodes[path] = node
+    for path in FILES:
+        if path not in texts and not (path == "messages.yaml" and _in(nodes, "messages")):
+            problems.add(Table(path, 0), "the file is missing", "`kairos new` shows what stands in it")
+    return nodes
+
+
+def _place(path: str) -> None:
+    folder, _, file = path.rpartition("/")
+    if path in FILES or (folder in FOLDERS and file.endswith(".yaml")):
+        return
+    hint = nearest(path, FILES) if not folder else nearest(folder, FOLDERS)
+    if path.endswith(".yml"):
+        hint = "name it `.yaml`"
+    raise PlaybookError([Diagnostic(path, 0, "nothing in a playbook has this place", hint)])
+
+
+def _in(nodes: Mapping[str, Node], *folders: str) -> list[Node]:
+    return [node for path, node in nodes.items() if path.partition("/")[0] in folders and "/" in path]
+
+
+def _raise(problems: Problems) -> None:
+    if problems:
+        raise PlaybookError(sorted(problems.found, key=lambda found: (found.file, found.line)))
+
+
+def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: Mapping[str, str]) -> Playbook:
+    single = [nodes[path] for path in ("messages.yaml",) if path in nodes]
+    messages = read_messages([*single, *_in(nodes, "messages")], context)
+    actions = read_actions(_in(nodes, "offers", "actions"), messages, context)
+    check_answers(messages, Table("messages.yaml", 0), context)
+    check_placeholders(messages, actions, context)
+    policy = read_policy(nodes["contact_policy.yaml"], actions, context)
+    playbook = Playbook(
+        name=named.name,
+        revision=revision(texts),
+        texts=dict(texts),
+        currency=context.currency,
+        languages=context.languages,
+        time_zone=named.time_zone,
+        vocabulary=context.vocabulary,
+        actions=actions,
+        messages={
+            name: {language: tuple(found.text for found in texts) for language, texts in by_language.items()}
+            for name, by_language in messages.items()
+        },
+        policy=policy,
+        replies=read_replies(nodes["replies.yaml"], context),
+        tests=read_tests(_in(nodes, "tests"), actions, policy, context),
+        seed=named.seed,
+    )
+    if not context.problems:
+        for message, language, said in unfit_lines(playbook):
+            place = messages[message][language][-1]
+            context.problems.add(place, f"`{message}` can ride on no notification: {said}", "add a shorter text")
+    return playbook
+
+
+# --- playbook.yaml -------------------------------------------------------------------------------------------------
+
+
+def _read_playbook(node: Node, problems: Problems) -> tuple[_Named, Context]:
+    section = Section(node, "playbook", problems)
+    example = '{code: XTS, digits: 2, sign: "T$"}'
+    currency = section.need("currency", lambda n: _currency(n, problems), Currency("XXX"), example)
+    languages: tuple[str, ...] = section.need("languages", lambda n: _languages(n, problems), (), "[en, fr]")
+    if not languages and "languages" in section:
+        problems.add(section.at("languages"), "there is no language", "write them as in `languages: [en, fr]`")
+    called = section.need("name", text, "", "Prepaid")
+    zone = section.take("time_zone", _zone, "UTC")
+    named = _Named(called, zone, section.take("seed", text, "kairos"))
+    return named, Context(currency, languages or ("en",), problems)
+
+
+def _currency(node: Node, problems: Problems) -> Currency:
+    section = Section(node, "currency", problems)
+    code = section.need("code", _code, "XXX", "XTS")
+    return Currency(code, section.take("digits", whole(0, 4), 2), section.take("sign", text, f"{code} "))
+
+
+def _code(node: Node) -> str:
+    word = text(node)
+    if not re.fullmatch("[A-Z]{3}", word):
+        raise refused(node, f"`{word}` is no currency code", "write its three capital letters, as in `XTS`")
+    return word
+
+
+def _languages(node: Node, problems: Problems) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_language(one) for one in items(node, problems)))
+
+
+def _language(node: Node) -> str:
+    word = text(node)
+    if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", word, re.ASCII):
+        raise refused(node, f"`{word}` is no language tag", "write it as in `en` or `pt-BR`")
+    return word
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _zone(node: Node) -> str:
+    word = text(node)
+    if word not in _zones():
+        raise refused(node, f"unknown time zone `{word}`", nearest(word, sorted(_zones())) or "write it as in `UTC`")
+    return word

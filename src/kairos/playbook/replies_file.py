@@ -1,0 +1,117 @@
+"""replies.yaml: how an answer by text is understood, for each short code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from kairos.playbook.context import Context
+from kairos.playbook.document import Items, Node, Scalar, refused
+from kairos.playbook.keywords import fold
+from kairos.playbook.replies import ReplyWords
+from kairos.playbook.section import Section, entries, items
+from kairos.playbook.values import nearest, text
+
+ROLES = ("accept", "decline", "stop", "help")
+NEEDED = ("accept", "decline", "stop")
+
+Words = Mapping[str, tuple[Scalar, ...]]  # by language
+
+
+def read_replies(node: Node, context: Context) -> dict[str, ReplyWords]:
+    """The words of each short code; what is wrong is noted in the context's problems."""
+    replies = {}
+    for code, (key, value) in entries(node, context.problems):
+        if not re.fullmatch(r"\d{3,15}", code, re.ASCII):
+            context.problems.add(key, f"`{code}` is no short code", "write its digits, as in `5000`")
+        replies[code] = _short_code(code, value, context)
+    if not replies:
+        hint = 'add one, as in `"5000": {accept: {en: [yes]}, decline: {en: [no]}, stop: {en: [stop]}}`'
+        context.problems.add(node, "there is no short code that a subscriber could answer to", hint)
+    return replies
+
+
+def _short_code(code: str, node: Node, context: Context) -> ReplyWords:
+    section = Section(node, "replies", context.problems)
+    words = {role: _words(section, role, context) for role in ROLES}
+    services = {
+        key.text: (key, context.problems.attempt("", key.text, text, value))
+        for _, (key, value) in section.named("other_services")
+    }
+    _check_collisions(words, [key for key, _ in services.values()], context)
+    accept, decline, stop, help_ = ({lang: tuple(w.text for w in ws) for lang, ws in words[r].items()} for r in ROLES)
+    accounts = {word: account for word, (_, account) in services.items()}
+    return ReplyWords(code, accept, decline, stop, help_, _withdraws(section, context), accounts)
+
+
+def _words(section: Section, role: str, context: Context) -> Words:
+    if role not in section:
+        if role in NEEDED:
+            context.problems.add(section.node, f"`{role}` is missing", f"add it, as in `{role}: {{en: [...]}}`")
+        return {}
+    words = context.by_language(section.at(role), _keywords)
+    if role in NEEDED and context.languages[0] not in words:
+        message = f"`{role}` has no word in {context.languages[0]}"
+        context.problems.add(section.at(role), message, "it is the language that all fall back to")
+    return words
+
+
+def _keywords(node: Node) -> tuple[Scalar, ...]:
+    found = node.items if isinstance(node, Items) else [node]
+    return tuple(_keyword(one) for one in found)
+
+
+def _keyword(node: Node) -> Scalar:
+    word = text(node)
+    folded = fold(word)
+    if not folded:
+        raise refused(node, f"nothing is left of `{word}` without spaces and accents", "use letters")
+    if any(character.isdigit() for character in folded):
+        raise refused(node, f"`{word}` has a digit, and digits are the number of an offer", "use letters only")
+    return Scalar(node.file, node.line, word)
+
+
+def _check_collisions(words: Mapping[str, Words], services: list[Scalar], context: Context) -> None:
+    """Note each word that would be understood in two ways."""
+    meant: dict[str, tuple[str, Scalar]] = {}
+    for role, by_language in words.items():
+        for word in (word for found in by_language.values() for word in found):
+            other, first = meant.setdefault(fold(word.text), (role, word))
+            if other != role:
+                said = f"`{word.text}` is a word of `{role}`, and `{first.text}` on line {first.line} one of `{other}`"
+                context.problems.add(word, said, "case, accents and spaces make no difference; keep one")
+    first_words = {fold(word.text.split()[0]): word for _, word in meant.values()}
+    relayed: dict[str, Scalar] = {}
+    for key in services:
+        _check_service(key, relayed, {**first_words, **{folded: word for folded, (_, word) in meant.items()}}, context)
+        relayed[fold(key.text)] = key
+
+
+def _check_service(key: Scalar, relayed: Mapping[str, Scalar], own: Mapping[str, Scalar], context: Context) -> None:
+    folded = fold(key.text)
+    if folded in own:
+        said = f"`{key.text}` belongs to another service, and `{own[folded].text}` on line {own[folded].line} is ours"
+        context.problems.add(key, said, "a reply can go one way only")
+    elif folded in relayed:
+        said = f"`{key.text}` reads the same as `{relayed[folded].text}`"
+        context.problems.add(key, said, "case, accents and spaces make no difference; keep one")
+    elif not folded or folded.isdigit() or len(key.text.split()) != 1:
+        context.problems.add(key, f"`{key.text}` is not one word", "a reply is relayed by its first word, not a number")
+
+
+def _withdraws(section: Section, context: Context) -> tuple[str, ...]:
+    """The boolean attributes that STOP sets to false."""
+    if "withdraws" not in section:
+        hint = "say what STOP withdraws, as in `withdraws: [marketing_consent]`"
+        context.problems.add(section.node, "`withdraws` is missing", hint)
+        return ()
+    attributes = context.vocabulary.attributes
+    stored = [a.name for a in attributes.values() if a.type == "boolean" and not a.derived]
+    found = []
+    for node in items(section.at("withdraws"), context.problems):
+        word = context.problems.attempt("", "withdraws", text, node)
+        if word in stored:
+            found.append(word)
+        elif word:
+            context.problems.add(node, f"`{word}` is no boolean attribute", nearest(word, stored))
+    return tuple(found)

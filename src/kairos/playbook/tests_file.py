@@ -1,0 +1,152 @@
+"""tests/*.yaml: marketers' own tests, one or a list of them in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from kairos.domain.money import parse_exact
+from kairos.domain.subscriber import Bucket
+from kairos.playbook.action import Action
+from kairos.playbook.context import Context
+from kairos.playbook.document import Items, Node, Scalar, refused
+from kairos.playbook.playbook import PlaybookTest
+from kairos.playbook.policy import ContactPolicy
+from kairos.playbook.section import Section, entries
+from kairos.playbook.values import known, local_time, nearest, number, text, typed
+
+NONE = "none"
+REASONS = (  # what refuses besides the playbook's own rules and limits
+    "holdout",
+    "quiet hours",
+    "already open",
+    "declined",
+    "does not answer this moment",
+    "the moment was too old",
+    "no treatment on a channel that was open",
+    "outranked",
+)
+
+
+def read_tests(
+    nodes: Iterable[Node], actions: Sequence[Action], policy: ContactPolicy, context: Context
+) -> tuple[PlaybookTest, ...]:
+    """The tests of all files; what is wrong is noted in the context's problems."""
+    tests: dict[str, PlaybookTest] = {}
+    for node in nodes:
+        for one in node.items if isinstance(node, Items) else [node]:
+            test = _test(one, actions, policy, context)
+            if test.name in tests:
+                first = tests[test.name]
+                message = f"a test of this name stands in {first.file} on line {first.line} already"
+                context.problems.add(one, message, "give it another name")
+            tests[test.name] = test
+    return tuple(tests.values())
+
+
+def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context: Context) -> PlaybookTest:
+    section = Section(node, "test", context.problems)
+    event, data = _when(section, context)
+    offer, variant, because = _then(section, actions, policy, context)
+    return PlaybookTest(
+        name=section.need("test", text, "", "nobody is offered what they cannot afford"),
+        given=_given(section, context),
+        event=event,
+        data=data,
+        offer=offer,
+        variant=variant,
+        because=because,
+        at=section.take("at", local_time, ""),
+        file=node.file,
+        line=node.line,
+    )
+
+
+def _given(section: Section, context: Context) -> dict[str, Any]:
+    """What is known of the subscriber: attributes, derived ones too, and counters."""
+    vocabulary = context.vocabulary
+    names = [*vocabulary.attributes, *vocabulary.counters]
+    given = {}
+    for name, (key, value) in section.named("given"):
+        if name not in names:
+            context.problems.add(key, f"unknown name `{name}`", nearest(name, names))
+            continue
+        read = typed(vocabulary.names[name], context.currency)
+        given[name] = context.problems.attempt(None, name, read, value)
+    return given
+
+
+def _when(section: Section, context: Context) -> tuple[str, dict[str, Any]]:
+    """The event and its fields, typed as an event that came in."""
+    events = context.vocabulary.events
+    node = section.at("when")
+    if "when" in section and isinstance(node, Scalar):
+        return section.take("when", known("event", events), ""), {}
+    found = list(section.named("when"))
+    if len(found) != 1:
+        context.problems.add(node, "a test has one event", "add it, as in `when: {recharge: {amount: 10}}`")
+        return "", {}
+    event, (key, fields) = found[0]
+    if event not in events:
+        context.problems.add(key, f"unknown event `{event}`", nearest(event, events))
+        return "", {}
+    data: dict[str, Any] = {}
+    for field, (place, value) in entries(fields, context.problems):
+        kind = events[event].get(field)
+        if kind is None:
+            context.problems.add(place, f"`{event}` has no field `{field}`", nearest(field, events[event]))
+        elif kind == "balances":
+            data[field] = _balances(value, context)
+        else:
+            data[field] = context.problems.attempt(None, field, typed(kind, context.currency), value)
+    return event, data
+
+
+def _balances(node: Node, context: Context) -> list[Bucket]:
+    """Amounts by wallet, none of which expires."""
+    wallets = context.vocabulary.wallets
+    buckets = []
+    for wallet, (key, value) in entries(node, context.problems):
+        if wallet not in wallets:
+            context.problems.add(key, f"unknown wallet `{wallet}`", nearest(wallet, wallets))
+            continue
+        amount = context.problems.attempt(0, wallet, _exact, value, wallets[wallet].digits)
+        buckets.append(Bucket(wallet, amount))
+    return buckets
+
+
+def _exact(node: Node, digits: int) -> int:
+    number(node)
+    try:
+        return parse_exact(text(node), digits)
+    except ValueError as error:
+        raise refused(node, str(error)) from None
+
+
+def _then(
+    section: Section, actions: Sequence[Action], policy: ContactPolicy, context: Context
+) -> tuple[str, str, dict[str, str]]:
+    if "then" not in section:
+        hint = "say what is expected, as in `then: {offer: none}`"
+        context.problems.add(section.node, "`then` is missing", hint)
+        return NONE, "", {}
+    by_name = {action.name: action for action in actions}
+    then = Section(section.at("then"), "then", context.problems)
+    offer = then.need("offer", known("offer", (*by_name, NONE)), NONE, "none")
+    variants = [variant.name for variant in by_name[offer].variants] if offer in by_name else []
+    variant = then.take("variant", known("variant", variants), "")
+    because = {}
+    for action, (key, value) in then.named("because"):
+        if action not in by_name:
+            context.problems.add(key, f"unknown offer `{action}`", nearest(action, by_name))
+            continue
+        reason = known("reason", _reasons(by_name[action], policy))
+        because[action] = context.problems.attempt("", action, reason, value)
+    return offer, variant, because
+
+
+def _reasons(action: Action, policy: ContactPolicy) -> dict[str, None]:
+    """Every reason that an action may be refused for."""
+    rules = [rule.rule.name for variant in action.variants for rule in variant.rules]
+    gates = [rule.name for rule in (*policy.contact_only_when, *policy.pause_while)]
+    return dict.fromkeys([*rules, *gates, *(limit.name for limit in policy.limits), *REASONS])
