@@ -1,0 +1,17 @@
+"""Deliver: what a message says, in which language, and whether it fits where it is to ride."""
+
+from kairos.deliver.messages import JOINT, Messages, compile_messages
+from kairos.deliver.template import Template, compile_template
+from kairos.deliver.values import Values, title_of, values_for, values_of
+
+__all__ = [
+    "JOINT",
+    "Messages",
+    "Template",
+    "Values",
+    "compile_messages",
+    "compile_template",
+    "title_of",
+    "values_for",
+    "values_of",
+]

@@ -1,0 +1,86 @@
+"""The messages of a playbook: the right language, the longest text that can be said, and the line that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kairos.deliver.template import Template, compile_template
+from kairos.playbook.playbook import Playbook
+from kairos.smpp.text import measure
+
+JOINT: Final = "\n"
+"""Between a notification and the line that rides on it: one unit in every encoding, and a line of its own to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """`templates`: message -> language -> its texts, longest first. `languages`: the first is the fallback."""
+
+    languages: tuple[str, ...]
+    templates: Mapping[str, Mapping[str, tuple[Template, ...]]]
+
+    def language_for(self, preferred: str) -> str:
+        """The playbook's language for a tag (BCP 47; any case, `_` too): itself, its primary language, the fallback.
+
+        >>> Messages(("en", "fr"), {}).language_for("fr-FR"), Messages(("en", "fr"), {}).language_for("xx")
+        ('fr', 'en')
+        """
+        if preferred in self.languages:
+            return preferred
+        tag = preferred.strip().replace("_", "-").lower()
+        known = {language.lower(): language for language in self.languages}
+        return known.get(tag) or known.get(tag.partition("-")[0], self.languages[0])
+
+    def texts(self, message: str, language: str, values: Mapping[str, Any]) -> list[str]:
+        """Every text of the message that can be said with these values, longest first.
+
+        The fallback language speaks where the message lacks the language, or no text of it can be said. KeyError where
+        the playbook has no such message.
+        """
+        by_language = self.templates[message]
+        return _filled(by_language.get(language, ()), values) or _filled(by_language.get(self.languages[0], ()), values)
+
+    def text(self, message: str, language: str, values: Mapping[str, Any]) -> str | None:
+        """The longest text that can be said, or None where each lacks a value."""
+        texts = self.texts(message, language, values)
+        return texts[0] if texts else None
+
+    def line(
+        self, message: str, language: str, values: Mapping[str, Any], notification: str, parts_at_most: int = 0
+    ) -> str | None:
+        """The notification, JOINT, and the longest text that costs no further part; None where none fits.
+
+        The whole is measured in the encoding that the whole needs: one Arabic letter turns 160 units into 70. It may
+        take as many parts as the notification does alone, or `parts_at_most` if that is more.
+        """
+        texts = self.texts(message, language, values)
+        if not texts:
+            return None
+        parts = max(measure(notification).parts, parts_at_most)
+        for text in texts:
+            whole = notification + JOINT + text
+            if measure(whole).parts <= parts:
+                return whole
+        return None
+
+
+def _filled(templates: tuple[Template, ...], values: Mapping[str, Any]) -> list[str]:
+    texts = [text for template in templates if (text := template.fill(values))]
+    if len(texts) > 1:
+        texts.sort(key=len, reverse=True)  # what is filled in decides which is longest
+    return texts
+
+
+def compile_messages(playbook: Playbook) -> Messages:
+    """Parse every text of a playbook once."""
+    return Messages(
+        playbook.languages,
+        {
+            message: {
+                language: tuple(compile_template(text) for text in texts) for language, texts in by_language.items()
+            }
+            for message, by_language in playbook.messages.items()
+        },
+    )

@@ -1,0 +1,5 @@
+"""Learn: how likely a yes is."""
+
+from kairos.learn.fixed import FixedPropensity
+
+__all__ = ["FixedPropensity"]

@@ -1,0 +1,33 @@
+"""Respond: what an answer means, and what becomes of open offers."""
+
+from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
+from kairos.respond.offers import accept, decline, expire, find, open_offer, set_status, stop, withdraw
+from kairos.respond.redemption import redeemed
+from kairos.respond.replies import Replies, compile_replies
+from kairos.respond.stored_rule import stored_rule
+from kairos.respond.understand import ANSWER, Meaning, Understood, understand
+from kairos.respond.words import fold
+
+__all__ = [
+    "ANSWER",
+    "ANSWERABLE_FOR",
+    "HIGHEST",
+    "Meaning",
+    "Replies",
+    "Understood",
+    "accept",
+    "compile_replies",
+    "decline",
+    "expire",
+    "find",
+    "fold",
+    "forget",
+    "open_offer",
+    "redeemed",
+    "set_status",
+    "stop",
+    "stored_rule",
+    "take_number",
+    "understand",
+    "withdraw",
+]

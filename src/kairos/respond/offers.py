@@ -1,0 +1,78 @@
+"""The life of an offer: open, then accepted (and fulfilled or refused), declined, expired or withdrawn. No way back.
+
+Each transition replaces the frozen record in `state.offers` and gives it, or gives None and changes nothing where the
+offer is not there or not in a status to leave. So an offer is accepted once, and charged once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from kairos.domain.subscriber import Cooldown, OpenOffer, State
+
+TRANSITIONS: Final = {
+    "open": frozenset({"accepted", "declined", "expired", "withdrawn"}),
+    "accepted": frozenset({"fulfilled", "refused"}),
+}
+
+
+def find(state: State, key: str) -> OpenOffer | None:
+    """The retained offer of that key."""
+    return next((offer for offer in state.offers if offer.key == key), None)
+
+
+def open_offer(state: State, offer: OpenOffer) -> None:
+    """Add an offer. A key that is there already changes nothing: an input that is repeated makes one offer."""
+    if find(state, offer.key) is None:
+        state.offers.append(offer)
+
+
+def set_status(state: State, key: str, status: str, now: int) -> OpenOffer | None:
+    """Move an offer on to `status`; None where TRANSITIONS has no such step."""
+    for index, offer in enumerate(state.offers):
+        if offer.key == key and status in TRANSITIONS.get(offer.status, ()):
+            moved = replace(offer, status=status, changed=now)
+            state.offers[index] = moved
+            return moved
+    return None
+
+
+def accept(state: State, key: str, now: int) -> OpenOffer | None:
+    """It was taken, by reply or (a promise) by the qualifying event: order its fulfilment, this once."""
+    return set_status(state, key, "accepted", now)
+
+
+def expire(state: State, key: str, now: int) -> OpenOffer | None:
+    """Its time has passed."""
+    return set_status(state, key, "expired", now)
+
+
+def withdraw(state: State, key: str, now: int) -> OpenOffer | None:
+    """It was taken back: never sent, or the subscriber said stop."""
+    return set_status(state, key, "withdrawn", now)
+
+
+def decline(state: State, key: str, now: int) -> OpenOffer | None:
+    """The subscriber said no: its action is not said again before its `after_decline` has passed."""
+    offer = set_status(state, key, "declined", now)
+    if offer is not None:
+        _cool_down(state, offer, now)
+    return offer
+
+
+def _cool_down(state: State, offer: OpenOffer, now: int) -> None:
+    """One cool-down for each action: the longest that holds. Those that have ended go."""
+    holds = {c.action: c.until for c in state.cooldowns if c.until < 0 or c.until > now}
+    until = -1 if offer.after_decline < 0 else now + offer.after_decline
+    held = holds.get(offer.action, now)
+    if held >= 0 and (until < 0 or until > held):
+        holds[offer.action] = until
+    state.cooldowns = [Cooldown(action, until) for action, until in holds.items()]
+
+
+def stop(state: State, now: int) -> list[OpenOffer]:
+    """Consent was withdrawn: withdraw every open offer but promises, for what was promised is kept."""
+    going = [offer.key for offer in state.offers if offer.status == "open" and offer.kind != "promise"]
+    return [offer for key in going if (offer := withdraw(state, key, now))]
