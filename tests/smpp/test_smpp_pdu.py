@@ -283,6 +283,9 @@ def test_an_error_response_keeps_what_it_was_given() -> None:
 def test_passwords_of_any_length_and_never_in_a_log() -> None:
     bind = BindTransceiver(system_id="ocs", password="a rather long passphrase of the operator " * 4)
     assert decode_pdu(encode_pdu(bind)) == bind
+    with pytest.raises(EncodeError, match="password") as caught:
+        encode_pdu(BindTransceiver(password="passphrase €"))
+    assert "passphrase" not in str(caught.value)
     assert "passphrase" not in repr(bind) + str(bind) + repr(Outbind(password="passphrase"))
 
 

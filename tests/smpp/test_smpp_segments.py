@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -203,6 +204,32 @@ def test_a_reference_that_is_used_again_starts_a_new_message() -> None:
     assert reassembler.add("bind", delivered(new[1])) == []  # repeated after the end
     for part, expected in zip(old, ([], ["old" * 80]), strict=True):
         assert whole_texts(reassembler.add("bind", delivered(part))) == expected
+
+
+def test_a_sender_that_never_changes_its_reference_and_begins_alike() -> None:
+    """The parts that two such messages share must not be taken for repeats."""
+    reassembler = Reassembler(60, Clock())
+    head = "Dear customer, " * 21
+    found = []
+    for tail in ("one", "two", "three"):
+        for number, one in enumerate(split(head[:306] + tail * 60, 7)):
+            pdu = replace(delivered(one), sequence=number)
+            found += whole_texts(reassembler.add("bind", pdu))
+    assert found == [head[:306] + tail * 60 for tail in ("one", "two", "three")]
+    assert len(reassembler) == 0
+
+
+@given(st.lists(st.integers(1, 3), max_size=8))
+@settings(deadline=None)
+def test_any_repeats_of_a_finished_message_are_silent(repeats: list[int]) -> None:
+    reassembler = Reassembler(60, Clock())
+    old = [delivered(one) for one in split("old" * 130, 7)]
+    new = [delivered(one) for one in split("new" * 130, 7)]
+    found = [text for pdu in old for text in whole_texts(reassembler.add("bind", pdu))]
+    for part in repeats:
+        assert reassembler.add("bind", old[part - 1]) == []
+    found += [text for pdu in new for text in whole_texts(reassembler.add("bind", pdu))]
+    assert found == ["old" * 130, "new" * 130]
 
 
 def test_what_was_finished_is_forgotten_in_time_and_number() -> None:

@@ -450,6 +450,7 @@ async def test_no_answer_in_time(peers: Peers) -> None:
     session = await peers.bound(server.port, options=replace(QUICK, window=1))
     with pytest.raises(ResponseTimeout, match="SubmitSm#"):
         await session.request(HELLO, timeout=0.02)
+    await until(lambda: gate.waiting)
     gate.release()
     await until(lambda: session.counters.unmatched == 1)
     again = asyncio.create_task(session.request(HELLO))
@@ -594,7 +595,7 @@ async def test_a_peer_that_never_answers_the_unbind_is_left(peers: Peers) -> Non
 
 
 async def test_a_silent_peer_is_enquired_and_left_when_it_does_not_answer(peers: Peers) -> None:
-    server = await peers.server(options=replace(QUICK, enquire_every=0.03, response_timeout=0.1))
+    server = await peers.server(options=replace(QUICK, enquire_every=0.03, response_timeout=0.5))
     raw = await peers.raw(server.port)
     await raw.bind()
     session = server.sessions("ocs")[0]

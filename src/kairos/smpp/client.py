@@ -49,7 +49,8 @@ class Client:
     """Connects, binds, and does so again whenever the bind is lost, until `close()`.
 
     `bind` says how and as whom (BindTransmitter, BindReceiver, BindTransceiver). `handle` gets what the SMSC sends,
-    from the bind response on. Raises EncodeError for a bind that cannot be written. `rng` and `sleep` are chance and time: hand in your own to test.
+    from the bind response on. `rng` and `sleep` are chance and time: hand in your own to test. Raises EncodeError for a
+    bind that cannot be written.
     """
 
     def __init__(

@@ -61,15 +61,19 @@ def _text_codec(name: str, size: int | None, status: Status) -> tuple[_Read, _Wr
             raise _short(f"`{name}`")
         raise _fault(status, f"`{name}` is longer than {size - 1} octets")
 
+    def unfit(value: str, because: str) -> EncodeError:
+        shown = "this secret" if name == "password" else repr(value)
+        return EncodeError(f"`{name}` cannot hold {shown}; {because}")
+
     def write(value: str) -> bytes:
         try:
             octets = value.encode("latin-1")
         except UnicodeEncodeError:
-            raise EncodeError(f"`{name}` cannot hold {value!r}; only Latin-1 characters are allowed") from None
+            raise unfit(value, "only Latin-1 characters are allowed") from None
         if 0 in octets:
-            raise EncodeError(f"`{name}` cannot hold {value!r}; a NUL would end it early")
+            raise unfit(value, "a NUL would end it early")
         if size is not None and len(octets) >= size:
-            raise EncodeError(f"`{name}` cannot hold {value!r}; it takes at most {size - 1} octets")
+            raise unfit(value, f"it takes at most {size - 1} octets")
         return octets + b"\0"
 
     return read, write

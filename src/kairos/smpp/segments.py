@@ -128,6 +128,20 @@ _Key = tuple[str, str, str, str, int, int]  # bind, source, destination, kind, r
 class _Gathering:
     until: float
     parts: dict[int, MessagePdu] = field(default_factory=dict)
+    again: list[MessagePdu] = field(default_factory=list)  # once finished: the parts repeated since, from the first on
+
+    def repeats(self, part: int, pdu: MessagePdu) -> bool:
+        before = self.parts.get(part)
+        return before is not None and message_bytes(before) == message_bytes(pdu)
+
+    def repeat(self, part: int, pdu: MessagePdu) -> None:
+        """Note a part of a finished message. Told once more to its end, the message is as it was."""
+        if part != len(self.again) + 1:
+            self.again.clear()
+        if part == len(self.again) + 1:
+            self.again.append(pdu)
+        if len(self.again) == len(self.parts):
+            self.again.clear()
 
     def left(self, complete: bool) -> Assembled:
         return Assembled(tuple(self.parts[part] for part in sorted(self.parts)), complete)
@@ -138,7 +152,8 @@ class Reassembler:
 
     It never loses a part: a message that has to leave unfinished, because its time is over, because more than `limit`
     parts are held, or because its reference number was taken for another message, comes out with `complete=False`. A
-    repeated part changes nothing, also after its message was completed. `clock` gives seconds that never go back.
+    repeated part changes nothing, also after its message was completed (unless it turns out to begin another message
+    of the same reference, as from senders that never change it). `clock` gives seconds that never go back.
     """
 
     def __init__(self, ttl: float, clock: Callable[[], float], limit: int = 10_000) -> None:
@@ -161,16 +176,18 @@ class Reassembler:
         if said is None:
             return [*left, Assembled((pdu,))]
         key = (bind, pdu.source_addr, pdu.destination_addr, said.kind, said.reference, said.parts)
-        if self._repeats(self._finished.get(key), said.part, pdu):
-            return left
         gathering = self._gathering.get(key)
-        if self._repeats(gathering, said.part, pdu):
+        if gathering is not None and gathering.repeats(said.part, pdu):
+            return left
+        finished = self._finished.get(key)
+        if gathering is None and finished is not None and finished.repeats(said.part, pdu):
+            finished.repeat(said.part, pdu)
             return left
         if gathering is not None and said.part in gathering.parts:  # the reference number was taken again
             left.append(self._leave(key))
             gathering = None
         if gathering is None:
-            gathering = self._gathering[key] = _Gathering(self._clock() + self._ttl)
+            gathering = self._begin(key, said.part)
         gathering.parts[said.part] = pdu
         self._held += 1
         if len(gathering.parts) == said.parts:
@@ -189,10 +206,16 @@ class Reassembler:
             left.append(self._leave(next(iter(self._gathering))))
         return left
 
-    @staticmethod
-    def _repeats(known: _Gathering | None, part: int, pdu: MessagePdu) -> bool:
-        before = known.parts.get(part) if known else None
-        return before is not None and message_bytes(before) == message_bytes(pdu)
+    def _begin(self, key: _Key, part: int) -> _Gathering:
+        """A new message; what looked like repeats of the last one up to this part was its beginning."""
+        gathering = self._gathering[key] = _Gathering(self._clock() + self._ttl)
+        finished = self._finished.get(key)
+        if finished is not None:
+            if len(finished.again) == part - 1:
+                gathering.parts.update(enumerate(finished.again, 1))
+                self._held += len(finished.again)
+            finished.again = []
+        return gathering
 
     def _leave(self, key: _Key) -> Assembled:
         gathering = self._gathering.pop(key)
