@@ -1,0 +1,313 @@
+"""What every store must do (`kairos.ports.Store`), asked of each that kairos ships."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from kairos.domain.inputs import Response, Timer
+from kairos.domain.message import Outgoing
+from kairos.errors import StoreError
+from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate, Store
+
+NUMBER = "15550100"
+
+
+def row(id_: int, status: str = "pending", peer_id: str = "") -> Outgoing:
+    return Outgoing(id_, f"key-{id_}", 7, "sms", b"payload", due=1000 + id_, status=status, peer_id=peer_id)
+
+
+def test_empty_store_starts_every_id_at_one_and_knows_nobody(store: Store) -> None:
+    assert store.next_ids() == NextIds(1, 1, 1, 1)
+    assert store.load([NUMBER], [1]) == Loaded({}, {})
+    assert store.load([], []) == Loaded({}, {})
+    assert store.unsent(0, 10) == []
+    assert store.outgoing([1]) == []
+    assert store.outgoing_by_peer_id("a") is None
+    assert store.timers_due(2**62, 10) == []
+    assert store.decision(1) is None
+    assert store.responses("offer") == []
+    assert store.playbook("r1") is None
+    assert store.playbook_with_layout("l1") is None
+
+
+def test_an_empty_batch_changes_nothing(store: Store) -> None:
+    assert not Batch()
+    store.commit(Batch())
+    assert store.next_ids() == NextIds(1, 1, 1, 1)
+
+
+def test_epoch_is_constant_and_not_empty(store: Store) -> None:
+    assert store.epoch
+    assert store.epoch == store.epoch
+
+
+def test_load_finds_states_by_number_and_by_subscriber(store: Store) -> None:
+    store.commit(
+        Batch(
+            states={1: b"one", 2: b"two", 3: b"three"},
+            identities=[("msisdn", "15550101", 1, 0), ("msisdn", "15550102", 2, 0), ("imsi", "15550103", 3, 0)],
+        )
+    )
+    loaded = store.load(["15550101", "15550103", "15550104"], [3, 4])
+    assert loaded == Loaded({"15550101": 1}, {1: b"one", 3: b"three"})  # an IMSI is no MSISDN
+
+
+def test_load_of_many_more_than_one_statement_holds(store: Store) -> None:
+    count = 1500
+    numbers = [f"1555{i:07}" for i in range(count)]
+    store.commit(
+        Batch(
+            states={i + 1: b"%d" % i for i in range(count)},
+            identities=[("msisdn", number, i + 1, 0) for i, number in enumerate(numbers)],
+        )
+    )
+    loaded = store.load(numbers, range(1, count + 1))
+    assert loaded.subscribers == {number: i + 1 for i, number in enumerate(numbers)}
+    assert loaded.states == {i + 1: b"%d" % i for i in range(count)}
+
+
+def test_an_empty_state_is_a_state(store: Store) -> None:
+    store.commit(Batch(states={1: b""}))
+    assert store.load([], [1]).states == {1: b""}
+
+
+def test_a_hot_subscriber_keeps_the_last_of_many_commits(store: Store) -> None:
+    store.commit(Batch(states={1: b"0", 2: b"cold"}, identities=[("msisdn", NUMBER, 1, 0)]))
+    for turn in range(1, 301):
+        count = int(store.load([NUMBER], []).states[1])
+        store.commit(Batch(states={1: b"%d" % (count + 1)}))
+        assert store.load([NUMBER], []).states == {1: b"%d" % turn}
+    assert store.load([], [1, 2]).states == {1: b"300", 2: b"cold"}
+
+
+def test_a_state_may_grow_and_shrink_across_pages(store: Store) -> None:
+    for size in (10, 1000, 100_000, 5000, 0, 900):
+        store.commit(Batch(states={1: b"x" * size, 2: b"neighbour"}))
+        assert store.load([], [1, 2]).states == {1: b"x" * size, 2: b"neighbour"}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([(1, 100), (2, 200)], 2),
+        ([(2, 200), (1, 100)], 2),  # old news of an old subscription comes late
+        ([(1, 100), (2, 100)], 2),
+        ([(1, 100), (2, 300), (3, 200)], 2),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_recycled_number_is_its_newest_subscription(
+    store: Store, said: list[tuple[int, int]], expected: int, at_once: bool
+) -> None:
+    identities = [("msisdn", NUMBER, subscriber, since) for subscriber, since in said]
+    store.load([NUMBER], [])
+    for batch in [Batch(identities=identities)] if at_once else [Batch(identities=[one]) for one in identities]:
+        store.commit(batch)
+        store.load([NUMBER], [])
+    store.commit(Batch(states={1: b"1", 2: b"2", 3: b"3"}))
+    assert store.load([NUMBER], []) == Loaded({NUMBER: expected}, {expected: b"%d" % expected})
+
+
+def test_next_ids_follow_the_highest_ever_used(store: Store) -> None:
+    store.commit(
+        Batch(
+            states={4: b""},
+            decisions=[(6, 4, 0, b"")],
+            outgoing=[row(8), row(9)],
+            timers=[Timer(10, 5, 4, "")],
+        )
+    )
+    assert store.next_ids() == NextIds(5, 7, 10, 11)
+    store.commit(Batch(timers_done=[10]))
+    assert store.next_ids() == NextIds(5, 7, 10, 11), "a timer's id is an identity: never again"
+    store.commit(Batch(identities=[("msisdn", NUMBER, 12, 0)]))
+    assert store.next_ids().subscriber == 13, "a number may be known before its state"
+    store.commit(Batch(states={3: b""}))
+    assert store.next_ids().subscriber == 13
+
+
+def test_unsent_are_pending_or_sending_by_id(store: Store) -> None:
+    kinds = ["pending", "sending", "sent", "delivered", "failed", "dropped"]
+    store.commit(Batch(outgoing=[row(i + 1, kinds[i % 6]) for i in reversed(range(24))]))
+    assert [r.id for r in store.unsent(0, 100)] == [1, 2, 7, 8, 13, 14, 19, 20]
+    assert [r.id for r in store.unsent(2, 3)] == [7, 8, 13]
+    assert store.unsent(20, 100) == []
+    store.commit(Batch(updates=[OutgoingUpdate(7, "sent", 0, 1, "p7"), OutgoingUpdate(3, "pending", 5, 2)]))
+    assert [r.id for r in store.unsent(0, 100)] == [1, 2, 3, 8, 13, 14, 19, 20]
+
+
+def test_outgoing_rows_come_back_whole_by_id(store: Store) -> None:
+    rows = [Outgoing(i, f"k{i}", i, "ocs", b"\x00\xff" * i, 10 * i, "sending", i, f"p{i}") for i in range(1, 4)]
+    store.commit(Batch(outgoing=rows))
+    assert store.outgoing([3, 1, 3, 99]) == [rows[0], rows[2]]
+
+
+def test_updates_apply_in_order_and_an_empty_peer_id_leaves_the_rows(store: Store) -> None:
+    store.commit(Batch(outgoing=[row(1), row(2)]))
+    store.commit(
+        Batch(
+            outgoing=[row(3)],
+            updates=[
+                OutgoingUpdate(1, "sent", 5, 1, "peer-1"),
+                OutgoingUpdate(2, "sending", 6, 1),
+                OutgoingUpdate(1, "delivered", 7, 2),
+                OutgoingUpdate(3, "dropped", 8, 0),
+                OutgoingUpdate(44, "sent", 9, 1, "peer-44"),  # gone already
+            ],
+        )
+    )
+    found = [(r.status, r.due, r.attempts, r.peer_id) for r in store.outgoing([1, 2, 3, 44])]
+    assert found == [("delivered", 7, 2, "peer-1"), ("sending", 6, 1, ""), ("dropped", 8, 0, "")]
+    store.commit(Batch(updates=[OutgoingUpdate(1, "failed", 9, 3, "peer-9")]))
+    assert store.outgoing_by_peer_id("peer-1") is None
+    assert store.outgoing_by_peer_id("peer-44") is None
+
+
+def test_outgoing_is_found_by_peer_id_the_newest_first(store: Store) -> None:
+    store.commit(Batch(outgoing=[row(1, "delivered", "a"), row(2, "sent", "a"), row(3)]))
+    found = store.outgoing_by_peer_id("a")
+    assert found is not None
+    assert found.id == 2
+    assert store.outgoing_by_peer_id("") is None
+    assert store.outgoing_by_peer_id("b") is None
+
+
+def test_what_the_caller_does_to_its_rows_stays_with_the_caller(store: Store) -> None:
+    mine = row(1)
+    store.commit(Batch(outgoing=[mine]))
+    mine.status = "failed"
+    (found,) = store.unsent(0, 1)
+    found.status = "dropped"
+    store.outgoing([1])[0].status = "sent"
+    assert store.outgoing([1]) == [row(1)]
+
+
+def test_timers_are_due_in_order_until_done(store: Store) -> None:
+    timers = [Timer(1, 300, 7, "c"), Timer(2, 100, 7, "a"), Timer(3, 100, 8, "b"), Timer(4, 900, 8, "d")]
+    store.commit(Batch(timers=timers))
+    assert store.timers_due(99, 10) == []
+    assert store.timers_due(300, 10) == [timers[1], timers[2], timers[0]]
+    assert store.timers_due(300, 2) == [timers[1], timers[2]]
+    store.commit(Batch(timers=[Timer(5, 50, 7, "e")], timers_done=[2, 5, 77]))
+    assert store.timers_due(1000, 10) == [timers[2], timers[0], timers[3]]
+
+
+def test_decisions_are_kept_by_id(store: Store) -> None:
+    store.commit(Batch(decisions=[(1, 7, 100, b"first"), (2, 7, 100, b"")]))
+    assert (store.decision(1), store.decision(2), store.decision(3)) == (b"first", b"", None)
+
+
+def test_responses_of_an_offer_come_oldest_first(store: Store) -> None:
+    accepted = Response(7, 1, "offer-a", "accepted", "", 100)
+    other = Response(7, 2, "offer-b", "declined", "", 101)
+    refused = Response(7, 1, "offer-a", "refused", "insufficient_funds", 102)
+    store.commit(Batch(responses=[accepted, other]))
+    store.commit(Batch(responses=[refused]))
+    assert store.responses("offer-a") == [accepted, refused]
+    assert store.responses("offer-b") == [other]
+    assert store.responses("offer-c") == []
+
+
+def test_playbooks_are_found_by_revision_and_the_latest_by_layout(store: Store) -> None:
+    texts = {"offers/booster.yaml": "title: 500 MB für 1 день\n", "empty.yaml": ""}
+    store.save_playbook("r1", "layout", texts)
+    store.save_playbook("r2", "layout", {"a.yaml": "2"})
+    store.save_playbook("r3", "other", {"a.yaml": "3"})
+    assert store.playbook("r1") == texts
+    assert store.playbook_with_layout("layout") == {"a.yaml": "2"}
+    store.save_playbook("r1", "layout", texts)
+    assert store.playbook_with_layout("layout") == texts
+    store.save_playbook("r1", "newer", texts)  # newer code lays the same words out anew
+    assert store.playbook_with_layout("layout") == texts
+    assert store.playbook_with_layout("newer") == texts
+    assert store.playbook("r2") == {"a.yaml": "2"}
+    assert store.playbook("r4") is None
+    assert store.playbook_with_layout("none") is None
+
+
+REPEATS: dict[str, Callable[[Batch], None]] = {
+    "decision of an earlier batch": lambda batch: batch.decisions.append((1, 7, 0, b"again")),
+    "decision twice": lambda batch: batch.decisions.extend([(5, 7, 0, b"x"), (5, 7, 0, b"y")]),
+    "outgoing of an earlier batch": lambda batch: batch.outgoing.append(row(1)),
+    "outgoing twice": lambda batch: batch.outgoing.extend([row(5), row(5)]),
+    "timer of an earlier batch": lambda batch: batch.timers.append(Timer(1, 0, 7, "again")),
+    "timer twice": lambda batch: batch.timers.extend([Timer(5, 0, 7, "x"), Timer(5, 0, 7, "y")]),
+}
+
+
+def everything(store: Store) -> list[object]:
+    """All that the port lets one see of what these tests write."""
+    return [
+        store.next_ids(),
+        store.load([NUMBER, "15550199"], range(20)),
+        [store.decision(i) for i in range(1, 10)],
+        store.outgoing(range(1, 10)),
+        store.unsent(0, 100),
+        store.timers_due(2**62, 100),
+        store.responses("offer"),
+    ]
+
+
+@pytest.mark.parametrize("name", REPEATS)
+def test_a_commit_that_fails_midway_leaves_nothing(store: Store, name: str) -> None:
+    def batch(mark: bytes, id_: int) -> Batch:
+        return Batch(
+            states={1: mark, 2: mark},
+            identities=[("msisdn", NUMBER, id_, id_)],
+            decisions=[(id_, 1, 0, mark)],
+            outgoing=[row(id_)],
+            updates=[OutgoingUpdate(1, "sending", id_, id_)],
+            timers=[Timer(id_, 0, 1, "")],
+            timers_done=[] if id_ == 1 else [1],
+            responses=[Response(1, id_, "offer", "accepted", "", id_)],
+            positions=[("in", 0, id_)],
+        )
+
+    store.commit(batch(b"before", 1))
+    before = everything(store)
+    broken = batch(b"broken", 2)
+    REPEATS[name](broken)
+    with pytest.raises(StoreError):
+        store.commit(broken)
+    assert everything(store) == before
+    store.commit(batch(b"after", 2))
+    assert store.load([NUMBER], [1]) == Loaded({NUMBER: 2}, {2: b"after", 1: b"after"})
+
+
+def test_load_sees_a_commit_of_another_thread_whole_or_not_at_all(store: Store) -> None:
+    """Two numbers move to new subscriptions in every commit, with states that say which commit it was."""
+    numbers, rounds = ["15550101", "15550102"], 150
+
+    def batch(turn: int) -> Batch:
+        mark = b"%d" % turn
+        subscribers = [2 * turn + 1, 2 * turn + 2]
+        moved = [("msisdn", number, s, turn) for number, s in zip(numbers, subscribers, strict=True)]
+        return Batch(states=dict.fromkeys(subscribers, mark) | {100_000: mark}, identities=moved)
+
+    store.commit(batch(0))
+    failures: list[BaseException] = []
+
+    def commit_all() -> None:
+        try:
+            for turn in range(1, rounds):
+                store.commit(batch(turn))
+        except BaseException as error:
+            failures.append(error)
+
+    committer = threading.Thread(target=commit_all)
+    committer.start()
+    latest = 0
+    while latest < rounds - 1 and not failures:
+        alive = committer.is_alive()
+        loaded = store.load(numbers, [100_000])
+        assert len(loaded.states) == 3
+        (mark,) = set(loaded.states.values())
+        assert latest <= int(mark)
+        latest = int(mark)
+        assert loaded.subscribers == {numbers[0]: 2 * latest + 1, numbers[1]: 2 * latest + 2}
+        assert alive or latest == rounds - 1
+    committer.join()
+    assert not failures

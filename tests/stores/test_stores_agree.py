@@ -1,0 +1,74 @@
+"""Any history of batches reads the same from SQLite as from the store of dictionaries."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kairos.adapters.memory import MemoryStore
+from kairos.adapters.sqlite import SqliteStore
+from kairos.domain.inputs import Response, Timer
+from kairos.domain.message import Outgoing
+from kairos.errors import StoreError
+from kairos.ports import Batch, OutgoingUpdate, Store
+
+SMALL = st.integers(1, 12)
+TEXT = st.sampled_from(["", "a", "b", "c"])
+STATUS = st.sampled_from(["pending", "sending", "sent", "delivered", "failed", "dropped"])
+NUMBERS = [f"155501{i:02}" for i in range(5)]
+
+BATCHES = st.builds(
+    Batch,
+    states=st.dictionaries(SMALL, st.binary(max_size=5000), max_size=70),
+    identities=st.lists(st.tuples(st.just("msisdn"), st.sampled_from(NUMBERS), SMALL, SMALL), max_size=6),
+    decisions=st.lists(st.tuples(SMALL, SMALL, SMALL, st.binary(max_size=9)), max_size=3, unique_by=lambda d: d[0]),
+    outgoing=st.lists(
+        st.builds(Outgoing, SMALL, TEXT, SMALL, TEXT, st.binary(max_size=9), SMALL, STATUS, SMALL, TEXT), max_size=3
+    ),
+    updates=st.lists(st.builds(OutgoingUpdate, SMALL, STATUS, SMALL, SMALL, TEXT), max_size=12),
+    timers=st.lists(st.builds(Timer, SMALL, SMALL, SMALL, TEXT), max_size=3),
+    timers_done=st.lists(SMALL, max_size=3),
+    responses=st.lists(st.builds(Response, SMALL, SMALL, TEXT, TEXT, TEXT, SMALL), max_size=4),
+    positions=st.lists(st.tuples(TEXT, SMALL, SMALL), max_size=3),
+)
+
+
+def committed(store: Store, batch: Batch) -> bool:
+    try:
+        store.commit(batch)
+    except StoreError:
+        return False
+    return True
+
+
+def everything(store: Store) -> list[object]:
+    return [
+        store.next_ids(),
+        store.load(NUMBERS, range(1, 14)),
+        store.load(NUMBERS[:1], []),
+        [store.decision(i) for i in range(1, 14)],
+        store.outgoing(range(1, 14)),
+        [store.unsent(*page) for page in itertools.product((0, 4), (3, 100))],
+        [store.outgoing_by_peer_id(peer_id) for peer_id in ("", "a", "b", "c")],
+        [store.timers_due(*page) for page in itertools.product((4, 20), (2, 100))],
+        [store.responses(offer) for offer in ("", "a", "b", "c")],
+    ]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(BATCHES, max_size=8))
+def test_both_stores_say_the_same(batches: list[Batch]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kairos.db"
+        sqlite, memory = SqliteStore(path), MemoryStore()
+        for batch in batches:
+            assert committed(sqlite, batch) == committed(memory, batch)
+            assert everything(sqlite) == everything(memory)
+        sqlite.close()
+        reopened = SqliteStore(path)
+        assert everything(reopened) == everything(memory)
+        reopened.close()
