@@ -15,7 +15,6 @@ from fastapi import FastAPI
 from kairos.adapters.esme import Account, Esmes
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.smsc import Smsc
-from kairos.adapters.sqlite import SqliteStore
 from kairos.api import create_app
 from kairos.engine.dispatch import Dispatcher
 from kairos.engine.engine import Engine
@@ -24,9 +23,10 @@ from kairos.engine.loop import Loop
 from kairos.engine.program import Program, compile_program
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, KairosError, PlaybookError, SettingsError
-from kairos.ingest import Pattern, Patterns, compile_patterns, normalise
+from kairos.ingest import normalise
 from kairos.learn import FixedPropensity
-from kairos.playbook import load_texts, read_playbook
+from kairos.playbook import load_texts
+from kairos.playbook import read as read_playbook
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Store
 from kairos.settings import Settings
@@ -73,7 +73,9 @@ class Kairos:
             settings.notifications.decide_within_ms / 1000,
         )
         self.smsc = Smsc(self._client, self.loop, store, now, msisdn, self.esmes.pass_on)
-        self.fulfiller = HttpFulfiller(settings.fulfilment.url, settings.fulfilment.timeout_s)
+        self.fulfiller = HttpFulfiller(
+            settings.fulfilment.url, settings.fulfilment.timeout_s, program.playbook.currency.digits
+        )
         channels = {"notification": self.smsc, "sms": self.smsc, "relay": self.esmes, "receipt": self.esmes}
         self.dispatcher = Dispatcher(store, self.loop, channels, self.fulfiller, now)
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))

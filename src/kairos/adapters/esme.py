@@ -213,4 +213,6 @@ class Esmes:
 def _receipt(text: Text) -> DeliverSm:
     state, error, submitted, done = text.text.split("/")
     about = SubmitSm(source_addr=text.destination, destination_addr=text.source, dest_addr_ton=1, dest_addr_npi=1)
-    return receipt_for(about, text.message_id, MessageState[state], submitted=submitted, done=done, error=error or "000")
+    return receipt_for(
+        about, text.message_id, MessageState[state], submitted=submitted, done=done, error=error or "000"
+    )

@@ -24,6 +24,7 @@ from kairos.smpp import (
     Client,
     DataSm,
     DeliverSm,
+    Handler,
     MessageState,
     NotSent,
     Pdu,
@@ -58,7 +59,7 @@ class Smsc:
 
     def __init__(
         self,
-        client: Callable[[Callable[[Session, Pdu], object]], Client],
+        client: Callable[[Handler], Client],
         loop: Loop,
         store: Store,
         clock: Clock,

@@ -16,7 +16,7 @@ from kairos.engine.explain import Explainer, Explanation
 from kairos.engine.program import compile_program
 from kairos.errors import EventError, KairosError
 from kairos.ingest import normalise
-from kairos.playbook import read_playbook
+from kairos.playbook import read as read_playbook
 from kairos.settings import load_settings
 
 SHOWN = {"chosen": "bold green", "outranked": "cyan", "gate": "red", "limit": "yellow", "rule": "", "moment": "dim"}

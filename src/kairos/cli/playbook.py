@@ -10,7 +10,10 @@ import typer
 from kairos.engine.playbook_tests import run_tests
 from kairos.engine.program import compile_program
 from kairos.errors import Diagnostic, PlaybookError
-from kairos.playbook import load_texts, new_playbook, read_playbook, warnings_of
+from kairos.playbook import check as warnings_of
+from kairos.playbook import load_texts
+from kairos.playbook import new as new_playbook
+from kairos.playbook import read as read_playbook
 from kairos.playbook.playbook import Playbook
 
 
@@ -39,7 +42,9 @@ def check(folder: Folder) -> None:
         typer.echo(f"warning: {_in(folder, warning)}")
     compile_program(playbook)
     arms = sum(len(action.variants) for action in playbook.actions)
-    typer.echo(f"{playbook.name}: {len(playbook.actions)} actions, {arms} variants, revision {playbook.revision}: sound")
+    typer.echo(
+        f"{playbook.name}: {len(playbook.actions)} actions, {arms} variants, revision {playbook.revision}: sound"
+    )
 
 
 def test(folder: Folder) -> None:

@@ -180,6 +180,7 @@ def bits(mask: int) -> Iterator[int]:
 
 def keyed_draw(seed: str) -> Draw:
     """A draw that depends on the seed, the decision and the arm, and on nothing else."""
+
     def draw(decision: int, arm: int) -> float:
         digest = hashlib.blake2b(f"{seed}/{decision}/{arm}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") / 2**64

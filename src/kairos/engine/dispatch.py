@@ -54,7 +54,7 @@ class Dispatcher:
         fulfiller: Fulfiller,
         clock: Clock,
         *,
-        backoff: Backoff = Backoff(),  # noqa: B008 - frozen
+        backoff: Backoff = Backoff(),
         hold: int = 10_000,
         chance: Callable[[], float] = random.random,
     ) -> None:

@@ -9,7 +9,8 @@ from kairos import enrich, fulfil, respond
 from kairos.decide import Arm, Composed, Decided, decide
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.decide.program import NOTIFICATION
-from kairos.deliver import title_of, values_for, values_of
+from kairos.deliver import values_for, values_of
+from kairos.deliver.values import title_of
 from kairos.domain.event import Event, Notification
 from kairos.domain.inputs import Delivery, Fulfilment, Reply, Timer
 from kairos.domain.message import Text
@@ -170,7 +171,7 @@ class Engine:
             self._plain(work, index, event, state.id)
             return None
         row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
-        for offer in respond.redeemed(program.replies, state, event.kind, row) if promised else ():
+        for offer in respond.redeemed(program.replies, state, event.kind, row, event.happened) if promised else ():
             self._accept(work, index, state, offer, "redeemed")
         if not asked:
             self._plain(work, index, event, state.id)
@@ -195,34 +196,34 @@ class Engine:
         understood = respond.understand(self.program.replies, reply, state, language, work.now)
         offer, meaning = understood.offer, understood.meaning
         self.statistics.counts[f"replies.{meaning}"] += 1
-        match meaning:
-            case "accept":
-                assert offer is not None
-                self._accept(work, index, state, offer, "accepted")
-            case "relay":
-                text = Text(reply.msisdn, reply.short_code, reply.text, account=understood.account)
-                work.send(index, state.id, "relay", text)
-            case "decline":
-                assert offer is not None
-                respond.decline(state, offer.key, work.now)
-                work.log(state.id, offer.decision, offer.key, "declined")
-                self._answer(work, index, state, "declined", offer, reply.short_code)
-            case "stop":
-                self._stop(work, index, state, understood.withdraws, reply)
-            case "help":
-                if work.now - state.helped >= HELP_EVERY:
-                    state.helped = work.now
-                    self._answer(work, index, state, "help", offer, reply.short_code)
-            case _:
-                self._answer(work, index, state, _ANSWER[meaning], offer, reply.short_code)
+        if meaning == "accept" and offer:
+            self._accept(work, index, state, offer, "accepted")
+        elif meaning == "relay":
+            text = Text(reply.msisdn, reply.short_code, reply.text, account=understood.account)
+            work.send(index, state.id, "relay", text)
+        elif self._may_answer(meaning, state, work.now):
+            self._carry_out(work, state, understood, reply)
+            self._answer(work, index, state, respond.ANSWER[meaning], offer, reply.short_code)
 
-    def _stop(self, work: Work, index: int, state: State, withdraws: Sequence[str], reply: Reply) -> None:
-        for attribute in withdraws:
-            enrich.set_attribute(self.program.plan, state, attribute, False, max(reply.happened, work.now))
-        for offer in [offer for offer in state.offers if offer.status == "open"]:
-            respond.withdraw(state, offer.key, work.now)
-            work.log(state.id, offer.decision, offer.key, "stopped")
-        self._answer(work, index, state, "stopped", None, reply.short_code)
+    def _may_answer(self, meaning: str, state: State, now: int) -> bool:
+        """Everything is answered, but what is unclear only so often: two machines must not talk for ever."""
+        if meaning != "help":
+            return True
+        due = now - state.helped >= HELP_EVERY
+        state.helped = now if due else state.helped
+        return due
+
+    def _carry_out(self, work: Work, state: State, understood: respond.Understood, reply: Reply) -> None:
+        """What a decline or a STOP changes; other meanings change nothing."""
+        if understood.meaning == "decline" and understood.offer:
+            declined = respond.decline(state, understood.offer.key, work.now)
+            if declined:
+                work.log(state.id, declined.decision, declined.key, "declined")
+        if understood.meaning == "stop":
+            for attribute in understood.withdraws:
+                enrich.set_attribute(self.program.plan, state, attribute, False, max(reply.happened, work.now))
+            for offer in respond.stop(state, work.now):
+                work.log(state.id, offer.decision, offer.key, "stopped")
 
     def _accept(self, work: Work, index: int, state: State, offer: OpenOffer, outcome: str) -> None:
         """An accepted or redeemed offer becomes an order, once: its key is the order's Idempotency-Key."""
@@ -296,6 +297,8 @@ class Engine:
         program, state = self.program, moment.state
         language = program.messages.language_for(moment.language or program.language(moment.row))
         number = respond.take_number(state, moment.now) if _answerable(arm.action) else 0
+        if _answerable(arm.action) and not number:
+            return None
         values = values_for(
             program.playbook,
             arm.action,
@@ -358,7 +361,7 @@ class Engine:
             expires=moment.now + action.accept_within,
             after_decline=action.after_decline,
             redeemed_by=action.redeemed_by,
-            redeemed_when=variant.redeemed_when.key if variant.redeemed_when else "",
+            redeemed_when=respond.stored_rule(variant.redeemed_when),
             changed=moment.now,
         )
 
@@ -423,15 +426,6 @@ class Engine:
         return self.program.short_code
 
 
-_ANSWER = {
-    "expired": "expired",
-    "taken": "already_taken",
-    "which_one": "which_one",
-    "nothing_open": "nothing_open",
-    "refused_before": "refused",
-}
-
-
 def _answerable(action: Action) -> bool:
     """Whether an action makes an offer that can be taken or redeemed; else it is only said."""
     return action.charges or action.provisions or action.kind == "promise"
@@ -439,4 +433,6 @@ def _answerable(action: Action) -> bool:
 
 def _still_open(state: State, offer: str, now: int) -> bool:
     """Whether a marketing message may still go out: its offer was not withdrawn or taken meanwhile."""
-    return not offer or all(open_.key != offer or (open_.status == "open" and open_.expires > now) for open_ in state.offers)
+    return not offer or all(
+        open_.key != offer or (open_.status == "open" and open_.expires > now) for open_ in state.offers
+    )

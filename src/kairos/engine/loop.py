@@ -39,7 +39,14 @@ class Loop:
     """
 
     def __init__(
-        self, engine: Engine, clock: Clock, handed: Handed, *, batch: int = 500, linger: float = 0.002, queue: int = 20_000
+        self,
+        engine: Engine,
+        clock: Clock,
+        handed: Handed,
+        *,
+        batch: int = 500,
+        linger: float = 0.002,
+        queue: int = 20_000,
     ) -> None:
         self.engine, self.clock, self.handed = engine, clock, handed
         self.batch, self.linger, self.queue = batch, linger, queue
