@@ -11,10 +11,9 @@ Repeats, lateness and order, in one place:
   that is too late for the window is not counted.
 """
 
-from kairos.enrich.fold import fold, set_attribute
 from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, remember
 from kairos.enrich.migrate import migrate
-from kairos.enrich.plan import Plan, compile_plan, new_state, row
+from kairos.enrich.plan import Plan, compile_plan, fold, new_state, row, set_attribute
 from kairos.enrich.prune import prune
 
 __all__ = [

@@ -1,64 +1,118 @@
-"""Folding an event into a state: attributes, balances, counters."""
+"""Folding an event into a state: attributes, balances, counters.
+
+What an event of one kind does is fixed by the vocabulary, so it is one straight-line function per kind, written here as
+Python source and compiled once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from kairos.domain.event import Event
 from kairos.domain.subscriber import Bucket, State
-from kairos.enrich.plan import KindPlan, Plan, Source
-from kairos.enrich.row import HAPPENED
+from kairos.enrich.writer import Writer, indented
+from kairos.playbook.vocabulary import Counter, Vocabulary
+from kairos.rules import compile_true
+
+HAPPENED: Final = "happened"  # the field that is an event's own time
+
+# A bucket's sum stops here, so that a thousand of them are still a 64-bit integer, or a finite number.
+LARGEST_MONEY: Final = 2**53
+LARGEST_NUMBER: Final = 1e300
+
+Fold = Callable[[State, Mapping[str, Any], int], None]
+Merge = Callable[[Any, Any], Any]
 
 
-def fold(plan: Plan, state: State, event: Event) -> None:
-    """Fold one new event into the state handed in (the batch's own copy); an unknown kind changes nothing.
-
-    The result does not depend on the order of events that happened at different times.
-    """
-    kind = plan.kinds.get(event.kind)
-    if kind is None:
-        return
-    data, happened = event.data, event.happened
-    if kind.sources:
-        _set(kind, state, data, happened)
-    for name in kind.balances:
-        if buckets := data.get(name):
-            _replace(state, buckets, happened)
-    if kind.tallies:
-        _count(kind, state.counters, data, happened)
+def compile_fold(vocabulary: Vocabulary, kind: str) -> Fold:
+    """A function (state, data, happened) that folds an event of one kind into a state."""
+    return _Fold(vocabulary, kind).compile()
 
 
-def set_attribute(plan: Plan, state: State, name: str, value: Any, happened: int) -> None:
-    """Set a stored attribute as if an event had said so at `happened` (ms): an older word never overrules a newer one.
-
-    Raises KeyError where the vocabulary stores no such attribute.
-    """
-    place = plan.places[name]
-    if state.stamps[place] <= happened:
-        state.attributes[place] = value
-        state.stamps[place] = happened
+def wallet_scale(vocabulary: Vocabulary, wallet: str) -> int:
+    """How many smallest parts make one unit of a wallet; 0 where it holds money, which stays in minor units."""
+    known = vocabulary.wallets[wallet]
+    return 0 if known.unit == "money" else 10**known.digits
 
 
-def _set(kind: KindPlan, state: State, data: Mapping[str, Any], happened: int) -> None:
-    attributes, stamps = state.attributes, state.stamps
-    for source in kind.sources:
-        place, name, wallet, _ = source
-        value: Any = happened if name == HAPPENED else data.get(name)
-        if wallet and value is not None:
-            value = _announced(source, value, happened)
-        if value is not None and stamps[place] <= happened:
-            attributes[place] = value
-            stamps[place] = happened
+class _Fold:
+    def __init__(self, vocabulary: Vocabulary, kind: str) -> None:
+        self.vocabulary = vocabulary
+        self.fields = vocabulary.events[kind]
+        self.counters = [(i, c) for i, c in enumerate(vocabulary.counters.values()) if c.event == kind]
+        self.sources = [
+            (place, path)
+            for place, attribute in enumerate(vocabulary.attributes.values())
+            for source, path in attribute.sources
+            if source == kind and not attribute.derived
+        ]
+        self.columns = tuple(f"{kind}.{name}" for name, type_ in self.fields.items() if type_ != "balances")
+        self.writer = Writer(announced=_announced, replace=_replace, count=_count)
+        self.values = {name: HAPPENED if name == HAPPENED else f"v{i}" for i, name in enumerate(self.fields)}
+        self.steps = {step: f"b{i}" for i, step in enumerate({c.step: None for _, c in self.counters})}
+
+    def compile(self) -> Fold:
+        lines = [
+            f"{value} = data.get({self.writer.constant(name)})"
+            for name, value in self.values.items()
+            if value != HAPPENED
+        ]
+        if self.sources:
+            lines.append("attributes, stamps = state.attributes, state.stamps")
+        for place, path in self.sources:
+            lines += self.attribute(place, path)
+        for name, type_ in self.fields.items():
+            if type_ == "balances":
+                lines.append(f"if {self.values[name]}: replace(state, {self.values[name]}, happened)")
+        if self.counters:
+            lines.append("counters = state.counters")
+        lines += [f"{bucket} = happened // {step}" for step, bucket in self.steps.items()]
+        for place, counter in self.counters:
+            lines += self.counter(place, counter)
+        made: Fold = self.writer.compile("fold", "state, data, happened", lines)
+        return made
+
+    def attribute(self, place: int, path: str) -> list[str]:
+        name, _, wallet = path.partition(".")
+        lines = []
+        value = HAPPENED if name == HAPPENED else self.values[name]
+        if wallet:
+            scale = wallet_scale(self.vocabulary, wallet)
+            lines.append(f"value = announced({value}, {self.writer.constant(wallet)}, {scale}, happened)")
+            value = "value"
+        lines.append(f"if {value} is not None and stamps[{place}] <= happened:")
+        lines.append(f"    attributes[{place}], stamps[{place}] = {value}, happened")
+        return lines
+
+    def counter(self, place: int, counter: Counter) -> list[str]:
+        bucket = self.steps[counter.step]
+        value = self.values[counter.field] if counter.field else "1"
+        limit = LARGEST_MONEY if counter.type == "money" else LARGEST_NUMBER
+        merge = self.writer.constant({"max": max, "min": min}.get(counter.function, _adder(limit)))
+        lines = [f"c = counters[{place}]"]
+        if counter.function in ("sum", "count"):  # by far the most frequent way, without a call
+            lines.append(f"if c and c[-2] == {bucket} and -{limit} < c[-1] + {value} < {limit}: c[-1] += {value}")
+            lines.append(f"else: count(c, {bucket}, {value}, {merge})")
+        else:
+            lines.append(f"count(c, {bucket}, {value}, {merge})")
+        conditions = [f"{value} is not None"] if counter.field else []
+        if counter.where is not None:
+            known = ", ".join(self.values[column.partition(".")[2]] for column in self.columns)
+            conditions.append(f"{self.writer.constant(compile_true(counter.where, self.columns))}(({known},))")
+        return [f"if {' and '.join(conditions)}:", *indented(lines)] if conditions else lines
 
 
-def _announced(source: Source, buckets: Sequence[Bucket], happened: int) -> float | None:
+def _adder(limit: float) -> Merge:
+    return lambda left, right: max(-limit, min(limit, left + right))
+
+
+def _announced(buckets: Sequence[Bucket] | None, wallet: str, scale: int, happened: int) -> float | None:
     """What a wallet holds by the event's own balances; None where they do not mention it."""
-    own = [bucket for bucket in buckets if bucket.wallet == source.wallet]
-    amount = sum(bucket.amount for bucket in own if not 0 < bucket.expires <= happened)
+    own = [bucket for bucket in buckets or () if bucket.wallet == wallet]
     if not own:
         return None
-    return amount / source.scale if source.scale else amount
+    amount = sum(bucket.amount for bucket in own if not 0 < bucket.expires <= happened)
+    return amount / scale if scale else amount
 
 
 def _replace(state: State, buckets: Sequence[Bucket], happened: int) -> None:
@@ -75,23 +129,8 @@ def _replace(state: State, buckets: Sequence[Bucket], happened: int) -> None:
         state.buckets = [bucket for bucket in state.buckets if bucket.wallet not in wallets] + fresh
 
 
-def _count(kind: KindPlan, counters: Sequence[list[Any]], data: Mapping[str, Any], happened: int) -> None:
-    values = [data.get(name) for name in kind.fields] if kind.asks else ()
-    for place, name, step, merge, where in kind.tallies:
-        value = data.get(name) if name else 1
-        if value is None or (where is not None and not where(values)):
-            continue
-        buckets, bucket = counters[place], happened // step
-        if not buckets or buckets[-2] < bucket:
-            buckets += (bucket, value)
-        elif buckets[-2] == bucket:
-            buckets[-1] = merge(buckets[-1], value)
-        else:
-            _count_late(buckets, bucket, value, merge)
-
-
-def _count_late(buckets: list[Any], bucket: int, value: Any, merge: Callable[[Any, Any], Any]) -> None:
-    """Buckets stay in the order of time, so that the order of arrival leaves no trace."""
+def _count(buckets: list[Any], bucket: int, value: Any, merge: Merge) -> None:
+    """Add to a counter; its buckets stay in the order of time, so that the order of arrival leaves no trace."""
     place = len(buckets)
     while place and buckets[place - 2] > bucket:
         place -= 2

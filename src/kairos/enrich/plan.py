@@ -2,46 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any
 
+from kairos.domain.event import Event
 from kairos.domain.subscriber import State
+from kairos.enrich.fold import Fold, compile_fold
 from kairos.enrich.local_time import Zones
-from kairos.enrich.row import MakeRow, compile_row, wallet_scale
-from kairos.playbook.vocabulary import Counter, Vocabulary
-from kairos.rules import compile_true
-
-LARGEST: Final = 2**53  # a bucket of a money sum stops here, so that a thousand of them still fit in 64 bits
-
-
-class Source(NamedTuple):
-    """An attribute that a field of this event sets."""
-
-    attribute: int
-    field: str
-    wallet: str  # the field is a list of balances, and this wallet's total in it is meant
-    scale: int  # of that wallet; 0: money, which stays an int
-
-
-class Tally(NamedTuple):
-    """A counter that this event adds to."""
-
-    counter: int
-    field: str  # empty: each event counts 1
-    step: int
-    merge: Callable[[Any, Any], Any]  # how two values of one bucket become one
-    where: Callable[[Sequence[Any]], bool] | None  # over the values of `KindPlan.fields`
-
-
-class KindPlan(NamedTuple):
-    """What an event of one kind does to a state."""
-
-    fields: tuple[str, ...]  # that are columns
-    balances: tuple[str, ...]
-    sources: tuple[Source, ...]
-    tallies: tuple[Tally, ...]
-    asks: bool  # at least one tally has a condition
+from kairos.enrich.row import MakeRow, compile_row
+from kairos.playbook.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +20,7 @@ class Plan:
 
     vocabulary: Vocabulary
     layout: str
-    kinds: dict[str, KindPlan]
+    folds: dict[str, Fold]
     rows: dict[str, MakeRow]
     plain_row: MakeRow  # of a moment that no event made
     places: dict[str, int]  # of the stored attributes
@@ -68,7 +38,7 @@ def compile_plan(vocabulary: Vocabulary, time_zone: str) -> Plan:
     return Plan(
         vocabulary=vocabulary,
         layout=vocabulary.layout,
-        kinds={kind: _kind_plan(vocabulary, kind, places) for kind in vocabulary.events},
+        folds={kind: compile_fold(vocabulary, kind) for kind in vocabulary.events},
         rows={kind: compile_row(vocabulary, kind, zones) for kind in vocabulary.events},
         plain_row=compile_row(vocabulary, "", zones),
         places=places,
@@ -80,6 +50,27 @@ def new_state(plan: Plan, id: int, msisdn: str, now: int) -> State:  # noqa: A00
     """A subscriber of whom nothing is known, consent included; defaults are applied when a row is made."""
     count = len(plan.vocabulary.attributes)
     return State(id, msisdn, plan.layout, now, [None] * count, [0] * count, [[] for _ in plan.windows])
+
+
+def fold(plan: Plan, state: State, event: Event) -> None:
+    """Fold one new event into the state handed in (the batch's own copy); an unknown kind changes nothing.
+
+    The result does not depend on the order of events that happened at different times.
+    """
+    folding = plan.folds.get(event.kind)
+    if folding is not None:
+        folding(state, event.data, event.happened)
+
+
+def set_attribute(plan: Plan, state: State, name: str, value: Any, happened: int) -> None:
+    """Set a stored attribute as if an event had said so at `happened` (ms): an older word never overrules a newer one.
+
+    Raises KeyError where the vocabulary stores no such attribute.
+    """
+    place = plan.places[name]
+    if state.stamps[place] <= happened:
+        state.attributes[place] = value
+        state.stamps[place] = happened
 
 
 def row(plan: Plan, state: State, kind: str, data: Mapping[str, Any], happened: int, now: int) -> tuple[Any, ...]:
@@ -95,42 +86,3 @@ def row(plan: Plan, state: State, kind: str, data: Mapping[str, Any], happened: 
     - `now` is the instant, `local` the wall clock where the subscriber is, both in ms.
     """
     return plan.rows.get(kind, plan.plain_row)(state, data, happened, now)
-
-
-def _kind_plan(vocabulary: Vocabulary, kind: str, places: dict[str, int]) -> KindPlan:
-    fields = tuple(name for name, type_ in vocabulary.events[kind].items() if type_ != "balances")
-    columns = tuple(f"{kind}.{name}" for name in fields)
-    tallies = tuple(
-        _tally(i, counter, columns) for i, counter in enumerate(vocabulary.counters.values()) if counter.event == kind
-    )
-    return KindPlan(
-        fields=fields,
-        balances=tuple(name for name, type_ in vocabulary.events[kind].items() if type_ == "balances"),
-        sources=tuple(
-            _source(vocabulary, places[attribute.name], source)
-            for attribute in vocabulary.attributes.values()
-            for source_kind, source in attribute.sources
-            if source_kind == kind and not attribute.derived
-        ),
-        tallies=tallies,
-        asks=any(tally.where for tally in tallies),
-    )
-
-
-def _source(vocabulary: Vocabulary, attribute: int, path: str) -> Source:
-    name, _, wallet = path.partition(".")
-    return Source(attribute, name, wallet, wallet_scale(vocabulary, wallet) if wallet else 0)
-
-
-def _tally(place: int, counter: Counter, columns: tuple[str, ...]) -> Tally:
-    where = compile_true(counter.where, columns) if counter.where else None
-    merge = {"sum": _sum_money if counter.type == "money" else _sum, "count": _sum, "max": max, "min": min}
-    return Tally(place, counter.field, counter.step, merge[counter.function], where)
-
-
-def _sum(left: float, right: float) -> float:
-    return left + right
-
-
-def _sum_money(left: int, right: int) -> int:
-    return max(-LARGEST, min(LARGEST, left + right))

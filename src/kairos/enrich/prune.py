@@ -6,7 +6,6 @@ from typing import Final
 
 from kairos.domain.subscriber import State
 from kairos.enrich.plan import Plan
-from kairos.enrich.row import first_bucket
 
 IN_PLAY: Final = ("open", "accepted")  # an accepted offer waits for its fulfilment
 
@@ -28,6 +27,6 @@ def prune(plan: Plan, state: State, now: int, contacts_for: int, offers_for: int
         if not bucket.amount or 0 < bucket.expires <= now:
             state.buckets = [b for b in state.buckets if b.amount and not 0 < b.expires <= now]
             break
-    for place, buckets in enumerate(state.counters):
-        if buckets and buckets[0] < (first := first_bucket(*plan.windows[place], now)):
+    for buckets, (over, step) in zip(state.counters, plan.windows, strict=True):
+        if buckets and buckets[0] < (first := (now - over + 1) // step):
             del buckets[: next((i for i in range(0, len(buckets), 2) if buckets[i] >= first), len(buckets))]

@@ -1,7 +1,7 @@
 """The row of values that rules read: a state, what just happened, and now.
 
 The columns of a vocabulary are fixed, so a row is built by one straight-line function per kind of event, written here
-as Python source and compiled once. Only numbers and names of our own are written into it; words of users are constants.
+as Python source and compiled once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from kairos.domain.subscriber import State
+from kairos.enrich.fold import HAPPENED, wallet_scale
 from kairos.enrich.local_time import Zones
+from kairos.enrich.writer import Writer
 from kairos.playbook.vocabulary import Attribute, Counter, Vocabulary
 
-HAPPENED: Final = "happened"  # the field that is an event's own time
 HOUR: Final = 3_600_000
 
 MakeRow = Callable[[State, Mapping[str, Any], int, int], tuple[Any, ...]]
@@ -32,14 +33,15 @@ def first_bucket(over: int, step: int, now: int) -> int:
 
 def compile_row(vocabulary: Vocabulary, kind: str, zones: Zones) -> MakeRow:
     """A function (state, data, happened, now) -> row for one kind of event; any other word: without an event."""
-    return _Writer(vocabulary, kind, zones).compile()
+    return _Row(vocabulary, kind, zones).compile()
 
 
-class _Writer:
+class _Row:
     def __init__(self, vocabulary: Vocabulary, kind: str, zones: Zones) -> None:
         self.vocabulary = vocabulary
         self.kind = kind
-        self.runtime: dict[str, Any] = {"zone_offset": zones.offset, "read": _read}
+        self.writer = Writer(zone_offset=zones.offset, read=_read)
+        self.constant = self.writer.constant
         self.attributes = list(vocabulary.attributes.values())
         self.wallets = {w: f"w{i}" for i, w in enumerate({a.total: None for a in self.attributes if a.total})}
         self.expiries = {i: f"e{i}" for i, a in enumerate(self.attributes) if a.soonest_expiry and not a.total}
@@ -52,15 +54,8 @@ class _Writer:
         values += [self.counter(i, counter) for i, counter in enumerate(self.vocabulary.counters.values())]
         values += self.fields()
         lines.append(f"return ({', '.join([*values, 'now', 'local'])})")
-        source = "def row(state, data, happened, now):\n" + "\n".join(f"    {line}" for line in lines)
-        exec(compile(source, f"<row of {self.kind}>", "exec"), self.runtime)
-        made: MakeRow = self.runtime["row"]
+        made: MakeRow = self.writer.compile("row", "state, data, happened, now", lines)
         return made
-
-    def constant(self, value: object) -> str:
-        name = f"k{len(self.runtime)}"
-        self.runtime[name] = value
-        return name
 
     def unpack(self) -> list[str]:
         lines = []
@@ -140,12 +135,6 @@ class _Writer:
 def event_columns(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     """The (kind, field) of every event column, in the order of the row."""
     return [(kind, name) for kind, fields in vocabulary.events.items() for name, t in fields.items() if t != "balances"]
-
-
-def wallet_scale(vocabulary: Vocabulary, wallet: str) -> int:
-    """How many smallest parts make one unit of a wallet; 0 where it holds money, which stays in minor units."""
-    known = vocabulary.wallets[wallet]
-    return 0 if known.unit == "money" else 10**known.digits
 
 
 def _read(buckets: Sequence[Any], first: int, total: Callable[[Sequence[Any]], Any], empty: int | None) -> Any:
