@@ -23,6 +23,7 @@ _ALIKE: Final = str.maketrans(
     | {"ى": "ي", "ی": "ي", "ک": "ك", "ة": "ه", "ـ": "", "ٱ": "ا"}
 )
 _TOKEN: Final = re.compile(r"\d+|[^\W\d_]+")
+_SPACED_OUT: Final = re.compile(r"\b[^\W\d_](?:[ \t]+[^\W\d_])+\b")  # Y E S
 
 
 def fold(text: str) -> str:
@@ -48,12 +49,13 @@ def _plain(char: str) -> str:
 
 
 def tokens(text: str) -> Tokens:
-    """The words and numbers of a folded text: runs of letters, runs of digits.
+    """The words and numbers of a folded text: runs of letters, runs of digits; letters spaced out are one word.
 
-    >>> tokens("YES1, please!")
-    ('yes', '1', 'please')
+    >>> tokens("YES1, please!"), tokens("Y E S")
+    (('yes', '1', 'please'), ('yes',))
     """
-    return tuple(_TOKEN.findall(fold(text[:MAX_LETTERS])))
+    folded = fold(text[:MAX_LETTERS])
+    return tuple(_TOKEN.findall(_SPACED_OUT.sub(lambda found: "".join(found[0].split()), folded)))
 
 
 def match(table: Table, words: Tokens, at: int) -> tuple[Tokens, str] | None:
