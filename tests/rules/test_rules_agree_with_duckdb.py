@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kairos.errors import RuleError
-from kairos.rules import Condition, Type, compile_false, compile_true, parse
+from kairos.rules import Condition, Type, compile_check, compile_false, compile_true, parse
 
 Duck = Callable[[Sequence[Condition], Sequence[Sequence[Any]]], list[list[tuple[bool, bool]]]]
 
@@ -184,6 +185,10 @@ def parsed(texts: Sequence[str]) -> list[tuple[str, Condition]]:
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(many_rules, many_rows)
 def test_python_and_duckdb_give_one_answer(duck: Duck, texts: list[str], data: list[tuple[Any, ...]]) -> None:
+    assert_python_and_duckdb_agree(duck, texts, data)
+
+
+def assert_python_and_duckdb_agree(duck: Duck, texts: Sequence[str], data: Sequence[Sequence[Any]]) -> None:
     told = parsed(texts)
     if not told:
         return
@@ -193,3 +198,53 @@ def test_python_and_duckdb_give_one_answer(duck: Duck, texts: list[str], data: l
         for row, answer in zip(data, answers, strict=True):
             ours = (true(row), false(row))
             assert ours == answer[at], (text, condition.key, {n: row[COLUMNS.index(n)] for n in condition.names})
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.lists(st.lists(rules(), max_size=4), min_size=1, max_size=8), many_rows)
+def test_the_check_of_all_arms_is_each_condition_on_its_own(arms: list[list[str]], data: list[tuple[Any, ...]]) -> None:
+    needed = [[condition for _, condition in parsed(texts)] for texts in arms]
+    assert_check_equals_its_conditions(needed, data)
+
+
+simple_rules = st.tuples(
+    st.sampled_from(["n", "m", "balance", "plan", "seen", "born", "n / 2", "length(plan)"]),
+    st.sampled_from(["{0} {1} {2}", "NOT ({0} {1} {2} OR {0} IS NULL)", "{0} IN ({2})", "{0} BETWEEN {2} AND {3}"]),
+    st.sampled_from(["=", "<>", "<", "<=", ">", ">="]),
+    st.integers(0, 12),
+    st.integers(0, 12),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.lists(simple_rules, min_size=1, max_size=4), min_size=1, max_size=25), many_rows)
+def test_the_check_of_many_thresholds_is_each_condition_on_its_own(
+    arms: list[list[tuple[str, str, str, int, int]]], data: list[tuple[Any, ...]]
+) -> None:
+    def written(subject: str, shape: str, sign: str, low: int, high: int) -> Condition:
+        kind = NAMES.get(subject, "number")
+        pool = LITERALS[kind] if kind in ("text", "date", "time") else [str(at / 2) for at in range(13)]
+        return parse(shape.format(subject, sign, pool[low % len(pool)], pool[high % len(pool)]), NAMES)
+
+    assert_check_equals_its_conditions([[written(*rule) for rule in arm] for arm in arms], data)
+
+
+def assert_check_equals_its_conditions(arms: Sequence[Sequence[Condition]], data: Sequence[Sequence[Any]]) -> None:
+    check = compile_check(arms, COLUMNS)
+    distinct = list(dict.fromkeys(condition for arm in arms for condition in arm))
+    assert list(check.conditions) == distinct
+    for condition, mask in zip(check.conditions, check.pass_mask, strict=True):
+        assert mask == sum(1 << at for at, arm in enumerate(arms) if condition not in arm)
+    tests = {condition: compile_true(condition, COLUMNS) for condition in distinct}
+    for row in data:
+        holding = {condition: test(row) for condition, test in tests.items()}
+        alive = sum(1 << at for at, arm in enumerate(arms) if all(holding[condition] for condition in arm))
+        failed = sum(1 << at for at, condition in enumerate(distinct) if not holding[condition])
+        assert check(row) == (alive, failed), (check.source, row)
+
+
+@pytest.mark.long
+@settings(deadline=None, max_examples=4_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(many_rules, many_rows)
+def test_python_and_duckdb_give_one_answer_for_long(duck: Duck, texts: list[str], data: list[tuple[Any, ...]]) -> None:
+    assert_python_and_duckdb_agree(duck, texts, data)

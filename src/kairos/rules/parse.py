@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from kairos.errors import Diagnostic, RuleError
 from kairos.rules.resolve import Resolver
+from kairos.rules.sql import sql_size
 from kairos.rules.syntax import syntax_tree
 from kairos.rules.tree import Condition
 from kairos.rules.types import RESERVED, Constant, Names
 
-MAX_SQL: Final = 20_000  # names, literals and functions, once the rule is written as SQL
+MAX_SQL: Final = 5_000  # names, literals and functions, once the rule is written as SQL
 
 _NONE: Final[Mapping[str, Constant]] = MappingProxyType({})
 
@@ -40,6 +42,11 @@ def parse(
     ['balance', 'plan']
     """
     known = {*names, *constants, *RESERVED}
-    return Condition(
-        Resolver(names, constants, money_digits, file, line).condition(syntax_tree(text, known, file, line))
-    )
+    try:
+        tree = Resolver(names, constants, money_digits, file, line).condition(syntax_tree(text, known, file, line))
+        if sql_size(tree) <= MAX_SQL:
+            return Condition(tree)
+        message = "divisions or functions stand too deep inside one another"
+    except RecursionError:
+        message = "the rule is nested too deeply"
+    raise RuleError([Diagnostic(file, line, message, "split it into several rules")])

@@ -38,7 +38,7 @@ from kairos.rules.tree import (
     negation,
 )
 from kairos.rules.types import RESERVED, Constant, Names, Type, Value
-from kairos.rules.words import ARITHMETIC, COMPARISONS, bare, shown, words
+from kairos.rules.words import ARITHMETIC, COMPARISONS, bare, foreign_parts, shown, words
 
 MAX_LEVELS: Final = 40  # of one value: a sum of more terms than this is refused
 MAX_OPTIONS: Final = 500  # in one IN list
@@ -83,7 +83,7 @@ class Resolver:
 
     def condition(self, node: exp.Expression) -> Tree:
         """The typed tree of a node that must be a condition."""
-        node = bare(node)
+        node = self.plain(node)
         match node:
             case exp.And():
                 return _joined(And, [self.condition(part) for part in _flat(node, exp.And)], decisive=False)
@@ -103,6 +103,13 @@ class Resolver:
                 return self.comparison(COMPARISONS[type(node)], node.this, node.expression, node)
             case _:
                 return self.truth(node)
+
+    def plain(self, node: exp.Expression) -> exp.Expression:
+        """The node without its parentheses; refused if it says more than the language knows."""
+        node = bare(node)
+        if more := foreign_parts(node):
+            raise self.error(node, f"{shown(node)}: {more[0].upper()} is not part of the rules language")
+        return node
 
     def truth(self, node: exp.Expression) -> Tree:
         value = self.operand(node)
@@ -177,13 +184,13 @@ class Resolver:
             raise self.error(node, "the pattern after LIKE is a text in quotes", "such as `LIKE 'pre%'`")
         if len(pattern.name) > MAX_PATTERN:
             raise self.error(node, f"the pattern after LIKE has more than {MAX_PATTERN} characters")
-        return Like(value, pattern.name)
+        return Like(value, pattern.name, negated=bool(node.args.get("negate")))
 
     # --- values ---------------------------------------------------------------------------------------------------
 
     def operand(self, node: exp.Expression, level: int = 0) -> Operand:
         """The typed value of a node that must be a value."""
-        node = bare(node)
+        node = self.plain(node)
         if level > MAX_LEVELS:
             raise self.error(node, f"a value is built from more than {MAX_LEVELS} steps", "split the rule")
         match node:
@@ -350,7 +357,7 @@ class Resolver:
         )
 
     def error(self, node: exp.Expression, message: str, hint: str = "") -> RuleError:
-        at = next((found.meta["line"] for found in node.walk() if "line" in found.meta), 1)
+        at = min((found.meta["line"] for found in node.walk() if "line" in found.meta), default=1)
         return RuleError([Diagnostic(self.file, self.line + at - 1 if self.line else 0, message, hint)])
 
 

@@ -24,6 +24,17 @@ ARITHMETIC: Final[Mapping[type[exp.Expression], str]] = {
 }
 
 
+# What sqlglot may say of a node; anything more (SYMMETRIC, an ESCAPE, …) changes what it means, and is refused.
+_PARTS: Final = frozenset({"this", "expression", "expressions"})
+_MORE_PARTS: Final[Mapping[type[exp.Expression], frozenset[str]]] = {
+    exp.Between: frozenset({"low", "high"}),
+    exp.In: frozenset({"field"}),  # `IN x`, which `resolve` refuses for its empty list
+    exp.Column: frozenset({"table", "db", "catalog"}),
+    exp.Literal: frozenset({"is_string"}),
+    exp.Like: frozenset({"negate"}),
+    exp.Alias: frozenset({"alias"}),
+}
+
 _DEPTH: Final = 6  # a message shows what lies deeper as …
 
 
@@ -32,6 +43,12 @@ def bare(node: exp.Expression) -> exp.Expression:
     while isinstance(node, exp.Paren):
         node = node.this
     return node
+
+
+def foreign_parts(node: exp.Expression) -> list[str]:
+    """What a node says beyond what the language knows of its kind."""
+    known = _PARTS | _MORE_PARTS.get(type(node), frozenset())
+    return [part for part, said in node.args.items() if said and part not in known]
 
 
 def words(node: exp.Expression, depth: int = _DEPTH) -> str:
@@ -68,7 +85,16 @@ def _range(node: exp.Expression, depth: int) -> str:
     return f"{words(node.this, depth)} BETWEEN {words(low, depth)} AND {words(high, depth)}"
 
 
-_SIGNS: Final = {**COMPARISONS, **ARITHMETIC, exp.And: "AND", exp.Or: "OR", exp.Is: "IS", exp.Like: "LIKE"}
+_SIGNS: Final = {
+    **COMPARISONS,
+    **ARITHMETIC,
+    exp.And: "AND",
+    exp.Or: "OR",
+    exp.Is: "IS",
+    exp.Like: "LIKE",
+    exp.BitwiseRightShift: ">>",
+    exp.BitwiseLeftShift: "<<",
+}
 _WRITTEN: Final[Mapping[type[exp.Expression], Callable[[exp.Expression, int], str]]] = {
     **{kind: _between(sign) for kind, sign in _SIGNS.items()},
     exp.Column: _name,
