@@ -1,0 +1,230 @@
+"""Sending: in order, with retries; notifications at least once, offers at most once, orders under one key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from kairos.domain.message import Order, Outgoing, Text
+from kairos.domain.subscriber import Bucket
+from kairos.engine.dispatch import Backoff, Dispatcher
+from kairos.engine.loop import Loop
+from kairos.ports import Outcome
+
+QUICK = Backoff(0.001, 0.002)
+DAY = 86_400_000
+
+
+class Handset:
+    """A channel that answers as the test says (the last answer for ever), and keeps what it was given."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.got: list[Text] = []
+
+    async def send(self, text: Text) -> Outcome:
+        self.got.append(text)
+        await asyncio.sleep(0)
+        return self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+
+
+class Charging:
+    """A fulfiller that charges a key once and answers as the test says."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self.outcomes = list(outcomes)
+        self.asked: list[Order] = []
+
+    async def fulfil(self, order: Order) -> Outcome:
+        self.asked.append(order)
+        return self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+
+
+SENT = Outcome("sent", "smsc-1")
+RETRY = Outcome("retry", reason="throttled")
+UNKNOWN = Outcome("unknown", reason="no answer")
+DONE = Outcome("done")
+
+
+@asynccontextmanager
+async def running(
+    bench: Any, handset: Handset, charging: Charging | None = None
+) -> AsyncIterator[tuple[Loop, Dispatcher]]:
+    dispatcher: Dispatcher
+    loop = Loop(bench.engine, lambda: bench.now, lambda rows: dispatcher.hand(rows))
+    channels = {"notification": handset, "sms": handset, "relay": handset, "receipt": handset}
+    dispatcher = Dispatcher(
+        bench.store, loop, channels, charging or Charging(DONE), lambda: bench.now, backoff=QUICK, chance=lambda: 1.0
+    )
+    tasks = [asyncio.create_task(loop.run()), asyncio.create_task(dispatcher.run())]
+    try:
+        yield loop, dispatcher
+    finally:
+        await dispatcher.close()
+        loop.close()
+        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+
+async def until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not check():
+            await asyncio.sleep(0.005)
+
+
+def status(bench: Any, number: int) -> str:
+    row: Outgoing = bench.store.outgoing([number])[0]
+    return row.status
+
+
+def call(bench: Any, notification: str = "hello") -> Any:
+    balances = [Bucket("main", 5000), Bucket("data", 100_000, bench.now + DAY)]
+    return bench.event("end_of_call", notification=notification, service="voice", cost=1, balances=balances)
+
+
+async def test_a_notification_is_repeated_with_the_same_words_until_it_is_sent(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY, UNKNOWN, UNKNOWN, SENT)
+    async with running(bench, handset) as (loop, _):
+        await loop.submit(call(bench))
+        await until(lambda: status(bench, 1) == "sent")
+    assert len({text.text for text in handset.got}) == 1
+    assert len(handset.got) == 4
+    assert bench.store.outgoing_by_peer_id("smsc-1").id == 1
+
+
+async def test_a_line_that_is_too_late_is_taken_off_and_gives_its_limit_back(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY, SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(0.05, 0.05)
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) == 1)
+        bench.now += 3_600_000
+        await until(lambda: status(bench, 1) == "sent")
+    assert "\n" in handset.got[0].text
+    assert handset.got[1].text == "hello"
+    assert bench.state().contacts == []
+    assert bench.state().offers[0].status == "withdrawn"
+
+
+async def test_a_line_that_may_have_gone_out_is_repeated_even_when_late(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(UNKNOWN, SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(0.05, 0.05)
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) == 1)
+        bench.now += 3_600_000
+        await until(lambda: status(bench, 1) == "sent")
+    assert handset.got[0].text == handset.got[1].text
+
+
+async def test_an_offer_of_its_own_is_never_sent_twice(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(UNKNOWN)
+    async with running(bench, handset) as (loop, _):
+        await loop.submit(call(bench, notification=""))
+        await until(lambda: status(bench, 1) == "failed")
+    assert len(handset.got) == 1
+    assert len(bench.state().contacts) == 1
+
+
+async def test_an_offer_of_its_own_is_retried_while_it_surely_did_not_go(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY, RETRY, SENT)
+    async with running(bench, handset) as (loop, _):
+        await loop.submit(call(bench, notification=""))
+        await until(lambda: status(bench, 1) == "sent")
+    assert len(handset.got) == 3
+
+
+async def test_an_offer_of_its_own_is_dropped_after_its_time(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY)
+    async with running(bench, handset) as (loop, _):
+        await loop.submit(call(bench, notification=""))
+        await until(lambda: len(handset.got) > 2)
+        bench.now += 11 * 60_000
+        await until(lambda: status(bench, 1) == "dropped")
+    assert bench.state().contacts == []
+
+
+async def test_an_offer_marked_before_a_crash_is_not_sent_after_it(bench: Any) -> None:
+    bench.profile()
+    work = bench.apply(call(bench, notification=""))
+    (row,) = work.batch.outgoing
+    from kairos.domain.inputs import Delivery
+
+    bench.apply(Delivery(row.id, row.subscriber, "sending", bench.now))
+    handset = Handset(SENT)
+    async with running(bench, handset):
+        await until(lambda: status(bench, row.id) == "failed")
+    assert handset.got == []
+    assert bench.state().offers[0].status == "open"  # it may have arrived: an answer is still good
+
+
+async def test_what_a_crash_left_behind_is_sent_at_the_start(bench: Any) -> None:
+    bench.profile()
+    bench.apply(call(bench))
+    bench.now += 3_600_000
+    handset = Handset(SENT)
+    async with running(bench, handset):
+        await until(lambda: status(bench, 1) == "sent")
+    assert "\n" in handset.got[0].text  # it may have gone out before the crash: the same words again
+
+
+async def test_an_order_is_repeated_under_its_key_until_answered_and_then_confirmed(bench: Any) -> None:
+    bench.profile()
+    bench.apply(call(bench))
+    handset, charging = Handset(SENT), Charging(Outcome("unknown"), Outcome("retry"), DONE)
+    async with running(bench, handset, charging) as (loop, _):
+        await loop.submit(bench.reply("1"))
+        await until(lambda: any(text.text.startswith("Done") for text in handset.got))
+    assert len(charging.asked) == 3
+    assert len({order.key for order in charging.asked}) == 1
+    assert bench.state().offers[0].status == "fulfilled"
+
+
+async def test_each_subscriber_gets_messages_in_their_order(bench: Any) -> None:
+    handset = Handset(SENT)
+    send = handset.send
+
+    async def slow(text: Text) -> Outcome:
+        await asyncio.sleep(0.02 if text.text == "0" else 0)
+        return await send(text)
+
+    handset.send = slow  # type: ignore[method-assign]
+    async with running(bench, handset) as (loop, _):
+        for n in range(5):
+            loop.post(call(bench, notification=str(n)))
+        await until(lambda: len(handset.got) == 5)
+    assert [text.text for text in handset.got] == list("01234")
+
+
+async def test_more_rows_than_memory_holds_wait_in_the_store_and_each_goes_once(bench: Any) -> None:
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.hold = 7
+        events = [
+            msgspec.structs.replace(call(bench, notification=f"n{n}"), msisdn=f"120255501{n:02d}") for n in range(60)
+        ]
+        await asyncio.gather(*(loop.post(event).answer for event in events))
+        await until(lambda: len(handset.got) >= 60)
+        await asyncio.sleep(0.1)
+    assert Counter(text.text for text in handset.got) == Counter(f"n{n}" for n in range(60))
+
+
+async def test_a_notification_that_its_bringer_sent_is_not_sent_again(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, _):
+        submission = loop.post(call(bench))
+        submission.withdrawn = True
+        await until(lambda: bool(bench.store.outgoing([1])) and status(bench, 1) == "dropped")
+    assert handset.got == []
+    assert bench.state().contacts == []

@@ -1,0 +1,147 @@
+"""The loop: answers come after the commit, a failed commit fails its batch and undoes what was decided on top of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from kairos.adapters.memory import MemoryStore
+from kairos.domain.message import Outgoing
+from kairos.domain.subscriber import Bucket
+from kairos.engine.engine import Engine
+from kairos.engine.loop import Loop, OverloadedError, Submission
+from kairos.errors import StoreError
+from kairos.learn import FixedPropensity
+from kairos.ports import Batch
+
+
+class FlakyStore(MemoryStore):
+    """A store whose commits wait for a gate, and fail when they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.failing = 0
+        self.commits = 0
+
+    def commit(self, batch: Batch) -> None:
+        self.gate.wait(5)
+        if self.failing:
+            self.failing -= 1
+            raise StoreError("the disk is full")
+        self.commits += 1
+        super().commit(batch)
+
+
+@asynccontextmanager
+async def running(bench: Any, **options: Any) -> AsyncIterator[tuple[Loop, FlakyStore, list[Outgoing]]]:
+    store = FlakyStore()
+    bench.store = store
+    bench.engine = Engine(store, bench.program, FixedPropensity())
+    handed: list[Outgoing] = []
+    loop = Loop(bench.engine, lambda: bench.now, lambda rows: handed.extend(row for row, _ in rows), **options)
+    task = asyncio.create_task(loop.run())
+    try:
+        yield loop, store, handed
+    finally:
+        store.gate.set()
+        loop.close()
+        await asyncio.wait_for(task, 5)
+
+
+async def test_an_answer_comes_after_the_commit(bench: Any) -> None:
+    async with running(bench) as (loop, store, handed):
+        store.gate.clear()
+        submission = loop.post(bench.event("end_of_call", notification="hello", service="voice", cost=1))
+        await asyncio.sleep(0.05)
+        assert not submission.answer.done()
+        assert handed == []
+        store.gate.set()
+        assert (await submission.answer).status == "applied"
+        assert len(handed) == 1
+
+
+async def test_a_failed_commit_fails_its_batch_and_the_next_is_taken_anew(bench: Any) -> None:
+    async with running(bench) as (loop, store, _):
+        store.gate.clear()
+        store.failing = 1
+        lost = loop.post(bench.event("recharge", identity="a", amount=100))
+        await asyncio.sleep(0.05)
+        kept = loop.post(bench.event("recharge", identity="b", amount=100))
+        await asyncio.sleep(0.05)
+        store.gate.set()
+        with pytest.raises(StoreError):
+            await lost.answer
+        assert (await kept.answer).status == "applied"
+        assert bench.state().counters[0][1] == 1
+        assert (await loop.submit(bench.event("recharge", identity="a", amount=100))).status == "applied"
+        assert bench.state().counters[0][1] == 2
+        assert bench.engine.flying == []
+
+
+async def test_what_waits_joins_one_batch(bench: Any) -> None:
+    async with running(bench, batch=50) as (loop, store, _):
+        store.gate.clear()
+        posted = [loop.post(bench.event("recharge", amount=1)) for _ in range(120)]
+        await asyncio.sleep(0.05)
+        store.gate.set()
+        await asyncio.gather(*(submission.answer for submission in posted))
+        assert store.commits == 3
+        assert bench.state().counters[0][1] == 120
+
+
+async def test_a_full_queue_turns_away_but_not_our_own_news(bench: Any) -> None:
+    async with running(bench, queue=3) as (loop, store, _):
+        store.gate.clear()
+        first = loop.post(bench.event("recharge", amount=1))
+        await asyncio.sleep(0.05)
+        second = [loop.post(bench.event("recharge", amount=1)) for _ in range(1)]
+        await asyncio.sleep(0.05)
+        waiting: list[Submission] = []
+        with pytest.raises(OverloadedError):
+            for _ in range(10):
+                waiting.append(loop.post(bench.event("recharge", amount=1)))
+        waiting.append(loop.post(bench.event("recharge", amount=1), own=True))
+        store.gate.set()
+        await asyncio.gather(*(submission.answer for submission in [first, *second, *waiting]))
+
+
+async def test_a_bug_costs_one_input_and_not_the_batch(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(bench) as (loop, store, _):
+        fold = bench.engine._event
+
+        def broken(work: Any, index: int, event: Any) -> Any:
+            if event.identity == "bad":
+                raise ZeroDivisionError("a bug")
+            return fold(work, index, event)
+
+        monkeypatch.setattr(bench.engine, "_event", broken)
+        store.gate.clear()
+        first = loop.post(bench.event("recharge", identity="1", amount=1))
+        await asyncio.sleep(0.02)
+        rest = [loop.post(bench.event("recharge", identity=name, amount=1)) for name in ("2", "bad", "3")]
+        store.gate.set()
+        assert (await first.answer).status == "applied"
+        assert (await rest[0].answer).status == "applied"
+        with pytest.raises(ZeroDivisionError):
+            await rest[1].answer
+        assert (await rest[2].answer).status == "applied"
+        assert bench.state().counters[0][1] == 3
+
+
+async def test_a_new_playbook_holds_from_the_next_batch_on(bench: Any, bench_with: Callable[..., Any]) -> None:
+    other = bench_with({"contact_policy.yaml": "contact_only_when: {marketing consent: marketing_consent}"})
+    async with running(bench) as (loop, _, handed):
+        known = {"plan": "prepaid", "language": "en", "marketing_consent": True}
+        await loop.submit(bench.event("profile", **known))
+        loop.use(other.program)
+        balances = [Bucket("main", 5000), Bucket("data", 100_000)]
+        await loop.submit(bench.event("end_of_call", notification="x", service="voice", cost=1, balances=balances))
+        assert bench.engine.program.playbook.revision == other.program.playbook.revision
+        assert len(handed) == 1
