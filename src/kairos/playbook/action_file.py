@@ -98,16 +98,17 @@ def _weight(node: Node) -> float:
 
 
 def _fulfil(section: Section, kind: ActionKind) -> tuple[bool, bool]:
-    """Whether a yes charges, and whether it provisions."""
+    """Whether a yes charges, and whether it provisions; where that is wrong, a charge stands in for it."""
     if "fulfil" not in section:
         if kind != "care":
             section.problems.add(section.node, "`fulfil` is missing: a yes would do nothing", _FULFIL)
-        return False, False
+        return kind != "care", False
     fulfil = Section(section.at("fulfil"), "fulfil", section.problems)
     charges = bool(fulfil.take("charge", known("charge", ["price"]), ""))
     provisions = bool(fulfil.take("provision", known("provision", ["product"]), ""))
     if not charges and not provisions:
         section.problems.add(fulfil.node, "`fulfil` does nothing", _FULFIL)
+        return True, False
     if charges and kind == "promise":
         hint = "leave `charge` out: the qualifying event is what it costs"
         section.problems.add(fulfil.at("charge"), "a promise cannot charge", hint)

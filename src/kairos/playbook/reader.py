@@ -19,9 +19,9 @@ from kairos.playbook.messages_file import check_answers, check_placeholders, rea
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy_file import read_policy
 from kairos.playbook.replies_file import read_replies
-from kairos.playbook.section import Problems, Section, items
+from kairos.playbook.section import Problems, Section
 from kairos.playbook.tests_file import read_tests
-from kairos.playbook.values import nearest, text, whole
+from kairos.playbook.values import nearest, text, whole, words
 from kairos.playbook.vocabulary_file import read_vocabulary
 
 FILES = ("playbook.yaml", "vocabulary.yaml", "messages.yaml", "contact_policy.yaml", "replies.yaml")
@@ -140,13 +140,11 @@ def _read_playbook(node: Node, problems: Problems) -> tuple[_Named, Context]:
     section = Section(node, "playbook", problems)
     example = '{code: XTS, digits: 2, sign: "T$"}'
     currency = section.need("currency", lambda n: _currency(n, problems), Currency("XXX"), example)
-    languages: tuple[str, ...] = section.need("languages", lambda n: _languages(n, problems), (), "[en, fr]")
-    if not languages and "languages" in section:
-        problems.add(section.at("languages"), "there is no language", "write them as in `languages: [en, fr]`")
+    languages = section.need("languages", _languages, ("en",), "[en, fr]")
     called = section.need("name", text, "", "Prepaid")
     zone = section.take("time_zone", _zone, "UTC")
     named = _Named(called, zone, section.take("seed", text, "kairos"))
-    return named, Context(currency, languages or ("en",), problems)
+    return named, Context(currency, languages, problems)
 
 
 def _currency(node: Node, problems: Problems) -> Currency:
@@ -162,15 +160,14 @@ def _code(node: Node) -> str:
     return word
 
 
-def _languages(node: Node, problems: Problems) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_language(one) for one in items(node, problems)))
-
-
-def _language(node: Node) -> str:
-    word = text(node)
-    if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", word, re.ASCII):
-        raise refused(node, f"`{word}` is no language tag", "write it as in `en` or `pt-BR`")
-    return word
+def _languages(node: Node) -> tuple[str, ...]:
+    tags = words(node)
+    if not tags:
+        raise refused(node, "there is no language", "write them as in `languages: [en, fr]`")
+    for tag in tags:
+        if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", tag, re.ASCII):
+            raise refused(node, f"`{tag}` is no language tag", "write it as in `en` or `pt-BR`")
+    return tuple(dict.fromkeys(tags))
 
 
 @cache

@@ -31,11 +31,15 @@ REASONS = (  # what refuses besides the playbook's own rules and limits
 def read_tests(
     nodes: Iterable[Node], actions: Sequence[Action], policy: ContactPolicy, context: Context
 ) -> tuple[PlaybookTest, ...]:
-    """The tests of all files; what is wrong is noted in the context's problems."""
+    """The tests of all files; what is wrong is noted in the context's problems.
+
+    Reasons are compared only while nothing else is wrong: a rule that cannot be read has no name to be known by.
+    """
+    sound = not context.problems
     tests: dict[str, PlaybookTest] = {}
     for node in nodes:
         for one in node.items if isinstance(node, Items) else [node]:
-            test = _test(one, actions, policy, context)
+            test = _test(one, actions, policy, context, sound)
             if test.name in tests:
                 first = tests[test.name]
                 message = f"a test of this name stands in {first.file} on line {first.line} already"
@@ -44,10 +48,10 @@ def read_tests(
     return tuple(tests.values())
 
 
-def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context: Context) -> PlaybookTest:
+def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context: Context, sound: bool) -> PlaybookTest:
     section = Section(node, "test", context.problems)
     event, data = _when(section, context)
-    offer, variant, because = _then(section, actions, policy, context)
+    offer, variant, because = _then(section, actions, policy if sound else None, context)
     return PlaybookTest(
         name=section.need("test", text, "", "nobody is offered what they cannot afford"),
         given=_given(section, context),
@@ -124,7 +128,7 @@ def _exact(node: Node, digits: int) -> int:
 
 
 def _then(
-    section: Section, actions: Sequence[Action], policy: ContactPolicy, context: Context
+    section: Section, actions: Sequence[Action], policy: ContactPolicy | None, context: Context
 ) -> tuple[str, str, dict[str, str]]:
     if "then" not in section:
         hint = "say what is expected, as in `then: {offer: none}`"
@@ -140,7 +144,7 @@ def _then(
         if action not in by_name:
             context.problems.add(key, f"unknown offer `{action}`", nearest(action, by_name))
             continue
-        reason = known("reason", _reasons(by_name[action], policy))
+        reason = known("reason", _reasons(by_name[action], policy)) if policy else text
         because[action] = context.problems.attempt("", action, reason, value)
     return offer, variant, because
 

@@ -1,0 +1,132 @@
+"""What is allowed but probably not meant, and how long messages can become."""
+
+from __future__ import annotations
+
+import pytest
+
+from kairos.playbook import check, fold, measure_messages, new, read
+from kairos.smpp.text import measure
+
+GOOD = new("Good")
+
+WARNINGS = {
+    "a message of three SMS": (
+        (
+            "messages.yaml",
+            "You have {data_left_mb} MB left.",
+            "You have {data_left_mb} MB left. " + "Think of it. " * 20,
+        ),
+        "messages.yaml:6: `booster_sms` takes up to 3 SMS in en (340 units); 2 are enough to be read",
+    ),
+    "a letter that costs half of the room": (
+        ("messages.yaml", "Running low?", "Forêt, “plaît-il”?"),
+        "messages.yaml:3: `ê`, `“`, `î`, `”` cut the room of an SMS from 160 to 70 characters; "
+        "choose other characters or words",
+    ),
+    "texts in the wrong order": (
+        (
+            "messages.yaml",
+            '- "Reply {number}: {size} {price}"',
+            '- "Running quite low? {size} for {validity}, {price}. Reply {number}"',
+        ),
+        "messages.yaml:4: this text is longer than the one before it; longest first",
+    ),
+    "no number to reply with": (
+        ("messages.yaml", "Reply {number}: {size} {price}", "{size} {price}"),
+        "messages.yaml:4: `booster_line` does not show the offer's `{number}`; "
+        "say how to take it, as in `Reply {number}`",
+    ),
+    "a message that nobody says": (
+        ("messages.yaml", "booster_sms:", "old_line: {en: Hello}\nbooster_sms:"),
+        "messages.yaml:5: nobody says the message `old_line`; use it or delete it",
+    ),
+    "a variant that can never be said": (
+        ("offers/booster.yaml", "balance >= price", "price > 2"),
+        "offers/booster.yaml:14: variant `small` of `booster` can never be said: `can afford it` never holds for it",
+    ),
+    "a price that nobody pays": (
+        ("offers/booster.yaml", "charge: price, ", ""),
+        "offers/booster.yaml:1: variant `small` of `booster` has a price that nobody is charged; "
+        "add `charge: price` to `fulfil`, or leave it out",
+    ),
+    "an offer that is worth nothing": (
+        ("offers/booster.yaml", "value: 0.50", "value: 0"),
+        "offers/booster.yaml:1: variant `small` of `booster` is worth 0, so it ranks below all others; "
+        "give it a `value`",
+    ),
+    "a STOP that changes nothing": (
+        ("contact_policy.yaml", "marketing consent: marketing_consent", "prepaid: plan = 'prepaid'"),
+        "replies.yaml: STOP to 5000 withdraws `marketing_consent`, but no rule of `contact_only_when` asks for it; "
+        "add it there, or STOP changes nothing",
+    ),
+    "a language without words": (
+        ("playbook.yaml", "[en]", "[en, fr]"),
+        "replies.yaml: 5000: `accept` has no word in fr; subscribers answer in the language they were asked in",
+    ),
+    "an attribute that nothing sets": (
+        ("vocabulary.yaml", "    from: [profile.language]", ""),
+        "vocabulary.yaml: no event sets `language`; say what does, as in `from: [profile.plan]`",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WARNINGS)
+def test_what_is_probably_not_meant_is_said(case: str) -> None:
+    (path, old, replacement), expected = WARNINGS[case]
+    assert old in GOOD[path]
+    texts = {**GOOD, path: GOOD[path].replace(old, replacement, 1)}
+    texts["tests/booster.yaml"] = "[]"
+    assert expected in [str(found) for found in check(read(texts))]
+
+
+def test_the_worst_case_is_measured() -> None:
+    found = {(m.message, m.index): m for m in measure_messages(read(GOOD))}
+    line = found["booster_line", 0]
+    assert line.text == "Running low? 500MB for 1 day, T$1. Reply 99"
+    assert (line.encoding, line.units, line.parts) == ("gsm7", 43, 1)
+    sms = found["booster_sms", 0]
+    assert sms.text.startswith("You have 99999 MB left. Get 500MB for 1 day")
+    assert found["confirmed", 0].text == "Data 500MB is active. Price: T$1."
+    assert found["help", 0].units == measure(GOOD_HELP).units
+
+
+GOOD_HELP = "Reply with an offer's number to take it, NO to decline, STOP for no more offers."
+
+
+def test_the_worst_case_is_measured_in_the_encoding_it_needs() -> None:
+    """One variant's own words can turn a text into UCS-2."""
+    texts = {**GOOD, "offers/booster.yaml": GOOD["offers/booster.yaml"].replace("size: 2GB", "size: 2Гб")}
+    found = {(m.message, m.index): m for m in measure_messages(read(texts))}
+    assert found["booster_sms", 0].encoding == "ucs2"
+    assert found["booster_sms", 0].parts == 2
+    assert found["help", 0].encoding == "gsm7"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("YES", " yes "),
+        ("Ja!", "ja"),
+        ("arrêt", "ARRET"),
+        ("n o", "no"),
+        ("إلغاء", "الغاء"),
+        ("نَعَمْ", "نعم"),
+        ("نعـــم", "نعم"),
+        ("\u200fنعم\u200f", "نعم"),
+        ("٢", "2"),
+        ("１２", "12"),
+        ("Straße", "STRASSE"),
+        ("İptal", "iptal"),
+        ("«oui»", "oui"),
+        ("yes\u00a0please", "yesplease"),
+    ],
+)
+def test_spellings_of_one_word(first: str, second: str) -> None:
+    assert fold(first) == fold(second)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("no", "non"), ("لا", "لأن"), ("ок", "ok"), ("?", "!"), ("yes", "yes 2")]
+)
+def test_different_words_stay_different(first: str, second: str) -> None:
+    assert fold(first) != fold(second)
