@@ -1,0 +1,133 @@
+"""Events over HTTP: CloudEvents in batches to kairos, sent again until each has a result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import msgspec
+
+from kairos.simulate.ocs import Balances, show
+
+Event = dict[str, Any]  # a CloudEvent in its JSON shape
+
+_SOURCE = "//synthetic.example/ocs"
+_PREFIX = "example.synthetic."
+_BATCH = "application/cloudevents-batch+json"
+
+
+def rfc3339(at: int) -> str:
+    """A moment (ms since the epoch) as the wire has it.
+
+    >>> rfc3339(1_795_424_400_500)
+    '2026-11-23T09:00:00.500Z'
+    """
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def balances_field(left: Balances) -> list[dict[str, str]]:
+    """Wallets as an event's `balances`; an allowance that is there says when it expires."""
+    fields = [{"wallet": "main", "amount": show(left.main)}]
+    data = f"{left.data_kb // 1000}.{left.data_kb % 1000:03d}"
+    for wallet, amount, there, until in (
+        ("data", data, left.data_kb, left.data_until),
+        ("voice", str(left.voice_min), left.voice_min, left.voice_until),
+    ):
+        fields.append({"wallet": wallet, "amount": amount} | ({"expires": rfc3339(until)} if there else {}))
+    return fields
+
+
+class EventFeed:
+    """Collects events and posts them, a batch every `every` seconds. `url` may change while it runs."""
+
+    def __init__(
+        self, *, ids: Iterator[str], clock: Callable[[], int], every: float = 0.05, retry_every: float = 0.25
+    ) -> None:
+        self.url = ""
+        self.results: Counter[str] = Counter()  # applied, duplicate, rejected
+        self.complaints: list[str] = []  # the first few errors, as kairos worded them
+        self.sent = 0
+        self._ids = ids
+        self._clock = clock
+        self._every = every
+        self._retry_every = retry_every
+        self._queue: list[Event] = []
+        self._posting = 0
+        self._http = httpx.AsyncClient(timeout=10.0, trust_env=False)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def under_way(self) -> int:
+        """Events without a result."""
+        return len(self._queue) + self._posting
+
+    def event(self, kind: str, msisdn: str, data: Mapping[str, object], at: int | None = None) -> Event:
+        """A CloudEvent with a fresh id; `at` in ms since the epoch, now where it is None."""
+        return {
+            "specversion": "1.0",
+            "id": next(self._ids),
+            "source": _SOURCE,
+            "type": _PREFIX + kind,
+            "subject": "+" + msisdn,
+            "time": rfc3339(self._clock() if at is None else at),
+            "data": dict(data),
+        }
+
+    def add(self, event: Event) -> None:
+        """Send it with the next batch."""
+        self._queue.append(event)
+        self.sent += 1
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._http.aclose()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            if self._queue and self.url:
+                batch, self._queue = self._queue[:500], self._queue[500:]
+                await self.post(batch)
+
+    async def post(self, batch: Sequence[Event]) -> None:
+        """Post one batch until it is answered: the same ids every time, so that repeating it changes nothing."""
+        self._posting += len(batch)
+        body = msgspec.json.encode(batch)
+        while True:
+            answer = await self._try(body)
+            if answer is not None:
+                break
+            await asyncio.sleep(self._retry_every)
+        self._posting -= len(batch)
+        self._note(answer, len(batch))
+
+    async def _try(self, body: bytes) -> httpx.Response | None:
+        """The answer, where it is one to keep."""
+        try:
+            answer = await self._http.post(f"{self.url}/v1/events", content=body, headers={"content-type": _BATCH})
+        except httpx.TransportError:
+            return None
+        return None if answer.status_code >= 500 or answer.status_code == 429 else answer
+
+    def _note(self, answer: httpx.Response, size: int) -> None:
+        if answer.status_code != 200:
+            self.results["rejected"] += size
+            self._complain(f"{answer.status_code}: {answer.text}")
+            return
+        for result in answer.json()["results"]:
+            self.results[result["status"]] += 1
+            if result["status"] == "rejected":
+                self._complain(str(result.get("error")))
+
+    def _complain(self, text: str) -> None:
+        if len(self.complaints) < 5:
+            self.complaints.append(text[:500])

@@ -1,0 +1,371 @@
+"""The synthetic operator as one object: start it, point it at kairos, let it live for a while or take single steps.
+
+operator = Operator(OperatorSettings(subscribers=20))
+await operator.start()                                  # its SMSC and its order door listen
+... start kairos with operator.smsc_port and operator.ocs_url ...
+await operator.connect(smpp=("127.0.0.1", 2775), http="http://127.0.0.1:8080")
+notification = await operator.end_of_call("12025550100", "voice", 5)
+await operator.arrived(notification)
+operator.handsets["12025550100"].inbox[-1].text
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from kairos.simulate import eocn, scenario
+from kairos.simulate.eocn import Notification
+from kairos.simulate.esmes import Account, ChargingEsme, InfoEsme, Relayed
+from kairos.simulate.events import EventFeed, balances_field
+from kairos.simulate.figures import Figures, count
+from kairos.simulate.handsets import Answer, Handset, Intention, Seen
+from kairos.simulate.history import history
+from kairos.simulate.ocs import Ocs, OrderDoor, Recharge, show
+from kairos.simulate.serials import serials
+from kairos.simulate.smsc import Arrival, Smsc
+from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, population
+
+# What one use of a service takes: kB, minutes, or pieces.
+QUANTITIES = {"voice": (2, 9), "data": (2, 30), "sms": (1, 1), "mms": (1, 1), "vas": (1, 1)}
+
+_AT_SMSC = Account("kairos", "kairos")  # that kairos binds with, here
+_AS_OCS = Account("ocs", "ocs")  # that the charging system binds with, at kairos
+_AS_INFO = Account("info", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """How big and busy the operator is. `rate`: chargeable events a second; `think`: seconds before a subscriber acts.
+
+    `smsc_latency`: seconds from the SMSC to a handset. `parted`: long notifications in several parts, not in a payload.
+    """
+
+    subscribers: int = 400
+    rate: float = 60.0
+    seed: int = 1
+    host: str = "127.0.0.1"
+    smsc_port: int = 0
+    ocs_port: int = 0
+    smsc_account: Account = _AT_SMSC
+    ocs_account: Account = _AS_OCS
+    info_account: Account = _AS_INFO
+    think: tuple[float, float] = (0.15, 0.8)
+    smsc_latency: float = 0.0
+    parted: bool = False
+
+
+class Operator:
+    """An OCS, an SMSC and handsets, all synthetic, in this event loop. `now` gives ms since the epoch."""
+
+    def __init__(self, settings: OperatorSettings | None = None, now: Callable[[], int] | None = None) -> None:
+        self.settings = settings or OperatorSettings()
+        self.now = now or (lambda: time.time_ns() // 1_000_000)
+        self.subscribers: list[Subscriber] = population(self.settings.subscribers, self.settings.seed)
+        self.ocs = Ocs(self.subscribers, self.now)
+        self.notifications: dict[str, Notification] = {}  # by Ref
+        self.handsets = {one.msisdn: Handset(one, self._chance("handset", one.msisdn)) for one in self.subscribers}
+        self.recent: deque[tuple[str, str, str]] = deque(maxlen=8)  # (MSISDN, "to" or "from" the handset, text)
+        self.strangers: list[Arrival] = []  # messages to numbers that are not ours
+        ids = serials(self.now())
+        self._ids = ids
+        self.smsc = Smsc(
+            self._on_arrival,
+            clock=self.now,
+            timer=time.perf_counter,
+            ids=ids,
+            account=self.settings.smsc_account.system_id,
+            password=self.settings.smsc_account.password,
+            short_code=scenario.SHORT_CODE,
+            latency=self.settings.smsc_latency,
+            host=self.settings.host,
+            port=self.settings.smsc_port,
+        )
+        self._door: OrderDoor | None = None
+        self.feed = EventFeed(ids=ids, clock=self.now)
+        self.charging = ChargingEsme(
+            self.settings.ocs_account,
+            source=scenario.SHORT_CODE,
+            timer=time.perf_counter,
+            parted=self.settings.parted,
+        )
+        self.info = InfoEsme(self.settings.info_account, self._on_relayed)
+        self._rng = self._chance("traffic")
+        self._alive = False  # whether handsets act by themselves
+        self._history = 0
+        self._chargeable = 0
+        self._in_flight: dict[str, int] = {}  # notifications under way, by MSISDN
+        self._submitting = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen: SMSC and order door."""
+        await self.smsc.start()
+        self._door = OrderDoor(self.ocs, self.settings.host, self.settings.ocs_port)
+        await self._door.start()
+        await self.feed.start()
+
+    @property
+    def smsc_port(self) -> int:
+        return self.smsc.port
+
+    @property
+    def ocs_port(self) -> int:
+        assert self._door is not None
+        return self._door.port
+
+    @property
+    def ocs_url(self) -> str:
+        """Where orders are posted."""
+        return f"http://{self.settings.host}:{self.ocs_port}/v1/orders"
+
+    async def connect(self, smpp: tuple[str, int], http: str) -> None:
+        """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
+
+        Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
+        """
+        self.feed.url = http.rstrip("/")
+        await self.charging.connect(*smpp)
+        await self.info.connect(*smpp)
+
+    async def bound(self) -> None:
+        """Wait until both ESMEs are bound to kairos, and kairos to our SMSC. Put a timeout around it."""
+        await self.charging.bound()
+        await self.info.bound()
+        await until(lambda: self.smsc.bound)
+
+    async def stop(self) -> None:
+        """Leave kairos and stop listening."""
+        self._alive = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self.charging.close(), self.info.close())
+        await self.feed.stop()
+        await self.smsc.close()
+        if self._door is not None:
+            await self._door.stop()
+
+    # --- single steps ---------------------------------------------------------------------------
+
+    async def load_history(self) -> int:
+        """Tell kairos who the subscribers are and what they did in the last 30 days; returns the number of events."""
+        events = history(self.subscribers, self.feed, self.ocs, self.now(), self._chance("history"))
+        for at in range(0, len(events), 500):
+            await self.feed.post(events[at : at + 500])
+        self._history += len(events)
+        return len(events)
+
+    async def end_of_call(self, msisdn: str, service: str, quantity: int) -> Notification | None:
+        """Charge a use (kB, minutes or pieces) and submit its notification; returns when it was acknowledged.
+
+        None where the subscriber could not pay for anything.
+        """
+        notification = self._charge(msisdn, service, quantity)
+        if notification is not None:
+            await self._submit(notification)
+        return notification
+
+    async def arrived(self, notification: Notification) -> Seen:
+        """Wait until the notification is on its handset. Put a timeout around it."""
+        handset = self.handsets[notification.msisdn]
+        await until(lambda: bool(notification.delivered))
+        return next(seen for seen in handset.inbox if seen.ref == notification.ref)
+
+    async def answered(self, answer: Answer) -> Seen:
+        """Wait until an answer to the reply (or redeemed recharge) is on the handset. Put a timeout around it."""
+        await until(lambda: bool(answer.answered))
+        return answer.answered[-1]
+
+    def reply(self, msisdn: str, text: str) -> Answer:
+        """The subscriber sends a text to the short code."""
+        handset = self.handsets[msisdn]
+        meaning, offer = handset.read_reply(text)
+        answer = handset.answer(meaning, self.now(), offer, None)
+        answer.sent = self.smsc.send(msisdn, text)
+        self.recent.append((msisdn, "from", text))
+        return answer
+
+    def recharge(self, msisdn: str, amount: int) -> tuple[Recharge, Answer | None]:
+        """The subscriber recharges (minor units), and kairos is told; an Answer where that takes a promise."""
+        handset = self.handsets[msisdn]
+        done = self.ocs.recharge(msisdn, amount)
+        promise = handset.promise(amount)
+        answer = handset.answer("recharge", done.at, promise, None) if promise else None
+        self.tell("recharge", msisdn, {"amount": show(amount), "balances": balances_field(done.balances)})
+        return done, answer
+
+    def tell(self, kind: str, msisdn: str, data: dict[str, object]) -> None:
+        """An event over HTTP: recharge, data_session, profile, ticket, bill_shock."""
+        self.feed.add(self.feed.event(kind, msisdn, data))
+
+    # --- a busy while ---------------------------------------------------------------------------
+
+    async def run(self, seconds: float) -> None:
+        """Subscribers live for that long: they call, surf, text, buy, recharge, and answer what they are offered."""
+        self._alive = True
+        began = time.perf_counter()
+        done = 0
+        while (passed := time.perf_counter() - began) < seconds:
+            due = int(passed * self.settings.rate)
+            for _ in range(due - done):
+                self._something_happens()
+            done = due
+            await asyncio.sleep(0.005)
+
+    async def drain(self, at_most: float = 10.0) -> bool:
+        """Start nothing new, and wait for what is under way; True where nothing is left."""
+        self._alive = False
+        try:
+            async with asyncio.timeout(at_most):
+                await until(lambda: self.quiet, every=0.05)
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way: notifications, events, texts, receipts, and answers to a yes."""
+        return not (
+            self._in_flight
+            or self._submitting
+            or self.feed.under_way
+            or self.smsc.under_way
+            or any(one.waiting is not None and one.waiting.accepts for one in self.handsets.values())
+        )
+
+    def figures(self, *, final: bool = False) -> Figures:
+        """What happened so far, from the ledgers; `final`: nothing is under way, so what has no end yet is lost."""
+        figures = count(self.notifications.values(), self.handsets.values(), self.ocs)
+        if final:
+            figures.lost = figures.undelivered + figures.unsettled
+        figures.events = self._chargeable + self.feed.sent
+        figures.history = self._history
+        figures.events_rejected = self.feed.results["rejected"]
+        figures.receipts = sum(map(len, self.charging.receipts.values()))
+        figures.relayed = len(self.info.relayed)
+        return figures
+
+    # --- what subscribers do --------------------------------------------------------------------
+
+    def _something_happens(self) -> None:
+        subscriber = self._rng.choice(self.subscribers)
+        if self._in_flight.get(subscriber.msisdn):
+            return  # one thing at a time
+        chance = self._rng.random()
+        if chance < 0.003:
+            self._complain(subscriber)
+        elif self.ocs.accounts[subscriber.msisdn].main < 50 and chance < 0.3:
+            self._top_up(subscriber)
+        else:
+            self._use(subscriber)
+
+    def _complain(self, subscriber: Subscriber) -> None:
+        if self._rng.random() < 0.5:
+            self.tell("ticket", subscriber.msisdn, {"open": 1})
+        else:
+            self.tell("bill_shock", subscriber.msisdn, {"amount": show(self._rng.randint(1500, 4000))})
+
+    def _top_up(self, subscriber: Subscriber) -> None:
+        if self.handsets[subscriber.msisdn].waiting is None:
+            self.recharge(subscriber.msisdn, subscriber.top_up)
+
+    def _use(self, subscriber: Subscriber) -> None:
+        service = pick_service(subscriber, self._rng)
+        quantity = self._rng.randint(*QUANTITIES[service]) * (1000 if service == "data" else 1)
+        notification = self._charge(subscriber.msisdn, service, quantity)
+        if notification is None:
+            self._top_up(subscriber)
+            return
+        if service == "data":
+            app = pick_app(subscriber, self._rng)
+            self.tell("data_session", subscriber.msisdn, {"app": app, "bytes": notification.usage.quantity * 1000})
+        self._spawn(self._submit(notification))
+
+    def _charge(self, msisdn: str, service: str, quantity: int) -> Notification | None:
+        ref = next(self._ids)
+        before = self.ocs.balances(msisdn)
+        usage = self.ocs.use(msisdn, service, quantity, ref)
+        if usage is None:
+            return None
+        language = self.handsets[msisdn].subscriber.language
+        notification = Notification(ref, msisdn, usage, eocn.text(language, usage, ref, before))
+        self.notifications[ref] = notification
+        self._chargeable += 1
+        self._in_flight[msisdn] = self._in_flight.get(msisdn, 0) + 1
+        return notification
+
+    async def _submit(self, notification: Notification) -> None:
+        """Until acknowledged, over whatever bind there is."""
+        self._submitting += 1
+        try:
+            await self.charging.submit(notification)
+        finally:
+            self._submitting -= 1
+        if notification.refused:
+            self._landed(notification.msisdn)
+
+    def _landed(self, msisdn: str) -> None:
+        left = self._in_flight.get(msisdn, 0) - 1
+        if left > 0:
+            self._in_flight[msisdn] = left
+        else:
+            self._in_flight.pop(msisdn, None)
+
+    # --- what handsets do -----------------------------------------------------------------------
+
+    def _on_arrival(self, arrival: Arrival) -> None:
+        handset = self.handsets.get(arrival.destination)
+        if handset is None:
+            self.strangers.append(arrival)
+            return
+        handset.give_up(self.now())
+        seen = handset.receive(arrival, self.notifications)
+        if seen.kind == "notification" and not seen.repeated:
+            self._landed(handset.msisdn)
+        if seen.offer is not None or seen.kind == "answer":
+            self.recent.append((handset.msisdn, "to", seen.offer.text if seen.offer else seen.text))
+        if self._alive and (intention := handset.think(seen)) is not None:
+            self._spawn(self._act(handset, intention))
+
+    async def _act(self, handset: Handset, intention: Intention) -> None:
+        await asyncio.sleep(self._rng.uniform(*self.settings.think))
+        if not self._alive or handset.waiting is not None:
+            return
+        if intention.broke:
+            self.ocs.give_away(handset.msisdn)
+        if intention.meaning == "recharge":
+            self.recharge(handset.msisdn, intention.amount)
+        else:
+            self.reply(handset.msisdn, intention.text)
+
+    def _on_relayed(self, told: Relayed) -> None:
+        """The other service answers by itself, past kairos."""
+        if told.msisdn not in self.handsets:
+            return
+        left = self.ocs.balances(told.msisdn)
+        text = f"{eocn.SIGN}{show(left.main)}"
+        self._on_arrival(Arrival((), scenario.INFO_CODE, told.msisdn, text, time.perf_counter()))
+
+    # --- small print ----------------------------------------------------------------------------
+
+    def _chance(self, *what: str) -> random.Random:
+        return random.Random("/".join((str(self.settings.seed), *what)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def until(holds: Callable[[], bool], every: float = 0.005) -> None:
+    """Wait until a condition holds. Put a timeout around it."""
+    while not holds():  # noqa: ASYNC110 (any condition: nobody announces it)
+        await asyncio.sleep(every)
