@@ -26,4 +26,4 @@ class FixedPropensity:
 
     def score(self, pairs: Pairs, moments: Sequence[Moment]) -> NDArray[np.float64]:  # noqa: ARG002
         """float64, one for each row of `pairs`."""
-        return np.full(len(pairs.moment), self.value)
+        return np.full(len(pairs.moment), self.value, np.float64)

@@ -31,7 +31,7 @@ Meaning = Literal[
     "accept",  # take `offer`
     "decline",  # `offer` is not wanted, or was declined before: then only say so again
     "stop",  # set the attributes in `withdraws` to false
-    "help",  # asked for, or unclear; with a promise as `offer`: it is not taken by reply
+    "help",  # asked for, or unclear; with an `offer`: one (a promise) that is not taken by reply
     "relay",  # hand on unchanged to `account`
     "expired",  # `offer` has ended
     "taken",  # `offer` was taken before
@@ -164,8 +164,8 @@ def _by_number(number: int, declines: bool, offers: list[OpenOffer], now: int) -
 
 def _accept_only(offers: list[OpenOffer], now: int) -> Understood:
     """A yes without a number: to the only offer that can be taken by reply, else explained by what was said last."""
-    open_ones = [offer for offer in offers if offer.number and _is_open(offer, now)]
-    takeable = [offer for offer in open_ones if offer.kind != "promise"]
+    open_ones = [offer for offer in offers if _is_open(offer, now)]
+    takeable = [offer for offer in open_ones if offer.number and offer.kind != "promise"]
     if len(takeable) == 1:
         return Understood("accept", takeable[0])
     if takeable:
