@@ -20,6 +20,9 @@ from kairos.rules import Check, Names, compile_check, parse
 Row = tuple[Any, ...]
 Test = Callable[[Row], bool]
 
+ROWS: Final = 20_000
+FEW: Final = 50  # offers
+MANY: Final = 5_000
 UNKNOWN: Final = 0.05  # share of NULLs in the rows
 HOUR_MS: Final = 3_600_000
 NOW: Final = 1_767_225_600_000  # 2026-01-01
@@ -54,26 +57,25 @@ def run(seed: int = 1, seconds: float = 3.0) -> dict[str, object]:
     Raises `AssertionError` if the compiled rules and the plain loop choose different winners.
     """
     draw = random.Random(seed)
-    rows = [_row(draw) for _ in range(20_000)]
+    rows = [_row(draw) for _ in range(ROWS)]
     asked = _distinct(draw)
-    few = [tuple(islice(asked, 3)) for _ in range(50)]
+    few = [tuple(islice(asked, 3)) for _ in range(FEW)]
     known = [condition for offer in few for condition in offer]
-    shared = [tuple(draw.sample(known, 3)) for _ in range(5_000)]
-    unshared = [tuple(islice(asked, 3)) for _ in range(5_000)]
+    shared = [tuple(draw.sample(known, 3)) for _ in range(MANY)]
+    unshared = [tuple(islice(asked, 3)) for _ in range(MANY)]
 
     check, build = _built(few)
     winners = [_best(check, row) for row in rows]
     checksum = _checksum(winners)
     assert checksum == _checksum([_best_of_loop(few, row) for row in rows]), "the winners differ"
-    for offers in (shared, unshared):
-        many = _built(offers)[0]
+    shared_check, shared_build = _built(shared)
+    unshared_check, unshared_build = _built(unshared)
+    for many, offers in ((shared_check, shared), (unshared_check, unshared)):
         assert [_best(many, row) for row in rows[:20]] == [_best_of_loop(offers, row) for row in rows[:20]]
 
     part = seconds / 6
     decisions = _per_second(check, rows, 2 * part)
-    shared_check, shared_build = _built(shared)
     shared_rate = _per_second(shared_check, rows, part)
-    unshared_check, unshared_build = _built(unshared)
     return {
         "decisions_per_s": round(decisions),
         "plain_loop_per_s": round(_loop_per_second(few, rows, part)),

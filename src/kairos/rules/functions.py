@@ -41,8 +41,15 @@ _ORDERED: Final[tuple[Type, ...]] = ("number", "money", "date", "time")
 _STRICT = "CASE WHEN {known} THEN %s({all}) END"  # DuckDB's own least and greatest skip NULLs
 
 FUNCTIONS: Final[tuple[Function, ...]] = (
-    *_same("abs", ("number",), "abs({0})", "abs({0})", "the size without the sign", "abs(trend) > 10"),
-    *_same("abs", ("money",), "abs({0})", "abs(CAST({0} AS HUGEINT))", "the size without the sign", "abs(cost) > 10"),
+    *_same("abs", ("number",), "abs({0})", "abs({0})", "the size without the sign", "abs(data_trend) > 10"),
+    *_same(
+        "abs",
+        ("money",),
+        "abs({0})",
+        "abs(CAST({0} AS HUGEINT))",
+        "the size without the sign",
+        "abs(balance - cost) < 1",
+    ),
     Function(
         "round",
         ("number",),
@@ -53,11 +60,39 @@ FUNCTIONS: Final[tuple[Function, ...]] = (
         "round(data_left_mb / 100) = 2",
     ),
     Function(
-        "floor", ("number",), "number", "float(floor({0}))", "floor({0})", "the next whole number down", "floor(x) = 2"
+        "floor",
+        ("number",),
+        "number",
+        "float(floor({0}))",
+        "floor({0})",
+        "the next whole number down",
+        "floor(data_left_mb / 1024) = 2",
     ),
-    Function("ceil", ("number",), "number", "float(ceil({0}))", "ceil({0})", "the next whole number up", "ceil(x) = 3"),
-    *_same("least", _ORDERED, "min({all})", _STRICT % "least", "the smallest of them", "least(a, b) < 5"),
-    *_same("greatest", _ORDERED, "max({all})", _STRICT % "greatest", "the largest of them", "greatest(a, b) > 5"),
+    Function(
+        "ceil",
+        ("number",),
+        "number",
+        "float(ceil({0}))",
+        "ceil({0})",
+        "the next whole number up",
+        "ceil(data_left_mb / 1024) = 3",
+    ),
+    *_same(
+        "least",
+        _ORDERED,
+        "min({all})",
+        _STRICT % "least",
+        "the smallest of them",
+        "least(data_left_mb, voice_left_min) < 5",
+    ),
+    *_same(
+        "greatest",
+        _ORDERED,
+        "max({all})",
+        _STRICT % "greatest",
+        "the largest of them",
+        "greatest(data_left_mb, voice_left_min) > 500",
+    ),
     Function(
         "lower",
         ("text",),
@@ -242,8 +277,19 @@ FUNCTIONS: Final[tuple[Function, ...]] = (
     ),
 )
 
-COALESCE: Final = "coalesce"  # takes any type, and unlike the others also what is unknown: a node of its own
-NAMES: Final = frozenset(function.name for function in FUNCTIONS) | {COALESCE}
+COALESCE: Final = Function(
+    "coalesce",
+    ("text", "number", "money", "boolean", "date", "time"),
+    "text",
+    "",
+    "",
+    "the first of them that is known; all of one type",
+    "coalesce(data_left_mb, 0) < 200",
+    repeats=True,
+)
+"""Takes any one type, and, unlike the others, what is unknown: it is a node of its own and needs no templates."""
+
+NAMES: Final = frozenset(function.name for function in (*FUNCTIONS, COALESCE))
 
 
 # --- what the Python templates call -------------------------------------------------------------------------------

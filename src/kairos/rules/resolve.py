@@ -227,7 +227,7 @@ class Resolver:
         name = ".".join(part.name for part in parts)
         if name in self.constants:
             constant = self.constants[name]
-            value = float(constant.value) if constant.type == "number" else constant.value
+            value = float(constant.value) + 0.0 if constant.type == "number" else constant.value
             return Literal(value, constant.type)
         if name in self.names:
             return Column(name, self.names[name])
@@ -241,7 +241,7 @@ class Resolver:
     def negative(self, node: exp.Neg, level: int) -> Operand:
         value = self.operand(node.this, level + 1)
         if isinstance(value, Literal) and value.written:
-            return Literal(-float(value.value), "number", f"-{value.written}".removeprefix("--"))
+            return Literal(0.0 - float(value.value), "number", f"-{value.written}".removeprefix("--"))
         if value.type not in ("number", "money"):
             raise self.error(
                 node, f"`-` stands before a number or money, and `{words(node.this)}` is {_article(value.type)}"
@@ -276,22 +276,19 @@ class Resolver:
                 f"unknown function `{node.this}`",
                 _did_you_mean_function(name) or f"there are {', '.join(sorted(FUNCTION_NAMES))}",
             )
-        if name == COALESCE:
-            if len(given) < 2:
-                raise self.error(node, "`coalesce` takes at least 2 values", "the first one that is known counts")
-            values = tuple(self.same_type(given, node, "chooses from", level + 1))
-            return Coalesce(values, values[0].type)
-        forms = [function for function in FUNCTIONS if function.name == name]
-        arguments = [self.operand(argument, level + 1) for argument in given]
-        if forms[0].repeats:
-            if len(arguments) < 2:
-                raise self.error(node, f"`{name}` takes at least 2 values, and {len(arguments)} is given")
-            arguments = self.same_type(given, node, "chooses from", level + 1)
-        elif len(arguments) != len(forms[0].takes):
-            wanted = len(forms[0].takes)
+        forms = [function for function in (*FUNCTIONS, COALESCE) if function.name == name]
+        repeats, wanted = forms[0].repeats, len(forms[0].takes)
+        if len(given) < 2 if repeats else len(given) != wanted:
+            count = "at least 2 values" if repeats else f"{wanted or 'no'} value{'s' * (wanted != 1)}"
             raise self.error(
-                node, f"`{name}` takes {wanted or 'no'} value{'s' * (wanted != 1)}, and {len(arguments)} given"
+                node, f"`{name}` takes {count}, and {len(given)} {'is' if len(given) == 1 else 'are'} given"
             )
+        if repeats:
+            arguments = self.same_type(given, node, "chooses from", level + 1)
+        else:
+            arguments = [self.operand(argument, level + 1) for argument in given]
+        if name == COALESCE.name:
+            return Coalesce(tuple(arguments), arguments[0].type)
         for form in forms:
             if all(value.type == form.takes[min(at, len(form.takes) - 1)] for at, value in enumerate(arguments)):
                 return _folded(_called(form, arguments))
@@ -378,7 +375,9 @@ def _folded(value: Arithmetic | Call) -> Operand:
     if columns(value):
         return value
     known = known_value(value)
-    return value if known is None else Literal(known, value.type)
+    if known is None:
+        return value
+    return Literal(known + 0.0 if isinstance(known, float) else known, value.type)  # never -0.0: it equals 0.0
 
 
 def _joined(kind: type[And] | type[Or], parts: Sequence[Tree], decisive: bool) -> Tree:

@@ -101,6 +101,8 @@ def syntax_tree(text: str, names: Container[str], file: str, line: int) -> exp.E
         raise refuse("the rule is empty")
     if len(text) > MAX_TEXT:
         raise refuse(f"the rule has {len(text):,} characters, and {MAX_TEXT:,} is the most", hint="split it")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise refuse("the rule holds half a character: it is not valid Unicode")
     try:
         tokens = _Rules().tokenize(text)
     except SqlglotError as error:

@@ -1,0 +1,1 @@
+"""Benchmarks: one run a file, one JSON object each (`kairos bench NAME --json`)."""
