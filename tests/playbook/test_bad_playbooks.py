@@ -320,7 +320,7 @@ BAD = {
     "a keyword of two meanings": (
         ("replies.yaml", "decline: {en: [no, no thanks]}", "decline: {en: [no, Ó K]}"),
         "replies.yaml:3: `Ó K` is a word of `decline`, and `ok` on line 2 one of `accept`; "
-        "case, accents and spaces make no difference; keep one",
+        "case, accents and marks make no difference; keep one",
     ),
     "a keyword with a digit": (
         ("replies.yaml", "[yes, ok]", "[yes, ok1]"),
@@ -337,11 +337,25 @@ BAD = {
     ),
     "another service's word twice": (
         ("replies.yaml", "withdraws:", "other_services: {BAL: info, bál: care}\n  withdraws:"),
-        "replies.yaml:6: `bál` reads the same as `BAL`; case, accents and spaces make no difference; keep one",
+        "replies.yaml:6: `bál` reads the same as `BAL`; case, accents and marks make no difference; keep one",
     ),
     "a number as another service's word": (
         ("replies.yaml", "withdraws:", "other_services: {7: info}\n  withdraws:"),
-        "replies.yaml:6: `7` is not one word; a reply is relayed by its first word, not a number",
+        "replies.yaml:6: `7` is not one word of letters; "
+        "a reply is relayed by its first word; digits are the number of an offer",
+    ),
+    "a digit in another service's word": (
+        ("replies.yaml", "withdraws:", "other_services: {4G: info}\n  withdraws:"),
+        "replies.yaml:6: `4G` is not one word of letters; "
+        "a reply is relayed by its first word; digits are the number of an offer",
+    ),
+    "another service's word that begins ours": (
+        ("replies.yaml", "withdraws:", "other_services: {Nò: info}\n  withdraws:"),
+        "replies.yaml:6: `Nò` belongs to another service, and `no` on line 3 is ours; a reply can go one way only",
+    ),
+    "a keyword without a letter": (
+        ("replies.yaml", "[help]", '[help, "?"]'),
+        "replies.yaml:5: en: `?` has no letter; marks are not read",
     ),
     "what STOP withdraws": (
         ("replies.yaml", "[marketing_consent]", "[marketing_consnt]"),

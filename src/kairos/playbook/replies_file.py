@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, refused
-from kairos.playbook.keywords import fold
+from kairos.playbook.keywords import tokens
 from kairos.playbook.replies import ReplyWords
 from kairos.playbook.section import Section, entries, items
 from kairos.playbook.values import nearest, text
@@ -63,40 +63,42 @@ def _keywords(node: Node) -> tuple[Scalar, ...]:
 
 def _keyword(node: Node) -> Scalar:
     word = text(node)
-    folded = fold(word)
-    if not folded:
-        raise refused(node, f"nothing is left of `{word}` without spaces and accents", "use letters")
-    if any(character.isdigit() for character in folded):
+    said = tokens(word)
+    if not said:
+        raise refused(node, f"`{word}` has no letter", "marks are not read")
+    if any(token.isdecimal() for token in said):
         raise refused(node, f"`{word}` has a digit, and digits are the number of an offer", "use letters only")
     return Scalar(node.file, node.line, word)
 
 
 def _check_collisions(words: Mapping[str, Words], services: list[Scalar], context: Context) -> None:
     """Note each word that would be understood in two ways."""
-    meant: dict[str, tuple[str, Scalar]] = {}
+    meant: dict[tuple[str, ...], tuple[str, Scalar]] = {}
     for role, by_language in words.items():
         for word in (word for found in by_language.values() for word in found):
-            other, first = meant.setdefault(fold(word.text), (role, word))
+            other, first = meant.setdefault(tokens(word.text), (role, word))
             if other != role:
                 said = f"`{word.text}` is a word of `{role}`, and `{first.text}` on line {first.line} one of `{other}`"
-                context.problems.add(word, said, "case, accents and spaces make no difference; keep one")
-    first_words = {fold(word.text.split()[0]): word for _, word in meant.values()}
+                context.problems.add(word, said, "case, accents and marks make no difference; keep one")
+    first_words = {phrase[0]: meant[phrase][1] for phrase in sorted(meant, key=len, reverse=True)}
     relayed: dict[str, Scalar] = {}
     for key in services:
-        _check_service(key, relayed, {**first_words, **{folded: word for folded, (_, word) in meant.items()}}, context)
-        relayed[fold(key.text)] = key
+        _check_service(key, relayed, first_words, context)
+        relayed.setdefault(" ".join(tokens(key.text)), key)
 
 
 def _check_service(key: Scalar, relayed: Mapping[str, Scalar], own: Mapping[str, Scalar], context: Context) -> None:
-    folded = fold(key.text)
+    phrase = tokens(key.text)
+    folded = " ".join(phrase)
     if folded in own:
         said = f"`{key.text}` belongs to another service, and `{own[folded].text}` on line {own[folded].line} is ours"
         context.problems.add(key, said, "a reply can go one way only")
     elif folded in relayed:
         said = f"`{key.text}` reads the same as `{relayed[folded].text}`"
-        context.problems.add(key, said, "case, accents and spaces make no difference; keep one")
-    elif not folded or folded.isdigit() or len(key.text.split()) != 1:
-        context.problems.add(key, f"`{key.text}` is not one word", "a reply is relayed by its first word, not a number")
+        context.problems.add(key, said, "case, accents and marks make no difference; keep one")
+    elif len(phrase) != 1 or folded.isdecimal():
+        hint = "a reply is relayed by its first word; digits are the number of an offer"
+        context.problems.add(key, f"`{key.text}` is not one word of letters", hint)
 
 
 def _withdraws(section: Section, context: Context) -> tuple[str, ...]:
