@@ -232,7 +232,15 @@ async def test_the_bind_response_names_us_and_our_version(peers: Peers) -> None:
 
 
 @pytest.mark.parametrize(
-    ("system_id", "password"), [("ocs", "wrong"), ("ocs", SECRET[:8]), ("ocs", ""), ("nobody", SECRET), ("nobody", "")]
+    ("system_id", "password"),
+    [
+        ("ocs", "wrong"),
+        ("ocs", SECRET[:8]),
+        ("ocs", ""),
+        ("nobody", SECRET),
+        ("nobody", ""),
+        ("nobody", "no such account"),
+    ],
 )
 async def test_a_wrong_password_is_refused_and_the_connection_closed(
     peers: Peers, system_id: str, password: str
@@ -442,6 +450,28 @@ async def test_the_window_holds(peers: Peers) -> None:
     assert sum(isinstance(one, SubmitSmResp) for one in done) == 18
     assert session.outstanding == session._outstanding == 0
     assert session.counters.unmatched == 1
+
+
+async def test_a_place_given_to_one_who_leaves_goes_on(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+    session = await peers.bound((await peers.server(gate)).port, options=replace(QUICK, window=1))
+    first, second, third = (asyncio.create_task(session.request(HELLO)) for _ in range(3))
+    await until(lambda: gate.waiting and len(session._waiting) == 2)
+    give = session._give_place
+
+    def give_and_cancel() -> None:
+        give()
+        second.cancel()  # the place is second's, and before it can run it is cancelled
+
+    monkeypatch.setattr(session, "_give_place", give_and_cancel)
+    gate.release()
+    await until(lambda: second.done())
+    await until(lambda: gate.waiting)
+    gate.release()
+    assert (await first).ok
+    assert (await third).ok
+    assert second.cancelled()
+    assert session._outstanding == 0
 
 
 async def test_no_answer_in_time(peers: Peers) -> None:

@@ -15,7 +15,6 @@ from itertools import count
 
 from kairos.smpp.errors import (
     NotBound,
-    NotSent,
     PduError,
     ResponseTimeout,
     SessionLost,
@@ -251,7 +250,6 @@ class Session:
         """Say farewell: finish what is under way (up to `grace` seconds), unbind, close. Returns when closed."""
         if self.state in BOUND:
             self.state = State.UNBINDING
-            self._end_waiting("the session is being unbound")
             try:
                 async with asyncio.timeout(self.options.grace):
                     await self._quiet()
@@ -345,24 +343,18 @@ class Session:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
+            if turn.done() and not turn.cancelled():
                 self._give_place()
             raise
 
     def _give_place(self) -> None:
-        """Hand our place on to the first who waits."""
+        """Hand our place on to the first who waits; after the session's end each finds it so, and hands on."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
         self._outstanding -= 1
-
-    def _end_waiting(self, reason: str) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_exception(NotSent(f"not sent: {reason}"))
 
     def _respond(self, response: Pdu) -> None:
         if self._closed.done():
@@ -433,7 +425,6 @@ class Session:
                 pending.answer.set_exception(SessionLost(f"{name}#{sequence}: {self.close_reason}"))
         self._pending.clear()
         self._backlog.clear()
-        self._end_waiting(self.close_reason)
         self._check_quiet()
         for chore in self._chores:
             chore.cancel()
@@ -560,7 +551,6 @@ class Session:
         """Answer what is in our hands, then the unbind, then close."""
         if self.state in BOUND:
             self.state = State.UNBINDING
-        self._end_waiting("the peer unbinds")
         if self._handling:
             await asyncio.wait(self._handling, timeout=self.options.grace)
         self._respond(pdu.response())
