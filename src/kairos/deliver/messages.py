@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kairos.deliver.template import Template, compile_template
 from kairos.playbook.playbook import Playbook
-from kairos.smpp.text import measure
+from kairos.smpp.text import Encoding, measure, room
 
 JOINT: Final = "\n"
 """Between a notification and the line that rides on it: one unit in every encoding, and a line of its own to read."""
@@ -61,9 +61,16 @@ class Messages:
         parts = max(measure(notification).parts, parts_at_most)
         for text in texts:
             whole = notification + JOINT + text
-            if measure(whole).parts <= parts:
+            if _fits(whole, parts):
                 return whole
         return None
+
+
+def _fits(text: str, parts: int) -> bool:
+    """Whether it takes no more than that many messages; cutting it in parts is left out where it cannot matter."""
+    if parts == 1:
+        return len(text) <= Encoding.GSM7.single and room(text, 1) >= 0
+    return measure(text).parts <= parts
 
 
 def _filled(templates: tuple[Template, ...], values: Mapping[str, Any]) -> list[str]:
