@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kairos.errors import Diagnostic, PlaybookError
 from kairos.playbook import check, new, read
-from kairos.playbook.document import MAX_CHARACTERS, Items, Node, Scalar, Table, parse
+from kairos.playbook.document import FAST, MAX_CHARACTERS, Items, Node, Scalar, Table, build, parse
 
 
 def plain(node: Node) -> object:
@@ -89,6 +90,23 @@ def test_quotes_are_remembered() -> None:
 def test_what_could_hurt_is_refused(text: str) -> None:
     with pytest.raises(PlaybookError):
         parse("x.yaml", text)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([*"ab:,{}[]'\"|>-#&*! \n\t%@?é", "\n  ", ": ", "- ", "a: b\n"]), max_size=25).map("".join)
+)
+def test_both_parsers_read_the_same(text: str) -> None:
+    """What the fast parser accepts, the other one reads as the same tree, or refuses it too late to matter."""
+    try:
+        fast = build("x.yaml", text, FAST)
+    except (yaml.YAMLError, PlaybookError):
+        return
+    try:
+        slow = build("x.yaml", text, yaml.SafeLoader)
+    except yaml.YAMLError:
+        return
+    assert fast == slow
 
 
 def wrong_with(texts: dict[str, str]) -> tuple[Diagnostic, ...]:
