@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from kairos.rules.python import Row, Writer, defined, unpacking
 from kairos.rules.tree import (
+    COMPARE,
     Always,
     And,
     Comparison,
@@ -200,16 +201,6 @@ def _all(parts: Sequence[Tree]) -> Tree:
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
-_TESTS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "=": lambda a, b: a == b,
-    "<>": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
-
-
 def _holds(tree: Tree, value: Value | None) -> bool:
     """Whether a condition on one subject is TRUE where the subject has this value."""
     match tree:
@@ -220,7 +211,7 @@ def _holds(tree: Tree, value: Value | None) -> bool:
         case IsNull(_, negated):
             return (value is None) != negated
         case Comparison(operator, _, Literal(literal)):
-            return value is not None and _TESTS[operator](value, literal)
+            return value is not None and COMPARE[operator](value, literal)
         case In(_, options, negated):
             return value is not None and any(value == option.value for option in options) != negated
         case Truth(_, negated):

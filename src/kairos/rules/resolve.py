@@ -5,10 +5,8 @@ Only the nodes in the tables below are known; each other node is refused in the 
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlglot import exp
@@ -16,8 +14,10 @@ from sqlglot import exp
 from kairos.errors import Diagnostic, RuleError, did_you_mean
 from kairos.rules.functions import COALESCE, FUNCTIONS, Function
 from kairos.rules.functions import NAMES as FUNCTION_NAMES
+from kairos.rules.literals import DATE_FORM, TIME_FORM, day, fits_money, instant, minor_units
 from kairos.rules.python import known_value
 from kairos.rules.tree import (
+    COMPARE,
     MIRROR,
     Always,
     And,
@@ -63,6 +63,11 @@ _RESULT: Final[Mapping[tuple[str, str, str], Type]] = {
     ("money", "*", "number"): "money",
     ("number", "*", "money"): "money",
     ("money", "/", "number"): "money",
+}
+_INSTEAD_OF_ARITHMETIC: Final = {
+    "time": "use hours_since or hours_until",
+    "date": "use days_since or days_until",
+    "money": "money is added to money, and multiplied or divided by a number",
 }
 _ARTICLE: Final = {"text": "a text", "number": "a number", "money": "money", "boolean": "a boolean", "date": "a date"}
 
@@ -131,7 +136,7 @@ class Resolver:
             raise self.error(node, f"a boolean has no order: `{operator}` compares {shown(node)}", "use `=` or `<>`")
         if isinstance(one, Literal):
             if isinstance(two, Literal):
-                return Always(_holds(one.value, operator, two.value))
+                return Always(COMPARE[operator](one.value, two.value))
             one, two, operator = two, one, MIRROR[operator]
         return Comparison(operator, one, two)
 
@@ -256,10 +261,8 @@ class Resolver:
             left, right = self.with_money([left, right], node)
         result = _RESULT.get((left.type, operator, right.type))
         if result is None:
-            hint = "use days_since or days_until" if "date" in (left.type, right.type) else ""
-            hint = "use hours_since or hours_until" if "time" in (left.type, right.type) else hint
-            if {left.type, right.type} == {"money", "number"}:
-                hint = "only money and money can be added, or money multiplied or divided by a number"
+            types = {left.type, right.type}
+            hint = next((hint for kind, hint in _INSTEAD_OF_ARITHMETIC.items() if kind in types), "")
             raise self.error(
                 node, f"`{operator}` cannot join {self.both(node.this, left, node.expression, right)}", hint
             )
@@ -293,30 +296,17 @@ class Resolver:
             if all(value.type == form.takes[min(at, len(form.takes) - 1)] for at, value in enumerate(arguments)):
                 return _folded(_called(form, arguments))
         takes = " or ".join(dict.fromkeys(", ".join(map(_article, form.takes)) for form in forms))
-        shown = ", ".join(
-            f"`{words(at)}` is {_article(value.type)}" for at, value in zip(given, arguments, strict=True)
-        )
-        raise self.error(node, f"`{name}` takes {takes}, and {shown}")
+        told = ", ".join(f"`{words(at)}` is {_article(value.type)}" for at, value in zip(given, arguments, strict=True))
+        raise self.error(node, f"`{name}` takes {takes}, and {told}")
 
     def calendar(self, node: exp.Anonymous, name: str, given: Sequence[exp.Expression]) -> Literal:
         """DATE '2026-01-31' and TIMESTAMP '2026-01-31 18:00' (UTC, or wall clock when compared with `local`)."""
-        written = given[0].name if len(given) == 1 and given[0].is_string else None
-        epoch = dt.date(1970, 1, 1)
+        written = given[0].name if len(given) == 1 and given[0].is_string else name
         try:
-            if written is None:
-                raise ValueError
-            if name == "date":
-                return Literal((dt.datetime.strptime(written, "%Y-%m-%d").date() - epoch).days, "date")  # noqa: DTZ007
-            moment = dt.datetime.fromisoformat(written)
-            if moment.tzinfo is not None:
-                raise ValueError
+            return Literal(day(written), "date") if name == "date" else Literal(instant(written), "time")
         except ValueError as error:
-            form = "DATE '2026-01-31'" if name == "date" else "TIMESTAMP '2026-01-31 18:00:00'"
-            raise self.error(
-                node, f"`{written or name}` is not a {'date' if name == 'date' else 'time'}", f"write {form}"
-            ) from error
-        since = moment - dt.datetime(1970, 1, 1)  # noqa: DTZ001
-        return Literal(since // dt.timedelta(milliseconds=1), "time")
+            kind, form = ("date", DATE_FORM) if name == "date" else ("time", TIME_FORM)
+            raise self.error(node, f"`{written}` is not a {kind}", f"write {form}") from error
 
     # --- types ----------------------------------------------------------------------------------------------------
 
@@ -339,19 +329,12 @@ class Resolver:
     def as_money(self, value: Operand, node: exp.Expression) -> Literal:
         assert isinstance(value, Literal)
         try:
-            minor = Decimal(value.written).scaleb(self.money_digits)
-        except InvalidOperation as error:
-            raise self.error(node, f"`{value.written}` is not an amount of money") from error
-        if minor != minor.to_integral_value():
-            raise self.error(node, f"the amount `{value.written}` has more than {self.money_digits} decimals")
-        if abs(minor) >= 2**63:
-            raise self.error(node, f"the amount `{value.written}` is too large")
-        return Literal(int(minor), "money")
+            return Literal(minor_units(value.written, self.money_digits), "money")
+        except ValueError as error:
+            raise self.error(node, str(error)) from error
 
     def both(self, one: exp.Expression, left: Operand, two: exp.Expression, right: Operand) -> str:
-        return f"{_article(left.type)} (`{words(one)}`) with {_article(right.type)} (`{words(two)}`)".replace(
-            "with", "and", 1
-        )
+        return f"{_article(left.type)} (`{words(one)}`) and {_article(right.type)} (`{words(two)}`)"
 
     def error(self, node: exp.Expression, message: str, hint: str = "") -> RuleError:
         at = min((found.meta["line"] for found in node.walk() if "line" in found.meta), default=1)
@@ -371,11 +354,11 @@ def _called(form: Function, arguments: Sequence[Operand]) -> Call:
 
 
 def _folded(value: Arithmetic | Call) -> Operand:
-    """A value without names, worked out once (unless it is NULL, such as a division by zero)."""
+    """A value without names, worked out once (unless that has no literal: it is NULL, or too large for money)."""
     if columns(value):
         return value
     known = known_value(value)
-    if known is None:
+    if known is None or (value.type == "money" and not fits_money(int(known))):
         return value
     return Literal(known + 0.0 if isinstance(known, float) else known, value.type)  # never -0.0: it equals 0.0
 
@@ -404,20 +387,6 @@ def _flat(node: exp.Expression, kind: type[exp.Expression]) -> list[exp.Expressi
         else:
             found.append(at)
     return found
-
-
-_TESTS: Final[Mapping[str, Callable[[Value, Value], bool]]] = {
-    "=": lambda a, b: a == b,
-    "<>": lambda a, b: a != b,
-    "<": lambda a, b: a < b,  # type: ignore[operator]
-    "<=": lambda a, b: a <= b,  # type: ignore[operator]
-    ">": lambda a, b: a > b,  # type: ignore[operator]
-    ">=": lambda a, b: a >= b,  # type: ignore[operator]
-}
-
-
-def _holds(left: Value, operator: str, right: Value) -> bool:
-    return _TESTS[operator](left, right)
 
 
 def _why_no_value(node: exp.Expression) -> tuple[str, str]:

@@ -6,10 +6,11 @@ There is no node for NOT: it is pushed down to the atoms when a rule is parsed, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from kairos.rules.functions import Function
 from kairos.rules.types import Type, Value
@@ -161,6 +162,14 @@ Atom = Truth | Comparison | In | IsNull | Like
 Tree = Always | Truth | Comparison | In | IsNull | Like | And | Or
 Node = Operand | Tree
 
+COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 INVERSE: Final = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 MIRROR: Final = {"=": "=", "<>": "<>", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
