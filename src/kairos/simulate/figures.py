@@ -11,6 +11,8 @@ from kairos.simulate.eocn import Notification
 from kairos.simulate.handsets import Answer, Handset, Offer
 from kairos.simulate.ocs import KINDS, Ocs, Order, Recharge
 
+PROMISE = "top_up"  # the kind that a recharge takes
+
 
 @dataclass(slots=True)
 class Figures:
@@ -71,6 +73,16 @@ class Acceptance:
             return "" if self.order.done else self.order.reason
         return next(filter(None, map(scenario.refusal_in, told)), "")
 
+    def suits(self, order: Order) -> bool:
+        """Whether it could be the cause: a promise's order comes from a recharge, any other from a reply."""
+        return self.answer is None or (self.answer.meaning == "recharge") == (order.kind == PROMISE)
+
+    def likeness(self, order: Order) -> tuple[bool, bool]:
+        """How much speaks for the order being this one's: what the answer said, then the price that the offer named."""
+        told = [seen.text for seen in self.answer.answered] if self.answer else []
+        agrees = not told or order.done != any(map(scenario.refusal_in, told))
+        return agrees, self.offer is not None and order.charged in scenario.amounts_in(self.offer.text)
+
     @property
     def fulfilled(self) -> bool:
         return self.order is not None and self.order.done
@@ -81,37 +93,23 @@ def settle(
 ) -> tuple[list[Acceptance], list[Order]]:
     """One subscriber's acceptances, each with its order; and the orders that nobody asked for.
 
-    An order belongs to the earliest acceptance before it that has none yet, first of those whose offer named its price.
-    A promise's order belongs to a recharge: one that took a promise seen on the handset, else any before it.
+    An order belongs to the earliest acceptance before it that has none yet: of those that were answered as it came out
+    and whose offer named its price, if there are any. A promise's order belongs to a recharge: one that took a promise
+    seen on the handset, else any before it.
     """
     accepted = [Acceptance(one.msisdn, one.at, one.offer, one) for one in answers if one.accepts]
     spare = list(recharges)
     unasked = []
     for order in orders:
-        by_recharge = order.kind == "top_up"
-        waiting = [
-            one
-            for one in accepted
-            if one.order is None
-            and one.at <= order.at
-            and (one.answer is None or _by_recharge(one.answer) == by_recharge)
-        ]
-        chosen = next((one for one in waiting if _names(one, order)), waiting[0] if waiting else None)
-        if chosen is None and by_recharge:
+        waiting = [one for one in accepted if one.order is None and one.at <= order.at and one.suits(order)]
+        chosen = max(waiting, key=lambda one: one.likeness(order), default=None)  # the earliest of equals
+        if chosen is None and order.kind == PROMISE:
             chosen = _recharged(accepted, spare, order)
         if chosen is None:
             unasked.append(order)
         else:
             chosen.order = order
     return accepted, unasked
-
-
-def _by_recharge(answer: Answer) -> bool:
-    return answer.meaning == "recharge"
-
-
-def _names(acceptance: Acceptance, order: Order) -> bool:
-    return acceptance.offer is not None and order.charged in scenario.amounts_in(acceptance.offer.text)
 
 
 def _recharged(accepted: list[Acceptance], recharges: list[Recharge], order: Order) -> Acceptance | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -30,7 +30,7 @@ class Offer:
     theme: str
     ref: str  # of the notification that it rode on; "" for a message of its own
     at: float
-    open: bool = True
+    state: Literal["open", "set_aside", "taken"] = "open"  # set aside: declined, or its yes was refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +96,30 @@ class Handset:
             self.waiting = None
 
     def offer(self, number: str) -> Offer | None:
-        """The open offer with this number."""
-        return next((one for one in reversed(self.offers) if one.open and one.number == number), None)
+        """The offer with this number that was not taken yet. Who declined may think better of it."""
+        return next((one for one in reversed(self.offers) if one.number == number and one.state != "taken"), None)
 
     def promise(self, amount: int) -> Offer | None:
         """The oldest open promise that a recharge of this amount takes."""
-        return next((one for one in self.offers if one.open and not one.number and 0 < one.recharge <= amount), None)
+        return next((one for one in self._promises() if one.state == "open" and one.recharge <= amount), None)
+
+    def _promises(self) -> Iterator[Offer]:
+        return (one for one in self.offers if one.recharge)
 
     def receive(self, arrival: Arrival, notifications: Mapping[str, Notification]) -> Seen:
         """Show a message. `notifications`: the charging system's ledger by Ref, to tell its words from ours."""
         seen = self._read(arrival, notifications)
         self.inbox.append(seen)
         if self.waiting is not None and seen.kind == "answer":
-            self.waiting.answered.append(seen)
-            self.waiting = None
+            self._hear(self.waiting, seen)
         return seen
+
+    def _hear(self, answer: Answer, seen: Seen) -> None:
+        """Take a message as what came back. What was refused may be tried again."""
+        answer.answered.append(seen)
+        self.waiting = None
+        if answer.meaning == "accept" and answer.offer is not None and scenario.refusal_in(seen.text):
+            answer.offer.state = "set_aside"
 
     def _read(self, arrival: Arrival, notifications: Mapping[str, Notification]) -> Seen:
         notification = notifications.get(reference(arrival.text))
@@ -139,39 +148,44 @@ class Handset:
         return offer
 
     def answer(self, meaning: Meaning, at: int, offer: Offer | None, sent: Sent | None) -> Answer:
-        """Note what was done; an offer that was answered is open no more."""
+        """Note what was done. A no or a STOP ends promises too: whoever recharges later does not mean them."""
         done = Answer(self.msisdn, meaning, at, offer, sent)
         self.answers.append(done)
-        if offer is not None and meaning in ("accept", "recharge", "decline"):
-            offer.open = False
-        if meaning == "stop":
-            for one in self.offers:
-                one.open = False
+        if offer is not None and done.accepts:
+            offer.state = "taken"
+        elif offer is not None and meaning == "decline":
+            offer.state = "set_aside"
+        if meaning in ("decline", "stop"):
+            for one in self._promises():
+                one.state = "set_aside" if one.state == "open" else one.state
         self.waiting = done
         return done
 
     def read_reply(self, text: str) -> tuple[Meaning, Offer | None]:
         """What a text of the subscriber's means, and the offer that it is about.
 
-        A number counts as an acceptance only of an offer that was seen here under this number and is still open.
+        A number counts as an acceptance only of an offer that was seen here under this number and was not taken yet; a
+        word that says yes, only where one numbered offer is open.
         """
-        word = text.strip().casefold()
+        word = scenario.plain(text)
         if word.isdecimal():
             offer = self.offer(word)
             known = any(one.number == word for one in self.offers)
             return ("accept", offer) if offer else ("repeat" if known else "unclear", None)
+        numbered = [one for one in self.offers if one.state == "open" and one.number]
         language = self.subscriber.language
-        latest = next((one for one in reversed(self.offers) if one.open and one.number), None)
-        if word == scenario.DECLINE[language].casefold():
-            return "decline", latest
-        if word == scenario.STOP[language].casefold():
+        if word in scenario.ACCEPT[language] and len(numbered) == 1:
+            return "accept", numbered[0]
+        if word in scenario.DECLINE[language]:
+            return "decline", numbered[-1] if numbered else None
+        if word in scenario.STOP[language]:
             return "stop", None
-        return ("balance" if word.startswith(scenario.BALANCE.casefold()) else "unclear"), None
+        return ("balance" if word.split(" ")[0] == scenario.BALANCE.casefold() else "unclear"), None
 
     def think(self, seen: Seen) -> Intention | None:
         """What the subscriber wants to do about a message, by taste; None: nothing."""
         offer = seen.offer
-        if offer is None or seen.repeated or not offer.open or self.waiting is not None:
+        if offer is None or seen.repeated or offer.state != "open" or self.waiting is not None:
             return self._afterthought(seen)
         if not offer.number and not offer.recharge:
             return None  # advice: nothing to take
@@ -188,9 +202,9 @@ class Handset:
     def _turn_down(self) -> Intention | None:
         language = self.subscriber.language
         choices = (
-            Intention("decline", scenario.DECLINE[language]),
+            Intention("decline", scenario.DECLINE[language][0].upper()),
             Intention("unclear", self._rng.choice(scenario.GIBBERISH)),
-            Intention("stop", scenario.STOP[language]),
+            Intention("stop", scenario.STOP[language][0].upper()),
             Intention("balance", scenario.BALANCE),
             None,
         )

@@ -25,7 +25,7 @@ def _past(one: Subscriber, feed: EventFeed, ocs: Ocs, now: int, rng: random.Rand
         size = rng.randint(*persona.session_mb) * 1_000_000
         told.append((_moment(one, now, 30, rng), "data_session", {"app": pick_app(one, rng), "bytes": size}))
     for _ in range(rng.randint(*persona.calls)):
-        cost = show(rng.randint(10, 90))
+        cost = show(rng.randint(*persona.call_cost))
         told.append((_moment(one, now, 7, rng), "end_of_call", {"service": "voice", "cost": cost}))
     for _ in range(rng.randint(*persona.recharges) - 1):
         amount = show(one.top_up)

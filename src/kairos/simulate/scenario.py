@@ -6,6 +6,7 @@ Data for one scenario, `examples/prepaid`: a playbook with other phrases needs o
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 SHORT_CODE = "5000"
@@ -31,10 +32,34 @@ REFUSALS: Mapping[str, re.Pattern[str]] = {
     "nothing_open": re.compile(r"no open offer|aucune offre n'est ouverte|لا يوجد عرض", re.IGNORECASE),
 }
 
-DECLINE: Mapping[str, str] = {"en": "No", "fr": "NON", "ar": "لا"}
-STOP: Mapping[str, str] = {"en": "STOP", "fr": "Stop", "ar": "توقف"}
+# Words of a reply, as `plain` leaves them.
+ACCEPT: Mapping[str, Sequence[str]] = {
+    "en": ("yes", "ok", "y"),
+    "fr": ("oui", "ok", "d'accord"),
+    "ar": ("نعم", "موافق"),
+}
+DECLINE: Mapping[str, Sequence[str]] = {
+    "en": ("no", "n", "no thanks"),
+    "fr": ("non", "non merci"),
+    "ar": ("لا", "لا شكرا"),
+}
+STOP: Mapping[str, Sequence[str]] = {
+    "en": ("stop", "stop all", "unsubscribe"),
+    "fr": ("stop", "arret", "desabonner"),
+    "ar": ("توقف", "ايقاف", "الغاء"),
+}
 GIBBERISH: Sequence[str] = ("hm", "thx", "who is this", "asdf", "Hello there")
 BALANCE = "BAL"
+
+
+def plain(text: str) -> str:
+    """A text without its case, accents, and spaces more than one.
+
+    >>> plain("  ARRÊT "), plain("Non   merci")
+    ('arret', 'non merci')
+    """
+    decomposed = unicodedata.normalize("NFD", text.casefold())
+    return " ".join("".join(char for char in decomposed if not unicodedata.combining(char)).split())
 
 
 def number_in(text: str) -> str:

@@ -23,8 +23,10 @@ from kairos.smpp import (
     SessionOptions,
     Status,
     SubmitSm,
+    TextError,
     concatenation,
     encode,
+    measure,
     passwords,
     receipt_for,
     receipt_wanted,
@@ -190,6 +192,8 @@ class Smsc:
 
     def send(self, msisdn: str, text: str) -> Sent:
         """A subscriber's text to the short code. Raises TextError where it is longer than one message."""
+        if measure(text).parts > 1:
+            raise TextError(f"a reply of {len(text)} characters is longer than one message")
         sent = Sent(next(self._ids), msisdn, text, self._timer())
         data_coding, octets = encode(text)
         pdu = DeliverSm(

@@ -44,6 +44,7 @@ class Persona:
     sessions: tuple[int, int]  # data sessions of the last 30 days
     session_mb: tuple[int, int]
     calls: tuple[int, int]  # calls of the last 7 days
+    call_cost: tuple[int, int]  # minor units
     recharges: tuple[int, int]  # of the last 30 days
 
 
@@ -60,6 +61,7 @@ PERSONAS = (
         sessions=(7, 12),
         session_mb=(120, 400),
         calls=(0, 3),
+        call_cost=(10, 90),
         recharges=(2, 4),
     ),
     Persona(
@@ -74,6 +76,7 @@ PERSONAS = (
         sessions=(7, 12),
         session_mb=(20, 120),
         calls=(1, 6),
+        call_cost=(10, 90),
         recharges=(2, 4),
     ),
     Persona(
@@ -88,6 +91,7 @@ PERSONAS = (
         sessions=(7, 12),
         session_mb=(30, 150),
         calls=(0, 2),
+        call_cost=(10, 90),
         recharges=(2, 5),
     ),
     Persona(
@@ -102,6 +106,7 @@ PERSONAS = (
         sessions=(0, 2),
         session_mb=(5, 30),
         calls=(8, 14),
+        call_cost=(40, 220),
         recharges=(3, 6),
     ),
     Persona(
@@ -116,6 +121,7 @@ PERSONAS = (
         sessions=(1, 4),
         session_mb=(2, 20),
         calls=(3, 7),
+        call_cost=(10, 90),
         recharges=(1, 2),
     ),
 )
