@@ -639,14 +639,18 @@ async def test_a_silent_peer_is_enquired_and_left_when_it_does_not_answer(peers:
     assert server.accounts == ()
 
 
-async def test_both_sides_enquire(peers: Peers) -> None:
-    options = replace(QUICK, enquire_every=0.02)
-    server = await peers.server(options=options)
-    session = await peers.bound(server.port, options=options)
+@pytest.mark.parametrize("asks", ["esme", "smsc"])
+async def test_either_side_enquires_and_is_answered(peers: Peers, asks: str) -> None:
+    often = replace(QUICK, enquire_every=0.02)
+    server = await peers.server(options=often if asks == "smsc" else QUICK)
+    session = await peers.bound(server.port, options=often if asks == "esme" else QUICK)
     theirs = server.sessions("ocs")[0]
-    await until(lambda: session.counters.enquiries_sent > 1 or theirs.counters.enquiries_sent > 1)
+    asking, asked = (session, theirs) if asks == "esme" else (theirs, session)
+    await until(lambda: asking.counters.enquiries_sent > 2)
+    assert asked.counters.enquiries_received >= 2
+    assert (asked.counters.enquiries_sent, asking.counters.timeouts) == (0, 0)
     assert session.is_bound
-    assert session.counters.enquiries_received == theirs.counters.enquiries_sent or theirs.counters.enquiries_received
+    assert theirs.is_bound
 
 
 async def test_nothing_to_say_for_long_ends_the_session(peers: Peers) -> None:
