@@ -357,6 +357,18 @@ BAD = {
         ("replies.yaml", "[help]", '[help, "?"]'),
         "replies.yaml:5: en: `?` has no letter; marks are not read",
     ),
+    "no keyword at all": (
+        ("replies.yaml", "[yes, ok]", "[]"),
+        "replies.yaml:2: `accept` has no word in en; it is the language that all fall back to",
+    ),
+    "a rule without a name": (
+        ("contact_policy.yaml", "marketing consent:", '"":'),
+        "contact_policy.yaml:2: a rule needs a name: it is shown as the reason; as in `can afford it: ...`",
+    ),
+    "an action called none": (
+        ("offers/another.yaml", "", GOOD["offers/booster.yaml"].replace("offer: booster", "offer: none")),
+        "offers/another.yaml:1: offer: no action can be called `none`; tests say it where nothing is expected",
+    ),
     "what STOP withdraws": (
         ("replies.yaml", "[marketing_consent]", "[marketing_consnt]"),
         "replies.yaml:6: `marketing_consnt` is no boolean attribute; did you mean `marketing_consent`?",

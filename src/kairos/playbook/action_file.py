@@ -71,7 +71,7 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
     drafts = _drafts(section, kind, provisions, context)
     redeemed_by, redeemed = _redeemed(section, kind, drafts, context)
     return Action(
-        name=section.need(called, name, "", "booster"),
+        name=section.need(called, _name, "", "booster"),
         kind=kind,
         title=section.need("title", lambda n: _title(n, drafts), "", '"{size} for {validity}"'),
         issue=section.need("issue", name, "", "upsell"),
@@ -88,6 +88,13 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
         file=node.file,
         line=node.line,
     )
+
+
+def _name(node: Node) -> str:
+    called = name(node)
+    if called == "none":
+        raise refused(node, "no action can be called `none`", "tests say it where nothing is expected")
+    return called
 
 
 def _weight(node: Node) -> float:

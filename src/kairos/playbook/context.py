@@ -40,6 +40,8 @@ class Context:
         """The rules of a table, each under its name; those that cannot be read are left out and noted."""
         rules = []
         for name, (key, value) in entries(table, self.problems):
+            if not name.strip():
+                self.problems.add(key, "a rule needs a name: it is shown as the reason", "as in `can afford it: ...`")
             condition = self.problems.attempt(None, name, self.condition, value, self.vocabulary.names, constants)
             if condition is not None:
                 rules.append(NamedRule(name, condition, key.file, key.line))

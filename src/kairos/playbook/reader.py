@@ -13,7 +13,7 @@ from kairos.domain.money import Currency
 from kairos.errors import Diagnostic, PlaybookError
 from kairos.playbook.action_file import read_actions
 from kairos.playbook.context import Context
-from kairos.playbook.document import Node, Table, parse, refused
+from kairos.playbook.document import Node, Scalar, Table, parse, refused
 from kairos.playbook.measure import unfit_lines
 from kairos.playbook.messages_file import check_answers, check_placeholders, read_messages
 from kairos.playbook.playbook import Playbook
@@ -150,7 +150,7 @@ def _read_playbook(node: Node, problems: Problems) -> tuple[_Named, Context]:
 def _currency(node: Node, problems: Problems) -> Currency:
     section = Section(node, "currency", problems)
     code = section.need("code", _code, "XXX", "XTS")
-    return Currency(code, section.take("digits", whole(0, 4), 2), section.take("sign", text, f"{code} "))
+    return Currency(code, section.take("digits", whole(0, 4), 2), section.take("sign", _sign, f"{code} "))
 
 
 def _code(node: Node) -> str:
@@ -158,6 +158,12 @@ def _code(node: Node) -> str:
     if not re.fullmatch("[A-Z]{3}", word):
         raise refused(node, f"`{word}` is no currency code", "write its three capital letters, as in `XTS`")
     return word
+
+
+def _sign(node: Node) -> str:
+    """As it is written: a space at its end stands between the sign and the amount."""
+    shown = text(node)
+    return node.text if isinstance(node, Scalar) else shown
 
 
 def _languages(node: Node) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def _words(section: Section, role: str, context: Context) -> Words:
             context.problems.add(section.node, f"`{role}` is missing", f"add it, as in `{role}: {{en: [...]}}`")
         return {}
     words = context.by_language(section.at(role), _keywords)
-    if role in NEEDED and context.languages[0] not in words:
+    if role in NEEDED and not words.get(context.languages[0]):
         message = f"`{role}` has no word in {context.languages[0]}"
         context.problems.add(section.at(role), message, "it is the language that all fall back to")
     return words
