@@ -1,0 +1,16 @@
+"""Ingest: what other systems announce, read and typed after the vocabulary. See docs/events.md."""
+
+from kairos.ingest.cloudevents import EventReader, Unreadable, UnsupportedMediaTypeError
+from kairos.ingest.notifications import Matched, Patterns, Template, compile_patterns
+from kairos.ingest.numbers import normalise
+
+__all__ = [
+    "EventReader",
+    "Matched",
+    "Patterns",
+    "Template",
+    "Unreadable",
+    "UnsupportedMediaTypeError",
+    "compile_patterns",
+    "normalise",
+]
