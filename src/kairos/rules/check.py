@@ -124,18 +124,19 @@ class _Plan:
         if subject.type == "boolean":
             yes, no = (writer.constant(self._at(asked, answer)) for answer in (True, False))
             found = f"({yes} if {value} else {no})"
-        elif subject.type == "text" and not any(map(_orders, asked.values())):
-            known = set(chain.from_iterable(map(_literals, asked.values())))
-            table = writer.constant({text: self._at(asked, text) for text in known})
-            other = writer.constant(self._at(asked, max(map(str, known), default="") + "\0"))
-            found = f"{table}.get({value}, {other})"
         else:
             cuts, regions = self._regions(asked)
             if len(regions) * (self.arms + len(self.needing)) // 8 > MAX_TABLE_BYTES:
                 for number, part in asked.items():
                     yield f"if not {writer.test(part)}: bits |= {writer.constant(self.outcome[number])}"
                 return
-            found = f"{writer.constant(regions)}[bisect_right({writer.constant(cuts)}, {value})]"
+            if subject.type == "text" and not any(map(_orders, asked.values())):
+                known = set(chain.from_iterable(map(_literals, asked.values())))
+                table = {cut: region for cut, region in zip(cuts, regions[1:], strict=True) if cut in known}
+                other = regions[-1]  # above the last cut, and so equal to none
+                found = f"{writer.constant(table)}.get({value}, {writer.constant(other)})"
+            else:
+                found = f"{writer.constant(regions)}[bisect_right({writer.constant(cuts)}, {value})]"
         unknown = writer.constant(self._at(asked, None))
         yield f"bits |= {found} if {' and '.join(guards)} else {unknown}" if guards else f"bits |= {found}"
 
