@@ -1,6 +1,6 @@
 """Ingest: what other systems announce, read and typed after the vocabulary. See docs/events.md."""
 
-from kairos.ingest.cloudevents import EventReader, Unreadable, UnsupportedMediaTypeError
+from kairos.ingest.cloudevents import EventReader, Readable, Unreadable, UnsupportedMediaTypeError
 from kairos.ingest.notifications import Matched, Patterns, Template, compile_patterns
 from kairos.ingest.numbers import normalise
 
@@ -8,6 +8,7 @@ __all__ = [
     "EventReader",
     "Matched",
     "Patterns",
+    "Readable",
     "Template",
     "Unreadable",
     "UnsupportedMediaTypeError",

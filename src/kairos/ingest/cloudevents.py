@@ -30,6 +30,13 @@ _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time")
 Convert = Callable[[Any], Any]  # a JSON value -> a value of the row; raises ValueError
 
 
+class Readable(Struct, frozen=True):
+    """An event, and the id that it was sent with."""
+
+    id: str
+    event: Event
+
+
 class Unreadable(Struct, frozen=True):
     """An event that could not be read, by the id that it was sent with (may be empty), and why."""
 
@@ -62,7 +69,7 @@ class EventReader:
         }
         self._decode = msgspec.json.Decoder(float_hook=NumberText).decode
 
-    def read(self, content_type: str, headers: Mapping[str, str], body: bytes, now: int) -> list[Event | Unreadable]:
+    def read(self, content_type: str, headers: Mapping[str, str], body: bytes, now: int) -> list[Readable | Unreadable]:
         """One entry per event, in order. `headers` have names in lower case; they matter in binary mode only.
 
         Raises UnsupportedMediaTypeError where the content type is none of CloudEvents', EventError where the body as a
@@ -102,7 +109,7 @@ class EventReader:
             event["data"] = self._json(body)
         return event
 
-    def _event(self, event: Any, now: int) -> Event | Unreadable:
+    def _event(self, event: Any, now: int) -> Readable | Unreadable:
         if not isinstance(event, dict):
             return Unreadable("", EventError("an event is a JSON object"))
         try:
@@ -111,10 +118,10 @@ class EventReader:
             known_id = event.get("id")
             return Unreadable(known_id[:LONGEST_IDENTITY] if isinstance(known_id, str) else "", error)
 
-    def _typed(self, event: dict[str, Any], now: int) -> Event:
-        _version, id_, source, type_, subject, happened = (_attribute(event, name) for name in _ATTRIBUTES)
-        if _version != "1.0":
-            raise EventError(f"`specversion` is `{quoted(_version)}`; it must be `1.0`", "specversion")
+    def _typed(self, event: dict[str, Any], now: int) -> Readable:
+        version, id_, source, type_, subject, happened = (_attribute(event, name) for name in _ATTRIBUTES)
+        if version != "1.0":
+            raise EventError(f"`specversion` is `{quoted(version)}`; it must be `1.0`", "specversion")
         if len(source) + len(id_) >= LONGEST_IDENTITY:
             raise EventError(f"`source` and `id` together are longer than {LONGEST_IDENTITY} characters", "id")
         kind = type_ if type_ in self.kinds else type_.rpartition(".")[2]
@@ -125,7 +132,8 @@ class EventReader:
             msisdn = normalise(subject, self.region)
         except EventError as error:
             raise EventError(f"`subject`: {error}", "subject") from None
-        return Event(f"{source}/{id_}", kind, msisdn, _happened(happened, now), _data(event, kind, fields))
+        identity = f"{source}/{id_}"
+        return Readable(id_, Event(identity, kind, msisdn, _happened(happened, now), _data(event, kind, fields)))
 
 
 def _attribute(event: dict[str, Any], name: str) -> str:

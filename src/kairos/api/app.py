@@ -1,0 +1,106 @@
+"""The FastAPI application: routes, and nothing that a route's own file could say."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import FastAPI, Path, Request
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from starlette.responses import Response
+
+import kairos
+from kairos.api.events import take_events
+from kairos.api.ingress import Explanations, Ingress
+from kairos.api.problem import handle_errors, problem
+from kairos.errors import EventError
+from kairos.ingest import normalise
+from kairos.ports import Clock
+
+BODY_LIMIT = 1_048_576  # bytes
+LARGEST_ID = 2**63 - 1
+
+# The body is read by hand, so the specification says here what FastAPI cannot see.
+_EVENTS = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            name: {"schema": {"type": type_}}
+            for name, type_ in [
+                ("application/cloudevents+json", "object"),
+                ("application/cloudevents-batch+json", "array"),
+                ("application/json", "object"),
+            ]
+        },
+    }
+}
+
+
+def create_app(
+    ingress: Ingress,
+    explanations: Explanations,
+    registry: CollectorRegistry,
+    clock: Clock,
+    *,
+    region: str = "",
+    body_limit: int = BODY_LIMIT,
+) -> FastAPI:
+    """The application.
+
+    `registry` gets the door's own metrics and is what /metrics shows; make one app per registry. `region` (ISO 3166)
+    reads national numbers in paths. `body_limit` is in bytes.
+    """
+    # the pages of FastAPI's own documentation would load scripts from elsewhere
+    app = FastAPI(title="kairos", version=kairos.__version__, docs_url=None, redoc_url=None)
+    handle_errors(app)
+    counted = Counter("kairos_http_events", "Events over HTTP by what became of them", ["status"], registry=registry)
+    took = Histogram("kairos_http_events_seconds", "From the whole request to its answer", registry=registry)
+
+    @app.post("/v1/events", openapi_extra=_EVENTS, response_model=None)
+    async def events(request: Request) -> Response:
+        """Take CloudEvents 1.0 (structured, batch, binary) and answer after the commit, with a result for each."""
+        start = time.perf_counter()
+        response, results = await take_events(request, ingress, clock, body_limit)
+        for result in results:
+            counted.labels(result.status).inc()
+        took.observe(time.perf_counter() - start)
+        return response
+
+    @app.get("/health", response_model=None)
+    async def health() -> Response:
+        """200 when events can be taken, 503 when not, with the reasons; any answer means that the process lives."""
+        troubles = list(ingress.troubles())
+        return _json({"live": True, "ready": not troubles, "troubles": troubles}, 503 if troubles else 200)
+
+    @app.get("/metrics", response_model=None)
+    async def metrics() -> Response:
+        """Prometheus metrics."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/v1/stats", response_model=None)
+    async def stats() -> Response:
+        """What has happened since the start, for a live view."""
+        return _json(ingress.stats())
+
+    @app.get("/v1/decisions/{decision}", response_model=None)
+    async def decision(decision: Annotated[int, Path(ge=1, le=LARGEST_ID)]) -> Response:
+        """Why one decision fell as it did."""
+        found = explanations.decision(decision)
+        return _json(found) if found is not None else problem(404, f"there is no decision `{decision}`")
+
+    @app.get("/v1/subscribers/{msisdn}/decisions", response_model=None)
+    async def decisions(msisdn: str) -> Response:
+        """The latest decisions about a subscriber, the newest first."""
+        try:
+            number = normalise(msisdn, region)
+        except EventError as error:
+            return problem(400, str(error), "msisdn")
+        found = explanations.subscriber(number)
+        return _json({"decisions": found}) if found is not None else problem(404, f"nobody is known by `{number}`")
+
+    return app
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")

@@ -1,0 +1,105 @@
+"""POST /v1/events: the hot route. Read, submit, answer after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import UNSET, Struct, UnsetType
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from kairos.api.ingress import Answered, Ingress
+from kairos.api.problem import problem, problem_fields
+from kairos.errors import EventError, KairosError
+from kairos.ingest import Readable, Unreadable, UnsupportedMediaTypeError
+from kairos.ports import Clock
+
+log = structlog.get_logger("kairos.api")
+
+RETRY_AFTER = {"retry-after": "1"}  # seconds
+
+
+class Result(Struct, frozen=True):
+    """What became of one event of a request."""
+
+    index: int
+    id: str
+    status: str  # applied, duplicate, rejected
+    error: dict[str, Any] | UnsetType = UNSET
+
+
+class Results(Struct, frozen=True):
+    """The answer to a request that had at least one readable event."""
+
+    results: list[Result]
+
+
+class TooLargeError(Exception):
+    """The body is larger than allowed."""
+
+
+async def take_events(
+    request: Request, ingress: Ingress, clock: Clock, body_limit: int
+) -> tuple[Response, list[Result]]:
+    """Read a request's events, apply the readable ones, and say what became of each; the results are for counting."""
+    try:
+        entries = await _entries(request, ingress, clock, body_limit)
+    except TooLargeError:
+        return problem(413, f"the body is larger than {body_limit} bytes; send smaller batches"), []
+    except UnsupportedMediaTypeError as error:
+        return problem(415, str(error)), []
+    except EventError as error:
+        return problem(400, str(error), error.field), []
+    except ClientDisconnect:
+        return problem(400, "the connection was closed before the body was complete"), []
+    readable = [entry.event for entry in entries if isinstance(entry, Readable)]
+    if entries and not readable:
+        results = _results(entries, [])
+        return problem(400, "no event could be read", results=results), results
+    try:
+        answers = await ingress.submit(readable) if readable else []
+    except KairosError as error:
+        log.warning("events not taken", count=len(readable), reason=str(error))
+        return problem(503, "the events cannot be taken now; send all of them again", headers=RETRY_AFTER), []
+    results = _results(entries, answers)
+    return Response(msgspec.json.encode(Results(results)), media_type="application/json"), results
+
+
+async def _entries(request: Request, ingress: Ingress, clock: Clock, body_limit: int) -> list[Readable | Unreadable]:
+    headers = request.headers
+    encoding = headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise UnsupportedMediaTypeError(f"content-encoding `{encoding[:60]}` cannot be read; send the body as it is")
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > body_limit:
+        raise TooLargeError
+    body = await _body(request, body_limit)
+    return ingress.reader().read(headers.get("content-type", ""), headers, body, clock())
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLargeError
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _results(entries: Sequence[Readable | Unreadable], answers: Sequence[Answered]) -> list[Result]:
+    """One result per entry; the readable ones take the answers in turn."""
+    turn = iter(answers)
+    results = []
+    for index, entry in enumerate(entries):
+        if isinstance(entry, Unreadable):
+            error = problem_fields(400, str(entry.error), entry.error.field)
+            results.append(Result(index, entry.id, "rejected", error))
+            continue
+        answer = next(turn)
+        refused = problem_fields(422, answer.reason) if answer.status == "rejected" else UNSET
+        results.append(Result(index, entry.id, answer.status, refused))
+    return results

@@ -1,0 +1,54 @@
+"""What the HTTP door needs of the rest of kairos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from kairos.domain.event import Event
+from kairos.ingest import EventReader
+
+
+class Answered(Protocol):
+    """What became of an event: applied, duplicate, or rejected with a reason."""
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+
+class Ingress(Protocol):
+    """The engine, as the door sees it."""
+
+    def reader(self) -> EventReader:
+        """For the vocabulary of the playbook in use."""
+        ...
+
+    async def submit(self, events: Sequence[Event]) -> Sequence[Answered]:
+        """Apply the events and return, in their order, what became of each, after the commit.
+
+        Raises KairosError where they cannot be taken now; sending all of them again is then safe.
+        """
+        ...
+
+    def troubles(self) -> Sequence[str]:
+        """Why events cannot be taken now, in words; empty when all is well."""
+        ...
+
+    def stats(self) -> Mapping[str, Any]:
+        """Counts and gauges for the live view, as plain data."""
+        ...
+
+
+class Explanations(Protocol):
+    """Why decisions fell as they did, as plain data (what msgspec can write as JSON)."""
+
+    def decision(self, number: int) -> Any | None:
+        """None where there is no such decision."""
+        ...
+
+    def subscriber(self, msisdn: str) -> Sequence[Any] | None:
+        """The latest decisions about a subscriber, the newest first; None where nobody has that number."""
+        ...

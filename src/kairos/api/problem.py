@@ -1,0 +1,52 @@
+"""Errors as RFC 9457 problem+json: what is wrong and what to do, never a stack trace."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+log = structlog.get_logger("kairos.api")
+
+PROBLEM = "application/problem+json"
+
+
+def problem_fields(status: int, detail: str, field: str = "", **more: Any) -> dict[str, Any]:
+    """The members of a problem; `field` names what is wrong in the sender's own words.
+
+    >>> problem_fields(400, "`time` is missing", "time")
+    {'title': 'Bad Request', 'status': 400, 'detail': '`time` is missing', 'field': 'time'}
+    """
+    fields = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return fields | ({"field": field} if field else {}) | more
+
+
+def problem(status: int, detail: str, field: str = "", headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """A response with a problem; `more` are further members."""
+    body = msgspec.json.encode({"type": "about:blank", **problem_fields(status, detail, field, **more)})
+    return Response(body, status, headers, PROBLEM)
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Let everything that goes wrong outside a route's own care answer with a problem, too."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        return problem(400, f"`{name}`: {first['msg']}", name)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        log.error("request failed", path=request.url.path, exc_info=error)
+        return problem(500, "something went wrong inside; it was logged")
