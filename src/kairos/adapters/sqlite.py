@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 # through their state. AUTOINCREMENT keeps the highest id ever used: no restart uses one again after its row is gone.
 SCHEMA = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE state(subscriber INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB NOT NULL) STRICT;
+CREATE TABLE state(subscriber INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB) STRICT;
 CREATE TABLE identity(kind TEXT NOT NULL, value TEXT NOT NULL, subscriber INTEGER NOT NULL, since INTEGER NOT NULL,
   PRIMARY KEY (kind, value)) STRICT, WITHOUT ROWID;
 CREATE TABLE decision(id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber INTEGER NOT NULL, at INTEGER NOT NULL,
@@ -53,7 +53,10 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('o
 # one. Each exists in these sizes only (they stay prepared); the empty places are filled with NULLs and passed over.
 SIZES = (1, 8, 64, 512)
 
-# What may be written of many rows at once: the text before and after a table of values, and its width.
+# What may be written of many rows at once: the text before and after a table of values, and its width. A statement that
+# could fail alone (ABORT, the default, which a NOT NULL beside OR REPLACE also means) first copies every page to a
+# journal of its own: a quarter of the cost of writing states. So a failure ends the whole transaction instead, and
+# `state.blob` has no NOT NULL.
 Many = tuple[str, str, int]
 STATES: Many = ("INSERT OR REPLACE INTO state(subscriber, blob) SELECT * FROM", "", 2)
 IDENTITIES: Many = (
@@ -62,22 +65,23 @@ IDENTITIES: Many = (
     "WHERE excluded.since >= identity.since",
     4,
 )
-DECISIONS: Many = ("INSERT INTO decision(id, subscriber, at, record) SELECT * FROM", "", 4)
+DECISIONS: Many = ("INSERT OR ROLLBACK INTO decision(id, subscriber, at, record) SELECT * FROM", "", 4)
 OUTGOING: Many = (
-    "INSERT INTO outbox(id, key, subscriber, channel, payload, due, status, attempts, peer_id) SELECT * FROM",
+    "INSERT OR ROLLBACK INTO outbox(id, key, subscriber, channel, payload, due, status, attempts, peer_id) "
+    "SELECT * FROM",
     "",
     9,
 )
 UPDATES: Many = (
-    "UPDATE outbox SET status = column2, due = column3, attempts = column4, "
+    "UPDATE OR ROLLBACK outbox SET status = column2, due = column3, attempts = column4, "
     "peer_id = iif(column5 = '', peer_id, column5) FROM",
     "AND outbox.id = column1",
     5,
 )
-TIMERS: Many = ("INSERT INTO timer(id, due, subscriber, payload) SELECT * FROM", "", 4)
+TIMERS: Many = ("INSERT OR ROLLBACK INTO timer(id, due, subscriber, payload) SELECT * FROM", "", 4)
 TIMERS_DONE: Many = ("DELETE FROM timer WHERE id IN (SELECT column1 FROM", ")", 1)
 RESPONSES: Many = (
-    "INSERT INTO response(subscriber, decision, offer, outcome, reason, at) SELECT * FROM",
+    "INSERT OR ROLLBACK INTO response(subscriber, decision, offer, outcome, reason, at) SELECT * FROM",
     "",
     6,
 )
@@ -220,6 +224,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA page_size = 4096")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA temp_store = MEMORY")
     return connection
 
 
@@ -249,7 +254,7 @@ def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        if connection.in_transaction:  # a full disk has SQLite roll back by itself
+        if connection.in_transaction:  # most failures have ended it already
             connection.execute("ROLLBACK")
         raise
 
