@@ -43,7 +43,7 @@ _AS_INFO = Account("info", "info")
 class OperatorSettings:
     """How big and busy the operator is. `rate`: chargeable events a second; `think`: seconds before a subscriber acts.
 
-    `smsc_latency`: seconds from the SMSC to a handset. `parted`: long notifications in several parts, not in a payload.
+    `smsc_latency`: seconds from the SMSC to a handset; `receipt_after`: from there to its receipt. `parted`: long notifications in several parts, not in a payload.
     """
 
     subscribers: int = 400
@@ -57,6 +57,7 @@ class OperatorSettings:
     info_account: Account = _AS_INFO
     think: tuple[float, float] = (0.15, 0.8)
     smsc_latency: float = 0.0
+    receipt_after: float = 0.05
     parted: bool = False
 
 
@@ -83,6 +84,7 @@ class Operator:
             password=self.settings.smsc_account.password,
             short_code=scenario.SHORT_CODE,
             latency=self.settings.smsc_latency,
+            receipt_after=self.settings.receipt_after,
             host=self.settings.host,
             port=self.settings.smsc_port,
         )

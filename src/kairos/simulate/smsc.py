@@ -80,7 +80,8 @@ class _Gathering:
 
 
 class Smsc:
-    """An SMSC with one account. `clock`: ms since the epoch; `timer`: seconds that never go back; `ids`: fresh ids.
+    """An SMSC with one account. `clock`: ms since the epoch; `timer`: seconds that never go back; `ids`: fresh ids;
+    `latency`: seconds from here to a handset; `receipt_after`: seconds from the handset to its receipt.
 
     A repeated submission is another message, as on real ones: the handset sees it again. What kairos does not
     acknowledge (replies, receipts) is sent again until it does.
@@ -97,6 +98,7 @@ class Smsc:
         password: str = "",
         short_code: str = "5000",
         latency: float = 0.0,
+        receipt_after: float = 0.0,
         retry_every: float = 0.2,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -109,6 +111,7 @@ class Smsc:
         self._authenticate: Authenticate = passwords({account: password})
         self._short_code = short_code
         self._latency = latency
+        self._receipt_after = receipt_after
         self._retry_every = retry_every
         self._host = host
         self.port = port
@@ -175,7 +178,10 @@ class Smsc:
                 )
             )
         if receipt_wanted(message.pdu, MessageState.DELIVERED):
-            self._carry(self._receipt(message), self._count_receipt)
+            asyncio.get_running_loop().call_later(self._receipt_after, self._report, message)
+
+    def _report(self, message: Accepted) -> None:
+        self._carry(self._receipt(message), self._count_receipt)
 
     def _whole(self, message: Accepted) -> _Gathering | None:
         """The message that this part completes. A part that comes again after that begins it anew."""
