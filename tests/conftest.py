@@ -100,7 +100,9 @@ after_decline: never
 """,
     "messages.yaml": """
 booster_line:
-  en: ["Running low? {title} for {price} until {expires}. Reply {number} to {short_code}.", "{title} {price}: reply {number}"]
+  en:
+    - "Running low? {title} for {price} until {expires}. Reply {number} to {short_code}."
+    - "{title} {price}: reply {number}"
   fr: ["Repondez {number} au {short_code}: {title} a {price}", "{title}: {number}"]
 top_up_line: {en: "Recharge {top_up} and get 30 minutes."}
 hint_line: {en: "Calls cost half after 8 pm."}
@@ -168,7 +170,7 @@ class Bench:
         return Reply(f"reply/{self.serial}", msisdn, short_code, text, self.now)
 
     def profile(self, **values: Any) -> Answer:
-        known = {"plan": "prepaid", "language": "en", "marketing_consent": True} | values
+        known: dict[str, Any] = {"plan": "prepaid", "language": "en", "marketing_consent": True} | values
         return self.apply(self.event("profile", **known)).answers[0]
 
     def state(self, msisdn: str = MSISDN) -> State:

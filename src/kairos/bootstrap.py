@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from kairos.adapters.esme import Account, Esmes
+from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.smsc import Smsc
 from kairos.api import create_app
@@ -23,12 +25,12 @@ from kairos.engine.loop import Loop
 from kairos.engine.program import Program, compile_program
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, KairosError, PlaybookError, SettingsError
-from kairos.ingest import normalise
+from kairos.ingest import Patterns, Template, compile_patterns, normalise
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
 from kairos.playbook.vocabulary import Vocabulary
-from kairos.ports import Store
+from kairos.ports import Channel, Store
 from kairos.settings import Settings
 from kairos.smpp import BindTransceiver, Client, Handler, Server, SessionOptions, passwords, serve
 
@@ -76,7 +78,12 @@ class Kairos:
         self.fulfiller = HttpFulfiller(
             settings.fulfilment.url, settings.fulfilment.timeout_s, program.playbook.currency.digits
         )
-        channels = {"notification": self.smsc, "sms": self.smsc, "relay": self.esmes, "receipt": self.esmes}
+        channels: dict[str, Channel] = {
+            "notification": self.smsc,
+            "sms": self.smsc,
+            "relay": self.esmes,
+            "receipt": self.esmes,
+        }
         self.dispatcher = Dispatcher(store, self.loop, channels, self.fulfiller, now)
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.server: Server | None = None
@@ -104,13 +111,23 @@ class Kairos:
         secrets = {name: account.password for name, account in settings.accounts.items()}
         door = settings.notifications
         self.server = self.esmes.server = await serve(door.host, door.port, passwords(secrets), self.esmes.handle)
-        await self._serve_http(create_app(self))
+        ingress = HttpIngress(self.loop, settings.region, self._gauges)
+        registry = CollectorRegistry()
+        registry.register(EngineCollector(ingress))
+        app = create_app(ingress, HttpExplanations(self.explainer), registry, now, region=settings.region)
+        await self._serve_http(app)
+
+    def _gauges(self) -> dict[str, float]:
+        bound = self.smsc.client.session is not None
+        accounts = self.server.accounts if self.server else ()
+        counts = {f"esme.{name}": float(count) for name, count in self.esmes.counts.items()}
+        return {"sending": self.dispatcher.under_way, "smsc_bound": bound, "accounts_bound": len(accounts), **counts}
 
     async def _serve_http(self, app: FastAPI) -> None:
         http = self.settings.http
         config = uvicorn.Config(app, http.host, http.port, log_level="warning", access_log=False, lifespan="off")
         self._http = uvicorn.Server(config)
-        self._http.capture_signals = lambda: suppress()  # type: ignore[assignment, method-assign, return-value]
+        self._http.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # signals are ours
         task = asyncio.create_task(self._http.serve())
         self._tasks.append(task)
         while not self._http.started:
@@ -174,3 +191,23 @@ def old_vocabulary(store: Store, layout: str) -> Vocabulary | None:
         return read_playbook(texts).vocabulary if texts else None
     except PlaybookError:
         return None
+
+
+def read_patterns(settings: Settings, program: Program) -> Patterns:
+    """The notification patterns of the settings, typed after the playbook's vocabulary. Raises SettingsError."""
+    templates = [
+        Template(
+            account=patterns.account,
+            language=patterns.language,
+            kind=patterns.event,
+            text=text,
+            words=patterns.words,
+            time_format=patterns.time_format,
+            time_zone=patterns.time_zone,
+            decimal=patterns.decimal,
+            where=f"kairos.toml: patterns of `{patterns.account}` in `{patterns.language}`, text {number}",
+        )
+        for patterns in settings.patterns
+        for number, text in enumerate(patterns.texts, 1)
+    ]
+    return compile_patterns(templates, program.playbook.vocabulary, program.playbook.currency)

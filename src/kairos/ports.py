@@ -26,7 +26,7 @@ class Loaded:
     states: dict[int, bytes]
 
 
-class OutgoingUpdate(Struct, frozen=True, array_like=True):
+class OutgoingUpdate(Struct, frozen=True, array_like=True, gc=False):
     """A change of one outbox row; an empty `peer_id` leaves the row's."""
 
     id: int

@@ -58,15 +58,17 @@ class Account(Section, frozen=True):
     rides: bool = True  # offers ride on its notifications; else they follow as messages of their own
 
 
-class Pattern(Section, frozen=True):
-    """How an account's notification reads in one language. See docs/events.md."""
+class Patterns(Section, frozen=True):
+    """How an account's notifications read in one language. See docs/events.md."""
 
     account: str
     language: str
     event: str
-    text: str
-    words: dict[str, dict[str, str]] = {}  # field -> word in the text -> value
+    texts: list[str]  # the first that fits is taken
+    words: dict[str, dict[str, str]] = {}  # field -> words in the text -> value
     time_format: str = "%Y-%m-%d %H:%M"
+    time_zone: str = "UTC"
+    decimal: str = "."
 
 
 class Smsc(Section, frozen=True):
@@ -85,7 +87,10 @@ class Fulfilment(Section, frozen=True):
 
 
 class Settings(Section, frozen=True):
-    """All of them, with what holds where the file is silent. `region` (ISO 3166) reads national numbers."""
+    """All of them, with what holds where the file is silent.
+
+    `playbook` is seen from the settings file; `region` (ISO 3166) reads national numbers.
+    """
 
     playbook: str = "playbook"
     region: str = ""
@@ -95,7 +100,7 @@ class Settings(Section, frozen=True):
     http: Http = Http()
     notifications: Notifications = Notifications()
     accounts: dict[str, Account] = {}
-    patterns: list[Pattern] = []
+    patterns: list[Patterns] = []
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
 
@@ -109,7 +114,8 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError([Diagnostic(str(path), 0, f"cannot be read: {error.strerror}")]) from None
-    return read_settings(text, environment, str(path))
+    settings = read_settings(text, environment, str(path))
+    return msgspec.structs.replace(settings, playbook=str(path.parent / settings.playbook))
 
 
 def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos.toml") -> Settings:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kairos.decide import Verdict, explain
-from kairos.decide.decide import bits, decide, keyed_draw, ranked
+from kairos.decide import Composed, Verdict, explain
+from kairos.decide.decide import bits, decide, keyed_draw
 from kairos.decide.gates import held_out, quiet_until
 from kairos.decide.program import Program
-from kairos.domain.decision import Decision, Score
+from kairos.domain.decision import Decision
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Bucket, Contact, Cooldown
 from kairos.learn import FixedPropensity
@@ -219,17 +219,62 @@ def _decide(program: Program, bench: Any, state: Any, now: int, *, riding: bool)
     return decide(program, [moment], FixedPropensity(), keyed_draw("s"), lambda *_: None)[0].decision
 
 
-def test_equal_priorities_are_drawn_by_key_and_always_alike() -> None:
-    scores = [Score(arm, 0, 0.05, 1.0) for arm in range(5)]
-    record = Decision(7, 1, "i", "k", 0, 0, "r", "m", "c", (), scores=scores)
+def test_equal_priorities_are_drawn_by_key_and_always_alike(bench_with: Callable[..., Any]) -> None:
+    twins = "".join(f"  v{n}: {{size: {n}, validity: 1 day, price: 1, value: 5}}\n" for n in range(5))
+    offer = _TWINS.format(variants=twins, products=", ".join(f"v{n}: P{n}" for n in range(5)))
+    bench = bench_with({"offers/booster.yaml": offer})
+    bench.profile()
     draw = keyed_draw("seed")
-    assert ranked(record, draw) == ranked(record, draw)
-    firsts = {ranked(_with_id(record, n), draw)[0].arm for n in range(60)}
-    assert firsts == {0, 1, 2, 3, 4}
+    firsts = [_first(bench, draw, number) for number in range(60)]
+    assert set(firsts) == {0, 1, 2, 3, 4}
+    assert firsts == [_first(bench, draw, number) for number in range(60)]
+    assert firsts != [_first(bench, keyed_draw("other"), number) for number in range(60)]
 
 
-def _with_id(record: Decision, number: int) -> Decision:
-    return msgspec.structs.replace(record, id=number)
+_TWINS = """
+offer: booster
+title: twin
+issue: upsell
+product: {{{products}}}
+variants:
+{variants}
+answers: {{end_of_call: 5 minutes}}
+treatments: {{ride: {{channel: notification, message: booster_line}}}}
+accept_within: 1 hour
+after_decline: never
+fulfil: {{charge: price, provision: product}}
+"""
+
+
+def _first(bench: Any, draw: Any, number: int) -> int:
+    from kairos import enrich
+
+    state, now = bench.state(), bench.now
+    row = enrich.row(bench.program.plan, state, "end_of_call", {"cost": 1}, now, now)
+    moment = Moment(number, "i", "end_of_call", now, now, row, state, True)
+    made = decide(bench.program.decide, [moment], FixedPropensity(), draw, lambda *_: Composed("x", 1))[0]
+    assert made.decision.chosen is not None
+    return made.decision.chosen.arm
+
+
+def test_a_batch_decides_as_its_moments_alone(bench: Any) -> None:
+    from kairos import enrich
+
+    bench.profile()
+    program, now, moments = bench.program, bench.now, []
+    for number in range(40):
+        state = bench.state()
+        state.id = number
+        state.announced = {"main": 1, "data": 1}
+        state.buckets = [Bucket("main", 400 * number), Bucket("data", 20_000 * (number % 13))]
+        row = enrich.row(program.plan, state, "end_of_call", {"cost": 100 * (number % 5)}, now, now)
+        moments.append(Moment(number, "i", "end_of_call", now, now, row, state, True))
+
+    def run(some: list[Moment]) -> list[Decision]:
+        made = decide(program.decide, some, FixedPropensity(), keyed_draw("s"), lambda *_: Composed("x", 1))
+        return [decided.decision for decided in made]
+
+    assert run(moments) == [run([moment])[0] for moment in moments]
 
 
 def test_the_holdout_is_stable_salted_and_of_its_size(bench: Any) -> None:

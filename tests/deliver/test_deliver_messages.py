@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kairos.deliver import JOINT, Messages, compile_messages, compile_template, title_of, values_for, values_of
+from kairos.deliver import (
+    JOINT,
+    Messages,
+    compile_messages,
+    compile_template,
+    offer_values,
+    title_of,
+    values_for,
+    values_of,
+)
 from kairos.domain.subscriber import OpenOffer
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.playbook import Playbook
@@ -73,13 +82,15 @@ def open_offer(number: int = 7) -> OpenOffer:
 def test_columns_as_texts(
     spoken: Playbook, booster: Action, small_variant: Variant, name: str, value: Any, said: str | None
 ) -> None:
-    values = values_for(spoken, booster, small_variant, 1, "5000", EVENING, ROW | {name: value})
+    values = values_for(spoken, offer_values(spoken, booster, small_variant), 1, "5000", EVENING, ROW | {name: value})
     assert values[name] == said
     assert values[name] == said  # remembered
 
 
 def test_the_offers_names(spoken: Playbook, booster: Action, small_variant: Variant) -> None:
-    values = values_for(spoken, booster, small_variant, 3, "5000", EVENING, {"price": 1, "size": "other"})
+    values = values_for(
+        spoken, offer_values(spoken, booster, small_variant), 3, "5000", EVENING, {"price": 1, "size": "other"}
+    )
     said = {name: values[name] for name in ("title", "price", "number", "short_code", "expires", "size", "days")}
     assert said == {
         "title": "500 MB for 1 day",
@@ -95,7 +106,7 @@ def test_the_offers_names(spoken: Playbook, booster: Action, small_variant: Vari
 def test_without_a_number_no_text_asks_for_one(
     spoken: Playbook, messages: Messages, booster: Action, small_variant: Variant
 ) -> None:
-    values = values_for(spoken, booster, small_variant, 0, "5000", EVENING, ROW)
+    values = values_for(spoken, offer_values(spoken, booster, small_variant), 0, "5000", EVENING, ROW)
     assert messages.texts("booster_line", "en", values) == []
     assert messages.text("care", "en", values) == "Calls cost half after 8 pm."
 

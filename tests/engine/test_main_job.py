@@ -1,4 +1,4 @@
-"""The main job through the engine: an event, an offer, an answer, an order, a confirmation; and everything that can go otherwise."""
+"""The main job through the engine: event, offer, answer, order, confirmation; and all that can go otherwise."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from kairos.domain.inputs import Reply
 from kairos.domain.subscriber import OpenOffer, State
+from kairos.playbook.keywords import fold, tokens
 from kairos.playbook.playbook import ANSWERS
 from kairos.playbook.replies import ReplyWords
-from kairos.respond import ANSWER, Replies, fold, understand
-from kairos.respond.words import compile_short_code, tokens
+from kairos.respond import ANSWER, Replies, understand
+from kairos.respond.words import compile_short_code
 
 NOW = 1_772_625_600_000
 HOUR = 3_600_000

@@ -67,7 +67,7 @@ HELLO = SubmitSm(source_addr="4040", destination_addr="15550100", short_message=
 async def until(holds: Callable[[], object]) -> None:
     """Wait until it holds; fails after 5 seconds."""
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 (what is waited for knows nothing of the test)
+        while not holds():
             await asyncio.sleep(0.002)
 
 

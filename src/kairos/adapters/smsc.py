@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -70,7 +71,7 @@ class Smsc:
         self.loop, self.store, self.clock, self.msisdn = loop, store, clock, msisdn
         self.receipts_to = receipts_to  # (account, receipt): of messages that were forwarded plain
         self._reference = itertools.count(1)
-        self._replies = Reassembler(ttl=120.0, clock=lambda: clock() / 1000, limit=10_000)
+        self._replies = Reassembler(ttl=120.0, clock=time.monotonic, limit=10_000)
         self._forwarded: OrderedDict[str, str] = OrderedDict()  # the SMSC's message id -> account
 
     # -- out -----------------------------------------------------------------------------------------------------------
@@ -187,7 +188,7 @@ def _submit_sm(text: Text, segment: Segment) -> SubmitSm:
         dest_addr_npi=ISDN,
         destination_addr=text.destination,
         esm_class=segment.esm_class,
-        registered_delivery=int(text.receipt or text.marketing),
+        registered_delivery=int((text.receipt or text.marketing) and segment.part == segment.parts),
         data_coding=segment.data_coding,
         short_message=segment.short_message,
     )

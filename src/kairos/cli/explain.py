@@ -37,7 +37,7 @@ def explain(
     store = SqliteStore(chosen.store.path, chosen.store.checkpoint_pages)
     explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
     try:
-        numbers = explainer.latest(normalise(what, region=chosen.region))[:latest]
+        numbers = (explainer.latest(normalise(what, chosen.region)) or [])[:latest]
     except EventError:
         numbers = []
     if not numbers and what.isdigit():

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from kairos import __version__
 from kairos.decide.gates import QUIET, gate, quiet_until
 from kairos.decide.limits import refused
 from kairos.decide.program import Arm, Program
-from kairos.domain.decision import Choice, Decision, Refusal, Score
+from kairos.domain.decision import Choice, Decision, Refusal, Scores
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
 from kairos.ports import Scorer
@@ -44,18 +42,35 @@ Draw = Callable[[int, int], float]  # decision id, arm -> 0..1, always the same 
 
 
 def decide(program: Program, moments: Sequence[Moment], scorer: Scorer, draw: Draw, compose: Compose) -> list[Decided]:
-    """Decide for every moment of a batch. No two of them may be of one subscriber: the second must see the first's effects."""
+    """Decide for every moment of a batch.
+
+    No two of them may be of one subscriber: the second must see the first's effects.
+    """
     decided = [Decided(_record(program, moment, scorer.version)) for moment in moments]
-    survivors: list[tuple[int, int, int]] = []
+    survivors = Survivors()
     for index, (moment, draft) in enumerate(zip(moments, decided, strict=True)):
         alive = gates(program, moment, draft.decision)
         alive = eligibility(program, moment, draft.decision, alive)
-        survivors.extend((index, arm, channel) for arm, channel in limits(program, moment, draft.decision, alive))
-    if survivors:
+        limits(program, moment, draft.decision, alive, index, survivors)
+    if survivors.moment:
         pairs = propensity(survivors, moments, scorer)
         for index, ranked in arbitration(program, pairs, decided, draw):
             treatment(program, moments[index], decided[index], ranked, compose)
     return decided
+
+
+@dataclass(slots=True)
+class Survivors:
+    """Columns that grow: one row for each (moment, arm, channel) that nothing refused, ordered by moment."""
+
+    moment: list[int] = field(default_factory=list)
+    arm: list[int] = field(default_factory=list)
+    channel: list[int] = field(default_factory=list)
+
+    def add(self, moment: int, arms: list[int], channel: int) -> None:
+        self.moment += [moment] * len(arms)
+        self.arm += arms
+        self.channel += [channel] * len(arms)
 
 
 def _record(program: Program, moment: Moment, model: str) -> Decision:
@@ -72,7 +87,6 @@ def _record(program: Program, moment: Moment, model: str) -> Decision:
         row=moment.row,
         riding=moment.riding,
         limits=[],
-        scores=[],
     )
 
 
@@ -96,12 +110,12 @@ def eligibility(program: Program, moment: Moment, decision: Decision, alive: int
     return alive & passed
 
 
-def limits(program: Program, moment: Moment, decision: Decision, alive: int) -> Iterator[tuple[int, int]]:
-    """The (arm, channel) pairs that no limit refuses; what is refused is written down.
+def limits(program: Program, moment: Moment, decision: Decision, alive: int, index: int, survivors: Survivors) -> None:
+    """The (arm, channel) pairs that no limit refuses survive; what is refused is written down.
 
     Where there is a notification to ride on, nothing else interrupts: the only channel is the notification.
     """
-    for channel in (0,) if moment.riding else range(1, len(program.channels)):
+    for channel in (0,) if moment.riding else program.own_channels:
         candidates = alive & program.on_channel[channel]
         if not candidates:
             continue
@@ -112,70 +126,69 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int) -> 
         for mask, rule, until in refused(program, moment.state, channel, moment.now):
             hit = candidates & mask
             candidates &= ~mask
-            decision.limits.extend(Refusal(arm, channel, rule, until) for arm in bits(hit))
-        for arm in bits(candidates):
-            yield arm, channel
+            decision.limits.extend([Refusal(arm, channel, rule, until) for arm in bits(hit)])
+        survivors.add(index, bits(candidates), channel)
 
 
-def propensity(survivors: list[tuple[int, int, int]], moments: Sequence[Moment], scorer: Scorer) -> Pairs:
+def propensity(survivors: Survivors, moments: Sequence[Moment], scorer: Scorer) -> Pairs:
     """The survivors of the whole batch as columns, scored in one call."""
-    columns = np.array(survivors, dtype=np.int32).T
-    zeros = np.zeros(len(survivors))
-    pairs = Pairs(columns[0], columns[1], columns[2], zeros, zeros)
+    moment, arm, channel = (np.array(c, np.int32) for c in (survivors.moment, survivors.arm, survivors.channel))
+    pairs = Pairs(moment, arm, channel, np.zeros(len(arm)), np.zeros(len(arm)))
     pairs.propensity = scorer.score(pairs, moments)
     return pairs
 
 
 def arbitration(
     program: Program, pairs: Pairs, decided: Sequence[Decided], draw: Draw
-) -> Iterator[tuple[int, list[Score]]]:
-    """For each moment with survivors: its scores, the best first (propensity x value x weight; equals by a keyed draw)."""
+) -> Iterator[tuple[int, list[int]]]:
+    """For each moment with survivors: the places of its scores, the best first.
+
+    Propensity x value x weight decides, and equals a draw that is keyed by decision and arm.
+    """
     pairs.priority = pairs.propensity * program.worth[pairs.arm]
-    rows = zip(
-        pairs.moment.tolist(),
-        pairs.arm.tolist(),
-        pairs.channel.tolist(),
-        pairs.propensity.tolist(),
-        pairs.priority.tolist(),
-        strict=True,
-    )
-    for index, group in groupby(rows, key=itemgetter(0)):
+    order = np.lexsort((-pairs.priority, pairs.moment))
+    equal = np.diff(pairs.priority[order], append=np.nan) == 0
+    first = np.flatnonzero(np.diff(pairs.moment, prepend=-1))
+    drawn = np.logical_or.reduceat(equal, first).tolist()
+    starts, ranks = first.tolist(), order.tolist()
+    arm, channel, chance = pairs.arm.tolist(), pairs.channel.tolist(), pairs.propensity.tolist()
+    priority = pairs.priority.tolist()
+    for start, end, tied in zip(starts, [*starts[1:], len(ranks)], drawn, strict=True):
+        index = int(pairs.moment[start])
         decision = decided[index].decision
-        decision.scores = [Score(arm, channel, chance, priority) for _, arm, channel, chance, priority in group]
-        yield index, ranked(decision, draw)
+        decision.scores = Scores(arm[start:end], channel[start:end], chance[start:end])
+        ranked = ranks[start:end]
+        if tied:
+            ranked.sort(key=lambda place: (-priority[place], draw(decision.id, arm[place]), channel[place]))
+        yield index, [place - start for place in ranked]
 
 
-def ranked(decision: Decision, draw: Draw) -> list[Score]:
-    """Scores from the best down. Draws are keyed by decision and arm, so the same record always ranks the same."""
-    scores = decision.scores
-    if len({score.priority for score in scores}) == len(scores):
-        return sorted(scores, key=lambda score: -score.priority)
-    return sorted(scores, key=lambda score: (-score.priority, draw(decision.id, score.arm), score.channel))
-
-
-def treatment(program: Program, moment: Moment, draft: Decided, ranked: list[Score], compose: Compose) -> None:
+def treatment(program: Program, moment: Moment, draft: Decided, ranked: list[int], compose: Compose) -> None:
     """Put the best into words; where no text fits, say so and try the next."""
-    for score in ranked:
-        arm = program.arms[score.arm]
-        message = program.message[score.channel][score.arm]
-        composed = compose(moment, arm, program.channels[score.channel], message)
+    scores = draft.decision.scores
+    for place in ranked:
+        bit, channel = scores.arm[place], scores.channel[place]
+        message = program.message[channel][bit]
+        composed = compose(moment, program.arms[bit], program.channels[channel], message)
         if composed:
-            draft.arm, draft.composed = arm, composed
-            draft.decision.chosen = Choice(score.arm, score.channel, message, composed.number)
+            draft.arm, draft.composed = program.arms[bit], composed
+            draft.decision.chosen = Choice(bit, channel, message, composed.number)
             return
-        draft.decision.limits.append(Refusal(score.arm, score.channel, NO_ROOM, 0))
+        draft.decision.limits.append(Refusal(bit, channel, NO_ROOM, 0))
 
 
-def bits(mask: int) -> Iterator[int]:
+def bits(mask: int) -> list[int]:
     """The places of the bits that are set, lowest first.
 
-    >>> list(bits(0b10110))
+    >>> bits(0b10110)
     [1, 2, 4]
     """
+    places = []
     while mask:
         lowest = mask & -mask
-        yield lowest.bit_length() - 1
+        places.append(lowest.bit_length() - 1)
         mask ^= lowest
+    return places
 
 
 def keyed_draw(seed: str) -> Draw:

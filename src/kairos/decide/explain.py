@@ -17,7 +17,7 @@ State = Literal["chosen", "outranked", "gate", "moment", "rule", "limit"]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one arm: `reason` is the name of its first refusing rule, gate or limit; `until` ms, 0 where none."""
+    """What became of one arm: `reason` names its first refusing rule, gate or limit; `until` is ms, 0 where none."""
 
     arm: str
     action: str
@@ -41,7 +41,7 @@ def _verdict(program: Program, decision: Decision, bit: int) -> Verdict:
     if refusal:
         state, reason, until = refusal
         return Verdict(arm.name, arm.action.name, state, reason, until)
-    score = max((s for s in decision.scores if s.arm == bit), key=lambda s: s.priority)
+    chance = max(p for a, p in zip(decision.scores.arm, decision.scores.propensity, strict=True) if a == bit)
     chosen = decision.chosen is not None and decision.chosen.arm == bit
     best = decision.chosen and program.arms[decision.chosen.arm].name
     return Verdict(
@@ -50,8 +50,8 @@ def _verdict(program: Program, decision: Decision, bit: int) -> Verdict:
         "chosen" if chosen else "outranked",
         "" if chosen else f"outranked by {best}",
         0,
-        score.propensity,
-        score.priority,
+        chance,
+        chance * float(program.worth[bit]),
     )
 
 
@@ -76,7 +76,8 @@ def _limited(decision: Decision, bit: int) -> tuple[State, str, int] | None:
     """Refused on every channel that was open: the limit that is lifted soonest."""
     refusals = [refusal for refusal in decision.limits if refusal.arm in (-1, bit)]
     refused_on = {refusal.channel for refusal in refusals}
-    if any(score.arm == bit and score.channel not in refused_on for score in decision.scores):
+    survived = zip(decision.scores.arm, decision.scores.channel, strict=True)
+    if any(arm == bit and channel not in refused_on for arm, channel in survived):
         return None
     if not refusals:
         return "limit", NO_TREATMENT, 0

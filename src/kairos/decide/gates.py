@@ -36,14 +36,14 @@ def held_out(seed: str, subscriber: int, share: float) -> bool:
     """Whether a subscriber belongs to the holdout: always the same one for the same seed.
 
     >>> sum(held_out("kairos", subscriber, 0.05) for subscriber in range(10_000)) / 10_000
-    0.0503
+    0.0523
     """
     digest = hashlib.blake2b(f"{seed}/{subscriber}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
 
 
 def quiet_until(quiet_hours: tuple[int, int] | None, row: Sequence[Any], now: int) -> int:
-    """When quiet hours end (ms, UTC) if they hold where the subscriber is, else 0. The local time is the row's last value.
+    """When quiet hours end (ms, UTC) if they hold where the subscriber is, else 0. The row's last value is local time.
 
     >>> quiet_until((21 * 60, 8 * 60), (22 * 3_600_000,), 0)  # at 22:00 local, ten hours remain
     36000000

@@ -23,8 +23,9 @@ def refused(program: Program, state: State, channel: int, now: int) -> Iterator[
     for cooldown in state.cooldowns:
         if cooldown.until == NEVER or cooldown.until > now:
             yield program.of_action.get(cooldown.action, 0), DECLINED, cooldown.until
-    if state.contacts:
-        for limit in program.limits[channel]:
+    contacts = len(state.contacts)
+    for limit in program.limits[channel]:
+        if contacts >= limit.at_most:
             yield from _over(program, limit, state.contacts, now)
 
 

@@ -1,4 +1,4 @@
-"""What deciding needs of a playbook, compiled once per revision: arms as bits, rules as one function, limits as data."""
+"""What deciding needs of a playbook, compiled once: arms as bits, rules as one function, limits as data."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class Program:
     care: int
     of_action: Mapping[str, int]
     of_issue: Mapping[str, int]
+    own_channels: range  # all but the notification
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     consents: tuple[tuple[str, Predicate], ...]  # closed unless TRUE
@@ -56,9 +57,6 @@ class Program:
     holdout: float
     seed: str
     reasons: tuple[tuple[tuple[int, NamedRule], ...], ...]  # by arm: its conditions' numbers and rules, in order
-
-    def mask(self, arms: Callable[[Arm], bool]) -> int:
-        return sum(1 << arm.bit for arm in self.arms if arms(arm))
 
 
 def compile_program(playbook: Playbook) -> Program:
@@ -86,6 +84,7 @@ def compile_program(playbook: Playbook) -> Program:
         care=_mask(arm for arm in arms if arm.action.kind == "care"),
         of_action={a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions},
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
+        own_channels=range(1, len(channels)),
         on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
         message=message,
         consents=tuple((r.name, compile_true(r.condition, columns)) for r in policy.contact_only_when),

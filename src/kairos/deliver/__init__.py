@@ -2,15 +2,18 @@
 
 from kairos.deliver.messages import JOINT, Messages, compile_messages
 from kairos.deliver.template import Template, compile_template
-from kairos.deliver.values import Values, title_of, values_for, values_of
+from kairos.deliver.values import Known, Row, Values, offer_values, title_of, values_for, values_of
 
 __all__ = [
     "JOINT",
+    "Known",
     "Messages",
+    "Row",
     "Template",
     "Values",
     "compile_messages",
     "compile_template",
+    "offer_values",
     "title_of",
     "values_for",
     "values_of",

@@ -33,6 +33,11 @@ class Messages:
         known = {language.lower(): language for language in self.languages}
         return known.get(tag) or known.get(tag.partition("-")[0], self.languages[0])
 
+    def needs(self, message: str) -> frozenset[str]:
+        """The placeholders that every text of a message has: where one has no value, nothing can be said."""
+        texts = [set(template.names) for by_language in self.templates[message].values() for template in by_language]
+        return frozenset(set.intersection(*texts)) if texts else frozenset()
+
     def texts(self, message: str, language: str, values: Mapping[str, Any]) -> list[str]:
         """Every text of the message that can be said with these values, longest first.
 

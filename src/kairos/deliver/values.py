@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from kairos.deliver.template import compile_template
 from kairos.domain.money import Currency
@@ -16,7 +16,26 @@ from kairos.rules.types import Type
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1)
-_NO_ROW: Mapping[str, Any] = {}
+_NO_ROW: Known = {}
+
+
+class Known(Protocol):
+    """A row by column name: a mapping, or anything with its `get`."""
+
+    def get(self, name: str, /) -> Any: ...
+
+
+class Row:
+    """A row of values by the names of its columns, looked up only when a text asks."""
+
+    __slots__ = ("places", "values")
+
+    def __init__(self, places: Mapping[str, int], values: Sequence[Any]) -> None:
+        self.places, self.values = places, values
+
+    def get(self, name: str, /) -> Any:
+        place = self.places.get(name)
+        return None if place is None else self.values[place]
 
 
 class Values(dict[str, str | None]):
@@ -28,7 +47,7 @@ class Values(dict[str, str | None]):
     __slots__ = ("currency", "row", "types")
 
     def __init__(
-        self, own: Mapping[str, str | None], row: Mapping[str, Any], types: Mapping[str, Type], currency: Currency
+        self, own: Mapping[str, str | None], row: Known, types: Mapping[str, Type], currency: Currency
     ) -> None:
         super().__init__(own)
         self.row = row
@@ -57,30 +76,36 @@ class Values(dict[str, str | None]):
         return 0 if now is None or local is None else local - now
 
 
+def offer_values(playbook: Playbook, action: Action, variant: Variant) -> dict[str, str | None]:
+    """What every offer of a variant says alike: its fields, title and price. Made once per playbook."""
+    return _fields(variant) | {"title": title_of(action, variant), "price": playbook.currency.show(variant.price)}
+
+
 def values_for(
     playbook: Playbook,
-    action: Action,
-    variant: Variant,
+    offer: Mapping[str, str | None],
     number: int,
     short_code: str,
     expires_local: int,
-    row: Mapping[str, Any],
+    row: Known,
 ) -> Values:
-    """What a message that makes an offer may use: its title, price, number and fields, and every column of the row.
+    """What a message that makes an offer may use: its `offer_values`, what is its own, and every column of the row.
 
     `number` 0 means that it cannot be taken by reply. `expires_local` is the wall clock where the subscriber is, ms as
-    if it were UTC (as the column `local`). A name of the offer goes before the variant's field, that before a column.
+    if it were UTC (as the column `local`). A name of the offer goes before a column.
     """
-    own = _fields(variant) | _offer(title_of(action, variant), variant.price, number, short_code, playbook.currency)
-    own["expires"] = show_time(expires_local)
-    return Values(own, row, playbook.vocabulary.names, playbook.currency)
+    values = Values(offer, row, playbook.vocabulary.names, playbook.currency)
+    values["number"] = str(number) if number else None
+    values["short_code"] = short_code or None
+    values["expires"] = show_time(expires_local)
+    return values
 
 
 def values_of(
     playbook: Playbook,
     offer: OpenOffer | None,
     expires_local: int,
-    row: Mapping[str, Any] = _NO_ROW,
+    row: Known = _NO_ROW,
     short_code: str = "",
 ) -> Values:
     """What an answer to a reply may use: the offer as it was made (None: none is concerned), and the row's columns."""

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 
-class Refusal(Struct, frozen=True, array_like=True):
+class Refusal(Struct, frozen=True, array_like=True, gc=False):
     """A limit that refused: one arm, or (arm -1) every arm on a channel, until a time (0: no time can be named)."""
 
     arm: int
@@ -16,16 +16,15 @@ class Refusal(Struct, frozen=True, array_like=True):
     until: int
 
 
-class Score(Struct, frozen=True, array_like=True):
-    """What an arm on a channel was worth: its chance of a yes (0..1) and its rank value."""
+class Scores(Struct, frozen=True, array_like=True, gc=False):
+    """The survivors of a moment as columns: an arm on a channel, and its chance of a yes (0..1)."""
 
-    arm: int
-    channel: int
-    propensity: float
-    priority: float
+    arm: list[int] = []
+    channel: list[int] = []
+    propensity: list[float] = []
 
 
-class Choice(Struct, frozen=True, array_like=True):
+class Choice(Struct, frozen=True, array_like=True, gc=False):
     """What was chosen, and the number that it was offered under."""
 
     arm: int
@@ -34,7 +33,7 @@ class Choice(Struct, frozen=True, array_like=True):
     number: int
 
 
-class Decision(Struct, array_like=True):
+class Decision(Struct, array_like=True, gc=False):
     """One decision record (a few hundred bytes as MessagePack).
 
     `failed` is a bitmap over the distinct conditions of the playbook of that `revision`, little-endian; names are
@@ -54,6 +53,6 @@ class Decision(Struct, array_like=True):
     gate: str = ""
     failed: bytes = b""
     limits: list[Refusal] = []
-    scores: list[Score] = []
+    scores: Scores = Scores()
     chosen: Choice | None = None
     riding: bool = False

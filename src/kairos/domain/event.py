@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 
-class Notification(Struct, frozen=True, array_like=True):
+class Notification(Struct, frozen=True, array_like=True, gc=False):
     """The regulated message (an end-of-call notification, EoCN) that an event came in, to be sent on."""
 
     account: str  # the account that submitted it; its receipts go back there
@@ -20,7 +20,7 @@ class Notification(Struct, frozen=True, array_like=True):
     rides: bool = True  # a line may be appended; else an offer follows as a message of its own
 
 
-class Event(Struct, frozen=True, array_like=True):
+class Event(Struct, frozen=True, array_like=True, gc=False):
     """One event, typed after the vocabulary.
 
     `identity` is what makes a repeat recognisable (a CloudEvent's source + id). `data` holds only fields that the

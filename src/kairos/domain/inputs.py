@@ -7,7 +7,7 @@ from msgspec import Struct
 from kairos.domain.message import Text
 
 
-class Reply(Struct, frozen=True, array_like=True):
+class Reply(Struct, frozen=True, array_like=True, gc=False):
     """A text that a subscriber sent to one of our short codes."""
 
     identity: str
@@ -17,7 +17,7 @@ class Reply(Struct, frozen=True, array_like=True):
     happened: int
 
 
-class Delivery(Struct, frozen=True, array_like=True):
+class Delivery(Struct, frozen=True, array_like=True, gc=False):
     """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), retry, dropped.
 
     `plain`: a notification goes out without our line after all, because the line came too late.
@@ -36,7 +36,7 @@ class Delivery(Struct, frozen=True, array_like=True):
     receipt: Text | None = None  # to be passed on to the account that asked for it
 
 
-class Fulfilment(Struct, frozen=True, array_like=True):
+class Fulfilment(Struct, frozen=True, array_like=True, gc=False):
     """The counterpart's final answer to an order: done, or refused with its reason (insufficient_funds, ...)."""
 
     outgoing: int
@@ -47,7 +47,7 @@ class Fulfilment(Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
-class Timer(Struct, frozen=True, array_like=True):
+class Timer(Struct, frozen=True, array_like=True, gc=False):
     """Something to look at again at `due`: here the end of an open offer, named by its key."""
 
     id: int
@@ -56,7 +56,7 @@ class Timer(Struct, frozen=True, array_like=True):
     payload: str
 
 
-class Response(Struct, frozen=True, array_like=True):
+class Response(Struct, frozen=True, array_like=True, gc=False):
     """What became of an offer: accepted, declined, expired, fulfilled, refused, redeemed, stopped, dropped. A log, for learning."""
 
     subscriber: int

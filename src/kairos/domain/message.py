@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Text(Struct, frozen=True, array_like=True):
+class Text(Struct, frozen=True, array_like=True, gc=False):
     """A text message to a handset (channel `notification`, `sms`), or relayed to another service (`relay`).
 
     A `notification` is sent at least once; what carries only an offer at most once (`marketing`), and never after
@@ -25,7 +25,7 @@ class Text(Struct, frozen=True, array_like=True):
     plain: str = ""  # the notification as it came, without our line
 
 
-class Order(Struct, frozen=True, array_like=True):
+class Order(Struct, frozen=True, array_like=True, gc=False):
     """Provision and charge one open offer (channel `ocs`). `key` is its Idempotency-Key: at most one effect, ever."""
 
     key: str
@@ -38,7 +38,7 @@ class Order(Struct, frozen=True, array_like=True):
     variant: str
 
 
-class Outgoing(Struct, array_like=True):
+class Outgoing(Struct, array_like=True, gc=False):
     """A row of the outbox. Status: pending, sending, sent, delivered, failed, dropped."""
 
     id: int

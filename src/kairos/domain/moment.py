@@ -9,7 +9,7 @@ from msgspec import Struct
 from kairos.domain.subscriber import State
 
 
-class Moment(Struct, array_like=True):
+class Moment(Struct, array_like=True, gc=False):
     """One moment. `row` holds the values of the vocabulary's columns, in their order (None: unknown)."""
 
     id: int  # the decision's

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from typing import Final
+
+_DECIMAL: Final = re.compile(r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})", re.ASCII)
 
 
 def parse_exact(text: str, digits: int) -> int:
@@ -18,16 +21,16 @@ def parse_exact(text: str, digits: int) -> int:
     ...
     ValueError: `2.505` has more than 2 decimals
     """
-    try:
-        scaled = Decimal(text.strip()).scaleb(digits)
-        whole = int(scaled)
-    except (InvalidOperation, ValueError, OverflowError):
-        raise ValueError(f"`{text}` is not a number") from None
-    if whole != scaled:
-        raise ValueError(f"`{text}` has more than {digits} decimals")
-    if abs(whole) >= 2**63:
-        raise ValueError(f"`{text}` is too large")
-    return whole
+    written = text.strip()
+    if not _DECIMAL.fullmatch(written):
+        raise ValueError(f"`{text[:60]}` is not a number")
+    sign, whole, decimals = written[0] == "-", *(written.lstrip("+-") + ".").split(".")[:2]
+    if decimals.rstrip("0")[digits:]:
+        raise ValueError(f"`{text[:60]}` has more than {digits} decimals")
+    amount = int((whole or "0") + decimals[:digits].ljust(digits, "0"))
+    if amount >= 2**63:
+        raise ValueError(f"`{text[:60]}` is too large")
+    return -amount if sign else amount
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 
-class Bucket(Struct, frozen=True, array_like=True):
+class Bucket(Struct, frozen=True, array_like=True, gc=False):
     """A part of a balance that expires as one.
 
     `amount` is an exact integer in the wallet's smallest part (vocabulary: unit and digits); `expires` 0 means never.
@@ -18,7 +18,7 @@ class Bucket(Struct, frozen=True, array_like=True):
     expires: int = 0
 
 
-class Contact(Struct, frozen=True, array_like=True):
+class Contact(Struct, frozen=True, array_like=True, gc=False):
     """A message that went out, or is reserved to: what limits count."""
 
     at: int
@@ -29,7 +29,7 @@ class Contact(Struct, frozen=True, array_like=True):
     riding: bool  # a line on a notification; else a message of its own
 
 
-class OpenOffer(Struct, frozen=True, array_like=True):
+class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     """What was said and can be taken, with everything that it was made with: a later playbook changes none of it."""
 
     number: int  # what the subscriber replies with; not used again before `forget`
@@ -54,14 +54,14 @@ class OpenOffer(Struct, frozen=True, array_like=True):
     changed: int = 0  # when the status changed
 
 
-class Cooldown(Struct, frozen=True, array_like=True):
+class Cooldown(Struct, frozen=True, array_like=True, gc=False):
     """Not to be said again before `until` (-1: never again), because it was declined."""
 
     action: str
     until: int
 
 
-class State(Struct, array_like=True):
+class State(Struct, array_like=True, gc=False):
     """Everything that deciding needs to know of one subscriber (about 1 KB as MessagePack).
 
     `attributes`, `stamps` and `counters` stand in the order of the vocabulary's layout named by `layout`.

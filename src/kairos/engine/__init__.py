@@ -1,1 +1,1 @@
-"""The engine: the only room that knows the order of the steps. It gathers, decides, applies, and hands out what is to be sent."""
+"""The engine: the only room that knows the order of the steps. It gathers, decides, applies, and has things sent."""

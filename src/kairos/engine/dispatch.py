@@ -1,8 +1,8 @@
 """Sending what was committed: in order for each subscriber, with retries, and news of it back through the engine.
 
 Notifications go out at least once. A message that only carries an offer goes out at most once: `sending` is committed
-before the attempt, and an attempt whose outcome is unknown is never repeated. An order is repeated until it is answered,
-under the same key.
+before the attempt, and an attempt whose outcome is unknown is never repeated. An order is repeated until it is
+answered, under the same key.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Backoff:
 
 
 class Dispatcher:
-    """Sends outbox rows. At most `hold` rows are in memory; the rest wait in the store and are read when there is room."""
+    """Sends outbox rows. At most `hold` are in memory; the rest wait in the store and are read when there is room."""
 
     def __init__(
         self,

@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kairos import enrich, fulfil, respond
-from kairos.decide import Arm, Composed, Decided, decide
+from kairos.decide import Arm, Decided, decide
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.decide.program import NOTIFICATION
-from kairos.deliver import values_for, values_of
-from kairos.deliver.values import title_of
-from kairos.domain.event import Event, Notification
+from kairos.deliver import Row, values_of
+from kairos.domain.event import Event
 from kairos.domain.inputs import Delivery, Fulfilment, Reply, Timer
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Contact, OpenOffer, State
+from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
 from kairos.engine.program import Program
 from kairos.engine.statistics import Statistics
 from kairos.engine.work import (
@@ -30,7 +30,6 @@ from kairos.engine.work import (
     subscriber_of,
     waves,
 )
-from kairos.playbook.action import Action
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import OutgoingUpdate, Scorer, Store
 
@@ -39,7 +38,7 @@ DECISIONS_KEPT = 5  # ids of the latest decisions in a state, for `explain`
 
 
 class Engine:
-    """Applies batches of inputs to states. `apply` only reads the store; whoever calls it commits `Work.batch`, in order.
+    """Applies batches of inputs to states. `apply` only reads the store; its caller commits `Work.batch`, in order.
 
     Works that were applied and not yet committed are `flying`: the next batch reads their states, never stale rows.
     """
@@ -280,40 +279,11 @@ class Engine:
     # -- decide and say ------------------------------------------------------------------------------------------------
 
     def _decide(self, work: Work, moments: dict[int, Moment]) -> None:
-        events = {moment.id: work.inputs[index] for index, moment in moments.items()}
-
-        def compose(moment: Moment, arm: Arm, channel: str, message: str) -> Composed | None:
-            event = events[moment.id]
-            assert isinstance(event, Event)
-            return self._compose(moment, event.notification, arm, channel, message)
-
+        notifications = {moment.id: work.inputs[index].notification for index, moment in moments.items()}  # type: ignore[union-attr]
+        compose = Composer(self.program, notifications, self.parts_at_most)
         decided = decide(self.program.decide, list(moments.values()), self.scorer, self._draw, compose)
         for (index, moment), made in zip(moments.items(), decided, strict=True):
             self._say(work, index, moment, made)
-
-    def _compose(
-        self, moment: Moment, notification: Notification | None, arm: Arm, channel: str, message: str
-    ) -> Composed | None:
-        program, state = self.program, moment.state
-        language = program.messages.language_for(moment.language or program.language(moment.row))
-        number = respond.take_number(state, moment.now) if _answerable(arm.action) else 0
-        if _answerable(arm.action) and not number:
-            return None
-        values = values_for(
-            program.playbook,
-            arm.action,
-            arm.variant,
-            number,
-            self._short_code(notification),
-            moment.now + arm.action.accept_within + moment.row[-1] - moment.row[-2],
-            dict(zip(program.decide.columns, moment.row, strict=True)),
-        )
-        if channel != NOTIFICATION:
-            text = program.messages.text(message, language, values)
-        else:
-            assert notification is not None
-            text = program.messages.line(message, language, values, notification.text, self.parts_at_most)
-        return Composed(text, number) if text else None
 
     def _say(self, work: Work, index: int, moment: Moment, made: Decided) -> None:
         """Keep the record; reserve the contact, open the offer, and write what goes out."""
@@ -328,7 +298,7 @@ class Engine:
         action, channel = made.arm.action, self.program.decide.channels[decision.chosen.channel]
         state.contacts.append(Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding))
         key = f"{self.epoch}-{decision.id}"
-        if made.composed.number:
+        if makes_offer(action):
             respond.open_offer(state, self._offer(made.arm, made.composed.number, key, moment, event, channel))
             work.wake(state.id, work.now + action.accept_within, key)
         send_by = work.now + min(action.send_within, action.accept_within)
@@ -337,7 +307,13 @@ class Engine:
             return
         self._plain(work, index, event, state.id)
         text = Text(
-            self._short_code(event.notification), state.msisdn, made.composed.text, True, send_by, key, decision.id
+            short_code_of(self.program, event.notification),
+            state.msisdn,
+            made.composed.text,
+            True,
+            send_by,
+            key,
+            decision.id,
         )
         work.send(index, state.id, channel, text)
 
@@ -350,12 +326,12 @@ class Engine:
             action=action.name,
             variant=variant.name,
             kind=action.kind,
-            title=title_of(action, variant),
+            title=self.program.offers[arm.bit]["title"] or action.title,
             price=variant.price,
             product=variant.product if action.provisions else "",
             charges=action.charges,
-            language=self.program.messages.language_for(moment.language or self.program.language(moment.row)),
-            short_code=self._short_code(event.notification),
+            language=language_of(self.program, moment),
+            short_code=short_code_of(self.program, event.notification),
             channel=channel,
             made=moment.now,
             expires=moment.now + action.accept_within,
@@ -407,10 +383,10 @@ class Engine:
             program.playbook,
             offer,
             (offer.expires if offer else work.now) + row[-1] - row[-2],
-            dict(zip(program.decide.columns, row, strict=True)),
+            Row(program.places, row),
             short_code,
         )
-        language = program.messages.language_for(offer.language if offer else program.language(row))
+        language = program.messages.language_for(offer.language) if offer else program.language(row)
         text = program.messages.text(message, language, values)
         if text:
             work.send(index, state.id, "sms", Text(short_code, state.msisdn, text))
@@ -418,17 +394,6 @@ class Engine:
     def _row(self, state: State, now: int) -> tuple[Any, ...]:
         """The row of a moment that no event made."""
         return enrich.row(self.program.plan, state, "", {}, now, now)
-
-    def _short_code(self, notification: Notification | None) -> str:
-        replies = self.program.playbook.replies
-        if notification and notification.source in replies:
-            return notification.source
-        return self.program.short_code
-
-
-def _answerable(action: Action) -> bool:
-    """Whether an action makes an offer that can be taken or redeemed; else it is only said."""
-    return action.charges or action.provisions or action.kind == "promise"
 
 
 def _still_open(state: State, offer: str, now: int) -> bool:

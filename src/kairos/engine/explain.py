@@ -53,11 +53,11 @@ class Explainer:
             tuple(self.store.responses(f"{self.store.epoch}-{number}")),
         )
 
-    def latest(self, msisdn: str) -> list[int]:
-        """The ids of a subscriber's latest decisions, the newest first; empty for one who is not known."""
+    def latest(self, msisdn: str) -> list[int] | None:
+        """The ids of a subscriber's latest decisions, the newest first; None for one who is not known."""
         loaded = self.store.load([msisdn], [])
         blob = loaded.states.get(loaded.subscribers.get(msisdn, 0))
-        return decode_state(blob).decisions[::-1] if blob else []
+        return decode_state(blob).decisions[::-1] if blob else None
 
     def _compile(self, revision: str, compile_texts: Callable[[dict[str, str]], Program]) -> Program | None:
         texts = self.store.playbook(revision)

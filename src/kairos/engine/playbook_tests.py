@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from kairos import enrich
-from kairos.decide import Arm, Composed, Decided, Verdict, decide, explain
+from kairos.decide import Decided, Verdict, decide, explain
 from kairos.decide.decide import keyed_draw
 from kairos.decide.program import NOTIFICATION
-from kairos.deliver import values_for
 from kairos.domain.moment import Moment
+from kairos.engine.compose import Composer
 from kairos.engine.program import Program
 from kairos.errors import Diagnostic, did_you_mean
 from kairos.learn import FixedPropensity
@@ -21,7 +21,7 @@ NOTHING = "none"
 
 
 def run_tests(program: Program) -> list[Diagnostic]:
-    """Run every test of the playbook; one diagnostic for each that fails. The holdout is off, clock and chance are fixed."""
+    """Run every test of the playbook; a diagnostic for each that fails. No holdout; clock and chance are fixed."""
     return [failure for test in program.playbook.tests if (failure := _run(program, test))]
 
 
@@ -46,7 +46,7 @@ def _wrong_choice(test: PlaybookTest, made: Decided, verdicts: list[Verdict]) ->
 def _wrong_reason(test: PlaybookTest, verdicts: list[Verdict]) -> str:
     for action, reason in test.because.items():
         reasons = [verdict.reason for verdict in verdicts if verdict.action == action]
-        if reason not in reasons:
+        if not any(reason in (found, found.partition(" by ")[0]) for found in reasons):
             hint = did_you_mean(reason, reasons)
             found = ", ".join(f"`{found}`" for found in dict.fromkeys(reasons)) or "no such action"
             return f"expected `{action}` to fall to `{reason}`, it fell to {found}" + (f"; {hint}" if hint else "")
@@ -59,24 +59,12 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
     open_to_all = replace(program.decide, holdout=0.0)
     draw = keyed_draw(program.playbook.seed)
 
-    def compose(moment: Moment, arm: Arm, _channel: str, message: str) -> Composed | None:
-        values = values_for(
-            program.playbook,
-            arm.action,
-            arm.variant,
-            1,
-            program.short_code,
-            moment.row[-1] + arm.action.accept_within,
-            dict(zip(program.decide.columns, moment.row, strict=True)),
-        )
-        text = program.messages.text(message, program.messages.language_for(program.language(moment.row)), values)
-        return Composed(text, 1) if text else None
-
+    compose = Composer(program, {}, 1)
     return decide(open_to_all, [moment], FixedPropensity(), draw, compose)[0]
 
 
 def _moment(program: Program, test: PlaybookTest) -> Moment:
-    """What the test gives, over a subscriber of whom nothing is known; it rides where an action that answers can ride."""
+    """What the test gives, over a subscriber of whom nothing is known. It rides where an answering action can."""
     local = int(datetime.fromisoformat(test.at or NOON).replace(tzinfo=UTC).timestamp() * 1000)
     state = enrich.new_state(program.plan, 1, "15550100", local)
     blank = enrich.row(program.plan, state, test.event, test.data, local, local)

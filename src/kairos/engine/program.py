@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,10 @@ class Program:
     plan: enrich.Plan
     decide: decide.Program
     messages: deliver.Messages
+    offers: tuple[Mapping[str, str | None], ...]  # by arm: what every offer of it says alike
+    needs: Mapping[str, tuple[int, ...]]  # message -> places in a row without whose values it cannot be said
     replies: respond.Replies
+    places: Mapping[str, int]  # column -> its place in a row
 
     @property
     def short_code(self) -> str:
@@ -26,18 +29,27 @@ class Program:
         return next(iter(self.playbook.replies), "")
 
     def language(self, row: Sequence[Any]) -> str:
-        """The language that a subscriber asked for, or an empty text where the vocabulary or the state has none."""
-        place = self.decide.columns.index("language") if "language" in self.playbook.vocabulary.attributes else -1
-        language = row[place] if place >= 0 else None
-        return language if isinstance(language, str) else ""
+        """The playbook's language for whoever this row is of: their own, else the fallback."""
+        place = self.places.get("language")
+        preferred = row[place] if place is not None else None
+        return self.messages.language_for(preferred if isinstance(preferred, str) else "")
 
 
 def compile_program(playbook: Playbook) -> Program:
     """Compile every room's part."""
+    deciding = decide.compile_program(playbook)
+    messages = deliver.compile_messages(playbook)
+    places = {name: place for place, name in enumerate(playbook.vocabulary.columns)}
+    offers = tuple(deliver.offer_values(playbook, arm.action, arm.variant) for arm in deciding.arms)
+    said = {message for channel in deciding.message for message in channel.values()}
+    own = {name for offer in offers for name in offer}  # an offer's own names go before columns
     return Program(
         playbook,
         enrich.compile_plan(playbook.vocabulary, playbook.time_zone),
-        decide.compile_program(playbook),
-        deliver.compile_messages(playbook),
+        deciding,
+        messages,
+        offers,
+        {name: tuple(places[n] for n in messages.needs(name) - own if n in places) for name in said},
         respond.compile_replies(playbook),
+        places,
     )

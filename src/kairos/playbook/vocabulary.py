@@ -86,9 +86,10 @@ class Vocabulary:
 
     @cached_property
     def layout(self) -> str:
-        """A digest of what a stored state depends on: attributes and counters with their definitions, in order."""
+        """A digest of what a stored state depends on: attributes, counters and wallets, in order."""
         parts = [f"{a.name}:{a.type}" for a in self.attributes.values()]
         parts += [definition(c) for c in self.counters.values()]
+        parts += [f"{w.name}:{w.unit}:{w.digits}" for w in self.wallets.values()]
         return hashlib.blake2b("\n".join(parts).encode(), digest_size=6).hexdigest()
 
 

@@ -6,7 +6,6 @@ from kairos.respond.redemption import redeemed
 from kairos.respond.replies import Replies, compile_replies
 from kairos.respond.stored_rule import stored_rule
 from kairos.respond.understand import ANSWER, Meaning, Understood, understand
-from kairos.respond.words import fold
 
 __all__ = [
     "ANSWER",
@@ -20,7 +19,6 @@ __all__ = [
     "decline",
     "expire",
     "find",
-    "fold",
     "forget",
     "open_offer",
     "redeemed",

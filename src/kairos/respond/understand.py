@@ -23,9 +23,10 @@ from typing import Final, Literal
 
 from kairos.domain.inputs import Reply
 from kairos.domain.subscriber import OpenOffer, State
+from kairos.playbook.keywords import tokens
 from kairos.respond.numbers import HIGHEST
 from kairos.respond.replies import Replies
-from kairos.respond.words import Table, Tokens, match, tokens
+from kairos.respond.words import MAX_LETTERS, Table, Tokens, match
 
 Meaning = Literal[
     "accept",  # take `offer`
@@ -94,7 +95,7 @@ def understand(replies: Replies, reply: Reply, state: State, language: str, now:
     Changes nothing. An unknown short code has no words: help.
     """
     code = replies.short_codes.get(reply.short_code)
-    words = tokens(reply.text)
+    words = tokens(reply.text[:MAX_LETTERS])
     if code is None or not words:
         return HELP
     table = code.table(language)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from kairos.playbook.keywords import tokens
 from kairos.playbook.replies import ReplyWords
 
 Word = Literal["accept", "decline", "stop", "help"]
@@ -16,46 +15,6 @@ Table = Mapping[str, tuple[tuple[Tokens, str], ...]]
 """First word -> phrases that begin with it, longest first, and what each means (a `Word`, or an account)."""
 
 MAX_LETTERS: Final = 1_000  # of a reply that are read: more than any text message of three parts has in words to decide
-
-# What Unicode does not decompose, and Arabic and Persian letters that are typed for one another.
-_ALIKE: Final = str.maketrans(
-    {"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ı": "i"}
-    | {"ى": "ي", "ی": "ي", "ک": "ك", "ة": "ه", "ـ": "", "ٱ": "ا"}
-)
-_TOKEN: Final = re.compile(r"\d+|[^\W\d_]+")
-_SPACED_OUT: Final = re.compile(r"\b[^\W\d_](?:[ \t]+[^\W\d_])+\b")  # Y E S
-
-
-def fold(text: str) -> str:
-    """The text without case, accents, Arabic vowel signs and digit forms (`١` is 1), compatibility forms made plain.
-
-    >>> fold("  Où ÉCOUTER ?"), fold("نَعَمْ ١"), fold("ＹＥＳ")
-    ('  ou ecouter ?', 'نعم 1', 'yes')
-    """
-    if text.isascii():
-        return text.lower()
-    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(map(_plain, text)).translate(_ALIKE)
-
-
-def _plain(char: str) -> str:
-    """A digit as ASCII; nothing for marks and invisible format characters; all else as it is."""
-    if char.isascii():
-        return char
-    category = unicodedata.category(char)
-    if category == "Nd":
-        return str(unicodedata.decimal(char))
-    return "" if category[0] == "M" or category == "Cf" else char
-
-
-def tokens(text: str) -> Tokens:
-    """The words and numbers of a folded text: runs of letters, runs of digits; letters spaced out are one word.
-
-    >>> tokens("YES1, please!"), tokens("Y E S")
-    (('yes', '1', 'please'), ('yes',))
-    """
-    folded = fold(text[:MAX_LETTERS])
-    return tuple(_TOKEN.findall(_SPACED_OUT.sub(lambda found: "".join(found[0].split()), folded)))
 
 
 def match(table: Table, words: Tokens, at: int) -> tuple[Tokens, str] | None:

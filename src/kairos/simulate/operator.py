@@ -43,7 +43,8 @@ _AS_INFO = Account("info", "info")
 class OperatorSettings:
     """How big and busy the operator is. `rate`: chargeable events a second; `think`: seconds before a subscriber acts.
 
-    `smsc_latency`: seconds from the SMSC to a handset; `receipt_after`: from there to its receipt. `parted`: long notifications in several parts, not in a payload.
+    `smsc_latency`: seconds from the SMSC to a handset; `receipt_after`: from there to its receipt. `parted`: long
+    notifications in several parts, not in a payload.
     """
 
     subscribers: int = 400

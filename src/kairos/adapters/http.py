@@ -1,0 +1,112 @@
+"""The HTTP door's far side: what the API asks of a running engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from kairos.domain.event import Event
+from kairos.engine.explain import Explainer, Explanation
+from kairos.engine.loop import Loop
+from kairos.engine.program import Program
+from kairos.engine.work import Answer
+from kairos.errors import KairosError
+from kairos.ingest import EventReader
+
+
+class UndecidedError(KairosError):
+    """An input broke the engine; it was not applied."""
+
+
+class HttpIngress:
+    """Events in, figures out. `gauges` names what is counted elsewhere (queues, binds)."""
+
+    def __init__(self, loop: Loop, region: str, gauges: Callable[[], Mapping[str, float]]) -> None:
+        self.loop, self.region, self.gauges = loop, region, gauges
+        self._reader: tuple[Program, EventReader] | None = None
+
+    def reader(self) -> EventReader:
+        program = self.loop.engine.program
+        if self._reader is None or self._reader[0] is not program:
+            playbook = program.playbook
+            self._reader = (program, EventReader(playbook.vocabulary, playbook.currency, self.region))
+        return self._reader[1]
+
+    async def submit(self, events: Sequence[Event]) -> Sequence[Answer]:
+        submissions = [self.loop.post(event) for event in events]
+        answers = await asyncio.gather(*(submission.answer for submission in submissions), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, KairosError):
+                raise answer
+            if isinstance(answer, BaseException):
+                raise UndecidedError(f"an event broke the engine: {answer!r}") from answer
+        return [answer for answer in answers if isinstance(answer, Answer)]
+
+    def troubles(self) -> Sequence[str]:
+        failure = self.loop.failure
+        return [f"the store does not take batches: {failure}"] if failure else []
+
+    def stats(self) -> Mapping[str, Any]:
+        statistics = self.loop.engine.statistics
+        gauges = {"waiting": self.loop.waiting, **self.gauges()}
+        return {"counts": dict(statistics.counts), "refusals": statistics.reasons(), "gauges": gauges}
+
+
+class EngineCollector(Collector):
+    """The engine's figures for Prometheus."""
+
+    def __init__(self, ingress: HttpIngress) -> None:
+        self.ingress = ingress
+
+    def collect(self) -> Iterable[Metric]:
+        stats = self.ingress.stats()
+        counted = CounterMetricFamily("kairos_engine", "What the engine counted since it started", labels=["what"])
+        for name, count in stats["counts"].items():
+            counted.add_metric([name], count)
+        refused = CounterMetricFamily("kairos_refusals", "Refusals by gate, rule or limit", labels=["reason"])
+        for name, count in stats["refusals"].items():
+            refused.add_metric([name], count)
+        gauge = GaugeMetricFamily("kairos_now", "How things stand", labels=["what"])
+        for name, value in stats["gauges"].items():
+            gauge.add_metric([name], value)
+        return [counted, refused, gauge]
+
+
+class HttpExplanations:
+    """Explanations as plain data."""
+
+    def __init__(self, explainer: Explainer) -> None:
+        self.explainer = explainer
+
+    def decision(self, number: int) -> Any | None:
+        found = self.explainer.decision(number)
+        return _plain(found) if found else None
+
+    def subscriber(self, msisdn: str) -> Sequence[Any] | None:
+        numbers = self.explainer.latest(msisdn)
+        if numbers is None:
+            return None
+        return [_plain(found) for number in numbers if (found := self.explainer.decision(number))]
+
+
+def _plain(found: Explanation) -> dict[str, Any]:
+    decision = found.decision
+    return {
+        "decision": decision.id,
+        "subscriber": decision.subscriber,
+        "kind": decision.kind,
+        "happened": decision.happened,
+        "decided": decision.now,
+        "playbook": found.playbook,
+        "revision": decision.revision,
+        "model": decision.model,
+        "code": decision.code,
+        "verdicts": msgspec.to_builtins(found.verdicts),
+        "known": found.known,
+        "responses": [msgspec.structs.asdict(response) for response in found.responses],
+    }

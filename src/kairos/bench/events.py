@@ -1,0 +1,5 @@
+"""`kairos bench events` is being written."""
+
+
+def run() -> dict[str, object]:
+    return {}

@@ -1,0 +1,82 @@
+"""Putting a choice into words: what decide's last stage is handed, once a wave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kairos import respond
+from kairos.decide import Arm, Composed
+from kairos.decide.program import NOTIFICATION
+from kairos.deliver import Row, values_for
+from kairos.domain.event import Notification
+from kairos.domain.moment import Moment
+from kairos.engine.program import Program
+from kairos.playbook.action import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What all candidates of a moment share. `number`: what the chosen one is taken with (0: none is free)."""
+
+    notification: Notification | None
+    language: str
+    short_code: str
+    number: int
+    row: Row
+
+
+class Composer:
+    """Composes for a wave of moments; `notifications` by moment id."""
+
+    def __init__(self, program: Program, notifications: Mapping[int, Notification | None], parts_at_most: int) -> None:
+        self.program, self.notifications, self.parts_at_most = program, notifications, parts_at_most
+        self._situations: dict[int, Situation] = {}
+
+    def __call__(self, moment: Moment, arm: Arm, channel: str, message: str) -> Composed | None:
+        """The whole text and the number to reply with; None where no text can be said, or none fits."""
+        row = moment.row
+        for place in self.program.needs[message]:
+            if row[place] is None:
+                return None
+        here = self._situations.get(moment.id) or self._situation(moment)
+        number = here.number if arm.action.taken_by_reply else 0
+        if not number and arm.action.taken_by_reply:
+            return None
+        messages = self.program.messages
+        expires = row[-1] + arm.action.accept_within
+        offer = self.program.offers[arm.bit]
+        values = values_for(self.program.playbook, offer, number, here.short_code, expires, here.row)
+        if channel == NOTIFICATION and here.notification:
+            text = messages.line(message, here.language, values, here.notification.text, self.parts_at_most)
+        else:
+            text = messages.text(message, here.language, values)
+        return Composed(text, number) if text else None
+
+    def _situation(self, moment: Moment) -> Situation:
+        notification = self.notifications.get(moment.id)
+        row = Row(self.program.places, moment.row)
+        number = respond.take_number(moment.state, moment.now)
+        short_code = short_code_of(self.program, notification)
+        language = language_of(self.program, moment)
+        here = self._situations[moment.id] = Situation(notification, language, short_code, number, row)
+        return here
+
+
+def makes_offer(action: Action) -> bool:
+    """Whether there is something to take or to redeem; else it is only said."""
+    return action.taken_by_reply or action.kind == "promise"
+
+
+def language_of(program: Program, moment: Moment) -> str:
+    """The language of the notification, where there is one to ride on; else the subscriber's."""
+    if moment.language:
+        return program.messages.language_for(moment.language)
+    return program.language(moment.row)
+
+
+def short_code_of(program: Program, notification: Notification | None) -> str:
+    """Where an answer goes: to the notification's sender if that is a short code of ours."""
+    if notification and notification.source in program.playbook.replies:
+        return notification.source
+    return program.short_code
