@@ -112,8 +112,8 @@ class Store(Protocol):
 class Outcome:
     """What became of one attempt to send.
 
-    sent: the counterpart has it (`peer_id` is its id). done, refused: an order's final answer. retry: nothing is known to
-    have happened, or the counterpart told us to come back. failed: it never will. unknown: it may have happened.
+    sent: the counterpart has it (`peer_id` is its id). done, refused: an order's final answer. retry: it surely did not
+    happen, or the counterpart told us to come back. failed: it never will. unknown: it may have happened.
     """
 
     status: Literal["sent", "done", "refused", "retry", "failed", "unknown"]

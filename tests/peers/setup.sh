@@ -23,12 +23,17 @@ fi
 
 # The two variables keep Debian's scripts from starting a gateway of their own: SysV's reads the first, systemd's the second.
 apt() {
-    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 SYSTEMD_OFFLINE=1 apt-get -qq "$@" </dev/null >&2
+    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 SYSTEMD_OFFLINE=1 \
+        apt-get -qq -o DPkg::Lock::Timeout=60 -o Dpkg::Use-Pty=0 "$@" </dev/null >/dev/null
 }
 
-echo "installing kannel" >&2
-apt install -y --no-install-recommends kannel || {  # the lists may be missing or old
-    apt update && apt install -y --no-install-recommends kannel
+install_kannel() {
+    apt install -y --no-install-recommends kannel
+}
+
+echo "installing kannel"
+install_kannel 2>/dev/null || {  # the package lists may be missing or old
+    apt update && install_kannel
 } || give_up "apt-get could not get it; see above"
 have_kannel || give_up "the package came without bearerbox or smsbox"
 exit 0

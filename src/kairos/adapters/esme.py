@@ -116,7 +116,7 @@ class Esmes:
         return Event(identity, matched.kind, msisdn, self.clock(), matched.data, notification)
 
     async def _notify(self, pdu: SubmitSm, event: Event, account: str) -> Pdu:
-        """Let the engine decide within the limit; else the plain notification goes out, and the queued one is withdrawn."""
+        """Let the engine decide within the limit; else the plain text goes out, and the queued one is withdrawn."""
         assert event.notification is not None
         accepted = pdu.response(message_id=event.notification.message_id)
         try:

@@ -77,7 +77,7 @@ class Smsc:
     # -- out -----------------------------------------------------------------------------------------------------------
 
     async def send(self, text: Text) -> Outcome:
-        """Submit a text, in as many parts as it needs. `unknown` where a part may have been taken and was not confirmed."""
+        """Submit a text, in as many parts as it needs. `unknown`: a part may have been taken and was not confirmed."""
         try:
             segments = split(text.text, next(self._reference))
         except TextError as error:

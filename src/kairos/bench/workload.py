@@ -1,8 +1,8 @@
 """The workload of `bench events`: a playbook of 50 offers, a million subscribers, and events in a fixed mix.
 
-Half of the events meet a gate (no consent). The other half reach arbitration with at least five candidates; half of those
-are said in a message of their own, and half find no text that can be said (a placeholder's value is unknown). A tenth of the
-events hits a hot hundredth of the subscribers.
+Half of the events meet a gate (no consent). The other half reach arbitration with at least five candidates; half of
+those are said in a message of their own, and half find no text that can be said (a placeholder's value is unknown). A
+tenth of the events hits a hot hundredth of the subscribers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from kairos.domain.event import Event
 from kairos.domain.subscriber import Bucket, Contact, State
 from kairos.engine.program import Program
 from kairos.engine.work import encode
+from kairos.playbook import ANSWERS
 
 OFFERS = 50
 ALWAYS = 8  # offers that every subscriber with consent may have
@@ -106,14 +107,11 @@ REPLIES = """
   withdraws: [consent]
 """
 
-ANSWERS = "\n".join(
-    f'{name}: {{en: "All right."}}'
-    for name in ["confirmed", "refused_funds", "refused", "expired", "already_taken", "declined", "stopped", "help", "which_one", "nothing_open"]
-)
+MESSAGES = "\n".join(f'{name}: {{en: "All right."}}' for name in ANSWERS)
 
 
 def texts(seed: int) -> dict[str, str]:
-    """The playbook: ALWAYS offers that anybody may have, the rest under three rules that each hold about half the time."""
+    """The playbook: ALWAYS offers for anybody, the rest under three rules that each hold about half the time."""
     chance = random.Random(seed)
     files = {
         "playbook.yaml": PLAYBOOK,
@@ -142,7 +140,7 @@ def texts(seed: int) -> dict[str, str]:
         lines.append(
             f'line_{n}: {{en: "Dear {{nickname}}: {{title}} for {{price}}. Reply {{number}} to {{short_code}}."}}'
         )
-    files["messages.yaml"] = "\n".join(lines) + "\n" + ANSWERS + "\n"
+    files["messages.yaml"] = "\n".join(lines) + "\n" + MESSAGES + "\n"
     return files
 
 

@@ -57,7 +57,7 @@ class Timer(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Response(Struct, frozen=True, array_like=True, gc=False):
-    """What became of an offer: accepted, declined, expired, fulfilled, refused, redeemed, stopped, dropped. A log, for learning."""
+    """What became of an offer: accepted, declined, expired, fulfilled, refused, redeemed, stopped or dropped."""
 
     subscriber: int
     decision: int

@@ -65,7 +65,7 @@ class State(Struct, array_like=True, gc=False):
     """Everything that deciding needs to know of one subscriber (about 1 KB as MessagePack).
 
     `attributes`, `stamps` and `counters` stand in the order of the vocabulary's layout named by `layout`.
-    A counter is a flat list [bucket, value, bucket, value, ...]; `seen` is a flat list [hash, second, hash, second, ...].
+    A counter is a flat list [bucket, value, bucket, value, ...], and `seen` one of [hash, second, hash, second, ...].
     """
 
     id: int
