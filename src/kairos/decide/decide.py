@@ -105,7 +105,7 @@ def eligibility(program: Program, moment: Moment, decision: Decision, alive: int
     """The arms all of whose rules hold; each distinct condition is evaluated once."""
     if not alive:
         return 0
-    passed, failed = program.check(moment.row)
+    passed, failed = program.check.run(moment.row)
     decision.failed = failed.to_bytes((failed.bit_length() + 7) // 8, "little")
     return alive & passed
 

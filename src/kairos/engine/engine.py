@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kairos import enrich, fulfil, respond
@@ -105,11 +105,15 @@ class Engine:
         state = decode_state(blob)
         plan = self.program.plan
         if state.layout != plan.layout:
-            for note in enrich.migrate(plan, state, self.old_vocabulary(state.layout)):
-                if note not in self._noted:
-                    self._noted.add(note)
-                    self.note(note)
+            self._tell(enrich.migrate(plan, state, self.old_vocabulary(state.layout)))
         return state
+
+    def _tell(self, notes: Iterable[str]) -> None:
+        """Say each thing once that somebody should know."""
+        for note in notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self.note(note)
 
     def _subscriber(self, work: Work, msisdn: str) -> State | None:
         """The subscriber of a number; a new one with everything unknown, or None where unknown ones are rejected."""
@@ -172,6 +176,8 @@ class Engine:
         row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
         for offer in respond.redeemed(program.replies, state, event.kind, row, event.happened) if promised else ():
             self._accept(work, index, state, offer, "redeemed")
+        if program.replies.unreadable:
+            self._tell(f"a promise waits that cannot be redeemed: {why}" for why in program.replies.unreadable.values())
         if not asked:
             self._plain(work, index, event, state.id)
             return None
