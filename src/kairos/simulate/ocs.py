@@ -17,7 +17,7 @@ from decimal import Decimal, InvalidOperation
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -397,6 +397,8 @@ class OrderDoor:
             return _answer(400, {"reason": "idempotency_key_missing"})
         try:
             body = msgspec.json.decode(await request.body(), type=OrderRequest)
+        except ClientDisconnect:  # whoever asked has died: nothing was read, nothing is done
+            return _answer(400, {"reason": "no_request"})
         except msgspec.MsgspecError as fault:
             return _answer(422, {"reason": "bad_request", "detail": str(fault)})
         order = self._ocs.order(key, body)
