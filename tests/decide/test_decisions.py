@@ -115,6 +115,21 @@ def test_an_open_offer_is_not_made_again(bench: Any) -> None:
     assert (again.state, again.reason, again.until) == ("limit", "already open", bench.now + DAY)
 
 
+def test_what_was_just_taken_is_not_offered_again(bench: Any) -> None:
+    bench.profile()
+    call(bench)
+    bench.apply(bench.reply("1"))
+    call(bench)
+    again = verdicts(bench)["booster/large"]
+    assert (again.state, again.reason, again.until) == ("limit", "already taken", bench.now + DAY)
+    bench.now += DAY
+    state = bench.state()
+    state.offers = [msgspec.structs.replace(offer, status="fulfilled") for offer in state.offers]
+    bench.store.commit(_states(bench, state))
+    call(bench)
+    assert verdicts(bench)["booster/large"].state == "chosen"
+
+
 def test_a_declined_offer_rests_for_two_weeks(bench: Any) -> None:
     bench.profile()
     call(bench)

@@ -9,8 +9,12 @@ from kairos.domain.subscriber import Contact, State
 from kairos.playbook.policy import Limit
 
 OPEN = "already open"
+TAKEN = "already taken"
 DECLINED = "declined"
 NEVER = -1
+
+# What still holds its action until the offer's own end: who has just taken it is not asked again.
+_HELD = {"open": OPEN, "accepted": TAKEN, "fulfilled": TAKEN}
 
 Refused = tuple[int, str, int]  # mask of arms, rule, until (ms; 0: no time can be named, -1: never again)
 
@@ -18,8 +22,9 @@ Refused = tuple[int, str, int]  # mask of arms, rule, until (ms; 0: no time can 
 def refused(program: Program, state: State, channel: int, now: int) -> Iterator[Refused]:
     """Everything that refuses arms of this subscriber on this channel now. Grows with contacts x limits."""
     for offer in state.offers:
-        if (offer.status == "open" and offer.expires > now) or offer.status == "accepted":
-            yield program.of_action.get(offer.action, 0), OPEN, offer.expires
+        rule = _HELD.get(offer.status)
+        if rule and (offer.expires > now or offer.status == "accepted"):
+            yield program.of_action.get(offer.action, 0), rule, offer.expires
     for cooldown in state.cooldowns:
         if cooldown.until == NEVER or cooldown.until > now:
             yield program.of_action.get(cooldown.action, 0), DECLINED, cooldown.until

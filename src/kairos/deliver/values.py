@@ -112,6 +112,7 @@ def values_of(
     own: dict[str, str | None] = {"short_code": short_code or None}
     if offer is not None:
         own = _offer(offer.title, offer.price, offer.number, offer.short_code, playbook.currency)
+        own["price"] = own["price"] if offer.price else None  # "Price: 0" is no answer to whoever was given something
         own["expires"] = show_time(expires_local)
     return Values(own, row, playbook.vocabulary.names, playbook.currency)
 

@@ -20,6 +20,7 @@ REASONS = (  # what refuses besides the playbook's own rules and limits
     "holdout",
     "quiet hours",
     "already open",
+    "already taken",
     "declined",
     "does not answer this moment",
     "the moment was too old",

@@ -27,7 +27,7 @@ THEMES: Mapping[str, re.Pattern[str]] = {
 REFUSALS: Mapping[str, re.Pattern[str]] = {
     "insufficient_funds": re.compile(r"balance is too low|solde est trop bas|لا يكفي", re.IGNORECASE),
     "already_taken": re.compile(r"\balready\b|\bdéjà\b|بالفعل", re.IGNORECASE),
-    "expired": re.compile(r"\bended on\b|a pris fin|انتهى", re.IGNORECASE),
+    "expired": re.compile(r"\bnot open any more\b|a pris fin|انتهى", re.IGNORECASE),
     "not_activated": re.compile(r"could not be activated|n'a pas pu s'activer|تعذر", re.IGNORECASE),
     "nothing_open": re.compile(r"no open offer|aucune offre n'est ouverte|لا يوجد عرض", re.IGNORECASE),
 }
