@@ -1,0 +1,285 @@
+"""The real server as a process of its own, between the ends of a synthetic operator in the test's process."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import random
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from kairos.domain.subscriber import State
+from kairos.engine.work import decode_state
+from kairos.simulate import Operator, OperatorSettings
+from kairos.simulate.eocn import Notification
+from kairos.simulate.events import balances_field
+from kairos.simulate.handsets import Answer, Seen
+from kairos.simulate.ocs import Order
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
+HOST = "127.0.0.1"
+PATIENCE = 90.0  # seconds: only ever used up where something is broken
+HOUR = 3_600_000
+
+
+@dataclass
+class Server:
+    """`kairos run`, started as often as a test likes: always on the same store and the same ports."""
+
+    folder: Path
+    settings: Path
+    environment: Mapping[str, str]
+    ports: dict[str, int] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.ports['http_port']}"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "kairos.db"
+
+    @property
+    def log(self) -> str:
+        """All that it said on standard error, over every start."""
+        return (self.folder / "kairos.log").read_text(encoding="utf-8")
+
+    async def start(self) -> None:
+        """Returns when all doors are open."""
+        command = (sys.executable, "-m", "kairos.cli", "run", "--settings", str(self.settings), "--announce")
+        with (self.folder / "kairos.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=log, env={**os.environ, **self.environment}
+            )
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            line = await self.process.stdout.readline()
+        assert line, f"kairos ended early:\n{self.log}"
+        self.ports = json.loads(line)
+
+    async def kill(self) -> None:
+        """kill -9, wherever it stands."""
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+
+    async def end(self) -> int:
+        """Ask it to end, and give back its exit status."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.terminate()
+        async with asyncio.timeout(PATIENCE):
+            return await self.process.wait()
+
+
+@dataclass
+class System:
+    """The server, the operator around it, and what a test does and sees from the operator's side."""
+
+    server: Server
+    operator: Operator
+    http: httpx.AsyncClient
+    serial: itertools.count[int] = field(default_factory=itertools.count)
+    used: set[str] = field(default_factory=set)
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    async def restart(self) -> None:
+        """Start the server again after it ended; the operator's binds come back by themselves."""
+        await self.server.start()
+        async with asyncio.timeout(PATIENCE):
+            await self.operator.bound()
+
+    def with_language(self, language: str) -> str:
+        """The next subscriber of that language whom no test has used."""
+        speak = [one.msisdn for one in self.operator.subscribers if one.language == language]
+        found = next(msisdn for msisdn in speak if msisdn not in self.used)
+        self.used.add(found)
+        return found
+
+    async def known(self, msisdn: str, *, main: int = 500, top_up: int = 500, **profile: object) -> None:
+        """A prepaid subscriber who agreed to offers, at noon, with money (minor units) and no allowance."""
+        account = self.operator.ocs.accounts[msisdn]
+        account.main = account.opening = main
+        account.data_kb = account.voice_min = 0
+        subscriber = self.operator.handsets[msisdn].subscriber
+        known = {"plan": "prepaid", "language": subscriber.language, "time_zone": noon(), "marketing_consent": True}
+        wallets = balances_field(self.operator.ocs.balances(msisdn))
+        recharge = {"amount": f"{top_up // 100}.{top_up % 100:02d}", "balances": wallets}
+        await self.tell([("profile", msisdn, known | profile), ("recharge", msisdn, recharge)])
+
+    async def tell(self, events: Iterable[tuple[str, str, Mapping[str, object]]]) -> None:
+        """Events that happened ten minutes ago; each must be applied."""
+        feed, at = self.operator.feed, self.operator.now() - HOUR // 6
+        body = [feed.event(kind, msisdn, data, at) for kind, msisdn, data in events]
+        answer = await self.post(msgspec.json.encode(body))
+        assert answer.status_code == 200, answer.text
+        assert {result["status"] for result in answer.json()["results"]} == {"applied"}, answer.text
+
+    async def post(self, body: bytes, kind: str = "application/cloudevents-batch+json") -> httpx.Response:
+        return await self.http.post(f"{self.server.url}/v1/events", content=body, headers={"content-type": kind})
+
+    async def call(self, msisdn: str, minutes: int = 6) -> Seen:
+        """A call ends, charged by the minute: what came to the handset of it."""
+        async with asyncio.timeout(PATIENCE):
+            notification = await self.operator.end_of_call(msisdn, "voice", minutes)
+            assert notification is not None
+            return await self.operator.arrived(notification)
+
+    async def text_charged(self, msisdn: str) -> Seen:
+        """A text message was charged: what came to the handset of it."""
+        async with asyncio.timeout(PATIENCE):
+            notification = await self.operator.end_of_call(msisdn, "sms", 1)
+            assert notification is not None
+            return await self.operator.arrived(notification)
+
+    async def submit(self, msisdn: str, text: str) -> Notification:
+        """The charging system submits any text, and was answered."""
+        usage = next(iter(self.operator.notifications.values())).usage if self.operator.notifications else None
+        said = Notification(f"t{next(self.serial)}", msisdn, usage, text)  # type: ignore[arg-type]
+        async with asyncio.timeout(PATIENCE):
+            await self.operator.charging.submit(said)
+        return said
+
+    async def reply(self, msisdn: str, text: str) -> Seen:
+        """What comes back on a reply."""
+        async with asyncio.timeout(PATIENCE):
+            return await self.operator.answered(self.operator.reply(msisdn, text))
+
+    async def said_to(self, answer: Answer) -> Seen:
+        async with asyncio.timeout(PATIENCE):
+            return await self.operator.answered(answer)
+
+    # -- what is seen --------------------------------------------------------------------------------------------------
+
+    def inbox(self, msisdn: str) -> list[str]:
+        return [seen.text for seen in self.operator.handsets[msisdn].inbox]
+
+    def orders(self, msisdn: str) -> list[Order]:
+        return self.operator.ocs.orders_of.get(msisdn, [])
+
+    async def decisions(self, msisdn: str) -> list[dict[str, Any]]:
+        """Why, newest first, as the server tells over HTTP."""
+        answer = await self.http.get(f"{self.server.url}/v1/subscribers/{msisdn}/decisions")
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()["decisions"]
+        return found
+
+    async def stats(self) -> dict[str, Any]:
+        answer = await self.http.get(f"{self.server.url}/v1/stats")
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def counted(self, name: str) -> int:
+        return int((await self.stats())["counts"].get(name, 0))
+
+    async def until(self, holds: Callable[[], object], what: str) -> None:
+        """Wait until something holds, however slow the machine is."""
+        await until(holds, what)
+
+    def states(self) -> dict[str, State]:
+        """Every subscriber's state, read from the store's file."""
+        with closing(sqlite3.connect(f"file:{self.server.store}?mode=ro", uri=True)) as store:
+            rows = store.execute("SELECT blob FROM state").fetchall()
+        return {state.msisdn: state for (blob,) in rows if (state := decode_state(blob))}
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of the store's file."""
+        with closing(sqlite3.connect(f"file:{self.server.store}?mode=ro", uri=True)) as store:
+            return store.execute(sql).fetchall()
+
+
+async def until(holds: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        await asyncio.sleep(0.01)
+
+
+def noon() -> str:
+    """A time zone where it is about noon: own messages have quiet hours where the subscriber is."""
+    east = (12 - datetime.now(UTC).hour + 11) % 24 - 11  # -11..12
+    return f"Etc/GMT{-east:+d}" if east else "Etc/GMT"
+
+
+def free_port() -> int:
+    """A port that nobody listens on, below those that outgoing connections are given: it stays free between starts."""
+    while True:
+        port = random.randint(12_000, 30_000)
+        try:
+            socket.create_server((HOST, port)).close()
+        except OSError:
+            continue
+        return port
+
+
+Launch = Callable[..., AbstractAsyncContextManager[System]]
+
+
+@asynccontextmanager
+async def launched(
+    folder: Path,
+    *,
+    operator: OperatorSettings | None = None,
+    settings: Path = EXAMPLE / "kairos.toml",
+    restarts: bool = False,
+    **environment: object,
+) -> AsyncIterator[System]:
+    """A server and its operator, bound to one another; `environment` without KAIROS_. `restarts`: on ports that stay."""
+    around = Operator(operator or OperatorSettings(subscribers=60, smsc_port=free_port(), receipt_after=0.02))
+    await around.start()
+    chosen = {
+        "ACCOUNTS_OCS_PASSWORD": "ocs",
+        "ACCOUNTS_INFO_PASSWORD": "info",
+        "SMSC_PASSWORD": "kairos",
+        "SMSC_PORT": around.smsc_port,
+        "FULFILMENT_URL": around.ocs_url,
+        "STORE_PATH": folder / "kairos.db",
+        "NOTIFICATIONS_PORT": free_port() if restarts else 0,
+        "HTTP_PORT": free_port() if restarts else 0,
+        "NOTIFICATIONS_DECIDE_WITHIN_MS": 60_000,  # a slow machine is not what is tested here
+    } | environment
+    server = Server(folder, settings, {f"KAIROS_{name}": str(value) for name, value in chosen.items()})
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+        try:
+            await server.start()
+            await around.connect((HOST, server.ports["smpp_port"]), server.url)
+            async with asyncio.timeout(PATIENCE):
+                await around.bound()
+            yield System(server, around, http)
+        finally:
+            await around.stop()
+            if server.process is not None and server.process.returncode is None:
+                await server.end()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """Starts a system of the test's own: `async with launch(ENGINE_BATCH=1) as system`."""
+    return lambda **options: launched(tmp_path, **options)
+
+
+@pytest.fixture(scope="session")
+def launch_in() -> Launch:
+    """As `launch`, in a folder that is named."""
+    return launched
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., Any]:
+    return until
