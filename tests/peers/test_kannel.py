@@ -391,6 +391,17 @@ async def test_a_reply_for_another_service_reaches_its_account(stack: Stack) -> 
     assert sent.refused == ""
 
 
+async def test_nothing_is_lost_while_the_smsc_is_away(stack: Stack) -> None:
+    texts = ["Your call cost T$0.35. Balance T$12.40. Ref away1", "Hello, are you away?"]
+    await stack.smsc.stop()
+    names = [await stack.submit("+" + STRANGER, text) for text in texts]
+    await stack.until(lambda: bool(stack.told.reports[names[0]]), "the notification to be accepted without the SMSC")
+    await stack.smsc.start()
+    for name, text in zip(names, texts, strict=True):
+        assert (await stack.arrival(STRANGER, text)).text == text
+        assert (await stack.receipt(name)).id == stack.accepted_as(name)
+
+
 async def test_each_of_many_gets_its_own_receipt_once(stack: Stack) -> None:
     numbers = [f"120255501{number:02d}" for number in range(10, 60)]
     texts = {number: f"Your text cost T$0.10. Balance T$9.90. Ref many{number}" for number in numbers}
