@@ -1,23 +1,40 @@
 """Settings (`kairos.toml`): addresses, binds, patterns. They belong to operations; the playbook belongs to marketers.
 
 Every key can be set from the environment: KAIROS_SMSC_HOST is `host` of [smsc], KAIROS_ACCOUNTS_OCS_RIDES is `rides` of
-[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_ACCOUNTS_OCS_PASSWORD.
+[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_ACCOUNTS_OCS_PASSWORD. See docs/settings.md.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from kairos.errors import Diagnostic, SettingsError, did_you_mean
 
 PREFIX = "KAIROS_"
+PASSWORD = "password"
+
+Place = tuple[str | int, ...]  # the way to a value: names of sections and keys, positions in lists
+
+Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 (any that is free) to 65535")]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1, description="a whole number from 1")]
+Pages = Annotated[int, Meta(ge=0, le=2**31 - 1, description="a whole number from 0")]
+Parts = Annotated[int, Meta(ge=1, le=255, description="a whole number from 1 to 255")]
+Window = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
+Linger = Annotated[float, Meta(ge=0, le=1000, description="milliseconds from 0 to 1000")]
+Limit = Annotated[float, Meta(ge=1, le=60_000, description="milliseconds from 1 to 60000")]
+Seconds = Annotated[float, Meta(ge=0.01, le=3600, description="seconds from 0.01 to 3600")]
+Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
+Name = Annotated[str, Meta(min_length=1, max_length=15, description="a name of 1 to 15 characters")]  # SMPP 3.4, 5.2.1
+Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
+WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "a list", dict: "a section"}
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,29 +43,29 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Store(Section, frozen=True):
     path: str = "kairos.db"
-    checkpoint_pages: int = 4000  # SQLite pages between checkpoints: more is faster, fewer stalls are shorter
+    checkpoint_pages: Pages = 4000  # SQLite pages between checkpoints: more is faster, fewer stalls are shorter
 
 
 class Engine(Section, frozen=True):
-    batch: int = 500  # inputs in one transaction, at most
-    linger_ms: float = 2.0
-    queue: int = 20_000  # inputs that may wait; more are told to come back
+    batch: Count = 500  # inputs in one transaction, at most
+    linger_ms: Linger = 2.0
+    queue: Count = 20_000  # inputs that may wait; more are told to come back
     unknown_subscribers: Literal["create", "reject"] = "create"
-    propensity: float = 0.05  # the fixed chance of a yes, until a model learns it
+    propensity: Chance = 0.05  # the fixed chance of a yes, until a model learns it
 
 
 class Http(Section, frozen=True):
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: Port = 8080
 
 
 class Notifications(Section, frozen=True):
     """The SMPP door for accounts that submit notifications."""
 
     host: str = "127.0.0.1"
-    port: int = 2775
-    decide_within_ms: float = 200.0  # then the plain notification goes out
-    parts_at_most: int = 1  # a line may make the notification this long, in parts, even if it was shorter
+    port: Port = 2775
+    decide_within_ms: Limit = 200.0  # then the plain notification goes out
+    parts_at_most: Parts = 1  # a line may make the notification this long, in parts, even if it was shorter
 
 
 class Account(Section, frozen=True):
@@ -64,7 +81,7 @@ class Patterns(Section, frozen=True):
     account: str
     language: str
     event: str
-    texts: list[str]  # the first that fits is taken
+    texts: Texts  # the first that fits is taken
     words: dict[str, dict[str, str]] = {}  # field -> words in the text -> value
     time_format: str = "%Y-%m-%d %H:%M"
     time_zone: str = "UTC"
@@ -73,17 +90,17 @@ class Patterns(Section, frozen=True):
 
 class Smsc(Section, frozen=True):
     host: str = "127.0.0.1"
-    port: int = 2776
-    system_id: str = "kairos"
+    port: Port = 2776
+    system_id: Name = "kairos"
     system_type: str = ""
     password: str = ""  # from the environment
-    window: int = 64
-    response_timeout_s: float = 10.0
+    window: Window = 64
+    response_timeout_s: Seconds = 10.0
 
 
 class Fulfilment(Section, frozen=True):
     url: str = "http://127.0.0.1:8081/v1/orders"
-    timeout_s: float = 10.0
+    timeout_s: Seconds = 10.0
 
 
 class Settings(Section, frozen=True):
@@ -94,80 +111,215 @@ class Settings(Section, frozen=True):
 
     playbook: str = "playbook"
     region: str = ""
-    reload_every_s: float = 2.0  # how often the playbook's folder is looked at for a new revision
+    reload_every_s: Seconds = 2.0  # how often the playbook's folder is looked at for a new revision
     store: Store = Store()
     engine: Engine = Engine()
     http: Http = Http()
     notifications: Notifications = Notifications()
-    accounts: dict[str, Account] = {}
+    accounts: dict[Name, Account] = {}
     patterns: list[Patterns] = []
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
-
-
-SECRETS = re.compile(r"^\s*password\s*=", re.MULTILINE)
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
     """Settings from a TOML file and the environment. Raises SettingsError with file, line and what to do."""
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError([Diagnostic(str(path), 0, "is not there", "name the file with --settings")]) from None
     except OSError as error:
         raise SettingsError([Diagnostic(str(path), 0, f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise SettingsError([Diagnostic(str(path), line, "is not UTF-8", "save it as UTF-8")]) from None
     settings = read_settings(text, environment, str(path))
     return msgspec.structs.replace(settings, playbook=str(path.parent / settings.playbook))
 
 
 def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos.toml") -> Settings:
-    """Settings from the text of a TOML file.
+    """Settings from the text of a TOML file. Raises SettingsError with a diagnostic for everything that is wrong.
 
     >>> read_settings("[smsc]\\nport = 2776", {"KAIROS_SMSC_PORT": "3000"}).smsc.port
     3000
     """
-    secret = SECRETS.search(text)
-    if secret:
-        line = text.count("\n", 0, secret.end()) + 1
-        hint = "set KAIROS_SMSC_PASSWORD or KAIROS_ACCOUNTS_<NAME>_PASSWORD in the environment instead"
-        raise SettingsError([Diagnostic(file, line, "`password` does not belong in the file", hint)])
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = int(found[1]) if (found := re.search(r"line (\d+)", str(error))) else 0
-        raise SettingsError([Diagnostic(file, line, f"not TOML: {error}")]) from None
-    for name, value in environment.items():
-        if name.startswith(PREFIX):
-            _override(data, name.removeprefix(PREFIX).lower(), value)
-    try:
-        return msgspec.convert(data, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError([_diagnosed(str(error), text, file)]) from None
+        said, _, where = str(error).partition(" (at ")
+        line = int(found[1]) if (found := re.match(r"line (\d+)", where)) else text.count("\n") + 1
+        raise SettingsError([Diagnostic(file, line, f"this is not TOML: {said}")]) from None
+    wrong = _Wrong(file, _lines(text))
+    secrets = [place for place in _places(data) if place[-1] == PASSWORD]
+    for place in secrets:
+        wrong.say(place, "`password` does not belong in the file", f"set {variable(place)} in the environment")
+    wrong.variables = _override(data, environment)
+    for place, message, hint in _misfits(data, Settings, ()):
+        wrong.say(place, message, hint)
+    wrong.end()
+    settings = msgspec.convert(data, Settings, strict=False)
+    for number, patterns in enumerate(settings.patterns):
+        if patterns.account not in settings.accounts:
+            hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
+            wrong.say(("patterns", number, "account"), f"there is no account `{patterns.account}`", hint)
+    wrong.end()
+    return settings
 
 
-def _override(data: dict[str, Any], name: str, value: str) -> None:
-    """Put one value from the environment in its place; a name that is no setting is somebody else's."""
-    if name in Settings.__struct_fields__:
-        data[name] = value
-        return
-    section, _, key = name.partition("_")
+def require_passwords(settings: Settings) -> None:
+    """Refuse to serve without passwords: an empty one lets anybody in. Raises SettingsError, naming variables."""
+    places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
+    places["smsc", PASSWORD] = settings.smsc.password
+    missing = [place for place, password in places.items() if not password]
+    if missing:
+        raise SettingsError(
+            [Diagnostic("", 0, f"`{_shown(place)}` is not set", f"set {variable(place)}") for place in missing]
+        )
+
+
+def variable(place: Place) -> str:
+    """The environment variable of a setting.
+
+    >>> variable(("accounts", "night-desk", "password"))
+    'KAIROS_ACCOUNTS_NIGHT_DESK_PASSWORD'
+    """
+    return PREFIX + re.sub(r"\W", "_", "_".join(map(str, place))).upper()
+
+
+class _Wrong:
+    """What is wrong so far, each at its line of the file, or at its variable of the environment."""
+
+    def __init__(self, file: str, lines: Mapping[Place, int]) -> None:
+        self.file, self.lines = file, lines
+        self.variables: Mapping[Place, str] = {}
+        self.said: list[Diagnostic] = []
+
+    def say(self, place: Place, message: str, hint: str) -> None:
+        if place in self.variables:
+            self.said.append(Diagnostic(self.variables[place], 0, message, hint))
+            return
+        within = (place[:length] for length in range(len(place), 0, -1))
+        line = next((self.lines[inner] for inner in within if inner in self.lines), 0)
+        self.said.append(Diagnostic(self.file, line, message, hint))
+
+    def end(self) -> None:
+        """Raises SettingsError where something was said, in the order of the lines."""
+        if self.said:
+            raise SettingsError(sorted(self.said, key=lambda said: (said.file != self.file, said.line)))
+
+
+def _override(data: dict[str, Any], environment: Mapping[str, str]) -> dict[Place, str]:
+    """Put values from the environment in their places; the variable of each. Other programs' are passed by."""
+    placed: dict[Place, str] = {}
+    for name, value in sorted(environment.items()):
+        place = _place(name, data) if name.startswith(PREFIX) else ()
+        within: Any = data
+        for step in place[:-1]:
+            within = within.setdefault(step, {}) if isinstance(within, dict) else None
+        if place and isinstance(within, dict):
+            within[place[-1]] = value
+            placed[place] = name
+    return placed
+
+
+def _place(name: str, data: Mapping[str, Any]) -> Place:
+    """The setting that a variable names; empty where it names none."""
+    words = name.removeprefix(PREFIX).lower()
+    kinds = get_type_hints(Settings)
+    section, _, key = words.partition("_")
     if section == "accounts":
         account, _, key = key.rpartition("_")
-        if account and key in Account.__struct_fields__:
-            data.setdefault("accounts", {}).setdefault(account, {})[key] = value
-    elif section in Settings.__struct_fields__:
-        data.setdefault(section, {})[key] = value
+        accounts = data.get("accounts")
+        known = {re.sub(r"\W", "_", one).lower(): one for one in accounts} if isinstance(accounts, dict) else {}
+        return ("accounts", known.get(account, account), key) if account and key in Account.__struct_fields__ else ()
+    if key and _is_section(kinds.get(section)):
+        return section, key
+    return (words,) if kinds.get(words) in (str, float) else ()
 
 
-def _diagnosed(message: str, text: str, file: str) -> Diagnostic:
-    """msgspec's message in our words, with the line of the key that it is about."""
-    said, _, path = message.partition(" - at `$")
-    keys = re.findall(r"[A-Za-z_]\w*", path)
-    unknown = re.search(r"unknown field `(\w+)`", said)
-    word = unknown[1] if unknown else keys[-1] if keys else ""
-    found = re.search(rf"^\s*\[*\s*(?:\w+\.)*{re.escape(word)}\b", text, re.MULTILINE) if word else None
-    line = text.count("\n", 0, found.end()) + 1 if found else 0
-    if unknown:
-        section = keys[-1] if keys else ""
-        owner = type(getattr(Settings(), section, Settings())) if section in Settings.__struct_fields__ else Settings
-        known = getattr(owner, "__struct_fields__", Settings.__struct_fields__)
-        return Diagnostic(file, line, f"unknown setting `{word}`", did_you_mean(word, known))
-    return Diagnostic(file, line, f"`{'.'.join(keys) or word}`: {said}")
+def _misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, str]]:
+    """Everything in `value` that is not of its kind: where, what, and what to do."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if _is_section(bare) and isinstance(value, dict):
+        yield from _section_misfits(value, bare, place)
+    elif get_origin(bare) is dict and isinstance(value, dict):
+        names, kinds = get_args(bare)
+        for name, inner in value.items():
+            yield from _misfits(name, names, (*place, name))
+            yield from _misfits(inner, kinds, (*place, name))
+    elif get_origin(bare) is list and isinstance(value, list) and _is_section(get_args(bare)[0]):
+        for number, inner in enumerate(value):
+            yield from _misfits(inner, get_args(bare)[0], (*place, number))
+    else:
+        try:
+            msgspec.convert(value, kind, strict=False)
+        except msgspec.ValidationError:
+            told = "" if place[-1] == PASSWORD or value in ("", []) else f", not `{str(value)[:40]}`"
+            yield place, f"`{_shown(place)}` must be {_words(kind)}{told}", ""
+
+
+def _section_misfits(value: dict[str, Any], kind: type[Section], place: Place) -> Iterator[tuple[Place, str, str]]:
+    kinds = get_type_hints(kind, include_extras=True)
+    for key, inner in value.items():
+        if key in kinds:
+            yield from _misfits(inner, kinds[key], (*place, key))
+        else:
+            yield (*place, key), f"unknown setting `{_shown((*place, key))}`", did_you_mean(key, kinds)
+    for field in msgspec.structs.fields(kind):
+        if field.required and field.name not in value:
+            yield place, f"`{_shown((*place, field.name))}` is missing", ""
+
+
+def _words(kind: Any) -> str:
+    """What a setting takes, in a person's words."""
+    described = [meta.description for meta in getattr(kind, "__metadata__", ()) if meta.description]
+    if described:
+        return str(described[0])
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(kind))
+    return "a section" if _is_section(kind) else WORDS[get_origin(kind) or kind]
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _shown(place: Place) -> str:
+    return ".".join(step for step in place if isinstance(step, str))
+
+
+def _places(data: Any, place: Place = ()) -> Iterator[Place]:
+    """The way to every key of the file."""
+    inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for step, inner in inside:
+        yield (*place, step)
+        yield from _places(inner, (*place, step))
+
+
+HEADER = re.compile(r"\s*(\[\[?)\s*([^\]#]+?)\s*\]")
+KEY = re.compile(r"""\s*([\w-]+|"[^"]*"|'[^']*')(\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*\s*=""")
+
+
+def _lines(text: str) -> dict[Place, int]:
+    """The line of every section and key that begins a line; what is written inside a line is found by its section.
+
+    >>> _lines("[[patterns]]\\ntexts = []\\nwords.service = {}")
+    {('patterns', 0): 1, ('patterns', 0, 'texts'): 2, ('patterns', 0, 'words', 'service'): 3}
+    """
+    found: dict[Place, int] = {}
+    seen: Counter[str] = Counter()  # [[lists of sections]]
+    section: Place = ()
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := HEADER.match(line):
+            names = _steps(header[2])
+            seen[str(names[0])] += header[1] == "[["
+            inside = (seen[str(names[0])] - 1,) if seen[str(names[0])] else ()
+            section = (names[0], *inside, *names[1:])
+            found.setdefault(section, number)
+        elif key := KEY.match(line):
+            found.setdefault((*section, *_steps(key[0].rpartition("=")[0])), number)
+    return found
+
+
+def _steps(dotted: str) -> Place:
+    return tuple(name.strip().strip("\"'") for name in dotted.split("."))

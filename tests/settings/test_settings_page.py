@@ -1,0 +1,81 @@
+"""docs/settings.md names every setting with its default, and no other."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kairos.settings import (
+    Account,
+    Engine,
+    Fulfilment,
+    Http,
+    Notifications,
+    Patterns,
+    Section,
+    Settings,
+    Smsc,
+    Store,
+    read_settings,
+)
+
+PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
+KINDS: dict[str, type[Section]] = {
+    "At the top": Settings,
+    "[store]": Store,
+    "[engine]": Engine,
+    "[http]": Http,
+    "[notifications]": Notifications,
+    "[accounts.NAME]": Account,
+    "[[patterns]]": Patterns,
+    "[smsc]": Smsc,
+    "[fulfilment]": Fulfilment,
+}
+
+
+def values(kind: type[Section]) -> dict[str, str]:
+    """Each key that is no section, with its default as the page writes it."""
+    fields = msgspec.structs.fields(kind)
+    return {
+        field.name: written(field) for field in fields if field.name not in ("accounts", "patterns", *sections(kind))
+    }
+
+
+def sections(kind: type[Section]) -> list[str]:
+    return [field.name for field in msgspec.structs.fields(kind) if isinstance(field.default, Section)]
+
+
+def written(field: Any) -> str:
+    if field.required:
+        return "needed"
+    default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    text = str(default).lower() if isinstance(default, bool) else str(default)
+    return f"`{text}`" if text else ""
+
+
+def test_every_section_has_a_heading() -> None:
+    assert list(SECTIONS) == list(KINDS)
+    named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
+    assert named == {*sections(Settings), "accounts", "patterns"}
+
+
+@pytest.mark.parametrize("heading", KINDS)
+def test_every_key_has_a_row_with_its_default_and_every_row_a_key(heading: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\| (.*?) ?\|$", SECTIONS[heading], re.MULTILINE)
+    assert {key: default for key, default, _ in rows} == values(KINDS[heading])
+
+
+def test_the_defaults_on_the_page_are_settings_that_can_be_used() -> None:
+    lines = []
+    for heading, text in SECTIONS.items():
+        if heading.strip("[]").isalpha() and heading != "[[patterns]]":
+            rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", text, re.MULTILINE)
+            lines += [heading, *(f'{key} = "{default}"' for key, default in rows)]
+    assert tomllib.loads("\n".join(lines))
+    assert read_settings("\n".join(lines), {}) == Settings()
