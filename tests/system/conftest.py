@@ -240,7 +240,7 @@ async def launched(
     restarts: bool = False,
     **environment: object,
 ) -> AsyncIterator[System]:
-    """A server and its operator, bound to one another; `environment` without KAIROS_. `restarts`: on ports that stay."""
+    """A server and its operator, bound to one another. `restarts`: on ports that stay. `environment`: less KAIROS_."""
     around = Operator(operator or OperatorSettings(subscribers=60, smsc_port=free_port(), receipt_after=0.02))
     await around.start()
     chosen = {

@@ -1,0 +1,103 @@
+"""`kill -9` under load, again and again on one store: nothing acknowledged is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kairos.playbook import load_texts, read
+from kairos.simulate import Operator, OperatorSettings
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
+PATIENCE = 90.0
+
+# Counters that the operator's ledgers know exactly, and what they hold before the traffic.
+ADDED_UP = ("recharges_30d", "recharged_30d", "data_used_7d", "spend_7d", "calls_7d")
+KNOWN = {"recharges_30d": 1, "recharged_30d": 500, "data_used_7d": 180_000_000}
+
+
+@pytest.mark.parametrize(
+    ("kills", "rate"),
+    [(5, 80.0), pytest.param(45, 80.0, marks=pytest.mark.long), pytest.param(15, 300.0, marks=pytest.mark.long)],
+)
+async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate: float) -> None:
+    chance = random.Random(kills)
+    around = OperatorSettings(subscribers=120, rate=rate, seed=kills, think=(0.02, 0.3), receipt_after=0.02)
+    async with launch(operator=around, restarts=True) as system:
+        operator: Operator = system.operator
+        for one in operator.subscribers:
+            await system.known(one.msisdn, main=chance.randint(100, 900))
+            await system.tell([("data_session", one.msisdn, {"app": one.app, "bytes": 60_000_000})] * 3)
+        living = asyncio.create_task(operator.run(3600))
+        for _ in range(kills):
+            await asyncio.sleep(chance.uniform(0, 1.2))  # anywhere: while it recovers, too
+            await system.server.kill()
+            await system.server.start()
+        async with asyncio.timeout(PATIENCE):
+            await operator.bound()
+        await asyncio.sleep(1)  # and a while of peace
+        living.cancel()
+        assert await operator.drain(PATIENCE), still_open(operator)
+
+        figures = operator.figures(final=True)
+        assert figures.accepted == figures.fulfilled + figures.refused_with_reason, figures
+        assert (figures.lost, figures.charged_twice, figures.unasked, figures.duplicate_offers) == (0, 0, 0, 0), figures
+        assert figures.notifications_refused == figures.events_rejected == 0
+        assert figures.notifications_delivered == figures.notifications_acknowledged == len(operator.notifications)
+        assert figures.fulfilled > kills
+        assert figures.offers_delivered > figures.offers_riding > 0  # of both sorts
+        assert told_two_ways(operator) == {}
+        await receipts_for_all(system)
+        await system.server.end()
+        assert applied(system) == happened(operator)
+        assert system.rows("SELECT * FROM outbox WHERE status IN ('pending', 'sending')") == []
+
+
+def still_open(operator: Operator) -> Any:
+    waiting = [one.waiting for one in operator.handsets.values() if one.waiting is not None and one.waiting.accepts]
+    return {"figures": operator.figures(), "events": operator.feed.under_way, "waiting": waiting[:3]}
+
+
+def told_two_ways(operator: Operator) -> dict[str, set[str]]:
+    """Notifications that came with more than one text: one that is repeated must repeat its line and its number."""
+    texts: defaultdict[str, set[str]] = defaultdict(set)
+    for handset in operator.handsets.values():
+        for seen in handset.inbox:
+            if seen.ref:
+                texts[seen.ref].add(seen.text)
+    return {ref: said for ref, said in texts.items() if len(said) > 1}
+
+
+async def receipts_for_all(system: Any) -> None:
+    """Each notification's receipt reaches the charging system, under the id that it was answered with."""
+    receipts = system.operator.charging.receipts
+    wanted = {one.message_id for one in system.operator.notifications.values()}
+    await system.until(lambda: wanted <= {id_ for id_, states in receipts.items() if states}, "every receipt")
+
+
+def happened(operator: Operator) -> dict[str, Counter[str]]:
+    """What the charging system's ledgers say that counters have to hold, by subscriber."""
+    told = {one.msisdn: Counter(KNOWN) for one in operator.subscribers}
+    for one in operator.ocs.recharges:
+        told[one.msisdn] += Counter({"recharges_30d": 1, "recharged_30d": one.amount})
+    for notification in operator.notifications.values():
+        usage = notification.usage
+        told[usage.msisdn] += Counter({"spend_7d": usage.cost, "calls_7d": int(usage.service == "voice")})
+        if usage.service == "data":
+            told[usage.msisdn] += Counter({"data_used_7d": usage.quantity * 1000})
+    return told
+
+
+def applied(system: Any) -> dict[str, Counter[str]]:
+    """What these counters hold in the store, over all their buckets."""
+    names = list(read(load_texts(EXAMPLE)).vocabulary.counters)
+    found = {}
+    for msisdn, state in system.states().items():
+        sums = {name: int(sum(buckets[1::2])) for name, buckets in zip(names, state.counters, strict=True)}
+        found[msisdn] = Counter({name: sums[name] for name in ADDED_UP if sums[name]})
+    return found
