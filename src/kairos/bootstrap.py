@@ -21,7 +21,7 @@ from kairos.api import create_app
 from kairos.engine.dispatch import Dispatcher
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
-from kairos.engine.loop import Loop
+from kairos.engine.loop import Loop, rare_collections
 from kairos.engine.program import Program, compile_program
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, KairosError, PlaybookError, SettingsError
@@ -116,6 +116,7 @@ class Kairos:
         registry.register(EngineCollector(ingress))
         app = create_app(ingress, HttpExplanations(self.explainer), registry, now, region=settings.region)
         await self._serve_http(app)
+        rare_collections()
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None

@@ -83,7 +83,7 @@ relevant_when: {{{relevant}}}
 suitable_when: {{{suitable}}}
 treatments:
   own: {{channel: sms, message: line_{n}}}
-accept_within: 1 hour
+accept_within: 5 minutes
 after_decline: 14 days
 fulfil: {{charge: price, provision: product}}
 """
