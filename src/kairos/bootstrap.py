@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -108,9 +111,10 @@ class Kairos:
         self._tasks.append(asyncio.create_task(self.dispatcher.run()))
         self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
-        secrets = {name: account.password for name, account in settings.accounts.items()}
+        secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
-        self.server = self.esmes.server = await serve(door.host, door.port, passwords(secrets), self.esmes.handle)
+        with listening("notifications", door.host, door.port):
+            self.server = self.esmes.server = await serve(door.host, door.port, passwords(secrets), self.esmes.handle)
         ingress = HttpIngress(self.loop, settings.region, self._gauges)
         registry = CollectorRegistry()
         registry.register(EngineCollector(ingress))
@@ -126,16 +130,13 @@ class Kairos:
 
     async def _serve_http(self, app: FastAPI) -> None:
         http = self.settings.http
-        config = uvicorn.Config(app, http.host, http.port, log_level="warning", access_log=False, lifespan="off")
-        self._http = uvicorn.Server(config)
+        with listening("http", http.host, http.port):
+            family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+            door = socket.create_server((http.host, http.port), family=family, backlog=2048)
+        self.http_port = door.getsockname()[1]
+        self._http = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
         self._http.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # signals are ours
-        task = asyncio.create_task(self._http.serve())
-        self._tasks.append(task)
-        while not self._http.started:
-            if task.done():
-                raise SettingsError([Diagnostic("kairos.toml", 0, f"cannot listen on {http.host}:{http.port}")])
-            await asyncio.sleep(0.01)
-        self.http_port = self._http.servers[0].sockets[0].getsockname()[1]
+        self._tasks.append(asyncio.create_task(self._http.serve(sockets=[door])))
 
     async def stop(self) -> None:
         """Close the doors, finish the batch under way, leave what is unsent in the store."""
@@ -173,6 +174,18 @@ class Kairos:
                 if str(error) != refused:
                     refused = str(error)
                     log.error("the new playbook is not sound; the old one stays", reason=refused)
+
+
+@contextmanager
+def listening(section: str, host: str, port: int) -> Iterator[None]:
+    """Turns an address that cannot be had into a SettingsError."""
+    try:
+        yield
+    except OSError as error:
+        known = error.errno or 0
+        reason = os.strerror(known) if known > 0 else str(error.strerror).partition(" (")[0]
+        hint = f"is another kairos running? else set `host` and `port` of [{section}]"
+        raise SettingsError([Diagnostic("", 0, f"cannot listen on {host}:{port}: {reason.lower()}", hint)]) from None
 
 
 def open_playbook(store: Store, texts: dict[str, str], current: str = "") -> Program | None:

@@ -85,20 +85,22 @@ class HttpExplanations:
 
     def decision(self, number: int) -> Any | None:
         found = self.explainer.decision(number)
-        return _plain(found) if found else None
+        return plain(found) if found else None
 
     def subscriber(self, msisdn: str) -> Sequence[Any] | None:
         numbers = self.explainer.latest(msisdn)
         if numbers is None:
             return None
-        return [_plain(found) for number in numbers if (found := self.explainer.decision(number))]
+        return [plain(found) for number in numbers if (found := self.explainer.decision(number))]
 
 
-def _plain(found: Explanation) -> dict[str, Any]:
+def plain(found: Explanation) -> dict[str, Any]:
+    """An explanation as JSON can hold it; `known` as it was compared, `shown` as it is read (T$12.40)."""
     decision = found.decision
     return {
         "decision": decision.id,
         "subscriber": decision.subscriber,
+        "msisdn": found.msisdn,
         "kind": decision.kind,
         "happened": decision.happened,
         "decided": decision.now,
@@ -106,7 +108,10 @@ def _plain(found: Explanation) -> dict[str, Any]:
         "revision": decision.revision,
         "model": decision.model,
         "code": decision.code,
+        "said": next((verdict.arm for verdict in found.verdicts if verdict.state == "chosen"), ""),
+        "channel": found.channel,
         "verdicts": msgspec.to_builtins(found.verdicts),
         "known": found.known,
+        "shown": found.shown,
         "responses": [msgspec.structs.asdict(response) for response in found.responses],
     }

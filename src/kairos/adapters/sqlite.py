@@ -96,25 +96,26 @@ class SqliteStore:
     """A `kairos.ports.Store` in the SQLite file at `path`, made when it is not there; open in one process at a time.
 
     `checkpoint_pages`: how far the write-ahead log grows (pages of 4 KB) before it is copied into the file. More pages
-    mean more throughput and longer stalls. Raises StoreError when the file cannot be used.
+    mean more throughput and longer stalls. `read_only`: look into a store that may be open in another process; a commit
+    is refused. Raises StoreError when the file cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000) -> None:
+    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000, *, read_only: bool = False) -> None:
         self._path = Path(path)
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
-        self._owned = own(self._path)
+        self._owned = None if read_only else own(self._path)
         self._epoch: str
         try:
             with self._told("open"):
-                self._writer = connect(self._path)
+                self._writer = connect_to_look(self._path) if read_only else connect(self._path)
                 self._writer.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages:d}")
                 prepare_schema(self._writer, self._path)
-                self._reader = connect(self._path)
+                self._reader = connect_to_look(self._path) if read_only else connect(self._path)
                 self._reader.execute("PRAGMA query_only = 1")
                 (self._epoch,) = self._reader.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
         except BaseException:
-            self._owned.close()
+            self._let_go()
             raise
 
     @property
@@ -180,6 +181,10 @@ class SqliteStore:
         with self._write_lock, self._read_lock, self._told("close"):
             self._reader.close()
             self._writer.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._owned:
             self._owned.close()
 
     def _latest_playbook(self, column: str, wanted: str) -> dict[str, str] | None:
@@ -226,6 +231,12 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection
+
+
+def connect_to_look(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write; it makes no file and needs none but the store's own."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
 
 
 def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The commands: `kairos run`, `demo`, `new`, `check`, `test`, `explain`, `bench`."""
+"""The commands: `kairos run`, `demo`, `new`, `check`, `test`, `explain`, `bench`.
+
+Each imports what it needs when it is called, so that `--help` and `check` are quick.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -33,7 +37,10 @@ for name in ("run", "demo", "playbook", "explain", "bench"):
 
 
 def main() -> None:
-    """The entry point: what kairos raises on purpose is a message, never a trace."""
+    """The entry point. What can be mended by whoever started it is a message on standard error, never a trace.
+
+    Exit status: 0, 1 where something is wrong, 2 for a command line that cannot be read, 130 after Ctrl-C.
+    """
     try:
         app()
     except DiagnosedError as error:
@@ -42,4 +49,9 @@ def main() -> None:
         sys.exit(1)
     except KairosError as error:
         typer.echo(str(error), err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"{error.filename}: {error.strerror}", err=True)
         sys.exit(1)

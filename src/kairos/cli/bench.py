@@ -12,7 +12,7 @@ from kairos.errors import KairosError, did_you_mean
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Measure: `rules` or `events`.")(bench)
+    app.command(help="Measure on this machine: rules or events.")(bench)
 
 
 def _benches() -> dict[str, Callable[[], dict[str, object]]]:

@@ -1,78 +1,80 @@
-"""`kairos explain`: why was this decided, for a subscriber or a decision."""
+"""`kairos explain`: why was this decided, for a subscriber or a decision. Works beside a running server."""
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from kairos.adapters.sqlite import SqliteStore
-from kairos.engine.explain import Explainer, Explanation
-from kairos.engine.program import compile_program
 from kairos.errors import EventError, KairosError
-from kairos.ingest import normalise
-from kairos.playbook import read as read_playbook
-from kairos.settings import load_settings
 
-SHOWN = {"chosen": "bold green", "outranked": "cyan", "gate": "red", "limit": "yellow", "rule": "", "moment": "dim"}
+if TYPE_CHECKING:
+    from kairos.engine.explain import Explainer, Explanation
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Say why: the latest decisions of a SUBSCRIBER (its number), or one DECISION (its id).")(explain)
+    app.command(help="Say why: for a SUBSCRIBER's number or a DECISION's id.")(explain)
 
 
 def explain(
     what: Annotated[str, typer.Argument(metavar="SUBSCRIBER|DECISION")],
     settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
-    latest: Annotated[int, typer.Option(help="How many decisions of a subscriber.")] = 1,
+    store: Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")] = None,
+    latest: Annotated[int, typer.Option(min=1, help="How many decisions of a subscriber, the newest first.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each decision.")] = False,
 ) -> None:
-    chosen = load_settings(settings, os.environ)
-    if not Path(chosen.store.path).exists():
-        raise KairosError(f"there is no store at `{chosen.store.path}`; name the settings with --settings")
-    store = SqliteStore(chosen.store.path, chosen.store.checkpoint_pages)
-    explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
+    from kairos.adapters.sqlite import SqliteStore
+    from kairos.engine.explain import Explainer
+    from kairos.engine.program import compile_program
+    from kairos.playbook import read as read_playbook
+    from kairos.settings import load_settings
+
+    region = ""
+    if settings.exists() or store is None:
+        chosen = load_settings(settings, os.environ)
+        region = chosen.region
+        store = store or Path(chosen.store.path)
+    if not store.exists():
+        raise KairosError(f"there is no store at `{store}`; name it with --store")
+    with closing(SqliteStore(store, read_only=True)) as opened:
+        explainer = Explainer(opened, lambda texts: compile_program(read_playbook(texts)))
+        show(find(explainer, what, region, latest), as_json=as_json)
+
+
+def find(explainer: Explainer, what: str, region: str, latest: int) -> list[Explanation]:
+    """The decisions asked for, the newest first. Raises KairosError where there is none."""
+    from kairos.ingest import normalise
+
     try:
-        numbers = (explainer.latest(normalise(what, chosen.region)) or [])[:latest]
+        numbers = explainer.latest(normalise(what, region))
     except EventError:
-        numbers = []
-    if not numbers and what.isdigit():
+        numbers = None
+    if numbers is None and what.isascii() and what.isdigit() and len(what) < 19:
         numbers = [int(what)]
-    explanations = [found for number in numbers if (found := explainer.decision(number))]
-    if not explanations:
+    if numbers == []:
+        raise KairosError(f"`{what}` is known, and nothing has been decided for them yet")
+    found = [one for number in (numbers or [])[:latest] if (one := explainer.decision(number))]
+    if not found:
         raise KairosError(f"no decision is known of `{what}`; give a subscriber's number or a decision's id")
-    console = Console()
+    return found
+
+
+def show(explanations: list[Explanation], *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        from kairos.adapters.http import plain
+
+        for explanation in explanations:
+            typer.echo(msgspec.json.encode(plain(explanation)).decode())
+        return
+    from rich.console import Console
+
+    from kairos.cli.explanation import picture
+
+    console = Console(highlight=False)
     for explanation in explanations:
-        show(console, explanation)
-
-
-def show(console: Console, explanation: Explanation) -> None:
-    """One decision, readable aloud."""
-    decision = explanation.decision
-    console.print(
-        f"[bold]Decision {decision.id}[/] for subscriber {decision.subscriber}, {clock(decision.now)} UTC: "
-        f"after `{decision.kind}`, playbook {explanation.playbook} {decision.revision}, model {decision.model}"
-    )
-    table = Table("offer", "verdict", "because", "until", "chance", "priority", box=None, header_style="bold")
-    for verdict in explanation.verdicts:
-        table.add_row(
-            verdict.arm,
-            f"[{SHOWN[verdict.state]}]{verdict.state}[/]" if SHOWN[verdict.state] else verdict.state,
-            verdict.reason,
-            "never again" if verdict.until == -1 else clock(verdict.until) if verdict.until else "",
-            f"{verdict.propensity:.3f}" if verdict.priority else "",
-            f"{verdict.priority:.2f}" if verdict.priority else "",
-        )
-    console.print(table)
-    console.print("[dim]known:[/] " + ", ".join(f"{name} = {value!r}" for name, value in explanation.known.items()))
-    for response in explanation.responses:
-        reason = f" ({response.reason})" if response.reason else ""
-        console.print(f"[dim]then:[/] {clock(response.at)} {response.outcome}{reason}")
-
-
-def clock(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        console.print(picture(explanation))

@@ -8,17 +8,16 @@ import logging
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 
-from kairos.adapters.sqlite import SqliteStore
-from kairos.bootstrap import Kairos, open_playbook
-from kairos.playbook import load_texts
-from kairos.settings import Settings, load_settings
+from kairos.cli.playbook import read
+
+if TYPE_CHECKING:
+    from kairos.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +26,13 @@ def register(app: typer.Typer) -> None:
 
 def run(
     settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
-    announce: Annotated[bool, typer.Option(help="Print the ports as one JSON line when all doors are open.")] = False,
+    announce: Annotated[bool, typer.Option("--announce", help="Print the ports as a JSON line when open.")] = False,
 ) -> None:
+    from kairos.settings import load_settings, require_passwords
+
     chosen = load_settings(settings, os.environ)
+    require_passwords(chosen)
+    read(Path(chosen.playbook))
     logs()
     with suppress(ImportError):
         import uvloop
@@ -40,6 +43,8 @@ def run(
 
 def logs() -> None:
     """Log lines on standard error: JSON, or readable where a person looks."""
+    import structlog
+
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     shown = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -50,19 +55,27 @@ def logs() -> None:
 
 
 async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
-    texts = load_texts(Path(settings.playbook))
-    store = SqliteStore(settings.store.path, settings.store.checkpoint_pages)
-    program = open_playbook(store, texts)
-    assert program is not None
-    kairos = Kairos(settings, store, program)
+    """Serve until the first SIGINT or SIGTERM, then end in order; a second one ends at once."""
+    import structlog
+
+    from kairos.adapters.sqlite import SqliteStore
+    from kairos.bootstrap import Kairos, open_playbook
+    from kairos.playbook import load_texts
+
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
-    await kairos.start()
-    ports = {"smpp_port": kairos.smpp_port, "http_port": kairos.http_port}
-    if announce:
-        typer.echo(json.dumps(ports))
-        sys.stdout.flush()
-    structlog.get_logger("kairos").info("open", playbook=program.playbook.revision, **ports)
-    await over.wait()
-    await kairos.stop()
+    with closing(SqliteStore(settings.store.path, settings.store.checkpoint_pages)) as store:
+        program = open_playbook(store, load_texts(Path(settings.playbook)))
+        assert program is not None
+        kairos = Kairos(settings, store, program)
+        await kairos.start()
+        ports = {"smpp_port": kairos.smpp_port, "http_port": kairos.http_port}
+        if announce:
+            typer.echo(json.dumps(ports))
+            sys.stdout.flush()
+        structlog.get_logger("kairos").info("open", playbook=program.playbook.revision, **ports)
+        await over.wait()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().remove_signal_handler(number)
+        await kairos.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -12,9 +13,11 @@ import msgspec
 from kairos.decide import Verdict, explain
 from kairos.domain.decision import Decision
 from kairos.domain.inputs import Response
+from kairos.domain.money import Currency
 from kairos.engine.program import Program
 from kairos.engine.work import decode_state
 from kairos.ports import Store
+from kairos.rules import Type
 
 _record = msgspec.msgpack.Decoder(Decision).decode
 
@@ -27,6 +30,9 @@ class Explanation:
     playbook: str
     verdicts: tuple[Verdict, ...]
     known: dict[str, Any]  # column -> value, where there was one
+    shown: dict[str, str]  # the same in words: money as money, times as times
+    channel: str  # of what was said; empty where nothing was
+    msisdn: str  # empty where the subscriber is not in the store any more
     responses: tuple[Response, ...]
 
 
@@ -45,12 +51,18 @@ class Explainer:
         if record is None or program is None:
             return None
         row = zip(program.decide.columns, record.row, strict=True)
+        known = {name: value for name, value in row if value is not None}
+        kinds, currency = program.playbook.vocabulary.names, program.playbook.currency
+        state = self.store.load([], [record.subscriber]).states.get(record.subscriber)
         return Explanation(
-            record,
-            program.playbook.name,
-            tuple(explain(program.decide, record)),
-            {name: value for name, value in row if value is not None},
-            tuple(self.store.responses(f"{self.store.epoch}-{number}")),
+            decision=record,
+            playbook=program.playbook.name,
+            verdicts=tuple(explain(program.decide, record)),
+            known=known,
+            shown={name: in_words(value, kinds[name], currency) for name, value in known.items()},
+            channel=program.decide.channels[record.chosen.channel] if record.chosen else "",
+            msisdn=decode_state(state).msisdn if state else "",
+            responses=tuple(self.store.responses(f"{self.store.epoch}-{number}")),
         )
 
     def latest(self, msisdn: str) -> list[int] | None:
@@ -62,3 +74,33 @@ class Explainer:
     def _compile(self, revision: str, compile_texts: Callable[[dict[str, str]], Program]) -> Program | None:
         texts = self.store.playbook(revision)
         return compile_texts(texts) if texts else None
+
+
+def in_words(value: Any, kind: Type, currency: Currency) -> str:
+    """A value as a person reads it.
+
+    >>> in_words(1240, "money", Currency("XTS", 2, "T$")), in_words(118.0, "number", Currency("XTS"))
+    ('T$12.40', '118')
+    >>> in_words(1_772_625_600_000, "time", Currency("XTS")), in_words(20516, "date", Currency("XTS"))
+    ('2026-03-04 12:00:00', '2026-03-04')
+    """
+    match kind:
+        case "money" if isinstance(value, int):
+            return currency.show(value)
+        case "number" if isinstance(value, int | float):
+            return f"{round(value, 3):.15g}"
+        case "boolean":
+            return "yes" if value else "no"
+        case "time" if isinstance(value, int):
+            return moment(value)
+        case "date" if isinstance(value, int):
+            return moment(value * 86_400_000)[:10]
+    return str(value)
+
+
+def moment(ms: int) -> str:
+    """A time (ms since the epoch) as text, in UTC; one that no calendar has stays a number."""
+    try:
+        return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms):%Y-%m-%d %H:%M:%S}"
+    except OverflowError:
+        return str(ms)

@@ -1,0 +1,127 @@
+"""One decision as a person reads it: what was said, why the rest was not, what was known, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kairos.decide import Verdict
+from kairos.engine.explain import Explanation, moment
+
+STYLES = {"chosen": "bold green", "outranked": "cyan", "gate": "red", "limit": "yellow"}
+WORDS = {"rule": "not met", "gate": "closed by ", "moment": ""}
+NOT_FOR_ALL = ("gate", "moment")  # what refuses many offers at once is said once
+
+
+def picture(explanation: Explanation) -> Group:
+    """The whole of it, for 80 columns or more."""
+    verdicts = explanation.verdicts
+    own = [verdict for verdict in verdicts if verdict.state not in NOT_FOR_ALL]
+    parts: list[RenderableType] = [_head(explanation)]
+    if own:
+        parts += ["", _verdicts(own, explanation.decision.now)]
+    for (state, reason), arms in _together(verdicts):
+        line = Text.assemble("\n", (WORDS[state] + reason, STYLES.get(state, "bold")), ": ", ", ".join(arms))
+        parts.append(line)
+    for title, values in _known(explanation):
+        parts += ["", Text(title, "bold"), _pairs(values)]
+    if explanation.responses:
+        parts += ["", Text("what came of it", "bold"), _responses(explanation)]
+    return Group(*parts, "")
+
+
+def _head(explanation: Explanation) -> Table:
+    decision, chosen = explanation.decision, explanation.decision.chosen
+    said = "nothing"
+    if chosen:
+        arm = next(verdict.arm for verdict in explanation.verdicts if verdict.state == "chosen")
+        how = "riding on the notification" if explanation.channel == "notification" else f"by {explanation.channel}"
+        said = f"{arm}, as offer {chosen.number}, {how}, with message {chosen.message}"
+    subscriber = f"+{explanation.msisdn}" if explanation.msisdn else f"number {decision.subscriber}"
+    table = Table.grid(padding=(0, 2))
+    table.add_row(Text("decision", "bold"), Text(str(decision.id), "bold"))
+    table.add_row("subscriber", subscriber)
+    table.add_row("at", f"{moment(decision.now)} UTC, after {decision.kind} at {moment(decision.happened)}")
+    table.add_row(
+        "with", Text(f"playbook {explanation.playbook}, revision {decision.revision}, model {decision.model}")
+    )
+    table.add_row("said", Text(said, "bold green" if chosen else ""))
+    return table
+
+
+def _verdicts(verdicts: Sequence[Verdict], now: int) -> Table:
+    """The chosen one, those that it outranked, and then the rest in the playbook's order."""
+    order = {"chosen": 0, "outranked": 1}
+    scored = any(verdict.priority for verdict in verdicts)
+    heads = ("offer", "verdict", "because", *(("chance", "worth") if scored else ()))
+    table = Table(*heads, box=None, header_style="bold", padding=(0, 2, 0, 0), show_edge=False)
+    for verdict in sorted(verdicts, key=lambda one: (order.get(one.state, 2), -one.priority)):
+        chance = (f"{verdict.propensity:.3f}", f"{verdict.priority:.2f}") if verdict.priority else ("", "")
+        because = f"{verdict.reason.removeprefix('outranked ')}{_until(verdict.until, now)}"
+        state = Text(WORDS.get(verdict.state, verdict.state), STYLES.get(verdict.state, ""))
+        table.add_row(Text(verdict.arm), state, Text(because), *(chance if scored else ()))
+    return table
+
+
+def _until(until: int, now: int) -> str:
+    """When a limit is lifted, in words.
+
+    >>> _until(1_772_625_600_000 + 7_200_000, 1_772_625_600_000), _until(-1, 0)
+    (', until 2026-03-04 14:00 UTC (2 hours later)', ', never again')
+    """
+    if until == -1:
+        return ", never again"
+    return f", until {moment(until)[:16]} UTC ({span(until - now)} later)" if until else ""
+
+
+def span(ms: int) -> str:
+    """A time as words, in its largest unit.
+
+    >>> span(90_000), span(7_200_000), span(26 * 3_600_000)
+    ('2 minutes', '2 hours', '1 day')
+    """
+    for size, unit in ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1000, "second")):
+        if ms >= size or size == 1000:
+            count = round(ms / size)
+            return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    raise AssertionError
+
+
+def _together(verdicts: Sequence[Verdict]) -> Iterator[tuple[tuple[str, str], list[str]]]:
+    """Offers that fell to the same gate, or to the moment itself."""
+    refused = sorted((v for v in verdicts if v.state in NOT_FOR_ALL), key=lambda v: (v.state, v.reason))
+    for key, group in groupby(refused, key=lambda v: (v.state, v.reason)):
+        yield key, [verdict.arm for verdict in group]
+
+
+def _known(explanation: Explanation) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """What was known: the event's own fields, and the rest."""
+    kind = explanation.decision.kind + "."
+    shown = {name: value for name, value in explanation.shown.items() if name != "now"}
+    event = {name.removeprefix(kind): value for name, value in shown.items() if name.startswith(kind)}
+    rest = {name: value for name, value in shown.items() if not name.startswith(kind)}
+    if event:
+        yield f"what happened: {explanation.decision.kind}", event
+    yield "what was known of the subscriber", rest
+
+
+def _pairs(values: Mapping[str, str]) -> Table:
+    """Names and values, two pairs a row."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    items = [(Text(n, "dim", overflow="fold"), Text(value, overflow="fold")) for n, value in values.items()]
+    half = (len(items) + 1) // 2
+    for row in range(half):
+        right = items[row + half] if row + half < len(items) else (Text(), Text())
+        table.add_row(*items[row], *right)
+    return table
+
+
+def _responses(explanation: Explanation) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for response in explanation.responses:
+        table.add_row(f"{moment(response.at)} UTC", response.outcome, response.reason)
+    return table
