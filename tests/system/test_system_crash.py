@@ -12,6 +12,7 @@ import pytest
 
 from kairos.playbook import load_texts, read
 from kairos.simulate import Operator, OperatorSettings
+from kairos.simulate.figures import settle
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 PATIENCE = 90.0
@@ -45,6 +46,7 @@ async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate:
         assert await operator.drain(PATIENCE), still_open(operator)
 
         figures = operator.figures(final=True)
+        assert unsettled(operator) == []
         assert figures.accepted == figures.fulfilled + figures.refused_with_reason, figures
         assert (figures.lost, figures.charged_twice, figures.unasked, figures.duplicate_offers) == (0, 0, 0, 0), figures
         assert figures.notifications_refused == figures.events_rejected == 0
@@ -61,6 +63,17 @@ async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate:
 def still_open(operator: Operator) -> Any:
     waiting = [one.waiting for one in operator.handsets.values() if one.waiting is not None and one.waiting.accepts]
     return {"figures": operator.figures(), "events": operator.feed.under_way, "waiting": waiting[:3]}
+
+
+def unsettled(operator: Operator) -> list[Any]:
+    """Acceptances that became neither an order nor a clear no, with all that their handsets saw and did."""
+    found = []
+    for msisdn, handset in operator.handsets.items():
+        recharges = [one for one in operator.ocs.recharges if one.msisdn == msisdn]
+        for one in settle(handset.answers, operator.ocs.orders_of[msisdn], recharges)[0]:
+            if not one.fulfilled and not one.reason:
+                found.append((one, handset.inbox, handset.answers))
+    return found
 
 
 def told_two_ways(operator: Operator) -> dict[str, set[str]]:

@@ -1,5 +1,127 @@
-"""`kairos bench events` is being written."""
+"""`kairos bench events`: the whole engine on a durable store, beside a bare loop over the same tables."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import tempfile
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from kairos.adapters.sqlite import SqliteStore
+from kairos.bench import bare_store, workload
+from kairos.domain.decision import Decision
+from kairos.domain.event import Event
+from kairos.engine.engine import Engine
+from kairos.engine.loop import Loop, Submission, rare_collections
+from kairos.engine.program import Program, compile_program
+from kairos.learn import FixedPropensity
+from kairos.playbook import read
+
+_record = msgspec.msgpack.Decoder(Decision).decode
+
+UNDER_WAY = 4  # batches that the source keeps waiting
 
 
-def run() -> dict[str, object]:
-    return {}
+def run(
+    subscribers: int = 1_000_000, count: int = 400_000, batch: int = 500, checkpoint_pages: int = 4000, seed: int = 1
+) -> dict[str, object]:
+    """Prepare the store twice alike, run the bare loop on one and the engine on the other, compare.
+
+    The temporary files take about 3 GB where `TMPDIR` says.
+    """
+    program = compile_program(read(workload.texts(seed)))
+    with tempfile.TemporaryDirectory(prefix="kairos-bench-") as name:
+        folder = Path(name)
+        prepared = folder / "prepared.db"
+        chance = random.Random(seed)
+        bare_store.prepare(prepared, subscribers, lambda n: workload.state(program, n, chance), workload.msisdn)
+        bare = bare_store.run(prepared, subscribers, count // 4, batch, checkpoint_pages, seed)
+        engine = measure(program, prepared, subscribers, count, batch, checkpoint_pages, seed)
+        fdatasync = bare_store.fdatasync_us(folder)
+    per_second = float(engine["events_per_s"])
+    return {
+        **engine,
+        "ratio_to_bare_store": round(per_second / float(bare["events_per_s"]), 3),
+        "bare_store": bare,
+        "subscribers": subscribers,
+        "batch": batch,
+        "checkpoint_pages": checkpoint_pages,
+        "fdatasync_us": fdatasync,
+    }
+
+
+def measure(
+    program: Program, path: Path, subscribers: int, count: int, batch: int, checkpoint_pages: int, seed: int
+) -> dict[str, float]:
+    """Feed the engine as fast as it goes; every event is acknowledged after its commit."""
+    store = SqliteStore(path, checkpoint_pages)
+    engine = Engine(store, program, FixedPropensity())
+    events = list(workload.events(subscribers, count, seed))
+    rare_collections()
+    written = bare_store.written_bytes()
+    started, cpu = time.perf_counter(), time.process_time()
+    first = engine.ids.decision
+    feed = asyncio.run(_feed(engine, events, batch))
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    written = bare_store.written_bytes() - written
+    mix = _mix(store, first, count)
+    store.close()
+    return {
+        "events_per_s": round(count / seconds),
+        "bytes_written_an_event": round(written / count),
+        "stall_p99_ms": round(float(np.percentile(feed.waits, 99)) * 1000, 1),
+        "stall_max_ms": round(max(feed.waits) * 1000, 1),
+        "cpu_us_an_event": round(cpu / count * 1e6, 1),
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "events": count,
+        **mix,
+    }
+
+
+@dataclass(slots=True)
+class Feed:
+    """When each chunk of events was acknowledged, and the longest waits between two of them, in seconds."""
+
+    waits: list[float] = field(default_factory=list)
+    now: int = workload.START  # the clock follows the events
+
+
+async def _feed(engine: Engine, events: list[Event], batch: int) -> Feed:
+    """Keep UNDER_WAY batches in the queue until every event is acknowledged."""
+    feed = Feed()
+    loop = Loop(engine, lambda: feed.now, lambda _rows: None, batch=batch, queue=2 * UNDER_WAY * batch)
+    running = asyncio.create_task(loop.run())
+    under_way: deque[Submission] = deque()
+    last = time.perf_counter()
+    for start in range(0, len(events), batch):
+        chunk = events[start : start + batch]
+        feed.now = chunk[-1].happened
+        under_way.append([loop.post(event) for event in chunk][-1])
+        if len(under_way) == UNDER_WAY:
+            await under_way.popleft().answer
+            now = time.perf_counter()
+            feed.waits.append(now - last)
+            last = now
+    for submission in under_way:
+        await submission.answer
+    loop.close()
+    await running
+    return feed
+
+
+def _mix(store: SqliteStore, first: int, count: int) -> dict[str, float]:
+    """What the events met, from every hundredth decision record."""
+    records = [_record(blob) for number in range(first, first + count, 100) if (blob := store.decision(number))]
+    candidates = [len(record.scores.arm) for record in records]
+    return {
+        "arbitrated": round(sum(map(bool, candidates)) / len(records), 3),
+        "fewest_candidates": min(filter(None, candidates)),
+        "said": round(sum(record.chosen is not None for record in records) / len(records), 3),
+    }

@@ -1,4 +1,5 @@
 """Sending what was committed: in order for each subscriber, with retries, and news of it back through the engine.
+A counterpart that is away holds up nothing but what is for itself: each has a lane of its own for every subscriber.
 
 Notifications go out at least once. A message that only carries an offer goes out at most once: `sending` is committed
 before the attempt, and an attempt whose outcome is unknown is never repeated. An order is repeated until it is
@@ -25,6 +26,7 @@ _text = msgspec.msgpack.Decoder(Text).decode
 _order = msgspec.msgpack.Decoder(Order).decode
 
 ORDERS = "ocs"
+HANDSET = frozenset({"notification", "sms"})  # the channels whose order a subscriber sees
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Dispatcher:
         self._left = len(rows) == room
 
     def _start(self, row: Outgoing, submission: Submission | None) -> None:
-        lane = (row.subscriber, ORDERS if row.channel == ORDERS else "text")
+        lane = (row.subscriber, "handset" if row.channel in HANDSET else row.channel)
         before = self._last.get(lane)
         task = asyncio.create_task(self._row(row, submission, before))
         self._under_way[row.id] = self._last[lane] = task

@@ -169,7 +169,7 @@ class Loop:
 
 
 def rare_collections() -> None:
-    """Leave what lives for ever to itself and look for cycles rarely: records have none, and looking costs a third."""
+    """Leave what lives for ever to itself and look for cycles rarely: records have none, and looking cost a fifth of deciding."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
