@@ -73,7 +73,7 @@ class Engine:
         """Take a batch of inputs in their order. Raises StoreError where states cannot be read."""
         work = Work(inputs, now, self.ids)
         self._read(work)
-        for wave in waves(inputs):
+        for wave in waves(inputs, work.subscribers):
             moments: dict[int, Moment] = {}
             for index, source in wave:
                 moment = self._take(work, index, source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,17 +96,20 @@ def subscriber_of(source: Input) -> str | int:
     return source.msisdn if isinstance(source, Event | Reply) else source.subscriber
 
 
-def waves(inputs: Iterable[Input]) -> Iterator[list[tuple[int, Input]]]:
+def waves(inputs: Iterable[Input], subscribers: Mapping[str, int]) -> Iterator[list[tuple[int, Input]]]:
     """Groups in order, none of which has two inputs of one subscriber: a hot subscriber's inputs follow one another.
 
-    >>> reply = Reply("1", "15550100", "5000", "yes", 0)
-    >>> [len(wave) for wave in waves([reply, reply, reply])]
+    `subscribers` are the known ones by MSISDN, so that one who is named by number and by id is still one.
+
+    >>> reply = Reply("1", "12025550100", "5000", "yes", 0)
+    >>> [len(wave) for wave in waves([reply, reply, Timer(1, 0, 7, "")], {"12025550100": 7})]
     [1, 1, 1]
     """
     seen: dict[str | int, int] = {}
     groups: list[list[tuple[int, Input]]] = []
     for index, source in enumerate(inputs):
-        subscriber = subscriber_of(source)
+        name = subscriber_of(source)
+        subscriber = subscribers.get(name, name) if isinstance(name, str) else name
         turn = seen.get(subscriber, 0) if subscriber else 0
         seen[subscriber] = turn + 1
         if turn == len(groups):
