@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
+import math
+import shlex
+import signal
 import tempfile
-import tomllib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
-from rich.live import Live
 
 import kairos
-from kairos.cli.live_view import picture
 from kairos.errors import Diagnostic, KairosError, SettingsError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from kairos.cli.child import Child
 
 ASKED = [
     "events",
@@ -38,38 +39,36 @@ ASKED = [
     "p99_ms",
     "by_kind",
 ]
+STORE = "kairos.db"
+Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Watch the main job: a synthetic operator against the real server, on this machine.")(demo)
+    app.command(help="Watch the main job on this machine, live.")(demo)
 
 
 def demo(
-    seconds: Annotated[str, typer.Option("--for", help="How long, such as 20s or 2m; else until Ctrl-C.")] = "60s",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
-    subscribers: Annotated[int, typer.Option(help="How many synthetic subscribers.")] = 400,
-    rate: Annotated[float, typer.Option(help="Chargeable events a second.")] = 60.0,
+    seconds: Annotated[str, typer.Option("--for", help="How long, such as 20s or 2m; 0: until Ctrl-C.")] = "60s",
+    as_json: Annotated[bool, typer.Option("--json", help="No table; one JSON object as the last line.")] = False,
+    subscribers: Annotated[int, typer.Option(min=1, help="How many synthetic subscribers.")] = 400,
+    rate: Annotated[float, typer.Option(min=0.1, help="Chargeable events a second.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Of all chance.")] = 1,
     playbook: Annotated[Path | None, typer.Option(help="A folder with a playbook and kairos.toml.")] = None,
-    keep: Annotated[Path | None, typer.Option(help="Keep the store in this folder, for `kairos explain`.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep the store in this new folder, for `kairos explain`.")] = None,
 ) -> None:
-    options = [
-        "--subscribers",
-        str(subscribers),
-        "--rate",
-        str(rate),
-        "--for",
-        str(duration(seconds)),
-        "--seed",
-        str(seed),
-    ]
+    options = {"--subscribers": subscribers, "--rate": rate, "--for": duration(seconds), "--seed": seed}
+    arguments = [str(word) for pair in options.items() for word in pair]
     with tempfile.TemporaryDirectory(prefix="kairos-demo-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        final = asyncio.run(watch(playbook or example(), folder, options, live=not as_json))
-        if keep:
-            settings = (playbook or example()) / "kairos.toml"
-            typer.echo(f"Try: KAIROS_STORE_PATH={folder}/kairos.db kairos explain 1 --settings {settings}")
+        if (folder / STORE).exists():
+            raise KairosError(f"`{folder}` has a store already; name a new folder with --keep")
+        final = asyncio.run(watch(playbook or example(), folder, arguments, live=not as_json))
+    for complaint in final["complaints"]:
+        typer.echo(f"an event was refused: {complaint}", err=True)
+    if keep:
+        someone = f"+{final['recent'][-1][0]}" if final["recent"] else "1"
+        typer.echo(f"Why? kairos explain {someone} --store {shlex.quote(str(folder / STORE))}", err=as_json)
     if as_json:
         typer.echo(json.dumps({name: final[name] for name in ASKED}))
 
@@ -80,11 +79,14 @@ def duration(text: str) -> float:
     >>> duration("2m")
     120.0
     """
-    number, unit = (text[:-1], text[-1]) if text[-1:] in "sm" else (text, "s")
+    number, unit = (text[:-1], text[-1]) if text[-1:] in ("s", "m") else (text, "s")
     try:
-        return float(number) * {"s": 1, "m": 60}[unit]
+        seconds = float(number) * {"s": 1, "m": 60}[unit]
     except ValueError:
-        raise KairosError(f"`{text}` is no duration; write it like 20s or 2m") from None
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise KairosError(f"`{text}` is no duration; write it like 20s or 2m")
+    return seconds
 
 
 def example() -> Path:
@@ -97,84 +99,86 @@ def example() -> Path:
 
 
 async def watch(playbook: Path, folder: Path, options: Sequence[str], *, live: bool) -> dict[str, Any]:
-    """Run operator and server; show what the operator counts; give back its last figures."""
+    """Run operator and server; show what the operator counts; give back its last figures.
+
+    Ctrl-C asks the operator to come to its end, so that its last figures come too; a second ends all at once.
+    """
+    from kairos.cli.child import child
+    from kairos.cli.live_view import drawing
+
+    settings = playbook / "kairos.toml"
+    run = ("run", "--settings", str(settings), "--announce")
     async with AsyncExitStack() as stack:
-        operator = await stack.enter_async_context(process("kairos.simulate", *options))
-        ports = await line_of(operator)
-        environment = environment_for(playbook / "kairos.toml", folder, ports)
-        run = ("run", "--settings", str(playbook / "kairos.toml"), "--announce")
-        server = await stack.enter_async_context(process("kairos.cli", *run, environment=environment))
-        doors = await line_of(server)
+        draw = stack.enter_context(drawing()) if live else None
+        operator = await stack.enter_async_context(
+            child("synthetic operator", "kairos.simulate", *options, log=folder / "operator.log")
+        )
+        environment = environment_for(settings, folder, await operator.line())
+        server = await stack.enter_async_context(
+            child("server", "kairos.cli", *run, log=folder / "kairos.log", environment=environment)
+        )
+        doors = await server.line()
         http = f"http://127.0.0.1:{doors['http_port']}"
-        assert operator.stdin is not None
-        address = {"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http}
-        operator.stdin.write(json.dumps(address).encode() + b"\n")
-        await operator.stdin.drain()
-        return await show(operator, http, live=live)
+        stopper = _Stopper(operator)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, stopper)
+        await operator.tell({"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http})
+        return await _follow(operator, server, http, draw)
+
+
+class _Stopper:
+    """What a signal does: the first ends the operator in order, the second this command."""
+
+    def __init__(self, operator: Child) -> None:
+        self.operator, self.asked, self.task = operator, False, asyncio.current_task()
+
+    def __call__(self) -> None:
+        if self.asked and self.task:
+            self.task.cancel()
+        self.asked = True
+        self.operator.ask_to_end()
 
 
 def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> dict[str, str]:
     """Where the operator is, a store of its own, free ports, and the (invented) passwords that it knows."""
-    accounts = tomllib.loads(settings.read_text(encoding="utf-8")).get("accounts", {})
-    passwords = {f"KAIROS_ACCOUNTS_{name.upper()}_PASSWORD": name for name in accounts}
-    return passwords | {
-        "KAIROS_SMSC_PASSWORD": "kairos",
+    from kairos.settings import read_settings, variable
+
+    text = settings.read_text(encoding="utf-8")
+    accounts = read_settings(text, {}, str(settings)).accounts
+    return {variable(("accounts", name, "password")): name for name in accounts} | {
+        "KAIROS_SMSC_HOST": "127.0.0.1",
         "KAIROS_SMSC_PORT": str(ports["smsc_port"]),
+        "KAIROS_SMSC_PASSWORD": "kairos",
         "KAIROS_FULFILMENT_URL": str(ports["ocs_url"]),
-        "KAIROS_STORE_PATH": str(folder / "kairos.db"),
+        "KAIROS_STORE_PATH": str(folder / STORE),
+        "KAIROS_NOTIFICATIONS_HOST": "127.0.0.1",
         "KAIROS_NOTIFICATIONS_PORT": "0",
+        "KAIROS_HTTP_HOST": "127.0.0.1",
         "KAIROS_HTTP_PORT": "0",
     }
 
 
-@asynccontextmanager
-async def process(
-    module: str, *arguments: str, environment: Mapping[str, str] | None = None
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Python process of ours with its input and output as pipes; asked to end at the end, made to after 10 s."""
-    started = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *arguments,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}, limit=1 << 22,
-    )  # fmt: skip
-    try:
-        yield started
-    finally:
-        if started.returncode is None:
-            started.terminate()
-            try:
-                await asyncio.wait_for(started.wait(), 10)
-            except TimeoutError:
-                started.kill()
-                await started.wait()
+async def _follow(operator: Child, server: Child, http: str, draw: Draw | None) -> dict[str, Any]:
+    """Draw each of the operator's lines, until its last. Raises KairosError where either process fails."""
+    import httpx
 
-
-async def line_of(started: asyncio.subprocess.Process) -> dict[str, Any]:
-    """The next line of a process, as JSON. Raises KairosError where it ended instead."""
-    assert started.stdout is not None
-    line = await started.stdout.readline()
-    if not line:
-        raise KairosError("a process of the demo ended early; what it said is above")
-    said: dict[str, Any] = json.loads(line)
-    return said
-
-
-async def show(operator: asyncio.subprocess.Process, http: str, *, live: bool) -> dict[str, Any]:
-    """Read the operator's lines until its last; draw each."""
-    drawing = Live(refresh_per_second=4) if live else nullcontext()
-    async with httpx.AsyncClient(base_url=http, timeout=2.0) as server:
-        with drawing as table:
-            while True:
-                said = await line_of(operator)
-                if said["type"] == "error":
-                    raise KairosError(said["message"])
-                if table:
-                    table.update(picture(said, await refusals(server)))
-                if said["type"] == "final":
-                    return said
+    async with httpx.AsyncClient(base_url=http, timeout=2.0, trust_env=False) as client:
+        while True:
+            said = await operator.line()
+            if said["type"] == "error":
+                raise KairosError(f"{said['message']}\n{server.tail()}")
+            if server.process.returncode is not None:
+                raise KairosError(f"the server ended early\n{server.tail()}")
+            if draw:
+                draw(said, await refusals(client))
+            if said["type"] == "final":
+                return said
 
 
 async def refusals(server: httpx.AsyncClient) -> dict[str, int]:
     """Why offers were not made, by kairos' own count; empty while it does not answer."""
+    import httpx
+
     try:
         stats: dict[str, Any] = (await server.get("/v1/stats")).json()
     except (httpx.HTTPError, ValueError):

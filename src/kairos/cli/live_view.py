@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from rich.columns import Columns
-from rich.console import Group
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -19,60 +21,128 @@ KINDS = {
     "missed": "what you missed",
     "care": "care",
 }
-REASONS_SHOWN = 10
-HANDSETS_SHOWN = 6
+FIXED = 19  # lines of a frame that are no handset's, with the cursor's and the last summary's
+Row = tuple[str | Text, str | Text, str | Text]
+
+HANDSETS = 8  # at most
+MARGIN = 8  # columns of a handset's line that are neither its number nor its text
+ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate: a right-to-left text turns round nothing but itself
 
 
-def picture(said: Mapping[str, Any], reasons: Mapping[str, int]) -> Group:
+@contextmanager
+def drawing(console: Console | None = None) -> Iterator[Callable[[Mapping[str, Any], Mapping[str, int]], None]]:
+    """A live frame; give it the operator's figures and kairos' refusals. The last one stays, with a line of summary."""
+    console = console or Console(highlight=False)
+    latest: Mapping[str, Any] = {}
+    with Live(Text("starting the synthetic operator and the server ..."), console=console, auto_refresh=False) as live:
+
+        def draw(said: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
+            nonlocal latest
+            latest = said
+            live.update(picture(said, reasons, console.width, console.height), refresh=True)
+
+        yield draw
+    if latest.get("type") == "final":
+        console.print(summary(latest))
+
+
+def picture(said: Mapping[str, Any], reasons: Mapping[str, int], width: int, height: int) -> Group:
     """One frame; `said` is the operator's figures, `reasons` kairos' own count of what kept it silent."""
-    kinds = ((title, said["by_kind"].get(kind, 0)) for kind, title in KINDS.items())
-    silent = sorted(reasons.items(), key=lambda reason: -reason[1])[:REASONS_SHOWN]
+    silent = sorted(reasons.items(), key=lambda reason: -reason[1])[: len(KINDS)]
+    kinds = [(title, said["by_kind"].get(kind, 0)) for kind, title in KINDS.items()]
+    beside = Table.grid(expand=True)
+    beside.add_column(width=30)
+    beside.add_column(ratio=1)
+    beside.add_row(
+        Panel(_counts(kinds, len(KINDS)), title="fulfilled, by kind", border_style="green"),
+        Panel(_counts(silent, len(KINDS)), title="kept silent, by reason", border_style="yellow"),
+    )
+    shown = max(2, min(HANDSETS, height - FIXED))
+    title = "kairos demo: a synthetic operator, counted in its own ledgers"
     return Group(
+        Panel(_figures(said), title=title, border_style="cyan"),
+        beside,
         Panel(
-            _figures(said), title="kairos demo: a synthetic operator, counted in its own ledgers", border_style="cyan"
+            _handsets(said["recent"][-shown:], shown, width - MARGIN), title="handsets (synthetic)", border_style="dim"
         ),
-        Columns(
-            [
-                Panel(_two_columns(kinds), title="fulfilled, by kind", border_style="green"),
-                Panel(_two_columns(silent), title="refused, by reason", border_style="yellow"),
-            ]
-        ),
-        Panel(_handsets(said["recent"][-HANDSETS_SHOWN:]), title="handsets (synthetic)", border_style="dim"),
+    )
+
+
+def summary(said: Mapping[str, Any]) -> str:
+    """The run in a sentence."""
+    return (
+        f"{said['seconds']:.0f} s: {said['notifications_delivered']:,} of {said['notifications_submitted']:,} "
+        f"notifications delivered; {said['offers_delivered']:,} offers, {said['accepted']:,} accepted "
+        f"= {said['fulfilled']:,} fulfilled + {said['refused_with_reason']:,} refused; "
+        f"charged twice {said['charged_twice']}, lost {said['lost']}, duplicates {said['duplicates']}"
     )
 
 
 def _figures(said: Mapping[str, Any]) -> Table:
+    """Two halves of four lines: the way in and out, and what came of it."""
     seconds = max(said["seconds"], 0.1)
-    table = Table.grid(expand=True, padding=(0, 2))
-    rows = [
-        ("events", said["events"], f"{said['events'] / seconds:.0f}/s"),
-        ("notifications", said["notifications_delivered"], f"of {said['notifications_submitted']} submitted"),
-        ("submit to handset", f"{said['p50_ms']:.1f} ms", f"p99 {said['p99_ms']:.1f} ms"),
-        ("offers delivered", said["offers_delivered"], f"{said['offers_riding']} riding on a notification"),
-        ("accepted", said["accepted"], f"{said['declined']} declined"),
-        ("fulfilled", said["fulfilled"], f"{said['refused_with_reason']} refused with a reason"),
-        ("charged twice", said["charged_twice"], f"lost {said['lost']}, duplicates {said['duplicates']}"),
+    unlucky = Text.assemble("lost ", _good(said["lost"]), ", duplicates ", _good(said["duplicates"]))
+    left: list[Row] = [
+        ("events", _number(said["events"]), f"{said['events'] / seconds:,.0f}/s"),
+        ("notifications", _number(said["notifications_delivered"]), f"of {said['notifications_submitted']:,}"),
+        ("to the handset", f"{said['p50_ms']:.1f} ms", f"p99 {said['p99_ms']:.0f} ms"),
+        ("running", f"{seconds:.0f} s", "" if said["bound"] else Text("not bound", "bold red")),
     ]
-    for name, value, more in rows:
-        table.add_row(name, f"[bold]{value}[/]", f"[dim]{more}[/]")
-    table.add_row("running", f"{seconds:.0f} s", "" if said["bound"] else "[red]not bound[/]")
+    right: list[Row] = [
+        ("offers", _number(said["offers_delivered"]), f"{said['offers_riding']:,} riding"),
+        ("accepted", _number(said["accepted"]), f"{said['declined']:,} declined"),
+        ("fulfilled", _number(said["fulfilled"]), f"{said['refused_with_reason']:,} refused"),
+        ("charged twice", _good(said["charged_twice"]), unlucky),
+    ]
+    table = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    for share in (2, 3):
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True, ratio=share, style="dim")
+    for one, other in zip(left, right, strict=True):
+        table.add_row(*one, *other)
     return table
 
 
-def _two_columns(rows: Iterable[tuple[str, int]]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
-    for name, count in rows:
-        table.add_row(name, f"[bold]{count}[/]")
+def _number(value: int) -> Text:
+    return Text(f"{value:,}", "bold")
+
+
+def _good(value: int) -> Text:
+    """A figure that has to be 0."""
+    return Text(f"{value:,}", "bold green" if value == 0 else "bold red")
+
+
+def _counts(rows: Iterable[tuple[str, int]], lines: int) -> Table:
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(no_wrap=True, justify="right")
+    filled: list[tuple[RenderableType, RenderableType]] = [(Text(name), _number(count)) for name, count in rows]
+    for name, count in filled + [("", "")] * (lines - len(filled)):
+        table.add_row(name, count)
     return table
 
 
-def _handsets(recent: Sequence[Sequence[str]]) -> Table:
+def _handsets(recent: Sequence[Sequence[str]], lines: int, width: int) -> Table:
+    """What came to handsets (<) and went from them (>), the newest last."""
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True)
-    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column(ratio=1, no_wrap=True)
     for msisdn, direction, text in recent:
-        arrow = "<" if direction == "to" else ">"
-        table.add_row(f"+{msisdn} {arrow}", Text(text.replace("\n", " | "), style="" if arrow == "<" else "bold green"))
+        arrow, style = ("<", "") if direction == "to" else (">", "bold green")
+        shown = Text(" ".join(text.split()), style)
+        shown.truncate(max(width - len(msisdn), 1), overflow="ellipsis")
+        table.add_row(f"+{msisdn} {arrow}", Text(isolated(shown.plain), style))
+    for _ in range(lines - len(recent)):
+        table.add_row("", "")
     return table
+
+
+def isolated(text: str) -> str:
+    """A text with right-to-left letters, kept to itself: else a terminal would turn the whole line round.
+
+    >>> isolated("T$2"), isolated("\u0633 T$2") == "\u2068\u0633 T$2\u2069"
+    ('T$2', True)
+    """
+    turns = any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
+    return f"{ISOLATE}{text}{POP}" if turns else text
