@@ -26,7 +26,7 @@ def explain(
     latest: Annotated[int, typer.Option(min=1, help="How many decisions of a subscriber, the newest first.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each decision.")] = False,
 ) -> None:
-    from kairos.adapters.sqlite import SqliteStore
+    from kairos.adapters.sqlite_records import SqliteRecords
     from kairos.engine.explain import Explainer
     from kairos.engine.program import compile_program
     from kairos.playbook import read as read_playbook
@@ -39,7 +39,7 @@ def explain(
         store = store or Path(chosen.store.path)
     if not store.exists():
         raise KairosError(f"there is no store at `{store}`; name it with --store")
-    with closing(SqliteStore(store, read_only=True)) as opened:
+    with closing(SqliteRecords(store)) as opened:
         explainer = Explainer(opened, lambda texts: compile_program(read_playbook(texts)))
         show(find(explainer, what, region, latest), as_json=as_json)
 

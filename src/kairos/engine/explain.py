@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,7 +16,7 @@ from kairos.domain.inputs import Response
 from kairos.domain.money import Currency
 from kairos.engine.program import Program
 from kairos.engine.work import decode_state
-from kairos.ports import Store
+from kairos.ports import Loaded
 from kairos.rules import Type
 
 _record = msgspec.msgpack.Decoder(Decision).decode
@@ -36,10 +36,25 @@ class Explanation:
     responses: tuple[Response, ...]
 
 
+class Records(Protocol):
+    """What explaining asks of a store (see `kairos.ports.Store`)."""
+
+    @property
+    def epoch(self) -> str: ...
+
+    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded: ...
+
+    def decision(self, id: int) -> bytes | None: ...  # noqa: A002
+
+    def responses(self, offer: str) -> list[Response]: ...
+
+    def playbook(self, revision: str) -> dict[str, str] | None: ...
+
+
 class Explainer:
     """Looks records up. `compile_texts` makes a program of a stored revision's texts."""
 
-    def __init__(self, store: Store, compile_texts: Callable[[dict[str, str]], Program]) -> None:
+    def __init__(self, store: Records, compile_texts: Callable[[dict[str, str]], Program]) -> None:
         self.store = store
         self._program = lru_cache(maxsize=8)(lambda revision: self._compile(revision, compile_texts))
 

@@ -1,0 +1,65 @@
+"""Reading beside a running kairos: what `kairos explain` asks of a store's file, without writing or owning it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kairos.adapters.sqlite import SCHEMA_VERSION
+from kairos.domain.inputs import Response
+from kairos.errors import StoreError
+from kairos.ports import Loaded
+
+
+class SqliteRecords:
+    """The `kairos.engine.explain.Records` of the SQLite file at `path`. Raises StoreError when it cannot be read."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        with self._told():
+            address = f"{self._path.absolute().as_uri()}?mode=ro"
+            self._connection = sqlite3.connect(address, uri=True, isolation_level=None)
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version != SCHEMA_VERSION:
+            self.close()
+            kind = "newer" if version > SCHEMA_VERSION else "no store of kairos, or older"
+            raise StoreError(f"`{path}` has schema version {version}: {kind} than this kairos knows ({SCHEMA_VERSION})")
+        self.epoch: str = self._rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
+
+    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
+        by_msisdn = "SELECT subscriber FROM identity WHERE kind = 'msisdn' AND value = ?"
+        found = {msisdn: row[0] for msisdn in msisdns for row in self._rows(by_msisdn, msisdn)}
+        ids = {*found.values(), *subscribers}
+        states = {one: row[0] for one in ids for row in self._rows("SELECT blob FROM state WHERE subscriber = ?", one)}
+        return Loaded(found, states)
+
+    def decision(self, id: int) -> bytes | None:  # noqa: A002
+        rows = self._rows("SELECT record FROM decision WHERE id = ?", id)
+        return rows[0][0] if rows else None
+
+    def responses(self, offer: str) -> list[Response]:
+        columns = "subscriber, decision, offer, outcome, reason, at"
+        return [Response(*r) for r in self._rows(f"SELECT {columns} FROM response WHERE offer = ? ORDER BY id", offer)]
+
+    def playbook(self, revision: str) -> dict[str, str] | None:
+        rows = self._rows("SELECT texts FROM playbook WHERE revision = ? ORDER BY id DESC LIMIT 1", revision)
+        return json.loads(rows[0][0]) if rows else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _rows(self, sql: str, *values: Any) -> list[Any]:
+        with self._told():
+            return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OverflowError) as error:
+            raise StoreError(f"cannot read the store `{self._path}`: {error}") from error
