@@ -206,6 +206,19 @@ async def test_each_subscriber_gets_messages_in_their_order(bench: Any) -> None:
     assert [text.text for text in handset.got] == list("01234")
 
 
+async def test_a_service_that_is_away_holds_up_nothing_but_its_own(bench: Any) -> None:
+    bench.profile()
+    handset, away = Handset(SENT), Handset(RETRY)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.channels = {**dispatcher.channels, "relay": away}
+        await loop.submit(bench.reply("BAL"))
+        await until(lambda: len(away.got) > 1)
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) == 1)
+        away.outcomes = [SENT]
+        await until(lambda: status(bench, 1) == "sent")
+
+
 async def test_more_rows_than_memory_holds_wait_in_the_store_and_each_goes_once(bench: Any) -> None:
     handset = Handset(SENT)
     async with running(bench, handset) as (loop, dispatcher):

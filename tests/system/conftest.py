@@ -195,6 +195,23 @@ class System:
             assert time.monotonic() < deadline, f"never came: {what}"
             await asyncio.sleep(0.01)
 
+    def still_open(self) -> dict[str, Any]:
+        """What has not come to its end, for whoever looks into a failure."""
+        operator = self.operator
+        waiting = [one.waiting for one in operator.handsets.values() if one.waiting is not None and one.waiting.accepts]
+        missing = [one for one in operator.notifications.values() if one.acknowledged and not one.delivered]
+        return {
+            "waiting": waiting[:3],
+            "missing": missing[:3],
+            "events": operator.feed.under_way,
+            "texts": operator.smsc.under_way,
+            "orders": [self.orders(one.msisdn) for one in waiting[:3]],
+            "outbox": self.rows(
+                "SELECT id, key, channel, status, attempts FROM outbox WHERE status IN ('pending', 'sending')"
+            ),
+            "log": self.server.log[-2000:],
+        }
+
     def states(self) -> dict[str, State]:
         """Every subscriber's state, read from the store's file."""
         with closing(sqlite3.connect(f"file:{self.server.store}?mode=ro", uri=True)) as store:

@@ -43,7 +43,7 @@ async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate:
             await operator.bound()
         await asyncio.sleep(1)  # and a while of peace
         living.cancel()
-        assert await operator.drain(PATIENCE), still_open(operator)
+        assert await operator.drain(PATIENCE), system.still_open()
 
         figures = operator.figures(final=True)
         assert unsettled(operator) == []
@@ -60,19 +60,13 @@ async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate:
         assert system.rows("SELECT * FROM outbox WHERE status IN ('pending', 'sending')") == []
 
 
-def still_open(operator: Operator) -> Any:
-    waiting = [one.waiting for one in operator.handsets.values() if one.waiting is not None and one.waiting.accepts]
-    return {"figures": operator.figures(), "events": operator.feed.under_way, "waiting": waiting[:3]}
-
-
 def unsettled(operator: Operator) -> list[Any]:
     """Acceptances that became neither an order nor a clear no, with all that their handsets saw and did."""
     found = []
     for msisdn, handset in operator.handsets.items():
         recharges = [one for one in operator.ocs.recharges if one.msisdn == msisdn]
-        for one in settle(handset.answers, operator.ocs.orders_of[msisdn], recharges)[0]:
-            if not one.fulfilled and not one.reason:
-                found.append((one, handset.inbox, handset.answers))
+        accepted = settle(handset.answers, operator.ocs.orders_of[msisdn], recharges)[0]
+        found += [(one, handset.inbox, handset.answers) for one in accepted if not one.fulfilled and not one.reason]
     return found
 
 

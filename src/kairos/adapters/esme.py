@@ -23,6 +23,7 @@ from kairos.errors import EventError, KairosError
 from kairos.ingest import Matched, Patterns
 from kairos.ports import Clock, Outcome
 from kairos.smpp import (
+    TEMPORARY,
     DataSm,
     DeliverSm,
     EncodeError,
@@ -45,7 +46,6 @@ from kairos.smpp import (
 log = structlog.get_logger("kairos.esme")
 
 Forward = Callable[[SubmitSm | DataSm, str], Awaitable[Pdu]]  # as it came, for this account; SmppError: no answer
-COME_BACK = frozenset({Status.ESME_RX_T_APPN, Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL, Status.ESME_RSYSERR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Esmes:
             return Outcome("unknown", reason=str(error))
         if response.ok:
             return Outcome("sent")
-        return Outcome("retry" if response.status in COME_BACK else "failed", reason=f"status {response.status}")
+        return Outcome("retry" if response.status in TEMPORARY else "failed", reason=f"status {response.status}")
 
     def _relayed(self, text: Text) -> list[DeliverSm]:
         return [

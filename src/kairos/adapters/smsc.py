@@ -21,10 +21,12 @@ from kairos.engine.work import Input
 from kairos.errors import EventError, KairosError
 from kairos.ports import Clock, Outcome, Store
 from kairos.smpp import (
+    TEMPORARY,
     Assembled,
     Client,
     DataSm,
     DeliverSm,
+    EncodeError,
     Handler,
     MessageState,
     NotSent,
@@ -45,7 +47,6 @@ from kairos.smpp import (
 
 log = structlog.get_logger("kairos.smsc")
 
-COME_BACK = frozenset({Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL})
 ALPHANUMERIC, INTERNATIONAL, NETWORK_SPECIFIC = 5, 1, 3  # type of number, SMPP 3.4 section 5.2.5
 ISDN = 1  # numbering plan, section 5.2.6
 FORWARDED_KEPT = 100_000
@@ -105,11 +106,13 @@ class Smsc:
             response = await self.client.request(pdu)
         except NotSent as error:
             return Outcome("retry", reason=str(error))
+        except EncodeError as error:
+            return Outcome("failed", reason=str(error))
         except SmppError as error:
             return Outcome("unknown", reason=str(error))
         if response.ok:
             return Outcome("sent", getattr(response, "message_id", ""))
-        return Outcome("retry" if response.status in COME_BACK else "failed", reason=status_name(response.status))
+        return Outcome("retry" if response.status in TEMPORARY else "failed", reason=status_name(response.status))
 
     # -- in ------------------------------------------------------------------------------------------------------------
 

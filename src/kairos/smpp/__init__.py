@@ -65,11 +65,12 @@ from kairos.smpp.receipt import MessageState, Receipt, id_forms, parse_receipt, 
 from kairos.smpp.segments import Assembled, Concatenation, Reassembler, Segment, concatenation, split
 from kairos.smpp.server import Authenticate, Server, passwords, same_secret, serve
 from kairos.smpp.session import Counters, Handler, Role, Session, SessionOptions, State
-from kairos.smpp.status import Status, status_name
+from kairos.smpp.status import TEMPORARY, Status, status_name
 from kairos.smpp.text import Encoding, Measure, decode, encode, encoding_of, measure, room
 from kairos.smpp.tlv import Tag, Tlvs, tlvs
 
 __all__ = [
+    "TEMPORARY",
     "AlertNotification",
     "Assembled",
     "Authenticate",

@@ -62,6 +62,16 @@ class Status(IntEnum):
     ESME_RUNKNOWNERR = 0xFF
 
 
+# "Not now": the same request may go well later. RINVBNDSTS is what a peer says that is unbinding.
+TEMPORARY = frozenset(
+    {
+        Status.ESME_RINVBNDSTS,
+        Status.ESME_RSYSERR,
+        Status.ESME_RMSGQFUL,
+        Status.ESME_RTHROTTLED,
+        Status.ESME_RX_T_APPN,
+    }
+)
 _NAMES = {int(status): status.name for status in Status}
 
 
