@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,13 +138,47 @@ def test_a_store_is_open_once(path: Path) -> None:
     SqliteStore(path).close()
 
 
-def test_the_log_stays_near_its_limit_under_steady_commits(path: Path) -> None:
+def test_the_log_stays_bounded_under_steady_commits(path: Path) -> None:
     store = SqliteStore(path, checkpoint_pages=100)
-    for turn in range(200):
-        store.commit(Batch(states={turn * 40 + i + 1: b"x" * 1000 for i in range(40)}))
-    size = os.stat(f"{path}-wal").st_size
-    assert 0 < size < 8 * 100 * 4096
+    store.commit(Batch(states=dict.fromkeys(range(1, 4001), b"x" * 1000)))
+    for turn in range(500):
+        store.commit(Batch(states=dict.fromkeys(range(turn % 100 + 1, 4001, 100), b"%d" % turn * 300)))  # 40 pages each
+    pages = os.stat(f"{path}-wal").st_size // 4096
+    assert 0 < pages < 4000, "20,000 pages were committed"
     store.close()
     store = SqliteStore(path)
-    assert len(store.load([], range(1, 8001)).states) == 8000
+    assert store.load([], range(100, 4001, 100)).states == dict.fromkeys(range(100, 4001, 100), b"499" * 300)
     store.close()
+
+
+def test_one_may_look_into_a_store_that_is_open_and_not_write(path: Path) -> None:
+    store = SqliteStore(path)
+    store.commit(Batch(states={1: b"one"}))
+    look = SqliteStore(path, read_only=True)
+    assert look.load([], [1]).states == {1: b"one"}
+    store.commit(Batch(states={1: b"two"}))
+    assert look.load([], [1]).states == {1: b"two"}
+    with pytest.raises(StoreError, match="readonly"):
+        look.commit(Batch(states={1: b"three"}))
+    look.close()
+    store.commit(Batch(states={1: b"four"}))
+    store.close()
+
+
+def test_one_may_look_into_a_store_at_rest_and_leaves_nothing(path: Path) -> None:
+    store = SqliteStore(path)
+    store.commit(Batch(states={1: b"one"}))
+    store.close()
+    before = path.read_bytes()
+    look = SqliteStore(path, read_only=True)
+    assert look.load([], [1]).states == {1: b"one"}
+    look.close()
+    assert path.read_bytes() == before
+    with pytest.raises(StoreError, match="cannot open"):
+        SqliteStore(path.with_name("missing.db"), read_only=True)
+    assert not path.with_name("missing.db").exists()
+
+
+def test_a_store_that_nobody_closed_still_lets_the_process_end(path: Path) -> None:
+    code = f"from kairos.adapters.sqlite import SqliteStore; store = SqliteStore({str(path)!r})"
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60).returncode == 0

@@ -9,18 +9,20 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
 
 SCHEMA_VERSION = 1
+PAGE = 4096  # bytes; 2 and 8 KB were slower and wrote no less
 
 # Ids come from the engine and rise, so rows are appended, and decisions have no second index: a subscriber's are found
 # through their state. AUTOINCREMENT keeps the highest id ever used: no restart uses one again after its row is gone.
@@ -87,7 +89,10 @@ RESPONSES: Many = (
 )
 POSITIONS: Many = ("INSERT OR REPLACE INTO input_position(source, partition, position) SELECT * FROM", "", 3)
 
-SUBSCRIBERS_OF = "SELECT value, subscriber FROM identity WHERE kind = 'msisdn' AND value IN "
+STATES_BY_MSISDN = (
+    "SELECT value, subscriber, blob FROM identity LEFT JOIN state USING (subscriber) "
+    "WHERE kind = 'msisdn' AND value IN "
+)
 STATES_OF = "SELECT subscriber, blob FROM state WHERE subscriber IN "
 ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer_id FROM outbox "
 
@@ -95,28 +100,30 @@ ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer
 class SqliteStore:
     """A `kairos.ports.Store` in the SQLite file at `path`, made when it is not there; open in one process at a time.
 
-    `checkpoint_pages`: how far the write-ahead log grows (pages of 4 KB) before it is copied into the file. More pages
-    mean more throughput and longer stalls. `read_only`: look into a store that may be open in another process; a commit
-    is refused. Raises StoreError when the file cannot be used.
+    `checkpoint_pages`: about how far the write-ahead log grows (pages of 4 KB) before it is copied into the file. More
+    pages mean more throughput and longer stalls. `read_only`: look into a store that may be open in another process; a
+    commit is refused. Raises StoreError when the file cannot be used.
     """
 
     def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000, *, read_only: bool = False) -> None:
         self._path = Path(path)
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
-        self._owned = None if read_only else own(self._path)
-        self._epoch: str
-        try:
-            with self._told("open"):
-                self._writer = connect_to_look(self._path) if read_only else connect(self._path)
-                self._writer.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages:d}")
-                prepare_schema(self._writer, self._path)
-                self._reader = connect_to_look(self._path) if read_only else connect(self._path)
-                self._reader.execute("PRAGMA query_only = 1")
-                (self._epoch,) = self._reader.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
-        except BaseException:
-            self._let_go()
-            raise
+        with ExitStack() as held, self._told("open"):
+            if not read_only:
+                held.enter_context(own(self._path))
+            self._writer = held.enter_context(connect(self._path, read_only))
+            self._writer.execute("PRAGMA cache_size = -8192")  # KB: holds a batch of 2,000 states until its commit
+            # Should checkpoints beside the commits not keep up, one inside a commit bounds the log.
+            self._writer.execute(f"PRAGMA wal_autocheckpoint = {5 * checkpoint_pages:d}")
+            prepare_schema(self._writer, self._path)
+            self._reader = held.enter_context(connect(self._path, read_only))
+            self._reader.execute("PRAGMA query_only = 1")
+            self._epoch: str = self._read("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
+            copying = held.enter_context(connect(self._path, read_only))
+            self._checkpointer = Checkpointer(copying, checkpoint_pages, self._write_lock)
+            held.callback(self._checkpointer.close)
+            self._held = held.pop_all()
 
     @property
     def epoch(self) -> str:
@@ -128,12 +135,16 @@ class SqliteStore:
 
     def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
         with self._read_lock, self._told("read"), transaction(self._reader, "DEFERRED"):
-            found: dict[str, int] = dict(select(self._reader, SUBSCRIBERS_OF, msisdns))
-            return Loaded(found, dict(select(self._reader, STATES_OF, {*found.values(), *subscribers})))
+            known = list(select(self._reader, STATES_BY_MSISDN, msisdns))
+            states = {subscriber: blob for _, subscriber, blob in known if blob is not None}
+            states.update(select(self._reader, STATES_OF, set(subscribers).difference(states)))
+        return Loaded({msisdn: subscriber for msisdn, subscriber, _ in known}, states)
 
     def commit(self, batch: Batch) -> None:
-        with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
-            write_batch(self._writer, batch)
+        with self._write_lock, self._told("commit"):
+            with transaction(self._writer, "IMMEDIATE"):
+                write_batch(self._writer, batch)
+            self._checkpointer.grew(pages_of(batch))
 
     def outgoing(self, ids: Sequence[int]) -> list[Outgoing]:
         with self._read_lock, self._told("read"), transaction(self._reader, "DEFERRED"):
@@ -178,14 +189,8 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let the file go; what was committed is in it. A closed store raises StoreError."""
-        with self._write_lock, self._read_lock, self._told("close"):
-            self._reader.close()
-            self._writer.close()
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if self._owned:
-            self._owned.close()
+        with self._told("close"):
+            self._held.close()
 
     def _latest_playbook(self, column: str, wanted: str) -> dict[str, str] | None:
         rows = self._read(f"SELECT texts FROM playbook WHERE {column} = ? ORDER BY id DESC LIMIT 1", wanted)
@@ -223,20 +228,18 @@ def own(path: Path) -> IO[bytes]:
     return file
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit that any thread may use, one at a time."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
-    connection.execute("PRAGMA page_size = 4096")
-    connection.execute("PRAGMA journal_mode = WAL")
+def connect(path: Path, read_only: bool = False) -> closing[sqlite3.Connection]:
+    """A connection in autocommit that any thread may use, one at a time. A read-only one makes no database."""
+    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(
+        address, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    if not read_only:
+        connection.execute(f"PRAGMA page_size = {PAGE}")
+        connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
-    return connection
-
-
-def connect_to_look(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write; it makes no file and needs none but the store's own."""
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+    return closing(connection)
 
 
 def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
@@ -285,6 +288,13 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         write(connection, IDENTITIES, batch.identities)
         highest = max(subscriber for _, _, subscriber, _ in batch.identities)
         connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'state'", (highest,))
+
+
+def pages_of(batch: Batch) -> int:
+    """About how many pages a batch changes: one or more for each state; other rows are appended side by side."""
+    scattered = sum(1 + len(blob) // PAGE for blob in batch.states.values())
+    appended = sum(len(row[3]) for row in batch.decisions) + sum(150 + len(row.payload) for row in batch.outgoing)
+    return scattered + appended // PAGE + 10
 
 
 def outgoing_row(row: Outgoing) -> tuple[Any, ...]:
