@@ -27,8 +27,7 @@ class SqliteRecords:
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version != SCHEMA_VERSION:
             self.close()
-            kind = "newer" if version > SCHEMA_VERSION else "no store of kairos, or older"
-            raise StoreError(f"`{path}` has schema version {version}: {kind} than this kairos knows ({SCHEMA_VERSION})")
+            raise StoreError(f"`{path}` is no store of this kairos: schema version {version}, not {SCHEMA_VERSION}")
         self.epoch: str = self._rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
 
     def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:

@@ -58,12 +58,16 @@ def demo(
 ) -> None:
     options = {"--subscribers": subscribers, "--rate": rate, "--for": duration(seconds), "--seed": seed}
     arguments = [str(word) for pair in options.items() for word in pair]
+    settings = sound(playbook or example())
     with tempfile.TemporaryDirectory(prefix="kairos-demo-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / STORE).exists():
             raise KairosError(f"`{folder}` has a store already; name a new folder with --keep")
-        final = asyncio.run(watch(playbook or example(), folder, arguments, live=not as_json))
+        try:
+            final = asyncio.run(watch(settings, folder, arguments, live=not as_json))
+        except asyncio.CancelledError:
+            raise typer.Exit(130) from None
     for complaint in final["complaints"]:
         typer.echo(f"an event was refused: {complaint}", err=True)
     if keep:
@@ -98,7 +102,19 @@ def example() -> Path:
     raise SettingsError([Diagnostic("examples/prepaid", 0, "is not here", "name a folder with --playbook")])
 
 
-async def watch(playbook: Path, folder: Path, options: Sequence[str], *, live: bool) -> dict[str, Any]:
+def sound(playbook: Path) -> Path:
+    """The settings in a playbook's folder, when both can be used. Raises SettingsError, PlaybookError."""
+    from kairos.cli.playbook import read
+    from kairos.settings import load_settings
+
+    settings = playbook / "kairos.toml"
+    if not settings.exists():
+        raise SettingsError([Diagnostic(str(settings), 0, "is not there", "the demo needs one beside the playbook")])
+    read(Path(load_settings(settings, {}).playbook))
+    return settings
+
+
+async def watch(settings: Path, folder: Path, options: Sequence[str], *, live: bool) -> dict[str, Any]:
     """Run operator and server; show what the operator counts; give back its last figures.
 
     Ctrl-C asks the operator to come to its end, so that its last figures come too; a second ends all at once.
@@ -106,8 +122,8 @@ async def watch(playbook: Path, folder: Path, options: Sequence[str], *, live: b
     from kairos.cli.child import child
     from kairos.cli.live_view import drawing
 
-    settings = playbook / "kairos.toml"
     run = ("run", "--settings", str(settings), "--announce")
+    stopper = _Stopper()
     async with AsyncExitStack() as stack:
         draw = stack.enter_context(drawing()) if live else None
         operator = await stack.enter_async_context(
@@ -119,24 +135,31 @@ async def watch(playbook: Path, folder: Path, options: Sequence[str], *, live: b
         )
         doors = await server.line()
         http = f"http://127.0.0.1:{doors['http_port']}"
-        stopper = _Stopper(operator)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, stopper)
+        stopper.operator = operator
         await operator.tell({"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http})
-        return await _follow(operator, server, http, draw)
+        try:
+            return await _follow(operator, server, http, draw)
+        except KairosError:
+            if stopper.operator:
+                raise
+            raise asyncio.CancelledError from None  # asked to end before there was a figure
 
 
 class _Stopper:
-    """What a signal does: the first ends the operator in order, the second this command."""
+    """What a signal does: the first ends the operator in order, once it is at work; the next, this command."""
 
-    def __init__(self, operator: Child) -> None:
-        self.operator, self.asked, self.task = operator, False, asyncio.current_task()
+    def __init__(self) -> None:
+        self.operator: Child | None = None
+        self.task = asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self)
 
     def __call__(self) -> None:
-        if self.asked and self.task:
+        if self.operator:
+            self.operator.ask_to_end()
+            self.operator = None
+        elif self.task:
             self.task.cancel()
-        self.asked = True
-        self.operator.ask_to_end()
 
 
 def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> dict[str, str]:
