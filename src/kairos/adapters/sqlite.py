@@ -122,7 +122,6 @@ class SqliteStore:
             self._epoch: str = self._read("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
             copying = held.enter_context(connect(self._path, read_only))
             self._checkpointer = Checkpointer(copying, checkpoint_pages, self._write_lock)
-            held.callback(self._checkpointer.close)
             self._held = held.pop_all()
 
     @property
@@ -189,7 +188,8 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let the file go; what was committed is in it. A closed store raises StoreError."""
-        with self._told("close"):
+        self._checkpointer.close()
+        with self._write_lock, self._read_lock, self._told("close"):  # whoever is at it in another thread ends first
             self._held.close()
 
     def _latest_playbook(self, column: str, wanted: str) -> dict[str, str] | None:
