@@ -237,7 +237,22 @@ async def test_a_notification_that_its_bringer_sent_is_not_sent_again(bench: Any
     handset = Handset(SENT)
     async with running(bench, handset) as (loop, _):
         submission = loop.post(call(bench))
-        submission.withdrawn = True
+        submission.overtaken = asyncio.get_running_loop().create_future()
+        submission.overtaken.set_result(True)
         await until(lambda: bool(bench.store.outgoing([1])) and status(bench, 1) == "dropped")
     assert handset.got == []
     assert bench.state().contacts == []
+
+
+async def test_a_notification_that_its_bringer_tries_to_send_waits_for_the_outcome(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, _):
+        submission = loop.post(call(bench))
+        submission.overtaken = asyncio.get_running_loop().create_future()
+        await submission.answer
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert handset.got == []
+        submission.overtaken.set_result(False)
+        await until(lambda: status(bench, 1) == "sent")

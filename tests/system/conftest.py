@@ -34,6 +34,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 HOST = "127.0.0.1"
 PATIENCE = 20.0  # seconds: only ever used up where something is broken
 HOUR = 3_600_000
+UNSENT = "SELECT id, key, channel, status, attempts FROM outbox WHERE status IN ('pending', 'sending')"
 
 
 @dataclass
@@ -195,6 +196,10 @@ class System:
             assert time.monotonic() < deadline, f"never came: {what}"
             await asyncio.sleep(0.01)
 
+    async def drained(self) -> None:
+        """Wait until nothing waits to be sent."""
+        await self.until(lambda: not self.rows(UNSENT), "the outbox to be empty")
+
     def still_open(self) -> dict[str, Any]:
         """What has not come to its end, for whoever looks into a failure."""
         operator = self.operator
@@ -206,9 +211,7 @@ class System:
             "events": operator.feed.under_way,
             "texts": operator.smsc.under_way,
             "orders": [self.orders(one.msisdn) for one in waiting[:3]],
-            "outbox": self.rows(
-                "SELECT id, key, channel, status, attempts FROM outbox WHERE status IN ('pending', 'sending')"
-            ),
+            "outbox": self.rows(UNSENT),
             "log": self.server.log[-2000:],
         }
 

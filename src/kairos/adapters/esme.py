@@ -123,11 +123,10 @@ class Esmes:
             submission = self.loop.post(event)
         except KairosError:
             return await self._forward(pdu, account)
-        try:
-            await asyncio.wait_for(asyncio.shield(submission.answer), self.decide_within)
-        except TimeoutError:
+        await asyncio.wait({submission.answer}, timeout=self.decide_within)
+        if not submission.answer.done():
             return await self._overtake(pdu, submission, account, accepted)
-        except Exception as error:  # whatever broke, the notification must go out
+        if error := submission.answer.exception():  # whatever broke, the notification must go out
             log.error("not decided", reason=str(error))
             self.counts["undecided"] += 1
             return await self._forward(pdu, account)
@@ -137,12 +136,15 @@ class Esmes:
         """Too slow: send the plain notification now. If the SMSC will not have it, the queued copy stays."""
         self.counts["too_slow"] += 1
         submission.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        submission.overtaken = asyncio.get_running_loop().create_future()
+        response = None
         try:
             response = await self.forward(pdu, account)
-        except SmppError:
-            response = None
+        except SmppError as error:
+            log.warning("not forwarded", account=account, reason=str(error))
+        finally:
+            submission.overtaken.set_result(response is not None and response.ok)
         if response is not None and response.ok:
-            submission.withdrawn = True
             return pdu.response(message_id=getattr(response, "message_id", ""))
         try:
             await asyncio.shield(submission.answer)

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -18,7 +19,7 @@ from kairos.domain.inputs import Delivery, Reply
 from kairos.domain.message import Text
 from kairos.engine.loop import Loop
 from kairos.engine.work import Input
-from kairos.errors import EventError, KairosError
+from kairos.errors import EventError, KairosError, StoreError
 from kairos.ports import Clock, Outcome, Store
 from kairos.smpp import (
     TEMPORARY,
@@ -49,9 +50,11 @@ log = structlog.get_logger("kairos.smsc")
 
 ALPHANUMERIC, INTERNATIONAL, NETWORK_SPECIFIC = 5, 1, 3  # type of number, SMPP 3.4 section 5.2.5
 ISDN = 1  # numbering plan, section 5.2.6
-FORWARDED_KEPT = 100_000
+IDS_KEPT = 100_000  # of the latest messages, for their receipts
 RECEIPT_WAIT = (0.02, 0.1, 0.5, 2.0)  # seconds: a receipt may overtake the commit of its message's id
 ACCOUNT_OF_ALL = "smsc"
+
+T = TypeVar("T")
 
 _text = msgspec.msgpack.Decoder(Text).decode
 
@@ -74,6 +77,7 @@ class Smsc:
         self._reference = itertools.count(1)
         self._replies = Reassembler(ttl=120.0, clock=time.monotonic, limit=10_000)
         self._forwarded: OrderedDict[str, str] = OrderedDict()  # the SMSC's message id -> account
+        self._submitted: OrderedDict[str, None] = OrderedDict()  # ids of our own messages, committed or not yet
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
@@ -90,15 +94,14 @@ class Smsc:
                 begun = segment.part > 1 and outcome.status == "retry"
                 return Outcome("unknown", reason=outcome.reason) if begun else outcome
             message_id = outcome.peer_id
+        _keep(self._submitted, message_id, None)
         return Outcome("sent", message_id)
 
     async def forward(self, pdu: SubmitSm | DataSm, account: str) -> Pdu:
         """Send somebody's PDU as it came, and give back the SMSC's own answer. Raises SmppError where there is none."""
         response = await self.client.request(replace(pdu, sequence=0))
         if response.ok:
-            self._forwarded[getattr(response, "message_id", "")] = account
-            if len(self._forwarded) > FORWARDED_KEPT:
-                self._forwarded.popitem(last=False)
+            _keep(self._forwarded, getattr(response, "message_id", ""), account)
         return response
 
     async def _submit(self, pdu: SubmitSm) -> Outcome:
@@ -153,6 +156,8 @@ class Smsc:
         news = await self._news(receipt)
         if news:
             await self.loop.submit(news, own=True)
+        elif any(form in self._submitted for form in id_forms(receipt.message_id)):
+            raise StoreError(f"the id `{receipt.message_id}` of its message is not committed yet")
         else:
             log.info("receipt of an unknown message", id=receipt.message_id)
 
@@ -164,6 +169,13 @@ class Smsc:
                 if row:
                     return _delivery(row.id, row.subscriber, _text(row.payload), receipt, self.clock())
         return None
+
+
+def _keep(latest: OrderedDict[str, T], message_id: str, value: T) -> None:
+    """Note an id, and forget the oldest beyond `IDS_KEPT`."""
+    latest[message_id] = value
+    if len(latest) > IDS_KEPT:
+        latest.popitem(last=False)
 
 
 def _delivery(row: int, subscriber: int, text: Text, receipt: Receipt, now: int) -> Delivery:

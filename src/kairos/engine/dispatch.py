@@ -130,7 +130,7 @@ class Dispatcher:
             await self._fulfil(row, _order(row.payload))
             return
         text = _text(row.payload)
-        if submission and submission.withdrawn and row.channel == "notification":
+        if submission and row.channel == "notification" and await submission.withdrawn():
             await self._news(row, text, "dropped", reason="sent plain by its bringer")
         elif text.marketing:
             await self._once(row, text)

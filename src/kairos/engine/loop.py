@@ -23,11 +23,15 @@ class OverloadedError(KairosError):
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """An input under way. `withdrawn`: whoever brought it gave up waiting and sent the notification itself."""
+    """An input. `overtaken`: whoever brought it waits no longer, and tells whether it sent the notification itself."""
 
     input: Input
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    withdrawn: bool = False
+    overtaken: asyncio.Future[bool] | None = None
+
+    async def withdrawn(self) -> bool:
+        """Whether the notification went out without us; waits while that is being tried."""
+        return self.overtaken is not None and await asyncio.shield(self.overtaken)
 
 
 Handed = Callable[[Sequence[tuple[Outgoing, Submission]]], None]
