@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ class SqliteRecords:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
-        with self._told():
-            address = f"{self._path.absolute().as_uri()}?mode=ro"
-            self._connection = sqlite3.connect(address, uri=True, isolation_level=None)
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version != SCHEMA_VERSION:
-            self.close()
-            raise StoreError(f"`{path}` is no store of this kairos: schema version {version}, not {SCHEMA_VERSION}")
-        self.epoch: str = self._rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
+        address = f"{self._path.absolute().as_uri()}?mode=ro"
+        with ExitStack() as held:
+            with self._told():
+                self._connection = held.enter_context(closing(sqlite3.connect(address, uri=True, isolation_level=None)))
+            ((version,),) = self._rows("PRAGMA user_version")
+            if version != SCHEMA_VERSION:
+                what = f"schema version {version}, not {SCHEMA_VERSION}"
+                raise StoreError(f"`{path}` is no store of this kairos: {what}")
+            self.epoch: str = self._rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
+            self.close = held.pop_all().close
 
     def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
         by_msisdn = "SELECT subscriber FROM identity WHERE kind = 'msisdn' AND value = ?"
@@ -48,9 +50,6 @@ class SqliteRecords:
     def playbook(self, revision: str) -> dict[str, str] | None:
         rows = self._rows("SELECT texts FROM playbook WHERE revision = ? ORDER BY id DESC LIMIT 1", revision)
         return json.loads(rows[0][0]) if rows else None
-
-    def close(self) -> None:
-        self._connection.close()
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         with self._told():
