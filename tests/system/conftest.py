@@ -109,9 +109,9 @@ class System:
     def with_language(self, language: str) -> str:
         """The next subscriber of that language whom no test has used."""
         speak = [one.msisdn for one in self.operator.subscribers if one.language == language]
-        found = next(msisdn for msisdn in speak if msisdn not in self.used)
-        self.used.add(found)
-        return found
+        free = [msisdn for msisdn in speak if msisdn not in self.used]
+        self.used.add(free[0])
+        return free[0]
 
     async def known(self, msisdn: str, *, main: int = 500, top_up: int = 500, **profile: object) -> None:
         """A prepaid subscriber who agreed to offers, at noon, with money (minor units) and no allowance."""
