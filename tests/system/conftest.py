@@ -32,7 +32,7 @@ from kairos.simulate.ocs import Order
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 HOST = "127.0.0.1"
-PATIENCE = 20.0  # seconds: only ever used up where something is broken
+PATIENCE = 90.0  # seconds: only ever used up where something is broken
 HOUR = 3_600_000
 UNSENT = "SELECT id, key, channel, status, attempts FROM outbox WHERE status IN ('pending', 'sending')"
 
