@@ -27,7 +27,7 @@ from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, rare_collections
 from kairos.engine.program import Program, compile_program
 from kairos.engine.timers import run_timers
-from kairos.errors import Diagnostic, KairosError, PlaybookError, SettingsError
+from kairos.errors import Diagnostic, PlaybookError, SettingsError
 from kairos.ingest import Patterns, Template, compile_patterns, normalise
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
@@ -163,17 +163,21 @@ class Kairos:
         while True:
             await asyncio.sleep(self.settings.reload_every_s)
             try:
-                program = open_playbook(self.store, load_texts(folder), self.program.playbook.revision)
+                program = await asyncio.to_thread(self._new_program, folder)
                 if program:
                     self.esmes.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
                     self.program = program
                     log.info("new playbook", revision=program.playbook.revision)
                 refused = ""
-            except (KairosError, OSError) as error:
-                if str(error) != refused:
-                    refused = str(error)
-                    log.error("the new playbook is not sound; the old one stays", reason=refused)
+            except Exception as error:  # whatever is wrong with it, the watch goes on
+                if repr(error) != refused:
+                    refused = repr(error)
+                    log.error("the new playbook is not sound; the old one stays", reason=str(error) or refused)
+
+    def _new_program(self, folder: Path) -> Program | None:
+        """Reading and compiling take a while, and the store may hang: in a thread, so that nothing waits for them."""
+        return open_playbook(self.store, load_texts(folder), self.program.playbook.revision)
 
 
 @contextmanager
