@@ -76,6 +76,7 @@ class Smsc:
         self.receipts_to = receipts_to  # (account, receipt): of messages that were forwarded plain
         self._reference = itertools.count(1)
         self._replies = Reassembler(ttl=120.0, clock=time.monotonic, limit=10_000)
+        self._owed: list[Assembled] = []  # acknowledged, and not taken by the engine yet
         self._forwarded: OrderedDict[str, str] = OrderedDict()  # the SMSC's message id -> account
         self._submitted: OrderedDict[str, None] = OrderedDict()  # ids of our own messages, committed or not yet
 
@@ -128,8 +129,7 @@ class Smsc:
             if receipt:
                 await self._receipt(pdu, receipt)
             else:
-                for message in self._replies.add(ACCOUNT_OF_ALL, pdu):
-                    await self._reply(message)
+                await self._texts(pdu)
         except EventError as error:
             log.warning("reply refused", reason=str(error))
             return pdu.response(Status.ESME_RINVSRCADR)
@@ -137,6 +137,22 @@ class Smsc:
             log.warning("not taken", reason=str(error))
             return pdu.response(Status.ESME_RX_T_APPN)
         return pdu.response()
+
+    async def _texts(self, pdu: DeliverSm | DataSm) -> None:
+        """Take the texts that a PDU is, completes, or makes leave unfinished; the last were acknowledged long ago."""
+        owed, self._owed = self._owed, []
+        for message in owed + self._replies.add(ACCOUNT_OF_ALL, pdu):
+            ours = any(part is pdu for part in message.pdus)
+            try:
+                await self._reply(message)
+            except EventError:
+                if ours:
+                    raise
+            except KairosError:
+                if ours:
+                    self._replies.reopen(ACCOUNT_OF_ALL, pdu)
+                    raise
+                self._owed.append(message)
 
     async def _reply(self, message: Assembled) -> None:
         first = message.pdus[0]
@@ -197,7 +213,7 @@ def _delivery(row: int, subscriber: int, text: Text, receipt: Receipt, now: int)
 def _submit_sm(text: Text, segment: Segment) -> SubmitSm:
     return SubmitSm(
         source_addr_ton=type_of_number(text.source),
-        source_addr_npi=0 if text.source.isalpha() else ISDN,
+        source_addr_npi=ISDN if text.source.isdigit() else 0,
         source_addr=text.source,
         dest_addr_ton=INTERNATIONAL,
         dest_addr_npi=ISDN,

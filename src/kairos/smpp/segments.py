@@ -196,6 +196,18 @@ class Reassembler:
             left.append(self._leave(next(iter(self._gathering))))
         return left
 
+    def reopen(self, bind: str, pdu: MessagePdu) -> None:
+        """The message that `pdu` completed was not taken, so `pdu` was refused: wait for this part once more."""
+        said = concatenation(pdu)
+        key = (bind, pdu.source_addr, pdu.destination_addr, said.kind, said.reference, said.parts) if said else None
+        finished = self._finished.pop(key, None) if key else None
+        if said is None or key is None or finished is None:
+            return
+        self._remembered -= len(finished.parts)
+        parts = {part: one for part, one in finished.parts.items() if part != said.part}
+        self._gathering[key] = _Gathering(self._clock() + self._ttl, parts)
+        self._held += len(parts)
+
     def expire(self) -> list[Assembled]:
         """The messages whose time is over, as far as they came. Call it now and then, or their parts stay."""
         now = self._clock()

@@ -1,0 +1,268 @@
+"""Both SMPP sides of kairos on loopback: a scripted SMSC, accounts that bind, and between them the real loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from kairos.adapters.esme import Account, Esmes
+from kairos.adapters.memory import MemoryStore
+from kairos.adapters.smsc import Smsc
+from kairos.domain.message import Outgoing
+from kairos.engine.dispatch import Backoff, Dispatcher
+from kairos.engine.engine import Engine
+from kairos.engine.loop import Loop
+from kairos.errors import StoreError
+from kairos.ingest import Template, compile_patterns, normalise
+from kairos.learn import FixedPropensity
+from kairos.ports import Batch, Channel, Outcome
+from kairos.smpp import (
+    Assembled,
+    BindTransceiver,
+    Client,
+    DataSm,
+    DeliverSm,
+    MessageState,
+    Pdu,
+    Server,
+    Session,
+    SessionOptions,
+    SubmitSm,
+    passwords,
+    receipt_for,
+    serve,
+    split,
+)
+
+MSISDN = "12025550123"
+NOTIFICATION = "Your call cost T$0.35. Balance T$12.40. Ref 8f3a21"
+QUICK = SessionOptions(response_timeout=0.3)
+SILENCE = -1  # instead of a status: no answer comes
+
+
+class GatedStore(MemoryStore):
+    """A store whose commits wait for a gate, and fail while they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.failing = False
+
+    def commit(self, batch: Batch) -> None:
+        self.gate.wait(10)
+        if self.failing:
+            raise StoreError("the disk is full")
+        super().commit(batch)
+
+
+@dataclass
+class FakeSmsc:
+    """Answers submissions as it is told to, else with ids that count from `first_id`."""
+
+    answers: deque[int] = field(default_factory=deque)
+    submitted: list[SubmitSm | DataSm] = field(default_factory=list)
+    first_id: int = 1
+    server: Server | None = None
+
+    async def handle(self, _: Session, pdu: Pdu) -> Pdu | None:
+        assert isinstance(pdu, SubmitSm | DataSm)
+        self.submitted.append(pdu)
+        status = self.answers.popleft() if self.answers else 0
+        if status == SILENCE:
+            return None
+        return pdu.response(status) if status else pdu.response(message_id=str(self.first_id + len(self.submitted) - 1))
+
+    @property
+    def texts(self) -> list[str]:
+        return [Assembled((pdu,)).text() for pdu in self.submitted]
+
+    async def deliver(self, pdu: DeliverSm | DataSm) -> int:
+        """Hand something to kairos; the status of its answer."""
+        assert self.server is not None
+        session = self.server.receiver("kairos")
+        assert session is not None
+        return (await session.request(pdu)).status
+
+    async def receipt(self, message_id: str, state: MessageState = MessageState.DELIVERED, error: str = "000") -> int:
+        about = SubmitSm(source_addr="5000", destination_addr=MSISDN)
+        dates = {"submitted": "2603041200", "done": "2603041201"}
+        return await self.deliver(receipt_for(about, message_id, state, error=error, **dates))
+
+    async def reply(self, text: str, reference: int = 7) -> list[int]:
+        """A subscriber's text to 5000; the statuses of its parts."""
+        return [await self.deliver(part) for part in self.parts(text, reference)]
+
+    @staticmethod
+    def parts(text: str, reference: int = 7, source: str = MSISDN) -> list[DeliverSm]:
+        return [
+            DeliverSm(
+                source_addr=source,
+                destination_addr="5000",
+                esm_class=part.esm_class,
+                data_coding=part.data_coding,
+                short_message=part.short_message,
+            )
+            for part in split(text, reference)
+        ]
+
+
+@dataclass
+class Esme:
+    """An account's bind: what it submits, and what is delivered to it."""
+
+    client: Client
+    received: list[DeliverSm] = field(default_factory=list)
+    status: int = 0  # of its answers
+
+    async def handle(self, _: Session, pdu: Pdu) -> Pdu:
+        assert isinstance(pdu, DeliverSm)
+        self.received.append(pdu)
+        return pdu.response(self.status)
+
+    async def submit(self, text: str = NOTIFICATION, **fields: Any) -> Any:
+        (part,) = split(text, 1)
+        whole = {"data_coding": part.data_coding, "short_message": part.short_message, "registered_delivery": 1}
+        numbers = {"source_addr": "5000", "destination_addr": MSISDN}
+        return await self.client.request(SubmitSm(**{**whole, **numbers, **fields}), 10)
+
+    @property
+    def texts(self) -> list[str]:
+        return [Assembled((pdu,)).text() for pdu in self.received]
+
+
+class NoOrders:
+    """No charging system."""
+
+    async def fulfil(self, _: Any) -> Outcome:
+        return Outcome("done")
+
+
+@dataclass
+class World:
+    """kairos between the SMSC and the accounts `ocs` (rides), `slow` (does not) and `info`."""
+
+    bench: Any
+    peer: FakeSmsc
+    decide_within: float
+    queue: int = 1000
+
+    def __post_init__(self) -> None:
+        self.store = self.bench.store = GatedStore()
+        self.bench.engine = Engine(self.store, self.bench.program, FixedPropensity())
+        clock = lambda: self.bench.now  # noqa: E731
+        self.handed: list[Outgoing] = []
+        self.loop = Loop(self.bench.engine, clock, self._hand, queue=self.queue)
+        playbook = self.bench.program.playbook
+        text = "Your {service:word...} cost {cost:money}. Balance {balances.main:money}. Ref {id}"
+        templates = [Template(account, "en", "end_of_call", text) for account in ("ocs", "slow")]
+        patterns = compile_patterns(templates, playbook.vocabulary, playbook.currency)
+        accounts = [Account("ocs"), Account("slow", rides=False), Account("info", rides=False)]
+        msisdn: Callable[[str], str] = lambda text: normalise(text, "")  # noqa: E731
+        self.esmes = Esmes(
+            accounts,
+            patterns,
+            self.loop,
+            clock,
+            msisdn,
+            lambda pdu, who: self.smsc.forward(pdu, who),
+            self.decide_within,
+        )
+        self.smsc = Smsc(self._client, self.loop, self.store, clock, msisdn, self.esmes.pass_on)
+        ways: dict[str, Channel] = {
+            "notification": self.smsc,
+            "sms": self.smsc,
+            "relay": self.esmes,
+            "receipt": self.esmes,
+        }
+        quick = Backoff(0.01, 0.02)
+        self.dispatcher = Dispatcher(self.store, self.loop, ways, NoOrders(), clock, backoff=quick, chance=lambda: 0.5)
+
+    def _hand(self, rows: Any) -> None:
+        self.handed += [row for row, _ in rows]
+        self.dispatcher.hand(rows)
+
+    def _client(self, handle: Any) -> Client:
+        assert self.peer.server is not None
+        bind = BindTransceiver(system_id="kairos", password="kairos")
+        return Client("127.0.0.1", self.peer.server.port, bind, handle, QUICK)
+
+    def rows(self, channel: str) -> list[Outgoing]:
+        """The outbox's rows of a channel, as they stand."""
+        return self.store.outgoing([row.id for row in self.handed if row.channel == channel])
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> AsyncIterator[World]:
+    peer = FakeSmsc()
+    peer.server = await serve("127.0.0.1", 0, passwords({"kairos": "kairos"}), peer.handle)
+    world = World(bench, peer, decide_within, **options)
+    engine = asyncio.create_task(world.loop.run())
+    await world.smsc.client.start()
+    await world.smsc.client.bound()
+    world.esmes.server = await serve(
+        "127.0.0.1", 0, passwords(dict.fromkeys(("ocs", "slow", "info"), "pw")), world.esmes.handle, QUICK
+    )
+    sending = asyncio.create_task(world.dispatcher.run())
+    try:
+        yield world
+    finally:
+        world.store.gate.set()
+        await world.esmes.server.close()
+        await world.smsc.client.close()
+        await world.dispatcher.close()
+        await sending
+        world.loop.close()
+        await asyncio.wait_for(engine, 10)
+        await peer.server.close()
+
+
+Start = Callable[..., Awaitable[World]]
+Bind = Callable[..., Awaitable[Esme]]
+
+
+@pytest.fixture
+async def start(bench: Any) -> AsyncIterator[Start]:
+    """Start the world; a subscriber who can be offered something is known in it."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(**options: Any) -> World:
+            world = await stack.enter_async_context(running(bench, **options))
+            profile = bench.event("profile", plan="prepaid", language="en", marketing_consent=True)
+            await world.loop.submit(profile)
+            return world
+
+        yield begin
+
+
+@pytest.fixture
+async def bind() -> AsyncIterator[Bind]:
+    """Bind an account to the world."""
+    bound: list[Client] = []
+
+    async def begin(world: World, account: str, kind: type = BindTransceiver) -> Esme:
+        assert world.esmes.server is not None
+        esme = Esme(client=None)  # type: ignore[arg-type]
+        esme.client = Client(
+            "127.0.0.1", world.esmes.server.port, kind(system_id=account, password="pw"), esme.handle, QUICK
+        )
+        bound.append(esme.client)
+        await esme.client.start()
+        await esme.client.bound()
+        return esme
+
+    yield begin
+    for client in bound:
+        await client.close()

@@ -1,0 +1,298 @@
+"""To the SMSC and back: what an answer means, texts in parts, receipts, replies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kairos.domain.message import Text
+from kairos.smpp import DataSm, DeliverSm, MessageState, Status, concatenation, parse_receipt, tlvs
+
+SILENCE = -1
+
+
+@pytest.fixture(autouse=True)
+def no_long_wait_for_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kairos.adapters.smsc.RECEIPT_WAIT", (0.01,))
+
+
+LONG = "All the words of this long text. " * 12  # three parts
+TEXT = Text("5000", "12025550123", "Hello")
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (0, "sent"),
+        (Status.ESME_RTHROTTLED, "retry"),
+        (Status.ESME_RMSGQFUL, "retry"),
+        (Status.ESME_RSYSERR, "retry"),
+        (Status.ESME_RINVDSTADR, "failed"),
+        (Status.ESME_RSUBMITFAIL, "failed"),
+        (0x400, "failed"),  # a vendor's own
+        (SILENCE, "unknown"),
+    ],
+)
+async def test_what_an_answer_means(start: Any, answer: int, status: str) -> None:
+    world = await start()
+    world.peer.answers.append(answer)
+    outcome = await world.smsc.send(TEXT)
+    assert outcome.status == status
+    assert outcome.peer_id == ("1" if status == "sent" else "")
+    assert bool(outcome.reason) == (status != "sent")
+
+
+async def test_what_was_surely_not_sent_may_be_sent_again(start: Any) -> None:
+    world = await start()
+    await world.smsc.client.close()
+    outcome = await world.smsc.send(TEXT)
+    assert outcome.status == "retry"
+    assert "not bound" in outcome.reason
+    assert world.peer.submitted == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("x" * 153 * 256, "255"), ("five words", "destination_addr")],
+    ids=["too long", "a destination that no PDU holds"],
+)
+async def test_what_can_never_be_sent_fails(start: Any, text: str, reason: str) -> None:
+    world = await start()
+    destination = "1" * 30 if reason == "destination_addr" else "12025550123"
+    outcome = await world.smsc.send(Text("5000", destination, text))
+    assert outcome.status == "failed"
+    assert reason in outcome.reason
+    assert world.peer.submitted == []
+
+
+async def test_a_long_text_goes_out_in_parts_and_its_last_asks_for_the_receipt(start: Any) -> None:
+    world = await start()
+    outcome = await world.smsc.send(Text("5000", "12025550123", LONG, marketing=True))
+    assert (outcome.status, outcome.peer_id) == ("sent", "3")
+    found = [concatenation(pdu) for pdu in world.peer.submitted]
+    assert [(part.part, part.parts) for part in found if part] == [(1, 3), (2, 3), (3, 3)]
+    assert len({part.reference for part in found if part}) == 1
+    assert [pdu.registered_delivery for pdu in world.peer.submitted] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "submitted"),
+    [
+        ([Status.ESME_RTHROTTLED], "retry", 1),  # nothing has gone: the whole may be sent again
+        ([0, Status.ESME_RTHROTTLED], "unknown", 2),  # a part has gone
+        ([0, 0, Status.ESME_RMSGQFUL], "unknown", 3),
+        ([0, Status.ESME_RSUBMITFAIL], "failed", 2),
+        ([0, SILENCE], "unknown", 2),
+    ],
+)
+async def test_a_long_text_that_is_refused_in_the_middle(
+    start: Any, answers: list[int], status: str, submitted: int
+) -> None:
+    world = await start()
+    world.peer.answers.extend(answers)
+    assert (await world.smsc.send(Text("5000", "12025550123", LONG))).status == status
+    assert len(world.peer.submitted) == submitted
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"), [("5000", (3, 1)), ("Kairos", (5, 0)), ("12025550100", (1, 1)), ("K4", (5, 0))]
+)
+async def test_senders_say_what_they_are(start: Any, source: str, kind: tuple[int, int]) -> None:
+    world = await start()
+    await world.smsc.send(Text(source, "12025550123", "Hello"))
+    (pdu,) = world.peer.submitted
+    assert (pdu.source_addr_ton, pdu.source_addr_npi) == kind
+    assert (pdu.dest_addr_ton, pdu.dest_addr_npi) == (1, 1)
+
+
+# -- receipts ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_receipt_goes_back_to_the_account_under_our_id(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    ours = (await esme.submit()).message_id
+    await world.until(lambda: world.peer.submitted)
+    await world.until(lambda: world.rows("notification")[0].peer_id == "1")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+    receipt = parse_receipt(esme.received[0])
+    assert receipt is not None
+    assert (receipt.message_id, receipt.state, receipt.error) == (ours, MessageState.DELIVERED, "000")
+    assert (esme.received[0].source_addr, esme.received[0].destination_addr) == ("12025550123", "5000")
+    assert world.rows("notification")[0].status == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "status"),
+    [
+        (MessageState.ENROUTE, "000", "sent"),
+        (MessageState.EXPIRED, "011", "failed"),
+        (MessageState.UNDELIVERABLE, "027", "failed"),
+        (MessageState.REJECTED, "001", "failed"),
+    ],
+)
+async def test_a_receipt_of_another_state(start: Any, bind: Any, state: MessageState, error: str, status: str) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    await esme.submit()
+    await world.until(lambda: world.rows("notification")[0].peer_id == "1")
+    assert await world.peer.receipt("1", state, error) == 0
+    await world.until(lambda: esme.received)
+    receipt = parse_receipt(esme.received[0])
+    assert receipt is not None
+    assert (receipt.state, receipt.error) == (state, error)
+    assert world.rows("notification")[0].status == status
+    if status == "sent":  # and the final one comes too
+        assert await world.peer.receipt("1") == 0
+        await world.until(lambda: len(esme.received) == 2)
+        assert world.rows("notification")[0].status == "delivered"
+
+
+async def test_who_did_not_ask_hears_nothing(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    await esme.submit(registered_delivery=0)
+    await world.until(lambda: world.rows("notification")[0].peer_id == "1")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: world.rows("notification")[0].status == "delivered")
+    assert world.rows("receipt") == []
+
+
+async def test_an_id_that_the_smsc_writes_in_two_ways(start: Any, bind: Any) -> None:
+    world = await start()
+    world.peer.first_id = 255
+    esme = await bind(world, "ocs")
+    await esme.submit()
+    await world.until(lambda: world.rows("notification")[0].peer_id == "255")
+    assert await world.peer.receipt("FF") == 0  # hexadecimal in receipts
+    await world.until(lambda: world.rows("notification")[0].status == "delivered")
+
+
+async def test_a_receipt_that_overtakes_the_commit_of_its_message(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    send = world.smsc.send
+
+    async def send_and_hear_at_once(text: Text) -> Any:
+        outcome = await send(text)
+        world.early = [await world.peer.receipt(outcome.peer_id)]  # before the dispatcher knows the id
+        return outcome
+
+    world.dispatcher.channels["notification"].send = send_and_hear_at_once
+    await esme.submit()
+    await world.until(lambda: hasattr(world, "early"))
+    assert world.early == [Status.ESME_RX_T_APPN]  # "come back", and it does
+    await world.until(lambda: world.rows("notification")[0].peer_id == "1")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+
+
+async def test_a_receipt_of_a_message_that_nobody_knows_is_taken(start: Any) -> None:
+    world = await start()
+    assert await world.peer.receipt("4711") == 0
+    assert world.rows("receipt") == []
+
+
+async def test_a_receipt_in_a_data_sm(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    await esme.submit()
+    await world.until(lambda: world.rows("notification")[0].peer_id == "1")
+    receipt = DataSm(
+        source_addr="12025550123",
+        destination_addr="5000",
+        esm_class=4,
+        tlvs=tlvs(receipted_message_id="1", message_state=MessageState.DELIVERED),
+    )
+    assert await world.peer.deliver(receipt) == 0
+    await world.until(lambda: world.rows("notification")[0].status == "delivered")
+
+
+# -- replies -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_reply_is_taken_after_its_commit_and_answered(start: Any) -> None:
+    world = await start()
+    assert await world.peer.reply("help") == [0]
+    await world.until(lambda: world.peer.texts)
+    assert world.peer.texts == ["Reply with the number of an offer, NO, or STOP."]
+    assert world.peer.submitted[0].destination_addr == "12025550123"
+    assert world.peer.submitted[0].source_addr == "5000"
+
+
+async def test_a_reply_in_parts_is_one_reply(start: Any) -> None:
+    world = await start()
+    words = "HELP " + "please " * 30
+    assert await world.peer.reply(words) == [0, 0]
+    await world.until(lambda: world.peer.texts)
+    assert len(world.peer.texts) == 1
+
+
+async def test_a_reply_that_finds_no_room_is_asked_for_again(start: Any) -> None:
+    world = await start()
+    world.loop.queue = 0
+    assert await world.peer.reply("help") == [Status.ESME_RX_T_APPN]
+    world.loop.queue = 10
+    assert await world.peer.reply("help") == [0]
+    await world.until(lambda: world.peer.texts)
+    assert len(world.peer.texts) == 1
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 2, 0]])
+async def test_the_last_part_of_a_reply_that_found_no_room_completes_it_when_it_comes_again(
+    start: Any, order: list[int]
+) -> None:
+    world = await start()
+    parts = world.peer.parts("HELP " + "please " * 50)
+    *early, last = [parts[place] for place in order]
+    assert [await world.peer.deliver(part) for part in early] == [0, 0]
+    world.loop.queue = 0
+    for _ in range(3):
+        assert await world.peer.deliver(last) == Status.ESME_RX_T_APPN
+    world.loop.queue = 10
+    assert await world.peer.deliver(last) == 0
+    await world.until(lambda: world.peer.texts)
+    assert len(world.peer.texts) == 1
+
+
+async def test_a_reply_whose_commit_fails_is_asked_for_again(start: Any) -> None:
+    world = await start()
+    world.store.failing = True
+    assert await world.peer.reply("help") == [Status.ESME_RX_T_APPN]
+    world.store.failing = False
+    assert await world.peer.reply("help") == [0]
+    await world.until(lambda: world.peer.texts)
+
+
+async def test_a_reply_of_no_number_is_refused_for_good(start: Any) -> None:
+    world = await start()
+    (part,) = world.peer.parts("help", source="Shop")
+    assert await world.peer.deliver(part) == Status.ESME_RINVSRCADR
+
+
+@pytest.mark.parametrize("coding", [0x04, 0x02, 0xF5, 0x0B])
+async def test_a_reply_that_is_no_text_is_taken_and_answered(start: Any, coding: int) -> None:
+    world = await start()
+    strange = DeliverSm(
+        source_addr="12025550123", destination_addr="5000", data_coding=coding, short_message=b"\xff\x00\xfe\x01"
+    )
+    assert await world.peer.deliver(strange) == 0
+    await world.until(lambda: world.peer.texts)
+    assert len(world.peer.texts) == 1
+
+
+async def test_a_reply_that_leaves_unfinished_is_owed_until_it_is_taken(start: Any) -> None:
+    """Its parts were acknowledged: nobody will send them again."""
+    world = await start()
+    moment = [0.0]
+    world.smsc._replies._clock = lambda: moment[0]
+    first, _ = world.peer.parts("HELP " + "please " * 30)
+    assert await world.peer.deliver(first) == 0
+    moment[0] = 1000.0
+    world.loop.queue = 0
+    assert await world.peer.reply("help") == [Status.ESME_RX_T_APPN]
+    world.loop.queue = 10
+    assert await world.peer.reply("help") == [0]
+    await world.until(lambda: len(world.peer.texts) == 2)
