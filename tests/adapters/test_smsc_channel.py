@@ -130,7 +130,7 @@ async def test_a_receipt_goes_back_to_the_account_under_our_id(start: Any, bind:
         (MessageState.ENROUTE, "000", "sent"),
         (MessageState.EXPIRED, "011", "failed"),
         (MessageState.UNDELIVERABLE, "027", "failed"),
-        (MessageState.REJECTED, "001", "failed"),
+        (MessageState.REJECTED, "1/2", "failed"),
     ],
 )
 async def test_a_receipt_of_another_state(start: Any, bind: Any, state: MessageState, error: str, status: str) -> None:
@@ -168,6 +168,22 @@ async def test_an_id_that_the_smsc_writes_in_two_ways(start: Any, bind: Any) -> 
     await world.until(lambda: world.rows("notification")[0].peer_id == "255")
     assert await world.peer.receipt("FF") == 0  # hexadecimal in receipts
     await world.until(lambda: world.rows("notification")[0].status == "delivered")
+
+
+async def test_an_id_as_written_goes_before_its_other_ways(start: Any, bind: Any) -> None:
+    world = await start()
+    world.peer.first_id = 10
+    esme = await bind(world, "ocs")
+    await esme.submit("Your parcel is here.")  # forwarded under 10, which is 16 in hexadecimal
+    world.peer.first_id = 15
+    ours = (await esme.submit()).message_id
+    await world.until(lambda: world.rows("notification")[0].peer_id == "16")
+    assert await world.peer.receipt("16") == 0
+    await world.until(lambda: world.rows("notification")[0].status == "delivered")
+    await world.until(lambda: esme.received)
+    receipt = parse_receipt(esme.received[0])
+    assert receipt is not None
+    assert receipt.message_id == ours
 
 
 async def test_a_receipt_that_overtakes_the_commit_of_its_message(start: Any, bind: Any) -> None:
@@ -291,8 +307,10 @@ async def test_a_reply_that_leaves_unfinished_is_owed_until_it_is_taken(start: A
     first, _ = world.peer.parts("HELP " + "please " * 30)
     assert await world.peer.deliver(first) == 0
     moment[0] = 1000.0
+    (other,) = world.peer.parts("help", source="12025550124")
     world.loop.queue = 0
-    assert await world.peer.reply("help") == [Status.ESME_RX_T_APPN]
+    assert await world.peer.deliver(other) == Status.ESME_RX_T_APPN
     world.loop.queue = 10
-    assert await world.peer.reply("help") == [0]
+    assert await world.peer.deliver(other) == 0
     await world.until(lambda: len(world.peer.texts) == 2)
+    assert {pdu.destination_addr for pdu in world.peer.submitted} == {"12025550123", "12025550124"}

@@ -173,7 +173,7 @@ class Esmes:
                 outcome = await self._deliver(text.account, pdu)
                 if outcome.status != "sent":
                     return outcome
-        except (TextError, EncodeError) as error:
+        except TextError as error:
             return Outcome("failed", reason=str(error))
         return Outcome("sent")
 
@@ -191,6 +191,8 @@ class Esmes:
             response = await session.request(pdu)
         except NotSent as error:
             return Outcome("retry", reason=str(error))
+        except EncodeError as error:
+            return Outcome("failed", reason=str(error))
         except SmppError as error:
             return Outcome("unknown", reason=str(error))
         if response.ok:
@@ -213,7 +215,7 @@ class Esmes:
 
 
 def _receipt(text: Text) -> DeliverSm:
-    state, error, submitted, done = text.text.split("/")
+    state, error, submitted, done = text.text.split(" ")  # none of them has a space
     about = SubmitSm(source_addr=text.destination, destination_addr=text.source, dest_addr_ton=1, dest_addr_npi=1)
     return receipt_for(
         about, text.message_id, MessageState[state], submitted=submitted, done=done, error=error or "000"

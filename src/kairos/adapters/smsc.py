@@ -18,7 +18,6 @@ import structlog
 from kairos.domain.inputs import Delivery, Reply
 from kairos.domain.message import Text
 from kairos.engine.loop import Loop
-from kairos.engine.work import Input
 from kairos.errors import EventError, KairosError, StoreError
 from kairos.ports import Clock, Outcome, Store
 from kairos.smpp import (
@@ -163,28 +162,23 @@ class Smsc:
 
     async def _receipt(self, pdu: DeliverSm | DataSm, receipt: Receipt) -> None:
         """Note a receipt, and pass it on to the account that asked, under the id that it knows."""
-        for form in id_forms(receipt.message_id):
-            account = self._forwarded.get(form)
-            if account:
-                if isinstance(pdu, DeliverSm):
-                    self.receipts_to(account, pdu)
-                return
-        news = await self._news(receipt)
-        if news:
-            await self.loop.submit(news, own=True)
-        elif any(form in self._submitted for form in id_forms(receipt.message_id)):
-            raise StoreError(f"the id `{receipt.message_id}` of its message is not committed yet")
-        else:
-            log.info("receipt of an unknown message", id=receipt.message_id)
-
-    async def _news(self, receipt: Receipt) -> Input | None:
+        forms = id_forms(receipt.message_id)  # as written first: another form may be another message's id
         for wait in (0.0, *RECEIPT_WAIT):
             await asyncio.sleep(wait)
-            for form in id_forms(receipt.message_id):
-                row = self.store.outgoing_by_peer_id(form)
-                if row:
-                    return _delivery(row.id, row.subscriber, _text(row.payload), receipt, self.clock())
-        return None
+            for form in forms:
+                if form in self._forwarded:
+                    if isinstance(pdu, DeliverSm):
+                        self.receipts_to(self._forwarded[form], pdu)
+                    return
+                if row := self.store.outgoing_by_peer_id(form):
+                    news = _delivery(row.id, row.subscriber, _text(row.payload), receipt, self.clock())
+                    await self.loop.submit(news, own=True)
+                    return
+                if form in self._submitted:
+                    break
+        if any(form in self._submitted for form in forms):
+            raise StoreError(f"the id `{receipt.message_id}` of its message is not committed yet")
+        log.info("receipt of an unknown message", id=receipt.message_id)
 
 
 def _keep(latest: OrderedDict[str, T], message_id: str, value: T) -> None:
@@ -202,7 +196,7 @@ def _delivery(row: int, subscriber: int, text: Text, receipt: Receipt, now: int)
         passed_on = Text(
             source=text.destination,
             destination=text.source,
-            text=f"{receipt.state.name}/{receipt.error}/{receipt.submitted or said}/{receipt.done or said}",
+            text=f"{receipt.state.name} {receipt.error} {receipt.submitted or said} {receipt.done or said}",
             account=text.account,
             message_id=text.message_id,
         )
