@@ -161,8 +161,9 @@ class World:
         self.handed: list[Outgoing] = []
         self.loop = Loop(self.bench.engine, clock, self._hand, queue=self.queue)
         playbook = self.bench.program.playbook
-        text = "Your {service:word...} cost {cost:money}. Balance {balances.main:money}. Ref {id}"
-        templates = [Template(account, "en", "end_of_call", text) for account in ("ocs", "slow")]
+        start = "Your {service:word...} cost {cost:money}. Balance {balances.main:money}"
+        texts = [start + end for end in (". Ref {id}", ", data {balances.data:number} MB. Ref {id}")]
+        templates = [Template(account, "en", "end_of_call", text) for account in ("ocs", "slow") for text in texts]
         patterns = compile_patterns(templates, playbook.vocabulary, playbook.currency)
         accounts = [Account("ocs"), Account("slow", rides=False), Account("info", rides=False)]
         msisdn: Callable[[str], str] = lambda text: normalise(text, "")  # noqa: E731
