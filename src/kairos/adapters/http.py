@@ -110,7 +110,7 @@ def plain(found: Explanation) -> dict[str, Any]:
         "code": decision.code,
         "said": next((verdict.arm for verdict in found.verdicts if verdict.state == "chosen"), ""),
         "channel": found.channel,
-        "verdicts": msgspec.to_builtins(found.verdicts),
+        "verdicts": [msgspec.to_builtins(verdict) for verdict in found.verdicts],
         "known": found.known,
         "shown": found.shown,
         "responses": [msgspec.structs.asdict(response) for response in found.responses],
