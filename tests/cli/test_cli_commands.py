@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 
 from kairos import __version__
+from kairos.bootstrap import read_patterns
 from kairos.cli import main
+from kairos.engine.program import compile_program
+from kairos.playbook import load_texts, read
+from kairos.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "prepaid"
@@ -105,6 +109,23 @@ def test_a_new_playbook_checks_and_passes_its_tests(kairos: Run) -> None:
     status, out, err = kairos("test", "shops/corner")
     assert (status, err) == (0, "")
     assert out.endswith(" passed, 0 failed\n")
+
+
+def test_a_new_playbook_comes_with_settings_that_fit_it(kairos: Run, tmp_path: Path) -> None:
+    kairos("new", "shop")
+    settings = load_settings(tmp_path / "shop" / "kairos.toml", {})
+    assert Path(settings.playbook) == tmp_path / "shop"
+    patterns = read_patterns(settings, compile_program(read(load_texts(Path(settings.playbook)))))
+    text = "Your data session cost T$0.35. Balance T$12.40, data 118.5 MB until 2026-11-24 18:00. Ref 8f3a21"
+    found = patterns.match("ocs", text)
+    assert found is not None
+    assert (found.kind, found.data["service"], found.data["cost"]) == ("end_of_call", "data", 35)
+    status, _, err = kairos("run", "--settings", "shop/kairos.toml")
+    assert status == 1
+    assert err.splitlines() == [
+        "`accounts.ocs.password` is not set; set KAIROS_ACCOUNTS_OCS_PASSWORD",
+        "`smsc.password` is not set; set KAIROS_SMSC_PASSWORD",
+    ]
 
 
 def test_a_new_playbook_in_this_empty_folder_takes_its_name(kairos: Run, tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_a_frame_says_what_was_counted() -> None:
     for words in ("123,456 10,288/s", "99,999 of 100,000", "3.1 ms p99 1234 ms", "29,000 1,000 refused", "care 12,345"):
         assert words in text
     assert "charged twice 0 lost 0, duplicates 0" in text
+    assert "lost 0, duplicates 0 " in " ".join(frame(SAID, REASONS, 80, 24))
     assert "not bound" not in text
     assert "not bound" in " ".join(frame(SAID | {"bound": False}, {}, 100, 32))
 

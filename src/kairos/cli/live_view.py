@@ -95,7 +95,7 @@ def _figures(said: Mapping[str, Any]) -> Table:
         ("charged twice", _good(said["charged_twice"]), unlucky),
     ]
     table = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    for share in (2, 3):
+    for share in (1, 2):
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")
         table.add_column(no_wrap=True, ratio=share, style="dim")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,9 @@ def new(folder: Folder) -> None:
 
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise PlaybookError([Diagnostic(str(folder), 0, "is there already and not empty", "name a new folder")])
-    for path, text in new_playbook(folder.resolve().name).items():
+    settings = files("kairos.cli") / "starter.toml"
+    texts = new_playbook(folder.resolve().name) | {"kairos.toml": settings.read_text(encoding="utf-8")}
+    for path, text in texts.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
