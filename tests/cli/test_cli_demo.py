@@ -85,8 +85,8 @@ def test_a_frame_says_what_was_counted() -> None:
     text = " ".join(" ".join(frame(SAID, REASONS, 100, 32)).split())
     for words in ("123,456 10,288/s", "99,999 of 100,000", "3.1 ms p99 1234 ms", "29,000 1,000 refused", "care 12,345"):
         assert words in text
-    assert "charged twice 0 lost 0, duplicates 0" in text
-    assert "lost 0, duplicates 0 " in " ".join(frame(SAID, REASONS, 80, 24))
+    assert "charged twice 0 lost 0, repeated 0" in text
+    assert "lost 0, repeated 0 " in " ".join(frame(SAID, REASONS, 80, 24))
     assert "not bound" not in text
     assert "not bound" in " ".join(frame(SAID | {"bound": False}, {}, 100, 32))
 
@@ -189,6 +189,13 @@ def test_a_playbook_that_is_not_sound_is_said_before_anything_starts(tmp_path: P
     done = run_demo("--playbook", str(tmp_path / "shop"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "shop/replies.yaml:1: unknown key `acept`; did you mean `accept`?" in done.stderr
+
+
+def test_a_playbook_that_the_operator_could_not_bind_to_is_said_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "kairos.toml").write_text("[accounts.ocs]\n")
+    done = run_demo("--playbook", str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"{tmp_path}/kairos.toml: the synthetic operator could not bind; add [accounts.info]\n"
 
 
 async def test_what_a_process_said_is_shown_when_it_dies(tmp_path: Path) -> None:

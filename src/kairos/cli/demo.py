@@ -40,6 +40,7 @@ ASKED = [
     "by_kind",
 ]
 STORE = "kairos.db"
+OPERATORS_ACCOUNTS = ("ocs", "info")
 Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
@@ -110,7 +111,11 @@ def sound(playbook: Path) -> Path:
     settings = playbook / "kairos.toml"
     if not settings.exists():
         raise SettingsError([Diagnostic(str(settings), 0, "is not there", "the demo needs one beside the playbook")])
-    read(Path(load_settings(settings, {}).playbook))
+    chosen = load_settings(settings, {})
+    if missing := [name for name in OPERATORS_ACCOUNTS if name not in chosen.accounts]:
+        hint = " and ".join(f"[accounts.{name}]" for name in missing)
+        raise SettingsError([Diagnostic(str(settings), 0, "the synthetic operator could not bind", f"add {hint}")])
+    read(Path(chosen.playbook))
     return settings
 
 

@@ -81,7 +81,7 @@ def summary(said: Mapping[str, Any]) -> str:
 def _figures(said: Mapping[str, Any]) -> Table:
     """Two halves of four lines: the way in and out, and what came of it."""
     seconds = max(said["seconds"], 0.1)
-    unlucky = Text.assemble("lost ", _good(said["lost"]), ", duplicates ", _good(said["duplicates"]))
+    unlucky = Text.assemble("lost ", _good(said["lost"]), ", repeated ", _good(said["duplicates"]))
     left: list[Row] = [
         ("events", _number(said["events"]), f"{said['events'] / seconds:,.0f}/s"),
         ("notifications", _number(said["notifications_delivered"]), f"of {said['notifications_submitted']:,}"),
