@@ -58,6 +58,11 @@ from kairos.smpp import (
 )
 from kairos.smpp.wire import Wire
 
+try:
+    import uvloop
+except ImportError:
+    uvloop = None  # type: ignore[assignment]
+
 SECRET = "a passphrase of more than eight octets"
 SECRETS = {"ocs": SECRET, "app": "b"}
 QUICK = SessionOptions(response_timeout=5, enquire_every=60, grace=0.3)
@@ -978,3 +983,29 @@ async def test_what_one_turn_of_the_loop_sends_goes_out_together() -> None:
     await asyncio.sleep(0)
     assert transport.written == [b"abc", b"d"]
     assert wire.octets_out == 4
+
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": getattr(uvloop, "new_event_loop", None)}
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_a_client_that_is_closed_while_it_connects_ends(kind: str) -> None:
+    """At every turn of the loop: a transport may be cancelled in the making, and not every loop tells of that."""
+    if LOOPS[kind] is None:
+        pytest.skip(f"{kind} is not installed")
+
+    async def close_after(turns: int) -> None:
+        server = await serve("127.0.0.1", 0, passwords(SECRETS), answer, QUICK)
+        bind = BindTransceiver(system_id="ocs", password=SECRET)
+        client = Client("127.0.0.1", server.port, bind, answer, QUICK)
+        await client.start()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await client.close()
+        await server.close()
+        assert client.state is ClientState.CLOSED
+
+    for turns in range(12):
+        with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
+            runner.run(close_after(turns))

@@ -271,8 +271,7 @@ class Session:
         """Close at once."""
         self.close_reason = self.close_reason or reason
         self._wire.abort()
-        if not self._wire.opened:
-            self.on_lost(None)
+        self.on_lost(None)  # not left to the transport: uvloop says nothing of one that was cancelled in the making
 
     async def closed(self) -> str:
         """Wait until the connection is gone; returns why."""

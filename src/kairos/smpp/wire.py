@@ -49,11 +49,6 @@ class Wire(asyncio.Protocol):
         self._frames = frames
 
     @property
-    def opened(self) -> bool:
-        """Whether there is, or was, a connection."""
-        return self._transport is not None
-
-    @property
     def held(self) -> bool:
         """Whether we chose not to read."""
         return self._held
