@@ -24,7 +24,7 @@ from kairos.api import create_app
 from kairos.engine.dispatch import Dispatcher
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
-from kairos.engine.loop import Loop, rare_collections
+from kairos.engine.loop import Loop, tune_interpreter
 from kairos.engine.program import Program, compile_program
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, PlaybookError, SettingsError
@@ -120,7 +120,7 @@ class Kairos:
         registry.register(EngineCollector(ingress))
         app = create_app(ingress, HttpExplanations(self.explainer), registry, now, region=settings.region)
         await self._serve_http(app)
-        rare_collections()
+        tune_interpreter()
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None

@@ -19,7 +19,7 @@ from kairos.bench import bare_store, workload
 from kairos.domain.decision import Decision
 from kairos.domain.event import Event
 from kairos.engine.engine import Engine
-from kairos.engine.loop import Loop, Submission, rare_collections
+from kairos.engine.loop import Loop, Submission, tune_interpreter
 from kairos.engine.program import Program, compile_program
 from kairos.learn import FixedPropensity
 from kairos.playbook import read
@@ -63,7 +63,7 @@ def measure(
     store = SqliteStore(path, checkpoint_pages)
     engine = Engine(store, program, FixedPropensity())
     events = list(workload.events(subscribers, count, seed))
-    rare_collections()
+    tune_interpreter()
     written = bare_store.written_bytes()
     started, cpu = time.perf_counter(), time.process_time()
     first = engine.ids.decision

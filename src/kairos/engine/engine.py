@@ -31,9 +31,10 @@ from kairos.engine.work import (
     waves,
 )
 from kairos.playbook.vocabulary import Vocabulary
-from kairos.ports import OutgoingUpdate, Scorer, Store
+from kairos.ports import Loaded, OutgoingUpdate, Scorer, Store
 
 HELP_EVERY = 3_600_000  # one help text an hour at most
+SLICE = 64  # inputs whose states are decoded at a time: few enough to stay in the processor's cache
 DECISIONS_KEPT = 5  # ids of the latest decisions in a state, for `explain`
 
 
@@ -69,43 +70,54 @@ class Engine:
         self.program = program
         self._draw = keyed_draw(program.playbook.seed)
 
-    def apply(self, inputs: Sequence[Input], now: int) -> Work:
-        """Take a batch of inputs in their order. Raises StoreError where states cannot be read."""
+    def apply(self, inputs: Sequence[Input], now: int, loaded: Loaded | None = None) -> Work:
+        """Take a batch of inputs in their order. Raises StoreError where states cannot be read.
+
+        `loaded` is what `read` gave for these inputs, at a time when no more works were flying than now.
+        """
         work = Work(inputs, now, self.ids)
-        self._read(work)
-        for wave in waves(inputs, work.subscribers):
-            moments: dict[int, Moment] = {}
-            for index, source in wave:
-                moment = self._take(work, index, source)
-                if moment:
-                    moments[index] = moment
-            if moments:
-                self._decide(work, moments)
-        self._write(work)
+        self._know(work, loaded or self.read(inputs))
+        for start in range(0, len(inputs), SLICE):
+            for wave in waves(enumerate(inputs[start : start + SLICE], start), work.subscribers):
+                self._wave(work, wave)
+            self._write(work)
         self.flying.append(work)
         return work
 
+    def _wave(self, work: Work, wave: list[tuple[int, Input]]) -> None:
+        """Take inputs of different subscribers, and decide the moments that they make together."""
+        moments: dict[int, Moment] = {}
+        for index, source in wave:
+            moment = self._take(work, index, source)
+            if moment:
+                moments[index] = moment
+        if moments:
+            self._decide(work, moments)
+
     # -- states in and out ---------------------------------------------------------------------------------------------
 
-    def _read(self, work: Work) -> None:
-        """States of all subscribers of the batch: from the batches in flight, else from the store."""
-        wanted = {subscriber_of(source) for source in work.inputs} - {0}
-        msisdns = {name for name in wanted if isinstance(name, str)}
-        for flying in self.flying:
-            work.subscribers.update({name: flying.subscribers[name] for name in msisdns & flying.subscribers.keys()})
-        ids = {name for name in wanted if isinstance(name, int)} | set(work.subscribers.values())
-        loaded = self.store.load(msisdns - work.subscribers.keys(), ids)
-        work.subscribers.update(loaded.subscribers)
-        blobs = loaded.states
-        for flying in self.flying:
-            blobs |= {id_: flying.batch.states[id_] for id_ in flying.batch.states.keys() & (ids | blobs.keys())}
-        work.states = {id_: self._state(blob) for id_, blob in blobs.items()}
+    def read(self, inputs: Iterable[Input]) -> Loaded:
+        """What the store knows of the inputs' subscribers. May run in another thread."""
+        wanted = {subscriber_of(source) for source in inputs} - {0}
+        return self.store.load([n for n in wanted if isinstance(n, str)], [n for n in wanted if isinstance(n, int)])
 
-    def _state(self, blob: bytes) -> State:
-        state = decode_state(blob)
-        plan = self.program.plan
-        if state.layout != plan.layout:
-            self._tell(enrich.migrate(plan, state, self.old_vocabulary(state.layout)))
+    def _know(self, work: Work, loaded: Loaded) -> None:
+        """Numbers and state blobs of the batch's subscribers: from the batches in flight, else as they were read."""
+        work.subscribers, work.blobs = loaded.subscribers, loaded.states
+        wanted = {subscriber_of(source) for source in work.inputs}
+        for flying in self.flying:
+            work.subscribers.update({n: flying.subscribers[n] for n in wanted & flying.subscribers.keys()})  # type: ignore[index, misc]
+            ids = work.blobs.keys() | wanted | set(work.subscribers.values())
+            work.blobs.update({id_: flying.batch.states[id_] for id_ in flying.batch.states.keys() & ids})
+
+    def _state(self, work: Work, id_: int) -> State | None:
+        """A subscriber's state, decoded when the first input of a slice asks for it."""
+        state = work.states.get(id_)
+        if state is None and id_ in work.blobs:
+            state = work.states[id_] = decode_state(work.blobs[id_])
+            plan = self.program.plan
+            if state.layout != plan.layout:
+                self._tell(enrich.migrate(plan, state, self.old_vocabulary(state.layout)))
         return state
 
     def _tell(self, notes: Iterable[str]) -> None:
@@ -119,7 +131,7 @@ class Engine:
         """The subscriber of a number; a new one with everything unknown, or None where unknown ones are rejected."""
         known = work.subscribers.get(msisdn)
         if known is not None:
-            return work.states[known]
+            return self._state(work, known)
         if self.reject_unknown:
             return None
         state = enrich.new_state(self.program.plan, work.ids.take("subscriber"), msisdn, work.now)
@@ -129,11 +141,14 @@ class Engine:
         return state
 
     def _write(self, work: Work) -> None:
+        """Encode what a slice changed, and let its states go."""
         kept = self.program.decide.longest_limit
         for id_ in work.changed:
             state = work.states[id_]
             enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR)
-            work.batch.states[id_] = encode(state)
+            work.blobs[id_] = work.batch.states[id_] = encode(state)
+        work.changed.clear()
+        work.states.clear()
 
     # -- one input -----------------------------------------------------------------------------------------------------
 
@@ -242,7 +257,7 @@ class Engine:
 
     def _fulfilment(self, work: Work, index: int, fulfilment: Fulfilment) -> None:
         work.batch.updates.append(OutgoingUpdate(fulfilment.outgoing, "delivered", 0, 0))
-        state = work.states.get(fulfilment.subscriber)
+        state = self._state(work, fulfilment.subscriber)
         settled = fulfil.settle(state, fulfilment, work.now) if state else None
         if state is None or settled is None:
             return
@@ -254,7 +269,7 @@ class Engine:
 
     def _timer(self, work: Work, timer: Timer) -> None:
         work.batch.timers_done.append(timer.id)
-        state = work.states.get(timer.subscriber)
+        state = self._state(work, timer.subscriber)
         offer = respond.expire(state, timer.payload, work.now) if state else None
         if state and offer:
             work.changed.add(state.id)
@@ -262,7 +277,7 @@ class Engine:
 
     def _delivery(self, work: Work, index: int, delivery: Delivery) -> None:
         """Keep the outbox row's news; what was dropped unsent gives its limit back and takes its offer away."""
-        state = work.states.get(delivery.subscriber)
+        state = self._state(work, delivery.subscriber)
         status = delivery.status
         if status == "sending" and state and not _still_open(state, delivery.offer, work.now):
             work.answers[index] = DROPPED

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 from kairos.domain.message import Outgoing
 from kairos.engine.engine import Engine
 from kairos.engine.program import Program
 from kairos.engine.work import Answer, Input, Work
 from kairos.errors import KairosError, StoreError
-from kairos.ports import Clock
+from kairos.ports import Clock, Loaded
 
 
 class OverloadedError(KairosError):
@@ -32,6 +33,17 @@ class Submission:
     async def withdrawn(self) -> bool:
         """Whether the notification went out without us; waits while that is being tried."""
         return self.overtaken is not None and await asyncio.shield(self.overtaken)
+
+
+@dataclass(slots=True)
+class Ahead:
+    """A batch that was taken from the queue, and its states if they were read ahead."""
+
+    submissions: list[Submission] = field(default_factory=list)
+    loaded: Loaded | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.submissions)
 
 
 Handed = Callable[[Sequence[tuple[Outgoing, Submission]]], None]
@@ -60,6 +72,7 @@ class Loop:
         self._arrived = asyncio.Event()
         self._committing: asyncio.Task[bool] | None = None
         self._closing = False
+        self._following = Ahead()  # its states are being read beside the commit
         self._next: Program | None = None
 
     def post(self, source: Input, *, own: bool = False) -> Submission:
@@ -89,16 +102,16 @@ class Loop:
 
     async def run(self) -> None:
         """Until closed: gather, decide, commit; then finish what is under way."""
-        while not (self._closing and not self._waiting):
-            batch = await self._gather()
+        batch = Ahead()
+        while batch or self._waiting or not self._closing:
             if not batch:
-                continue
+                batch = Ahead(await self._gather())
             if self._next:
                 self.engine.use(self._next)
                 self._next = None
-            await self._step(batch)
-        if self._committing:
-            await self._committing
+            if batch:
+                batch = await self._step(batch)
+        await self._settled()
 
     def close(self) -> None:
         self._closing = True
@@ -112,34 +125,51 @@ class Loop:
                 await self._arrived.wait()
         if self._committing and not self._committing.done() and len(self._waiting) < self.batch:
             await asyncio.wait({self._committing}, timeout=self.linger)
+        return self._take()
+
+    def _take(self) -> list[Submission]:
         return [self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))]
 
-    async def _step(self, batch: list[Submission]) -> None:
-        """Decide one batch on top of the one that commits; if that fails, this one is taken anew."""
-        try:
-            work = self.engine.apply([submission.input for submission in batch], self.clock())
-        except StoreError as error:
-            await self._settled()
-            self._fail(batch, error)
-            return
-        except Exception as error:  # a bug must cost one input, not the batch and not the loop
-            await self._settled()
-            await self._isolate(batch, error)
-            return
-        if not await self._settled():
+    def _look_ahead(self) -> Ahead:
+        """A whole batch that waits already: under load its states are read before its turn comes."""
+        return Ahead(self._take() if len(self._waiting) >= self.batch else [])
+
+    async def _step(self, batch: Ahead) -> Ahead:
+        """Decide one batch on top of the one that commits; if that fails, this one is taken anew. Gives the next.
+
+        What was read ahead was read after the commit of the batch before the last, so that only the last is in flight.
+        """
+        work, error = self._apply(batch)
+        committed = await self._settled()
+        following, self._following = self._following, Ahead()
+        if not committed:
             self.engine.flying.clear()
-            self._waiting.extendleft(reversed(batch))
-            return
-        self._committing = asyncio.create_task(self._commit(batch, work))
+            self._waiting.extendleft(reversed(batch.submissions + following.submissions))
+            return Ahead()
+        if work is None:
+            await self._isolate(batch.submissions, error)
+            return Ahead(following.submissions)  # what was read for it may be old by now
+        following = following or self._look_ahead()
+        self._following = self._look_ahead() if following else Ahead()
+        self._committing = asyncio.create_task(self._commit(batch.submissions, work, self._following))
         await asyncio.sleep(0)
+        return following
+
+    def _apply(self, batch: Ahead) -> tuple[Work | None, Exception]:
+        try:
+            inputs = [submission.input for submission in batch.submissions]
+            return self.engine.apply(inputs, self.clock(), batch.loaded), StoreError("")
+        except Exception as error:  # a bug must cost one input, not the batch and not the loop
+            return None, error
 
     async def _isolate(self, batch: list[Submission], error: Exception) -> None:
         """Take the inputs of a batch that broke one by one; the one that breaks alone gets the error."""
-        if len(batch) == 1:
+        if len(batch) == 1 or isinstance(error, StoreError):
             self._fail(batch, error)
             return
         for submission in batch:
-            await self._step([submission])
+            following = await self._step(Ahead([submission]))
+            self._waiting.extendleft(reversed(following.submissions))
 
     async def _settled(self) -> bool:
         """Whether the commit under way, if any, went well."""
@@ -147,11 +177,11 @@ class Loop:
         self._committing = None
         return committed
 
-    async def _commit(self, batch: list[Submission], work: Work) -> bool:
+    async def _commit(self, batch: list[Submission], work: Work, following: Ahead) -> bool:
+        """Commit in a thread, which then reads ahead; acknowledge."""
         try:
-            if work.batch:
-                await asyncio.get_running_loop().run_in_executor(None, partial(self.engine.store.commit, work.batch))
-        except StoreError as error:
+            await asyncio.get_running_loop().run_in_executor(None, self._write_and_read, work, following)
+        except Exception as error:
             self.engine.flying.remove(work)
             self._fail(batch, error)
             return False
@@ -164,16 +194,28 @@ class Loop:
             self.handed([(row, batch[work.caused_by[row.id]]) for row in work.batch.outgoing])
         return True
 
+    def _write_and_read(self, work: Work, following: Ahead) -> None:
+        if work.batch:
+            self.engine.store.commit(work.batch)
+        if following:
+            with suppress(StoreError):  # its turn will tell
+                following.loaded = self.engine.read(submission.input for submission in following.submissions)
+
     def _fail(self, batch: Sequence[Submission], error: Exception) -> None:
-        self.failure = error
+        if isinstance(error, StoreError):
+            self.failure = error
         self.engine.statistics.counts["failed_batches"] += 1
         for submission in batch:
             if not submission.answer.done():
                 submission.answer.set_exception(error)
 
 
-def rare_collections() -> None:
-    """Leave what lives for ever to itself and look for cycles rarely: records have none, and looking cost a fifth of deciding."""
+def tune_interpreter() -> None:
+    """Look for garbage cycles rarely, for records have none, and let a commit's thread have its turn soon.
+
+    Looking for cycles cost a fifth of deciding; with the usual 5 ms a commit waited for the thread that decides.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 1000)
+    gc.set_threshold(1_000_000, 20, 100)
+    sys.setswitchinterval(0.0005)

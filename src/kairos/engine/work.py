@@ -49,14 +49,15 @@ class Ids:
 
 @dataclass(slots=True)
 class Work:
-    """The states of the batch's subscribers, decoded and changed in place, and everything else that it writes."""
+    """What is known of the batch's subscribers, and everything that it writes. `states` holds one slice at a time."""
 
     inputs: Sequence[Input]
     now: int
     ids: Ids
     batch: Batch = field(default_factory=Batch)
     subscribers: dict[str, int] = field(default_factory=dict)  # by MSISDN
-    states: dict[int, State] = field(default_factory=dict)
+    blobs: dict[int, bytes] = field(default_factory=dict)  # states as they are after the slices so far, by subscriber
+    states: dict[int, State] = field(default_factory=dict)  # decoded, and changed in place
     changed: set[int] = field(default_factory=set)
     answers: list[Answer] = field(default_factory=list)
     caused_by: dict[int, int] = field(default_factory=dict)  # outbox row -> index of its input
@@ -96,18 +97,18 @@ def subscriber_of(source: Input) -> str | int:
     return source.msisdn if isinstance(source, Event | Reply) else source.subscriber
 
 
-def waves(inputs: Iterable[Input], subscribers: Mapping[str, int]) -> Iterator[list[tuple[int, Input]]]:
+def waves(inputs: Iterable[tuple[int, Input]], subscribers: Mapping[str, int]) -> Iterator[list[tuple[int, Input]]]:
     """Groups in order, none of which has two inputs of one subscriber: a hot subscriber's inputs follow one another.
 
     `subscribers` are the known ones by MSISDN, so that one who is named by number and by id is still one.
 
     >>> reply = Reply("1", "12025550100", "5000", "yes", 0)
-    >>> [len(wave) for wave in waves([reply, reply, Timer(1, 0, 7, "")], {"12025550100": 7})]
+    >>> [len(wave) for wave in waves(enumerate([reply, reply, Timer(1, 0, 7, "")]), {"12025550100": 7})]
     [1, 1, 1]
     """
     seen: dict[str | int, int] = {}
     groups: list[list[tuple[int, Input]]] = []
-    for index, source in enumerate(inputs):
+    for index, source in inputs:
         name = subscriber_of(source)
         subscriber = subscribers.get(name, name) if isinstance(name, str) else name
         turn = seen.get(subscriber, 0) if subscriber else 0
