@@ -86,7 +86,9 @@ def test_a_frame_says_what_was_counted() -> None:
     for words in ("123,456 10,288/s", "99,999 of 100,000", "3.1 ms p99 1234 ms", "29,000 1,000 refused", "care 12,345"):
         assert words in text
     assert "charged twice 0 lost 0, repeated 0" in text
-    assert "lost 0, repeated 0 " in " ".join(frame(SAID, REASONS, 80, 24))
+    usual = {name: value // 20 if isinstance(value, int) else value for name, value in SAID.items()}
+    usual |= {"p99_ms": 234.5, "recent": []}
+    assert "…" not in " ".join(frame(usual, {}, 80, 24))
     assert "not bound" not in text
     assert "not bound" in " ".join(frame(SAID | {"bound": False}, {}, 100, 32))
 
@@ -101,14 +103,17 @@ def test_right_to_left_texts_turn_nothing_but_themselves() -> None:
     assert isolated("Répondez 1") == "Répondez 1"
 
 
-def test_the_last_frame_stays_with_a_line_of_summary() -> None:
-    console = Console(width=80, height=24, file=io.StringIO())
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_last_frame_stays_with_a_line_of_summary(terminal: bool) -> None:
+    console = Console(width=80, height=24, file=io.StringIO(), force_terminal=terminal, color_system=None)
     with drawing(console) as draw:
         draw(SAID, {})
-        draw(SAID | {"type": "final"}, {})
+        draw(SAID | {"type": "final", "lost": 7}, {})
     said = console.file.getvalue()  # type: ignore[attr-defined]
-    assert said.count("handsets (synthetic)") == 1
-    assert " ".join(summary(SAID).split()) in " ".join(said.split())
+    frames = [part for part in said.split("kairos demo:") if "handsets (synthetic)" in part]
+    assert len(frames) > 1 if terminal else len(frames) == 1
+    last = " ".join(said.rpartition("╯\n")[2].split())
+    assert last == summary(SAID | {"lost": 7})
 
 
 def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -29,21 +29,30 @@ MARGIN = 8  # columns of a handset's line that are neither its number nor its te
 ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate: a right-to-left text turns round nothing but itself
 
 
-@contextmanager
-def drawing(console: Console | None = None) -> Iterator[Callable[[Mapping[str, Any], Mapping[str, int]], None]]:
-    """A live frame; give it the operator's figures and kairos' refusals. The last one stays, with a line of summary."""
-    console = console or Console(highlight=False)
-    latest: Mapping[str, Any] = {}
-    with Live(Text("starting the synthetic operator and the server ..."), console=console, auto_refresh=False) as live:
+Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
-        def draw(said: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
-            nonlocal latest
-            latest = said
+
+@contextmanager
+def drawing(console: Console | None = None) -> Iterator[Draw]:
+    """Draws the operator's figures and kairos' refusals in place. The last frame stays, with a line of summary.
+
+    Where nobody looks (a pipe), only the last is written.
+    """
+    console = console or Console(highlight=False)
+    latest: list[tuple[Mapping[str, Any], Mapping[str, int]]] = []
+    started = Text("starting the synthetic operator and the server ...")
+    live = Live(started, console=console, auto_refresh=False, transient=True)
+
+    def draw(said: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
+        latest[:] = [(said, reasons)]
+        if console.is_terminal:
             live.update(picture(said, reasons, console.width, console.height), refresh=True)
 
+    with live if console.is_terminal else nullcontext():
         yield draw
-    if latest.get("type") == "final":
-        console.print(summary(latest))
+    for said, reasons in latest:
+        console.print(picture(said, reasons, console.width, console.height))
+        console.print(summary(said))
 
 
 def picture(said: Mapping[str, Any], reasons: Mapping[str, int], width: int, height: int) -> Group:
@@ -85,7 +94,7 @@ def _figures(said: Mapping[str, Any]) -> Table:
     left: list[Row] = [
         ("events", _number(said["events"]), f"{said['events'] / seconds:,.0f}/s"),
         ("notifications", _number(said["notifications_delivered"]), f"of {said['notifications_submitted']:,}"),
-        ("to the handset", f"{said['p50_ms']:.1f} ms", f"p99 {said['p99_ms']:.0f} ms"),
+        ("to handset", f"{said['p50_ms']:.1f} ms", f"p99 {said['p99_ms']:.0f} ms"),
         ("running", f"{seconds:.0f} s", "" if said["bound"] else Text("not bound", "bold red")),
     ]
     right: list[Row] = [
@@ -95,10 +104,10 @@ def _figures(said: Mapping[str, Any]) -> Table:
         ("charged twice", _good(said["charged_twice"]), unlucky),
     ]
     table = Table.grid(expand=True, padding=(0, 2, 0, 0))
-    for share in (1, 2):
+    for share in (None, 1):  # the left half is as wide as it must be
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")
-        table.add_column(no_wrap=True, ratio=share, style="dim")
+        table.add_column(no_wrap=True, min_width=11, ratio=share, style="dim")
     for one, other in zip(left, right, strict=True):
         table.add_row(*one, *other)
     return table
