@@ -87,7 +87,7 @@ def test_a_frame_says_what_was_counted() -> None:
         assert words in text
     assert "charged twice 0 lost 0, repeated 0" in text
     usual = {name: value // 20 if isinstance(value, int) else value for name, value in SAID.items()}
-    usual |= {"p99_ms": 234.5, "recent": []}
+    usual |= {"p99_ms": 234.5, "recent": [], "by_kind": dict.fromkeys(KINDS, 999)}
     assert "…" not in " ".join(frame(usual, {}, 80, 24))
     assert "not bound" not in text
     assert "not bound" in " ".join(frame(SAID | {"bound": False}, {}, 100, 32))
