@@ -52,14 +52,22 @@ class TestIdentities:
         for number in range(IDENTITIES_KEPT):
             remember(plan, state, f"ocs/{number}", NOW)
         assert remember(plan, state, "later", NOW + IDENTITIES_KEPT_FOR * 1000) == Remembered(True, 0)
-        assert len(state.seen) == 2
+        assert len(state.seen) == 12
+
+    def test_a_mark_across_two_entries_is_none(self, plan: Plan, state: State) -> None:
+        mark = bytes.fromhex(MARK_OF_OCS_1)
+        second = NOW // 1000
+        state.seen = b"1234" + mark[:4] + second.to_bytes(4, "big") + mark[4:] + b"5678" + second.to_bytes(4, "big")
+        state.seen = state.seen[:4] + mark + state.seen[12:]  # the mark's octets, but not at an entry's place
+        assert remember(plan, state, "ocs/1", NOW).new
+        assert not remember(plan, state, "ocs/1", NOW).new
 
     def test_the_mark_is_stable(self, plan: Plan, state: State) -> None:
         """Stored states outlive the process, so the mark may not depend on it; a lone surrogate is text too."""
         remember(plan, state, "ocs/1", NOW)
         remember(plan, state, "\ud800", NOW)
         # printf ocs/1 | b2sum -l 64
-        assert state.seen[0] == int.from_bytes(bytes.fromhex(MARK_OF_OCS_1))
+        assert state.seen[:8] == bytes.fromhex(MARK_OF_OCS_1)
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State) == state
 
 

@@ -65,7 +65,8 @@ class State(Struct, array_like=True, gc=False):
     """Everything that deciding needs to know of one subscriber (about 1 KB as MessagePack).
 
     `attributes`, `stamps` and `counters` stand in the order of the vocabulary's layout named by `layout`.
-    A counter is a flat list [bucket, value, bucket, value, ...], and `seen` one of [hash, second, hash, second, ...].
+    A counter is a flat list [bucket, value, bucket, value, ...]. `seen` is identities as 8 bytes of hash and 4 of the
+    second each, oldest first.
     """
 
     id: int
@@ -80,6 +81,6 @@ class State(Struct, array_like=True, gc=False):
     contacts: list[Contact] = field(default_factory=list)
     offers: list[OpenOffer] = field(default_factory=list)
     cooldowns: list[Cooldown] = field(default_factory=list)
-    seen: list[int] = field(default_factory=list)
+    seen: bytes = b""
     decisions: list[int] = field(default_factory=list)  # the latest few, newest last
     helped: int = 0  # when the help text was last sent, ms

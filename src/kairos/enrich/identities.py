@@ -9,6 +9,8 @@ from kairos.domain.subscriber import State
 from kairos.enrich.plan import Plan
 
 IDENTITIES_KEPT_FOR: Final = 48 * 3600  # seconds
+MARK, TIME = 8, 4  # bytes of an identity's hash, and of the second when it was seen
+ENTRY = MARK + TIME
 IDENTITIES_KEPT: Final = 32  # of one subscriber; what came before them is forgotten early, and counted
 
 
@@ -29,17 +31,28 @@ def remember(plan: Plan, state: State, identity: str, now: int) -> Remembered:  
     It is kept as 8 bytes of BLAKE2b, for `IDENTITIES_KEPT_FOR` seconds and while it is among the latest
     `IDENTITIES_KEPT`. A repeat does not lengthen its stay.
     """
-    seen = state.seen
     second = now // 1000
-    old = second - IDENTITIES_KEPT_FOR
-    while seen and seen[1] <= old:
-        del seen[:2]
-    mark = int.from_bytes(blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=8).digest())
-    if mark in seen[::2]:
+    seen = _unexpired(state.seen, second - IDENTITIES_KEPT_FOR)
+    mark = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=MARK).digest()
+    if _holds(seen, mark):
+        state.seen = seen
         return _DUPLICATE
-    seen += (mark, second)
-    evicted = len(seen) // 2 - IDENTITIES_KEPT
-    if evicted <= 0:
-        return _NEW
-    del seen[: 2 * evicted]
-    return Remembered(True, evicted)
+    seen += mark + second.to_bytes(TIME, "big")
+    evicted = len(seen) // ENTRY - IDENTITIES_KEPT
+    state.seen = seen[-IDENTITIES_KEPT * ENTRY :]
+    return _NEW if evicted <= 0 else Remembered(True, evicted)
+
+
+def _unexpired(seen: bytes, old: int) -> bytes:
+    """Without the entries, the oldest first, that are of the second `old` or before."""
+    start = 0
+    while start < len(seen) and int.from_bytes(seen[start + MARK : start + ENTRY], "big") <= old:
+        start += ENTRY
+    return seen[start:] if start else seen
+
+
+def _holds(seen: bytes, mark: bytes) -> bool:
+    place = seen.find(mark)
+    while place % ENTRY and place >= 0:  # found across two entries
+        place = seen.find(mark, place + 1)
+    return place >= 0
