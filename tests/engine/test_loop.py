@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from kairos.adapters.memory import MemoryStore
@@ -146,3 +147,20 @@ async def test_a_new_playbook_holds_from_the_next_batch_on(bench: Any, bench_wit
         await loop.submit(bench.event("end_of_call", notification="x", service="voice", cost=1, balances=balances))
         assert bench.engine.program.playbook.revision == other.program.playbook.revision
         assert len(handed) == 1
+
+
+async def test_a_state_that_cannot_be_read_ahead_costs_nothing_before_its_turn(bench: Any) -> None:
+    async with running(bench, batch=1) as (loop, store, _):
+        for msisdn in ("12025550123", "12025550124"):
+            await loop.submit(bench.event("recharge", msisdn=msisdn, amount=100))
+        store.commit(Batch(states={2: b"\xc1"}))
+        before = store.commits
+        store.gate.clear()
+        posted = [loop.post(bench.event("recharge", msisdn=m, amount=100)) for m in ("12025550123",) * 3]
+        broken = loop.post(bench.event("recharge", msisdn="12025550124", amount=100))
+        await asyncio.sleep(0.05)
+        store.gate.set()
+        assert {(await submission.answer).status for submission in posted} == {"applied"}
+        with pytest.raises(msgspec.DecodeError):
+            await broken.answer
+        assert store.commits == before + 3

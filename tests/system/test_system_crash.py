@@ -26,13 +26,17 @@ KNOWN = RECHARGED | {"data_used_7d": 180_000_000}
 
 
 @pytest.mark.parametrize(
-    ("kills", "rate"),
-    [(5, 80.0), pytest.param(45, 80.0, marks=pytest.mark.long), pytest.param(15, 300.0, marks=pytest.mark.long)],
+    ("kills", "rate", "batch"),
+    [
+        (5, 80.0, 500),
+        pytest.param(45, 80.0, 500, marks=pytest.mark.long),
+        pytest.param(15, 300.0, 4, marks=pytest.mark.long),
+    ],
 )
-async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate: float) -> None:
+async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate: float, batch: int) -> None:
     chance = random.Random(kills)
     around = OperatorSettings(subscribers=120, rate=rate, seed=kills, think=(0.02, 0.3), receipt_after=0.02)
-    async with launch(operator=around, restarts=True) as system:
+    async with launch(operator=around, restarts=True, ENGINE_BATCH=batch) as system:
         operator: Operator = system.operator
         for one in operator.subscribers:
             await system.known(one.msisdn, main=chance.randint(100, 900))
@@ -50,8 +54,8 @@ async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate:
 
 
 async def test_restarted_in_good_order_under_load(launch: Any) -> None:
-    around = OperatorSettings(subscribers=80, rate=80, seed=7, think=(0.02, 0.3), receipt_after=0.02)
-    async with launch(operator=around, restarts=True) as system:
+    around = OperatorSettings(subscribers=80, rate=150, seed=7, think=(0.02, 0.3), receipt_after=0.02)
+    async with launch(operator=around, restarts=True, ENGINE_BATCH=3) as system:  # one batch waits behind another
         operator: Operator = system.operator
         for one in operator.subscribers:
             await system.known(one.msisdn)

@@ -103,3 +103,23 @@ async def unhealthy(system: Any) -> None:
             assert "the store does not take batches" in health.json()["troubles"][0]
             return
         await asyncio.sleep(0.1)
+
+
+async def test_a_state_that_cannot_be_read_costs_its_offers_and_nobody_elses(launch: Any) -> None:
+    async with launch(ENGINE_BATCH=2) as system:
+        operator: Operator = system.operator
+        broken, *others = (system.with_language("en") for _ in range(9))
+        for msisdn in (broken, *others):
+            await system.known(msisdn)
+        sick = system.states()[broken].id
+        with closing(sqlite3.connect(system.server.store, isolation_level=None)) as other:
+            other.execute("PRAGMA busy_timeout = 60000")
+            other.execute("UPDATE state SET blob = x'c1' WHERE subscriber = ?", (sick,))
+        seen = await asyncio.gather(*(system.call(msisdn) for msisdn in (broken, *others, broken)))
+        assert [one.offer is not None for one in seen] == [False] + [True] * len(others) + [False]
+        assert seen[0].text == operator.notifications[seen[0].ref].text
+        await system.drained()
+        assert [len(one.delivered) for one in operator.notifications.values()] == [1] * len(seen)
+        recharge = operator.feed.event("recharge", broken, {"amount": "5.00"})
+        assert (await system.post(msgspec.json.encode([recharge]))).status_code == 503
+        assert (await system.http.get(f"{system.server.url}/health")).status_code == 200
