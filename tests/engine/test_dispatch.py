@@ -219,6 +219,22 @@ async def test_a_service_that_is_away_holds_up_nothing_but_its_own(bench: Any) -
         await until(lambda: status(bench, 1) == "sent")
 
 
+async def test_a_service_that_never_comes_does_not_fill_the_memory_of_others(bench: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("kairos.engine.dispatch.PAGE", 4)
+    bench.profile()
+    handset, away = Handset(SENT), Handset(RETRY)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.hold = 3
+        dispatcher.channels = {**dispatcher.channels, "relay": away}
+        for _ in range(10):
+            await loop.submit(bench.reply("BAL"))
+        await asyncio.gather(*(loop.post(call(bench, notification=f"n{n}")).answer for n in range(10)))
+        await until(lambda: len(handset.got) == 10)
+        away.outcomes = [SENT]
+        await until(lambda: not bench.store.unsent(0, 100))
+    assert len(handset.got) == 10
+
+
 async def test_more_rows_than_memory_holds_wait_in_the_store_and_each_goes_once(bench: Any) -> None:
     handset = Handset(SENT)
     async with running(bench, handset) as (loop, dispatcher):

@@ -26,6 +26,7 @@ _text = msgspec.msgpack.Decoder(Text).decode
 _order = msgspec.msgpack.Decoder(Order).decode
 
 ORDERS = "ocs"
+PAGE = 1000  # rows that are read from the store at once
 HANDSET = frozenset({"notification", "sms"})  # the channels whose order a subscriber sees
 
 
@@ -45,8 +46,22 @@ class Backoff:
         return float(min(self.most, self.first * 2 ** (attempts - 1)) * (0.5 + chance / 2))
 
 
+@dataclass(slots=True)
+class Backlog:
+    """How far the rows of one lane were read from the store. `left`: there may be some that are not in memory."""
+
+    held: int = 0
+    read_to: int = 0
+    left: bool = True
+
+
+def lane_of(row: Outgoing) -> str:
+    """Whom a row is for. All that a handset gets has one order; else each channel is a lane of its own."""
+    return "handset" if row.channel in HANDSET else row.channel
+
+
 class Dispatcher:
-    """Sends outbox rows. At most `hold` are in memory; the rest wait in the store and are read when there is room."""
+    """Sends outbox rows. At most `hold` of a lane are in memory; the rest wait in the store till there is room."""
 
     def __init__(
         self,
@@ -64,27 +79,28 @@ class Dispatcher:
         self.backoff, self.hold, self.chance = backoff, hold, chance
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._last: dict[tuple[int, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
-        self._left = True  # rows may be in the store that are not in memory
-        self._read_to = 0
+        self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
         self._left_behind = store.next_ids().outgoing  # rows below are an earlier run's: they may have gone out
         self._closing = False
 
     def hand(self, rows: Iterable[tuple[Outgoing, Submission]]) -> None:
         """Take rows that were just committed. A notification that its bringer has sent meanwhile is dropped."""
         for row, submission in rows:
-            if row.id <= self._read_to:  # fetched from the store already
+            backlog = self._backlogs[lane_of(row)]
+            if row.id <= backlog.read_to:  # fetched from the store already
                 continue
-            if self._left or len(self._under_way) >= self.hold:
-                self._left = True
+            if backlog.left or backlog.held >= self.hold:
+                backlog.left = True
             else:
-                self._read_to = max(self._read_to, row.id)
+                backlog.read_to = row.id
                 self._start(row, submission)
 
     async def run(self) -> None:
         """Until closed: fetch what is left in the store (all that a crash left behind, at the start)."""
         while not self._closing:
-            if self._left and len(self._under_way) < self.hold:
-                self._fetch()
+            for lane, backlog in self._backlogs.items():
+                if backlog.left and backlog.held < self.hold:
+                    self._fetch(lane, backlog)
             await asyncio.sleep(0.05)
 
     async def close(self) -> None:
@@ -99,24 +115,30 @@ class Dispatcher:
     def under_way(self) -> int:
         return len(self._under_way)
 
-    def _fetch(self) -> None:
-        room = self.hold - len(self._under_way)
+    def _fetch(self, lane: str, backlog: Backlog) -> None:
+        """Start what one page of the store has for a lane, as far as there is room."""
         try:
-            rows = self.store.unsent(self._read_to, room)
+            rows = self.store.unsent(backlog.read_to, PAGE)
         except KairosError:
             return
         for row in rows:
-            self._read_to = row.id
-            self._start(row, None)
-        self._left = len(rows) == room
+            if lane_of(row) == lane:
+                if backlog.held >= self.hold:
+                    return
+                self._start(row, None)
+            backlog.read_to = row.id
+        backlog.left = len(rows) == PAGE
 
     def _start(self, row: Outgoing, submission: Submission | None) -> None:
-        lane = (row.subscriber, "handset" if row.channel in HANDSET else row.channel)
+        lane = (row.subscriber, lane_of(row))
         before = self._last.get(lane)
         task = asyncio.create_task(self._row(row, submission, before))
         self._under_way[row.id] = self._last[lane] = task
+        backlog = self._backlogs[lane_of(row)]
+        backlog.held += 1
 
         def done(finished: asyncio.Task[None]) -> None:
+            backlog.held -= 1
             self._under_way.pop(row.id, None)
             if self._last.get(lane) is finished:
                 del self._last[lane]
