@@ -11,9 +11,8 @@ import pytest
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Attribute, Vocabulary
-from kairos.respond import Replies, accept, compile_replies, redeemed, stored_rule
-from kairos.respond.stored_rule import read_rule
-from kairos.rules import Constant, parse
+from kairos.respond import Replies, accept, compile_replies, redeemed
+from kairos.rules import Constant, from_text, parse, to_text
 
 NOW = 1_772_625_600_000
 HOUR = 3_600_000
@@ -58,19 +57,23 @@ RULES = [
 @pytest.mark.parametrize("rule", RULES)
 def test_a_stored_rule_is_read_as_it_was(rule: str) -> None:
     condition = parse(rule, VOCABULARY.names, constants=CONSTANTS)
-    assert read_rule(stored_rule(condition), VOCABULARY) == condition  # without the variant's constants
+    assert from_text(to_text(condition), VOCABULARY.names) == condition  # without the variant's constants
 
 
 def test_no_rule_asks_for_the_event_alone() -> None:
-    assert stored_rule(None) == ""
-    assert read_rule("", VOCABULARY) == parse("TRUE", VOCABULARY.names)
+    assert from_text("", VOCABULARY.names) == parse("TRUE", VOCABULARY.names)
 
 
 @pytest.fixture
 def promise(answered: Playbook, make_offer: MakeOffer) -> Callable[..., OpenOffer]:
     def make(rule: str = "recharge.amount >= price", **changes: Any) -> OpenOffer:
         condition = parse(rule, answered.vocabulary.names, constants=CONSTANTS)
-        known = {"number": 1, "kind": "promise", "redeemed_by": "recharge", "redeemed_when": stored_rule(condition)}
+        known = {
+            "number": 1,
+            "kind": "promise",
+            "redeemed_by": "recharge",
+            "redeemed_when": to_text(condition),
+        }
         return make_offer(**(known | changes))
 
     return make

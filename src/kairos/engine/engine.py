@@ -32,6 +32,7 @@ from kairos.engine.work import (
 )
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Loaded, OutgoingUpdate, Scorer, Store
+from kairos.rules import to_text
 
 HELP_EVERY = 3_600_000  # one help text an hour at most
 SLICE = 64  # inputs whose states are decoded at a time: few enough to stay in the processor's cache
@@ -358,7 +359,7 @@ class Engine:
             expires=moment.now + action.accept_within,
             after_decline=action.after_decline,
             redeemed_by=action.redeemed_by,
-            redeemed_when=respond.stored_rule(variant.redeemed_when),
+            redeemed_when=to_text(variant.redeemed_when) if variant.redeemed_when else "",
             changed=moment.now,
         )
 

@@ -4,7 +4,6 @@ from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
 from kairos.respond.offers import accept, decline, expire, find, open_offer, set_status, stop, withdraw
 from kairos.respond.redemption import redeemed
 from kairos.respond.replies import Replies, compile_replies
-from kairos.respond.stored_rule import stored_rule
 from kairos.respond.understand import ANSWER, Meaning, Understood, understand
 
 __all__ = [
@@ -24,7 +23,6 @@ __all__ = [
     "redeemed",
     "set_status",
     "stop",
-    "stored_rule",
     "take_number",
     "understand",
     "withdraw",

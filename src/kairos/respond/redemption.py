@@ -8,8 +8,7 @@ from typing import Any, Final
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.errors import RuleError
 from kairos.respond.replies import Holds, Replies
-from kairos.respond.stored_rule import read_rule
-from kairos.rules import compile_true
+from kairos.rules import compile_true, from_text
 
 _KEPT: Final = 10_000  # compiled rules; beyond that all are compiled anew
 
@@ -40,7 +39,7 @@ def _rule(replies: Replies, text: str) -> Holds:
 
 def _compile(replies: Replies, text: str) -> Holds:
     try:
-        return compile_true(read_rule(text, replies.vocabulary), replies.vocabulary.columns)
+        return compile_true(from_text(text, replies.vocabulary.names), replies.vocabulary.columns)
     except RuleError as error:
         replies.unreadable[text] = str(error)
         return lambda _row: False

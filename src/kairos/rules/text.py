@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from kairos.playbook.vocabulary import Vocabulary
-from kairos.rules import Condition, Constant, Type, parse
+from kairos.rules.parse import parse
 from kairos.rules.tree import (
     Always,
     And,
@@ -20,6 +19,7 @@ from kairos.rules.tree import (
     Coalesce,
     Column,
     Comparison,
+    Condition,
     In,
     IsNull,
     Like,
@@ -29,28 +29,28 @@ from kairos.rules.tree import (
     Tree,
     Truth,
 )
+from kairos.rules.types import Constant, Names, Type
 
 _TYPED: Final = re.compile(r"\b(money|date|time)_(minus_)?(\d+)\b")
 _TYPES: Final[dict[str, Type]] = {"money": "money", "date": "date", "time": "time"}
 
 
-def read_rule(text: str, vocabulary: Vocabulary) -> Condition:
-    """A stored rule; an empty one asks for nothing but the event. RuleError where the vocabulary lost its words."""
+def from_text(text: str, names: Names) -> Condition:
+    """The condition of a text that `to_text` gave; an empty one is TRUE. RuleError where a name is known no more."""
     constants = {
         typed[0]: Constant(_TYPES[typed[1]], -int(typed[3]) if typed[2] else int(typed[3]))
         for typed in _TYPED.finditer(text)
     }
-    return parse(text or "TRUE", vocabulary.names, constants=constants)
+    return parse(text or "TRUE", names, constants=constants)
 
 
-def stored_rule(condition: Condition | None) -> str:
-    """The rule as the text to keep in an open offer: `read_rule` gives the same condition again.
+def to_text(condition: Condition) -> str:
+    """The condition as a text to keep: `from_text` gives the same condition again, without its constants' names.
 
-    >>> from kairos.rules import parse
-    >>> stored_rule(parse("recharge.amount >= 10.50", {"recharge.amount": "money"}))
+    >>> to_text(parse("recharge.amount >= 10.50", {"recharge.amount": "money"}))
     'recharge.amount >= money_1050'
     """
-    return _condition(condition.tree) if condition else ""
+    return _condition(condition.tree)
 
 
 def _condition(tree: Tree) -> str:
