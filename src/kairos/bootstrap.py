@@ -57,7 +57,7 @@ class Kairos:
             old_vocabulary=partial(old_vocabulary, store),
             reject_unknown=settings.engine.unknown_subscribers == "reject",
             parts_at_most=settings.notifications.parts_at_most,
-            note=lambda note: log.warning("state changed its layout", note=note),
+            note=log.warning,
         )
         self.loop = Loop(
             self.engine,
