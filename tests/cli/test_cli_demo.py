@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -114,6 +115,16 @@ def test_the_last_frame_stays_with_a_line_of_summary(terminal: bool) -> None:
     assert len(frames) > 1 if terminal else len(frames) == 1
     last = " ".join(said.rpartition("╯\n")[2].split())
     assert last == summary(SAID | {"lost": 7})
+
+
+def test_the_last_frame_is_kept_as_a_picture_that_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    console = Console(width=80, height=24, file=io.StringIO(), quiet=True)
+    with drawing(console, svg=tmp_path / "frame.svg") as draw:
+        draw(SAID, REASONS)
+    svg = (tmp_path / "frame.svg").read_text(encoding="utf-8")
+    assert "99,999" in svg.replace("&#160;", " ")
+    assert set(re.findall(r"https?://[^\s\"')]+", svg)) == {"http://www.w3.org/2000/svg"}
+    assert console.file.getvalue() == ""  # type: ignore[attr-defined]
 
 
 def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -56,6 +56,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of all chance.")] = 1,
     playbook: Annotated[Path | None, typer.Option(help="A folder with a playbook and kairos.toml.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep the store in this new folder, for `kairos explain`.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Save the last frame as a picture, an SVG file.")] = None,
 ) -> None:
     options = {"--subscribers": subscribers, "--rate": rate, "--for": duration(seconds), "--seed": seed}
     arguments = [str(word) for pair in options.items() for word in pair]
@@ -66,7 +67,7 @@ def demo(
         if (folder / STORE).exists():
             raise KairosError(f"`{folder}` has a store already; name a new folder with --keep")
         try:
-            final = asyncio.run(watch(settings, folder, arguments, live=not as_json))
+            final = asyncio.run(watch(settings, folder, arguments, live=not as_json, svg=svg))
         except asyncio.CancelledError:
             raise typer.Exit(130) from None
     for complaint in final["complaints"]:
@@ -119,7 +120,9 @@ def sound(playbook: Path) -> Path:
     return settings
 
 
-async def watch(settings: Path, folder: Path, options: Sequence[str], *, live: bool) -> dict[str, Any]:
+async def watch(
+    settings: Path, folder: Path, options: Sequence[str], *, live: bool, svg: Path | None = None
+) -> dict[str, Any]:
     """Run operator and server; show what the operator counts; give back its last figures.
 
     Ctrl-C asks the operator to come to its end, so that its last figures come too; a second ends all at once.
@@ -130,7 +133,7 @@ async def watch(settings: Path, folder: Path, options: Sequence[str], *, live: b
     run = ("run", "--settings", str(settings), "--announce")
     stopper = _Stopper()
     async with AsyncExitStack() as stack:
-        draw = stack.enter_context(drawing()) if live else None
+        draw = stack.enter_context(drawing(quiet=not live, svg=svg))
         operator = await stack.enter_async_context(
             child("synthetic operator", "kairos.simulate", *options, log=folder / "operator.log")
         )
@@ -186,7 +189,7 @@ def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> d
     }
 
 
-async def _follow(operator: Child, server: Child, http: str, draw: Draw | None) -> dict[str, Any]:
+async def _follow(operator: Child, server: Child, http: str, draw: Draw) -> dict[str, Any]:
     """Draw each of the operator's lines, until its last. Raises KairosError where either process fails."""
     import httpx
 
@@ -197,8 +200,7 @@ async def _follow(operator: Child, server: Child, http: str, draw: Draw | None) 
                 raise KairosError(f"{said['message']}\n{server.tail()}")
             if server.process.returncode is not None:
                 raise KairosError(f"the server ended early\n{server.tail()}")
-            if draw:
-                draw(said, await refusals(client))
+            draw(said, await refusals(client))
             if said["type"] == "final":
                 return said
 

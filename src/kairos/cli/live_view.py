@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -33,12 +36,12 @@ Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
 @contextmanager
-def drawing(console: Console | None = None) -> Iterator[Draw]:
+def drawing(console: Console | None = None, *, quiet: bool = False, svg: Path | None = None) -> Iterator[Draw]:
     """Draws the operator's figures and kairos' refusals in place. The last frame stays, with a line of summary.
 
-    Where nobody looks (a pipe), only the last is written.
+    Where nobody looks (a pipe), only the last is written; `quiet`, none. `svg` keeps the last as a picture.
     """
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, quiet=quiet)
     latest: list[tuple[Mapping[str, Any], Mapping[str, int]]] = []
     started = Text("starting the synthetic operator and the server ...")
     live = Live(started, console=console, auto_refresh=False, transient=True)
@@ -53,6 +56,17 @@ def drawing(console: Console | None = None) -> Iterator[Draw]:
     for said, reasons in latest:
         console.print(picture(said, reasons, console.width, console.height))
         console.print(summary(said))
+        if svg:
+            save(svg, said, reasons)
+
+
+def save(svg: Path, said: Mapping[str, Any], reasons: Mapping[str, int], width: int = 100) -> None:
+    """A frame as a picture, as a terminal of that many columns shows it."""
+    console = Console(record=True, width=width, highlight=False, force_terminal=True, file=StringIO())
+    console.print(picture(said, reasons, width, 32))
+    console.print(summary(said))
+    drawn = console.export_svg(title="make demo")
+    svg.write_text(re.sub(r"@font-face \{[^}]*\}|<!--.*?-->", "", drawn), encoding="utf-8")  # no fonts from elsewhere
 
 
 def picture(said: Mapping[str, Any], reasons: Mapping[str, int], width: int, height: int) -> Group:
