@@ -13,7 +13,7 @@ import msgspec
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.dispatch import Backoff, Dispatcher
-from kairos.engine.loop import Loop
+from kairos.engine.loop import Loop, Submission
 from kairos.ports import Outcome
 
 QUICK = Backoff(0.001, 0.002)
@@ -272,3 +272,89 @@ async def test_a_notification_that_its_bringer_tries_to_send_waits_for_the_outco
         assert handset.got == []
         submission.overtaken.set_result(False)
         await until(lambda: status(bench, 1) == "sent")
+
+
+async def test_a_line_taken_off_stays_off_after_a_restart(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY)
+    async with running(bench, handset) as (loop, _):
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) >= 1)
+        bench.now += 3_600_000
+        await until(lambda: handset.got[-1].text == "hello")
+    again = Handset(SENT)
+    async with running(bench, again):
+        await until(lambda: status(bench, 1) == "sent")
+    assert [text.text for text in again.got] == ["hello"]
+
+
+async def test_a_stop_holds_for_an_offer_that_waits_for_its_next_try(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(0.05, 0.05)
+        await loop.submit(call(bench, notification=""))
+        await until(lambda: len(handset.got) == 1)
+        handset.outcomes = [SENT]
+        await loop.submit(bench.reply("STOP"))
+        await until(lambda: status(bench, 1) == "dropped")
+        await until(lambda: len(handset.got) == 2)
+    assert handset.got[1].text == "No more offers."
+    assert bench.state().contacts == []
+
+
+async def test_strangers_do_not_hold_up_each_other(bench_with: Any) -> None:
+    bench = bench_with(reject_unknown=True)
+    handset = Handset(SENT)
+    send = handset.send
+
+    async def full(text: Text) -> Outcome:
+        return RETRY if text.destination == "12025550101" else await send(text)
+
+    handset.send = full  # type: ignore[method-assign]
+    async with running(bench, handset) as (loop, _):
+        for msisdn in ("12025550101", "12025550102"):
+            await loop.submit(bench.event("end_of_call", notification="hello", msisdn=msisdn))
+        await until(lambda: [text.destination for text in handset.got] == ["12025550102"])
+
+
+async def test_what_is_committed_while_we_close_waits_for_the_next_start(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        await loop.submit(call(bench))
+        await until(lambda: status(bench, 1) == "sent")
+        await dispatcher.close()
+        await loop.submit(bench.reply("HELP"))
+        await asyncio.sleep(0)
+        assert dispatcher.under_way == 0
+    assert status(bench, 2) == "pending"
+    async with running(bench, handset):
+        await until(lambda: status(bench, 2) == "sent")
+
+
+async def test_a_notification_that_its_bringer_sent_is_not_sent_from_the_store_either(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.hold = 0
+        submission = loop.post(call(bench))
+        submission.overtaken = asyncio.get_running_loop().create_future()
+        submission.overtaken.set_result(True)
+        await submission.answer
+        dispatcher.hold = 10
+        await until(lambda: status(bench, 1) == "dropped")
+    assert handset.got == []
+
+
+async def test_a_row_that_is_committed_and_not_handed_yet_is_not_fetched(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    loop = Loop(bench.engine, lambda: bench.now, lambda _: None)
+    dispatcher = Dispatcher(bench.store, loop, {"notification": handset}, Charging(DONE), lambda: bench.now)
+    work = bench.apply(call(bench))
+    dispatcher._fetch("handset", dispatcher._backlogs["handset"])
+    assert dispatcher.under_way == 0
+    dispatcher.hand([(row, Submission(call(bench))) for row in work.batch.outgoing])
+    assert dispatcher.under_way == 1
+    await dispatcher.close()

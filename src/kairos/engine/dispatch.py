@@ -40,10 +40,10 @@ class Backoff:
     def seconds(self, attempts: int, chance: float) -> float:
         """`chance` is 0..1.
 
-        >>> Backoff(1, 30).seconds(3, 1.0)
-        4.0
+        >>> Backoff(1, 30).seconds(3, 1.0), Backoff(1, 30).seconds(10_000, 1.0)
+        (4.0, 30.0)
         """
-        return float(min(self.most, self.first * 2 ** (attempts - 1)) * (0.5 + chance / 2))
+        return float(min(self.most, self.first * 2 ** min(attempts - 1, 30)) * (0.5 + chance / 2))
 
 
 @dataclass(slots=True)
@@ -78,19 +78,24 @@ class Dispatcher:
         self.store, self.loop, self.channels, self.fulfiller, self.clock = store, loop, channels, fulfiller, clock
         self.backoff, self.hold, self.chance = backoff, hold, chance
         self._under_way: dict[int, asyncio.Task[None]] = {}
-        self._last: dict[tuple[int, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
+        self._last: dict[tuple[int | str, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
         self._left_behind = store.next_ids().outgoing  # rows below are an earlier run's: they may have gone out
+        self._handed_to = self._left_behind - 1  # rows above may be in the store, but are still to be handed to us
+        self._overtaken: dict[int, Submission] = {}  # of rows that wait in the store
         self._closing = False
 
     def hand(self, rows: Iterable[tuple[Outgoing, Submission]]) -> None:
         """Take rows that were just committed. A notification that its bringer has sent meanwhile is dropped."""
+        if self._closing:
+            return
         for row, submission in rows:
+            self._handed_to = row.id
             backlog = self._backlogs[lane_of(row)]
-            if row.id <= backlog.read_to:  # fetched from the store already
-                continue
             if backlog.left or backlog.held >= self.hold:
                 backlog.left = True
+                if submission.overtaken:  # told by now, if it ever is: the answer came before us
+                    self._overtaken[row.id] = submission
             else:
                 backlog.read_to = row.id
                 self._start(row, submission)
@@ -122,15 +127,19 @@ class Dispatcher:
         except KairosError:
             return
         for row in rows:
+            if row.id > self._handed_to:  # just committed
+                backlog.left = False
+                return
             if lane_of(row) == lane:
                 if backlog.held >= self.hold:
                     return
-                self._start(row, None)
+                self._start(row, self._overtaken.pop(row.id, None))
             backlog.read_to = row.id
         backlog.left = len(rows) == PAGE
 
     def _start(self, row: Outgoing, submission: Submission | None) -> None:
-        lane = (row.subscriber, lane_of(row))
+        # Those whom we do not know share no order: one of them that cannot be reached must not hold up the others.
+        lane = (row.subscriber or f"row {row.id}", lane_of(row))
         before = self._last.get(lane)
         task = asyncio.create_task(self._row(row, submission, before))
         self._under_way[row.id] = self._last[lane] = task
@@ -177,14 +186,12 @@ class Dispatcher:
             await self._news(row, text, "failed", reason="unknown")
             return
         attempts = row.attempts
-        marked = False
         while True:
             if text.send_by and self.clock() > text.send_by:
                 await self._news(row, text, "dropped", reason="too late")
                 return
-            if not marked and not await self._news(row, text, "sending"):
+            if not await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
                 return
-            marked = True
             outcome = await self.channels[row.channel].send(text)
             if outcome.status != "retry":
                 break
@@ -202,6 +209,10 @@ class Dispatcher:
         """
         attempts = row.attempts
         may_have_gone = row.id < self._left_behind
+        if (
+            text.plain and row.attempts
+        ):  # its line was taken off in an earlier run: only that leaves a tried row pending
+            text = msgspec.structs.replace(text, text=text.plain, plain="")
         while True:
             if text.plain and not may_have_gone and self.clock() > text.send_by:
                 await self._news(row, text, "plain", reason="too late")
