@@ -164,3 +164,47 @@ async def test_a_state_that_cannot_be_read_ahead_costs_nothing_before_its_turn(b
         with pytest.raises(msgspec.DecodeError):
             await broken.answer
         assert store.commits == before + 3
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4, 5])
+async def test_an_input_that_breaks_leaves_the_others_in_their_order(bench: Any, monkeypatch: Any, batch: int) -> None:
+    async with running(bench, batch=batch) as (loop, store, handed):
+        fold = bench.engine._event
+
+        def broken(work: Any, index: int, event: Any) -> Any:
+            if event.identity == "bad":
+                raise ZeroDivisionError("a bug")
+            return fold(work, index, event)
+
+        monkeypatch.setattr(bench.engine, "_event", broken)
+        store.gate.clear()
+        names = [f"n{n:02d}" for n in range(20)]
+        posted = []
+        for name in names:
+            posted.append(loop.post(bench.event("recharge", identity=name, notification=name, amount=1)))
+            if name == "n03":
+                bad = loop.post(bench.event("recharge", identity="bad", notification="bad", amount=1))
+        await asyncio.sleep(0.05)
+        store.gate.set()
+        await asyncio.gather(*(submission.answer for submission in posted))
+        with pytest.raises(ZeroDivisionError):
+            await bad.answer
+    assert [row.key.partition("#")[0] for row in handed] == names
+
+
+async def test_a_commit_stands_whatever_happens_to_the_reading_ahead(bench: Any) -> None:
+    async with running(bench, batch=1) as (loop, store, handed):
+        store.gate.clear()
+        posted = [loop.post(bench.event("recharge", notification=f"n{n}", amount=1)) for n in range(5)]
+        await asyncio.sleep(0.05)
+        load, main = store.load, threading.main_thread()
+
+        def elsewhere(*wanted: Any) -> Any:
+            if threading.current_thread() is not main:
+                raise MemoryError
+            return load(*wanted)
+
+        store.load = elsewhere  # type: ignore[method-assign, assignment]
+        store.gate.set()
+        assert {(await submission.answer).status for submission in posted} == {"applied"}
+        assert len(handed) == 5

@@ -72,6 +72,7 @@ class Loop:
         self._arrived = asyncio.Event()
         self._committing: asyncio.Task[bool] | None = None
         self._closing = False
+        self._suspects = 0  # how many of the next were in a batch that broke
         self._following = Ahead()  # its states are being read beside the commit
         self._next: Program | None = None
 
@@ -128,7 +129,10 @@ class Loop:
         return self._take()
 
     def _take(self) -> list[Submission]:
-        return [self._waiting.popleft() for _ in range(min(self.batch, len(self._waiting)))]
+        """A batch, in the order of arrival; those of a batch that broke one by one, so that only the culprit fails."""
+        size = 1 if self._suspects else self.batch
+        self._suspects = max(0, self._suspects - 1)
+        return [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
 
     def _look_ahead(self) -> Ahead:
         """A whole batch that waits already: under load its states are read before its turn comes."""
@@ -146,9 +150,13 @@ class Loop:
             self.engine.flying.clear()
             self._waiting.extendleft(reversed(batch.submissions + following.submissions))
             return Ahead()
-        if work is None:
-            await self._isolate(batch.submissions, error)
+        if work is None and (len(batch.submissions) == 1 or isinstance(error, StoreError)):
+            self._fail(batch.submissions, error)
             return Ahead(following.submissions)  # what was read for it may be old by now
+        if work is None:
+            self._waiting.extendleft(reversed(batch.submissions + following.submissions))
+            self._suspects = len(batch.submissions)
+            return Ahead()
         following = following or self._look_ahead()
         self._following = self._look_ahead() if following else Ahead()
         self._committing = asyncio.create_task(self._commit(batch.submissions, work, self._following))
@@ -161,15 +169,6 @@ class Loop:
             return self.engine.apply(inputs, self.clock(), batch.loaded), StoreError("")
         except Exception as error:  # a bug must cost one input, not the batch and not the loop
             return None, error
-
-    async def _isolate(self, batch: list[Submission], error: Exception) -> None:
-        """Take the inputs of a batch that broke one by one; the one that breaks alone gets the error."""
-        if len(batch) == 1 or isinstance(error, StoreError):
-            self._fail(batch, error)
-            return
-        for submission in batch:
-            following = await self._step(Ahead([submission]))
-            self._waiting.extendleft(reversed(following.submissions))
 
     async def _settled(self) -> bool:
         """Whether the commit under way, if any, went well."""
@@ -198,7 +197,7 @@ class Loop:
         if work.batch:
             self.engine.store.commit(work.batch)
         if following:
-            with suppress(StoreError):  # its turn will tell
+            with suppress(Exception):  # its turn will tell; the commit stands
                 following.loaded = self.engine.read(submission.input for submission in following.submissions)
 
     def _fail(self, batch: Sequence[Submission], error: Exception) -> None:
