@@ -14,7 +14,7 @@ from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.dispatch import Backoff, Dispatcher
 from kairos.engine.loop import Loop, Submission
-from kairos.ports import Outcome
+from kairos.ports import Batch, Outcome
 
 QUICK = Backoff(0.001, 0.002)
 DAY = 86_400_000
@@ -358,3 +358,50 @@ async def test_a_row_that_is_committed_and_not_handed_yet_is_not_fetched(bench: 
     dispatcher.hand([(row, Submission(call(bench))) for row in work.batch.outgoing])
     assert dispatcher.under_way == 1
     await dispatcher.close()
+
+
+async def test_a_channel_that_breaks_is_tried_again_but_not_with_an_offer(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    send, broken = handset.send, Counter[bool]()
+
+    async def breaks(text: Text) -> Outcome:
+        broken[text.marketing] += 1
+        return await send(text) if broken[text.marketing] > 1 else 1 / 0  # type: ignore[return-value]
+
+    handset.send = breaks  # type: ignore[method-assign]
+    async with running(bench, handset) as (loop, _):
+        await loop.submit(call(bench, notification=""))
+        await until(lambda: status(bench, 1) == "failed")
+        await loop.submit(call(bench))
+        await until(lambda: status(bench, 2) == "sent")
+    assert broken == {True: 1, False: 2}
+
+
+async def test_a_fulfiller_that_breaks_is_asked_again(bench: Any) -> None:
+    bench.profile()
+    bench.apply(call(bench))
+    charging = Charging(DONE)
+    fulfil = charging.fulfil
+
+    async def breaks(order: Order) -> Outcome:
+        outcome = await fulfil(order)
+        return outcome if len(charging.asked) > 1 else 1 / 0  # type: ignore[return-value]
+
+    charging.fulfil = breaks  # type: ignore[method-assign]
+    async with running(bench, Handset(SENT), charging) as (loop, _):
+        await loop.submit(bench.reply("1"))
+        await until(lambda: bench.state().offers[0].status == "fulfilled")
+
+
+async def test_a_notification_goes_out_though_its_state_cannot_be_read(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY)
+    async with running(bench, handset) as (loop, _):
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) > 0)
+        bench.store.commit(Batch(states={bench.state().id: b"\xc1"}))
+        bench.now += 3_600_000  # too late for its line, which the engine cannot be told
+        handset.outcomes = [SENT]
+        await until(lambda: status(bench, 1) == "sent")
+    assert handset.got[-1].text == "hello"

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 
 from kairos.domain.inputs import Delivery, Fulfilment
 from kairos.domain.message import Order, Outgoing, Text
@@ -21,6 +22,8 @@ from kairos.engine.loop import Loop, Submission
 from kairos.engine.work import Input
 from kairos.errors import KairosError
 from kairos.ports import Channel, Clock, Fulfiller, Outcome, Store
+
+log = structlog.get_logger("kairos.dispatch")
 
 _text = msgspec.msgpack.Decoder(Text).decode
 _order = msgspec.msgpack.Decoder(Order).decode
@@ -172,7 +175,7 @@ class Dispatcher:
         """Ask until there is a final answer; the key makes asking again safe."""
         attempts = row.attempts
         while True:
-            outcome = await self.fulfiller.fulfil(order)
+            outcome = await attempt(self.fulfiller.fulfil(order))
             if outcome.status in ("done", "refused", "failed"):
                 break
             attempts += 1
@@ -192,7 +195,7 @@ class Dispatcher:
                 return
             if not await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
                 return
-            outcome = await self.channels[row.channel].send(text)
+            outcome = await attempt(self.channels[row.channel].send(text))
             if outcome.status != "retry":
                 break
             attempts += 1
@@ -217,7 +220,7 @@ class Dispatcher:
             if text.plain and not may_have_gone and self.clock() > text.send_by:
                 await self._news(row, text, "plain", reason="too late")
                 text = msgspec.structs.replace(text, text=text.plain, plain="")
-            outcome = await self.channels[row.channel].send(text)
+            outcome = await attempt(self.channels[row.channel].send(text))
             if outcome.status in ("sent", "failed"):
                 break
             may_have_gone = may_have_gone or outcome.status == "unknown"
@@ -248,7 +251,7 @@ class Dispatcher:
         )
 
     async def _post(self, news: Input) -> bool:
-        """Hand news to the engine until a commit took it."""
+        """Hand news to the engine until a commit took it. What breaks the engine is left for the next start."""
         attempts = 0
         while True:
             try:
@@ -256,5 +259,17 @@ class Dispatcher:
             except KairosError:
                 attempts += 1
                 await self._wait(attempts)
+            except Exception:
+                log.exception("news of the outbox broke the engine", news=news)
+                return False
             else:
                 return answer.status != "dropped"
+
+
+async def attempt(sending: Awaitable[Outcome]) -> Outcome:
+    """One attempt; what broke on the way may still have happened."""
+    try:
+        return await sending
+    except Exception as error:
+        log.exception("an attempt to send broke")
+        return Outcome("unknown", reason=repr(error))
