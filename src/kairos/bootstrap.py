@@ -138,6 +138,12 @@ class Kairos:
         self._http.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # signals are ours
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[door])))
 
+    async def failed(self) -> None:
+        """Wait until a part that should run for ever ends; raise what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
     async def stop(self) -> None:
         """Close the doors, finish the batch under way, leave what is unsent in the store."""
         if self._http:

@@ -11,7 +11,7 @@ import pytest
 from kairos.domain.inputs import Delivery, Fulfilment, Timer
 from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import Bucket
-from kairos.engine.work import Work
+from kairos.engine.work import Work, decode_state
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -283,3 +283,13 @@ def test_a_changed_counter_restarts_and_says_so(bench_with: Callable[..., Any]) 
     assert bench.state().counters[0][1] == 1
     assert bench.state().attributes[0] == "prepaid"
     assert any("recharges_30d" in note for note in notes)
+
+
+def test_a_state_of_another_schema_is_refused_and_not_guessed_at(bench: Any) -> None:
+    bench.profile()
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(bench.state()))
+    assert fields[0] == 1
+    assert decode_state(msgspec.msgpack.encode(fields)) == bench.state()
+    fields[0] = 2
+    with pytest.raises(msgspec.ValidationError):
+        decode_state(msgspec.msgpack.encode(fields))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kairos.domain.inputs import Fulfilment
 from kairos.domain.message import Order
-from kairos.domain.subscriber import OpenOffer, State
+from kairos.domain.subscriber import SCHEMA, OpenOffer, State
 from kairos.fulfil import INSUFFICIENT_FUNDS, order, settle
 from kairos.playbook.playbook import ANSWERS
 
@@ -46,7 +46,7 @@ def fulfilment(status: str = "done", reason: str = "", key: str = "k1") -> Fulfi
 
 
 def state(*offers: OpenOffer) -> State:
-    return State(1, MSISDN, "", 0, offers=list(offers))
+    return State(SCHEMA, 1, MSISDN, "", 0, offers=list(offers))
 
 
 def test_an_order_is_what_was_offered() -> None:

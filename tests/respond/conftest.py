@@ -9,7 +9,7 @@ import pytest
 
 from kairos.domain.inputs import Reply
 from kairos.domain.money import Currency
-from kairos.domain.subscriber import OpenOffer, State
+from kairos.domain.subscriber import SCHEMA, OpenOffer, State
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import ContactPolicy
 from kairos.playbook.replies import ReplyWords
@@ -92,7 +92,7 @@ def make_offer() -> MakeOffer:
 @pytest.fixture(scope="session")
 def make_state() -> MakeState:
     def make(*offers: OpenOffer) -> State:
-        return State(1, MSISDN, "", 0, offers=list(offers))
+        return State(SCHEMA, 1, MSISDN, "", 0, offers=list(offers))
 
     return make
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from kairos.domain.inputs import Reply
-from kairos.domain.subscriber import Cooldown, OpenOffer, State
+from kairos.domain.subscriber import SCHEMA, Cooldown, OpenOffer, State
 from kairos.respond import (
     ANSWERABLE_FOR,
     HIGHEST,
@@ -156,7 +156,7 @@ class Life(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.state = State(1, "12025550123", "", 0)
+        self.state = State(SCHEMA, 1, "12025550123", "", 0)
         self.now = NOW
         self.made = 0
         self.orders: Counter[str] = Counter()

@@ -8,9 +8,10 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,6 +55,16 @@ def logs() -> None:
     )
 
 
+async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the first of them, give up the others, and raise what it raised."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
 async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
     """Serve until the first SIGINT or SIGTERM, then end in order; a second one ends at once."""
     import structlog
@@ -75,7 +86,7 @@ async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
             typer.echo(json.dumps(ports))
             sys.stdout.flush()
         structlog.get_logger("kairos").info("open", playbook=program.playbook.revision, **ports)
-        await over.wait()
+        await _either(over.wait(), kairos.failed())  # a part that dies ends the process: somebody must notice
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
         await kairos.stop()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
 from msgspec import Struct, field
+
+SCHEMA: Final = 1  # of a State
 
 
 class Bucket(Struct, frozen=True, array_like=True, gc=False):
@@ -67,8 +69,12 @@ class State(Struct, array_like=True, gc=False):
     `attributes`, `stamps` and `counters` stand in the order of the vocabulary's layout named by `layout`.
     A counter is a flat list [bucket, value, bucket, value, ...]. `seen` is identities as 8 bytes of hash and 4 of the
     second each, oldest first.
+
+    `schema` is the version of this record's shape: a field that is added goes to the end with a default, so that older
+    records stay readable; one that changes its meaning raises the version, and needs a reader of the older one.
     """
 
+    schema: Literal[1]
     id: int
     msisdn: str
     layout: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kairos.domain.event import Event
-from kairos.domain.subscriber import State
+from kairos.domain.subscriber import SCHEMA, State
 from kairos.enrich.fold import Fold, compile_fold
 from kairos.enrich.local_time import Zones
 from kairos.enrich.row import MakeRow, compile_row
@@ -49,7 +49,7 @@ def compile_plan(vocabulary: Vocabulary, time_zone: str) -> Plan:
 def new_state(plan: Plan, id: int, msisdn: str, now: int) -> State:  # noqa: A002
     """A subscriber of whom nothing is known, consent included; defaults are applied when a row is made."""
     count = len(plan.vocabulary.attributes)
-    return State(id, msisdn, plan.layout, now, [None] * count, [0] * count, [[] for _ in plan.windows])
+    return State(SCHEMA, id, msisdn, plan.layout, now, [None] * count, [0] * count, [[] for _ in plan.windows])
 
 
 def fold(plan: Plan, state: State, event: Event) -> None:
