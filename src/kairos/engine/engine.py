@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from kairos import enrich, fulfil, respond
@@ -57,7 +58,8 @@ class Engine:
         note: Callable[[str], None] = lambda _note: None,
     ) -> None:
         self.store, self.program, self.scorer = store, program, scorer
-        self.old_vocabulary, self.reject_unknown, self.parts_at_most = old_vocabulary, reject_unknown, parts_at_most
+        self.old_vocabulary = lru_cache(maxsize=16)(old_vocabulary)  # reading a playbook takes as long as a batch
+        self.reject_unknown, self.parts_at_most = reject_unknown, parts_at_most
         self.note = note
         self.ids = Ids(store.next_ids())
         self.epoch = store.epoch
@@ -207,24 +209,34 @@ class Engine:
         state = self._subscriber(work, reply.msisdn)
         if state is None:
             work.answers[index] = Answer("rejected", f"unknown subscriber `{reply.msisdn}`")
+            stranger = enrich.new_state(self.program.plan, 0, reply.msisdn, work.now)
+            self._relay(work, index, stranger, reply, self._understood(stranger, reply, work.now))
             return
         remembered = enrich.remember(self.program.plan, state, reply.identity, work.now)
         if not remembered.new:
             work.answers[index] = DUPLICATE
             return
         work.changed.add(state.id)
-        language = self.program.language(self._row(state, work.now))
-        understood = respond.understand(self.program.replies, reply, state, language, work.now)
+        understood = self._understood(state, reply, work.now)
         offer, meaning = understood.offer, understood.meaning
         self.statistics.counts[f"replies.{meaning}"] += 1
         if meaning == "accept" and offer:
             self._accept(work, index, state, offer, "accepted")
         elif meaning == "relay":
-            text = Text(reply.msisdn, reply.short_code, reply.text, account=understood.account)
-            work.send(index, state.id, "relay", text)
+            self._relay(work, index, state, reply, understood)
         elif self._may_answer(meaning, state, work.now):
             self._carry_out(work, state, understood, reply)
             self._answer(work, index, state, respond.ANSWER[meaning], offer, reply.short_code)
+
+    def _understood(self, state: State, reply: Reply, now: int) -> respond.Understood:
+        language = self.program.language(self._row(state, now))
+        return respond.understand(self.program.replies, reply, state, language, now)
+
+    def _relay(self, work: Work, index: int, state: State, reply: Reply, understood: respond.Understood) -> None:
+        """Hand on what belongs to another service, whoever sent it."""
+        if understood.meaning == "relay":
+            text = Text(reply.msisdn, reply.short_code, reply.text, account=understood.account)
+            work.send(index, state.id, "relay", text)
 
     def _may_answer(self, meaning: str, state: State, now: int) -> bool:
         """Everything is answered, but what is unclear only so often: two machines must not talk for ever."""
@@ -242,7 +254,9 @@ class Engine:
                 work.log(state.id, declined.decision, declined.key, "declined")
         if understood.meaning == "stop":
             for attribute in understood.withdraws:
-                enrich.set_attribute(self.program.plan, state, attribute, False, max(reply.happened, work.now))
+                known = state.stamps[self.program.plan.places[attribute]]  # later than now where a clock went back
+                at = max(reply.happened, work.now, known)
+                enrich.set_attribute(self.program.plan, state, attribute, False, at)
             for offer in respond.stop(state, work.now):
                 work.log(state.id, offer.decision, offer.key, "stopped")
 

@@ -44,5 +44,6 @@ class Statistics:
             rows = np.frombuffer(joined, np.uint8).reshape(len(self._failed), width)
             sums = np.unpackbits(rows, axis=1, bitorder="little").sum(axis=0).tolist()
             names = {number: rule.name for arm in self._program.reasons for number, rule in arm}
-            self.refusals.update({name: sums[number] for number, name in names.items() if number < len(sums)})
+            for number, name in names.items():  # variants have rules of one name and conditions of their own
+                self.refusals[name] += sums[number] if number < len(sums) else 0
         self._failed = []

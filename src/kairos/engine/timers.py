@@ -14,8 +14,8 @@ async def run_timers(store: Store, loop: Loop, clock: Clock, *, every: float = 1
     while True:
         try:
             posted: list[Submission] = [loop.post(timer, own=True) for timer in store.timers_due(clock(), at_once)]
-            await asyncio.gather(*(submission.answer for submission in posted), return_exceptions=True)
+            answers = await asyncio.gather(*(submission.answer for submission in posted), return_exceptions=True)
         except KairosError:
-            posted = []
-        if len(posted) < at_once:
+            answers = []
+        if len(answers) < at_once or any(isinstance(answer, Exception) for answer in answers):
             await asyncio.sleep(every)
