@@ -147,11 +147,14 @@ class Smsc:
             except EventError:
                 if ours:
                     raise
-            except KairosError:
+            except Exception as error:
                 if ours:
                     self._replies.reopen(ACCOUNT_OF_ALL, pdu)
                     raise
-                self._owed.append(message)
+                if isinstance(error, KairosError):
+                    self._owed.append(message)
+                else:  # it broke the engine, and would again
+                    log.exception("reply not taken", source=message.pdus[0].source_addr)
 
     async def _reply(self, message: Assembled) -> None:
         first = message.pdus[0]
