@@ -275,3 +275,13 @@ async def test_what_no_pdu_holds_fails_for_good(start: Any, bind: Any) -> None:
     await bind(world, "info")
     assert (await world.esmes.send(Text("1" * 40, "5000", "bal", account="info"))).status == "failed"
     assert (await world.esmes.send(Text("12025550123", "5000", "x" * 153 * 256, account="info"))).status == "failed"
+
+
+async def test_a_notification_that_breaks_its_reading_goes_out_as_it_came(
+    start: Any, bind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    monkeypatch.setattr(world.esmes, "patterns", None)
+    assert (await esme.submit()).ok
+    assert world.peer.texts == [NOTIFICATION]

@@ -92,13 +92,16 @@ class Esmes:
 
     def _event(self, account: str, pdu: SubmitSm) -> Event | None:
         """The event that a notification announces; None where no pattern reads it, or it is a part of a longer one."""
-        if concatenation(pdu):
-            return None
-        text = decode(pdu.data_coding, message_bytes(pdu)[1])
-        matched = self.patterns.match(account, text)
         try:
+            if concatenation(pdu):
+                return None
+            text = decode(pdu.data_coding, message_bytes(pdu)[1])
+            matched = self.patterns.match(account, text)
             return self._read(account, pdu, text, matched, self.msisdn(pdu.destination_addr)) if matched else None
         except EventError:
+            return None
+        except Exception:  # whatever breaks, the notification must go out
+            log.exception("a notification could not be read", account=account)
             return None
 
     def _read(self, account: str, pdu: SubmitSm, text: str, matched: Matched, msisdn: str) -> Event:
