@@ -21,6 +21,7 @@ from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.smsc import Smsc
 from kairos.api import create_app
+from kairos.domain.money import Currency
 from kairos.engine.dispatch import Dispatcher
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
@@ -32,6 +33,7 @@ from kairos.ingest import Patterns, Template, compile_patterns, normalise
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
+from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Channel, Store
 from kairos.settings import Settings
@@ -183,7 +185,7 @@ class Kairos:
 
     def _new_program(self, folder: Path) -> Program | None:
         """Reading and compiling take a while, and the store may hang: in a thread, so that nothing waits for them."""
-        return open_playbook(self.store, load_texts(folder), self.program.playbook.revision)
+        return open_playbook(self.store, load_texts(folder), self.program.playbook)
 
 
 @contextmanager
@@ -198,14 +200,23 @@ def listening(section: str, host: str, port: int) -> Iterator[None]:
         raise SettingsError([Diagnostic("", 0, f"cannot listen on {host}:{port}: {reason.lower()}", hint)]) from None
 
 
-def open_playbook(store: Store, texts: dict[str, str], current: str = "") -> Program | None:
-    """Read, compile and keep a playbook; None where it is the `current` revision. Raises PlaybookError."""
+def open_playbook(store: Store, texts: dict[str, str], current: Playbook | None = None) -> Program | None:
+    """Read, compile and keep a playbook; None where it is the `current` one. Raises PlaybookError."""
     playbook = read_playbook(texts)
-    if playbook.revision == current:
+    if current and playbook.revision == current.revision:
         return None
+    if current and not same_money(playbook.currency, current.currency):
+        what = f"the currency changed from {current.currency.code} with {current.currency.digits} digits"
+        hint = "prices of open offers and balances are kept in it: begin a new store for another currency"
+        raise PlaybookError([Diagnostic("playbook.yaml", 0, what, hint)])
     program = compile_program(playbook)
     store.save_playbook(playbook.revision, playbook.vocabulary.layout, dict(texts))
     return program
+
+
+def same_money(one: Currency, other: Currency) -> bool:
+    """Whether an amount in minor units means the same in both."""
+    return (one.code, one.digits) == (other.code, other.digits)
 
 
 def old_vocabulary(store: Store, layout: str) -> Vocabulary | None:
