@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import Bucket
@@ -405,3 +406,16 @@ async def test_a_notification_goes_out_though_its_state_cannot_be_read(bench: An
         handset.outcomes = [SENT]
         await until(lambda: status(bench, 1) == "sent")
     assert handset.got[-1].text == "hello"
+
+
+@pytest.mark.parametrize(("before", "kept"), [(RETRY, 0), (UNKNOWN, 1)])
+async def test_a_line_that_may_have_gone_out_keeps_its_offer_though_its_repeat_fails(
+    bench: Any, before: Outcome, kept: int
+) -> None:
+    bench.profile()
+    handset = Handset(before, Outcome("failed", reason="no such number"))
+    async with running(bench, handset) as (loop, _):
+        await loop.submit(call(bench))
+        await until(lambda: status(bench, 1) == "failed")
+    assert len(bench.state().contacts) == kept
+    assert bench.state().offers[0].status == ("open" if kept else "withdrawn")

@@ -226,7 +226,8 @@ class Dispatcher:
             may_have_gone = may_have_gone or outcome.status == "unknown"
             attempts += 1
             await self._wait(attempts)
-        await self._news(row, text, outcome.status, outcome, reason=outcome.reason)
+        reason = "unknown" if may_have_gone else outcome.reason  # then its limit and its offer stay
+        await self._news(row, text, outcome.status, outcome, reason=reason)
 
     async def _wait(self, attempts: int) -> None:
         await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))
