@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress, UndecidedError
+from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.domain.subscriber import Bucket
 from kairos.engine.explain import Explainer, in_words
 from kairos.engine.loop import Loop, OverloadedError
@@ -67,15 +67,35 @@ async def test_a_store_that_is_down_is_an_error_and_a_trouble(
     assert ingress.troubles() == []
 
 
-async def test_an_event_that_breaks_the_engine_is_an_error_that_names_the_fault(
+async def test_an_event_that_breaks_the_engine_costs_itself_alone(
     ingress: HttpIngress, bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> None:
-        raise ZeroDivisionError("by zero")
+    fold = bench.engine._event
 
-    monkeypatch.setattr(bench.engine, "apply", broken)
-    with pytest.raises(UndecidedError, match=r"an event broke the engine: ZeroDivisionError\('by zero'\)"):
+    def broken(work: Any, index: int, event: Any) -> Any:
+        if event.identity == "bad":
+            raise ZeroDivisionError("by zero")
+        return fold(work, index, event)
+
+    monkeypatch.setattr(bench.engine, "_event", broken)
+    events = [bench.event("recharge", amount=1, identity=name) for name in ("one", "bad", "two")]
+    answers = await ingress.submit(events)
+    assert [answer.status for answer in answers] == ["applied", "rejected", "applied"]
+    assert ingress.troubles() == []
+
+
+async def test_a_trouble_passes_so_that_somebody_tries_again(
+    ingress: HttpIngress, bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(bench.store, "commit", full)
+    with pytest.raises(StoreError):
         await ingress.submit([bench.event("recharge", amount=1)])
+    assert ingress.troubles()
+    bench.now += 10_000
+    assert ingress.troubles() == []
 
 
 async def test_the_reader_follows_the_playbook(ingress: HttpIngress, bench: Any, texts: dict[str, str]) -> None:

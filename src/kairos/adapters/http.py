@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,9 +18,9 @@ from kairos.engine.work import Answer
 from kairos.errors import KairosError
 from kairos.ingest import EventReader
 
-
-class UndecidedError(KairosError):
-    """An input broke the engine; it was not applied."""
+# An event that breaks the engine costs itself and no other of its request; sending it again would break it again.
+BROKEN: Final = Answer("rejected", "this event cannot be applied; the server's log says why")
+TROUBLE_LASTS: Final = 10_000  # ms: then only a new event can tell whether the store is well again
 
 
 class HttpIngress:
@@ -43,13 +43,12 @@ class HttpIngress:
         for answer in answers:
             if isinstance(answer, KairosError):
                 raise answer
-            if isinstance(answer, BaseException):
-                raise UndecidedError(f"an event broke the engine: {answer!r}") from answer
-        return [answer for answer in answers if isinstance(answer, Answer)]
+        return [answer if isinstance(answer, Answer) else BROKEN for answer in answers]
 
     def troubles(self) -> Sequence[str]:
         failure = self.loop.failure
-        return [f"the store does not take batches: {failure}"] if failure else []
+        lately = self.loop.clock() - self.loop.failed_at < TROUBLE_LASTS
+        return [f"the store does not take batches: {failure}"] if failure and lately else []
 
     def stats(self) -> Mapping[str, Any]:
         statistics = self.loop.engine.statistics

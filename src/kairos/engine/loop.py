@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import structlog
+
 from kairos.domain.message import Outgoing
 from kairos.engine.engine import Engine
 from kairos.engine.program import Program
@@ -46,6 +48,8 @@ class Ahead:
         return bool(self.submissions)
 
 
+log = structlog.get_logger("kairos.loop")
+
 Handed = Callable[[Sequence[tuple[Outgoing, Submission]]], None]
 
 
@@ -68,6 +72,7 @@ class Loop:
         self.engine, self.clock, self.handed = engine, clock, handed
         self.batch, self.linger, self.queue = batch, linger, queue
         self.failure: Exception | None = None  # of the latest batch; None while the store is well
+        self.failed_at = 0  # ms
         self._waiting: deque[Submission] = deque()
         self._arrived = asyncio.Event()
         self._committing: asyncio.Task[bool] | None = None
@@ -202,7 +207,9 @@ class Loop:
 
     def _fail(self, batch: Sequence[Submission], error: Exception) -> None:
         if isinstance(error, StoreError):
-            self.failure = error
+            self.failure, self.failed_at = error, self.clock()
+        else:
+            log.error("an input broke the engine", what=type(batch[0].input).__name__, exc_info=error)
         self.engine.statistics.counts["failed_batches"] += 1
         for submission in batch:
             if not submission.answer.done():
