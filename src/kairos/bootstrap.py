@@ -113,6 +113,7 @@ class Kairos:
         self._tasks.append(asyncio.create_task(self.dispatcher.run()))
         self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
+        self._tasks.append(asyncio.create_task(self._watch_smsc()))
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
@@ -163,6 +164,19 @@ class Kairos:
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
         self.store.close()
+
+    async def _watch_smsc(self) -> None:
+        """Log when the bind to the SMSC stands, and when and why it does not: everything that is sent waits for it."""
+        client, address = self.smsc.client, f"{self.settings.smsc.host}:{self.settings.smsc.port}"
+        said: str | None = None
+        while True:
+            trouble = "" if client.session else client.last_error or said
+            if trouble != said and trouble:
+                log.warning("not bound to the SMSC; trying again", address=address, reason=trouble)
+            elif trouble != said:
+                log.info("bound to the SMSC", address=address)
+            said = trouble
+            await asyncio.sleep(1)
 
     async def _watch_playbook(self) -> None:
         """Take a new revision when the folder has one that is sound; else the old one stays, and the log says why."""

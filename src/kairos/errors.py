@@ -66,8 +66,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     >>> did_you_mean("balanse", ["balance", "plan"])
     'did you mean `balance`?'
+    >>> did_you_mean("consent", ["plan", "marketing consent"])
+    'did you mean `marketing consent`?'
     >>> did_you_mean("xyz", ["balance"])
     ''
     """
-    near = difflib.get_close_matches(word, list(known), n=1)
+    names = list(known)
+    near = difflib.get_close_matches(word, names, n=1) or [name for name in names if len(word) > 3 and word in name]
     return f"did you mean `{near[0]}`?" if near else ""

@@ -35,7 +35,7 @@ class Answer:
 
 @dataclass
 class Memory:
-    """Applies each identity once; numbers ending in 9 belong to nobody."""
+    """Applies each identity once; numbers ending in 9 belong to nobody, those in 8 break something."""
 
     applied: dict[str, Event] = field(default_factory=dict)
     failure: Exception | None = None
@@ -51,6 +51,8 @@ class Memory:
     def _answer(self, event: Event) -> Answer:
         if event.msisdn.endswith("9"):
             return Answer("rejected", f"nobody is known by `{event.msisdn}`")
+        if event.msisdn.endswith("8"):
+            return Answer("failed", "this event could not be applied")
         if event.identity in self.applied:
             return Answer("duplicate")
         self.applied[event.identity] = event
@@ -199,6 +201,15 @@ class TestEvents:
         assert response.headers["retry-after"] == "1"
         memory.failure = None
         assert (await post(client, [event()])).json()["results"][0]["status"] == "applied"
+
+    async def test_what_could_not_be_applied_costs_no_other_event(self, client: httpx.AsyncClient) -> None:
+        good, broken = event(), event(id="2", subject="+447700900128")
+        results = (await post(client, [good, broken])).json()["results"]
+        assert [result["status"] for result in results] == ["applied", "failed"]
+        assert results[1]["error"]["status"] == 500
+        alone = await post(client, [broken])
+        assert "send all of them again" in problem_of(alone, 503)["detail"]
+        assert alone.headers["retry-after"] == "1"
 
     async def test_a_bug_shows_nothing_of_the_inside(self, client: httpx.AsyncClient, memory: Memory) -> None:
         memory.failure = ZeroDivisionError("secret")

@@ -143,6 +143,14 @@ def test_a_signal_ends_it_in_order(server: Server, number: int) -> None:
     assert "Traceback" not in errors
 
 
+def test_an_smsc_that_is_not_there_is_said(server: Server) -> None:
+    assert server.process.stderr is not None
+    said = next(line for line in server.process.stderr if "SMSC" in line)
+    told = json.loads(said)
+    assert (told["event"], told["address"]) == ("not bound to the SMSC; trying again", "127.0.0.1:1")
+    assert "refused" in told["reason"].lower()
+
+
 def test_explain_reads_while_the_server_runs_and_after_it_was_killed(
     environment: dict[str, str], server: Server, tmp_path: Path
 ) -> None:

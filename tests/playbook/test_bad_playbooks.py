@@ -13,7 +13,17 @@ GOOD = new("Good")
 BAD = {
     "a syntax error": (
         ("contact_policy.yaml", "holdout: 5%", "holdout: [5%"),
-        "contact_policy.yaml:8: this is no YAML: expected ',' or ']', but got '<stream end>'",
+        "contact_policy.yaml:8: this is no YAML: expected ',' or ']', but got '<stream end>'; "
+        "the `[` on line 7 is not closed, or a `,` is missing",
+    ),
+    "a brace that is not closed": (
+        ("offers/booster.yaml", "value: 0.50}", "value: 0.50"),
+        "offers/booster.yaml:7: this is no YAML: expected ',' or '}', but got ':'; "
+        "the `{` on line 6 is not closed, or a `,` is missing",
+    ),
+    "a rule without its key": (
+        ("offers/booster.yaml", "running low: data_left_mb < 200", "data_left_mb < 200"),
+        "offers/booster.yaml:12: the rule `data_left_mb < 200` has no name; write it as in `can afford it: ...`",
     ),
     "a colon in a text": (
         ("contact_policy.yaml", "holdout: 5%", "holdout: 5%: really"),
@@ -396,6 +406,10 @@ BAD = {
     "a test's reason": (
         ("tests/booster.yaml", "{booster: can afford it}", "{booster: can aford it}"),
         "tests/booster.yaml:11: booster: unknown reason `can aford it`; did you mean `can afford it`?",
+    ),
+    "a part of a reason": (
+        ("tests/booster.yaml", "{booster: can afford it}", "{booster: afford}"),
+        "tests/booster.yaml:11: booster: unknown reason `afford`; did you mean `can afford it`?",
     ),
     "a test's event": (
         (

@@ -64,6 +64,10 @@ WARNINGS = {
         ("playbook.yaml", "[en]", "[en, fr]"),
         "replies.yaml: 5000: `accept` has no word in fr; subscribers answer in the language they were asked in",
     ),
+    "a message without a translation": (
+        ("playbook.yaml", "[en]", "[en, fr]"),
+        "messages.yaml:6: `booster_sms` has no text in fr; it is said in en until it has one",
+    ),
     "an attribute that nothing sets": (
         ("vocabulary.yaml", "    from: [profile.language]", ""),
         "vocabulary.yaml: no event sets `language`; say what does, as in `from: [profile.plan]`",

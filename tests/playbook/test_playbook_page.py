@@ -59,8 +59,8 @@ def test_every_answer_is_explained() -> None:
 def test_the_examples_are_a_playbook() -> None:
     playbook = read(TEXTS)
     assert [action.name for action in playbook.actions] == ["bonus", "booster"]
-    warned = [str(found) for found in check(playbook)]
-    assert warned == []
+    warned = [found.message for found in check(playbook)]
+    assert [message for message in warned if not message.endswith(" has no text in fr")] == []
 
 
 @pytest.mark.parametrize(

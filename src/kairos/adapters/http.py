@@ -18,8 +18,8 @@ from kairos.engine.work import Answer
 from kairos.errors import KairosError
 from kairos.ingest import EventReader
 
-# An event that breaks the engine costs itself and no other of its request; sending it again would break it again.
-BROKEN: Final = Answer("rejected", "this event cannot be applied; the server's log says why")
+# An event that breaks the engine costs itself and no other of its request.
+BROKEN: Final = Answer("failed", "this event could not be applied, and the server's log says why; send it again later")
 TROUBLE_LASTS: Final = 10_000  # ms: then only a new event can tell whether the store is well again
 
 

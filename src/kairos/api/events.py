@@ -19,6 +19,7 @@ from kairos.ports import Clock
 
 log = structlog.get_logger("kairos.api")
 
+REFUSED = {"rejected": 422, "failed": 500}
 RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 
@@ -27,7 +28,7 @@ class Result(Struct, frozen=True):
 
     index: int
     id: str
-    status: str  # applied, duplicate, rejected
+    status: str  # applied, duplicate, rejected (for good), failed (this time)
     error: dict[str, Any] | UnsetType = UNSET
 
 
@@ -65,6 +66,10 @@ async def take_events(
         log.warning("events not taken", count=len(readable), reason=str(error))
         return problem(503, "the events cannot be taken now; send all of them again", headers=RETRY_AFTER), []
     results = _results(entries, answers)
+    if results and all(result.status == "failed" for result in results):
+        return problem(
+            503, "no event could be applied; send all of them again", headers=RETRY_AFTER, results=results
+        ), []
     return Response(msgspec.json.encode(Results(results)), media_type="application/json"), results
 
 
@@ -100,6 +105,6 @@ def _results(entries: Sequence[Readable | Unreadable], answers: Sequence[Answere
             results.append(Result(index, entry.id, "rejected", error))
             continue
         answer = next(turn)
-        refused = problem_fields(422, answer.reason) if answer.status == "rejected" else UNSET
+        refused = problem_fields(REFUSED[answer.status], answer.reason) if answer.status in REFUSED else UNSET
         results.append(Result(index, entry.id, answer.status, refused))
     return results

@@ -10,7 +10,7 @@ from kairos.ingest import EventReader
 
 
 class Answered(Protocol):
-    """What became of an event: applied, duplicate, or rejected with a reason."""
+    """What became of an event: applied, duplicate, rejected for good or failed this time, these with a reason."""
 
     @property
     def status(self) -> str: ...

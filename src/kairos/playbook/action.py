@@ -14,7 +14,7 @@ Stage = Literal["eligible", "relevant", "suitable"]
 
 @dataclass(frozen=True)
 class NamedRule:
-    """A rule under the name that traces, tests and the console show: its reason code."""
+    """A rule under the name that explanations, metrics and tests show: its reason code."""
 
     name: str
     condition: Condition

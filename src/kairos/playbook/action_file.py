@@ -8,7 +8,7 @@ from typing import cast, get_args
 
 from kairos.playbook.action import Action, ActionKind, ArmRule, Stage, Treatment, Variant
 from kairos.playbook.context import Context
-from kairos.playbook.document import Node, Scalar, refused
+from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.messages_file import OFFER_WORDS, Texts
 from kairos.playbook.placeholders import placeholders, stray
 from kairos.playbook.section import Section, entries
@@ -235,8 +235,9 @@ def _rules(section: Section, draft: _Draft, context: Context) -> tuple[ArmRule, 
 def _check_rule_names(section: Section, context: Context) -> None:
     """A rule's name is its reason code: it stands for one rule of an action."""
     first: dict[str, Scalar] = {}
-    for stage in STAGES.values():
-        for rule, (key, _) in section.named(stage):
+    tables = [section.at(stage) for stage in STAGES.values() if stage in section]
+    for table in tables:
+        for rule, (key, _) in table.entries.items() if isinstance(table, Table) else ():
             if rule in first:
                 message = f"the rule `{rule}` stands on line {first[rule].line} already"
                 context.problems.add(key, message, "give it another name")

@@ -61,6 +61,15 @@ def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
         if before and (measured[key].parts, measured[key].units) > (before.parts, before.units):
             yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
         yield from _costly_characters(place)
+        if index == 0 and language == playbook.languages[0]:
+            yield from _untranslated(place, message, playbook)
+
+
+def _untranslated(place: Scalar, message: str, playbook: Playbook) -> Iterator[Diagnostic]:
+    lacking = [language for language in playbook.languages if language not in playbook.messages[message]]
+    if lacking:
+        hint = f"it is said in {playbook.languages[0]} until it has one"
+        yield Diagnostic(place.file, place.line, f"`{message}` has no text in {', '.join(lacking)}", hint)
 
 
 def _long(place: Scalar, found: Measured) -> Iterator[Diagnostic]:

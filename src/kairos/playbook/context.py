@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from kairos.domain.money import Currency
 from kairos.playbook.action import NamedRule
-from kairos.playbook.document import Node
+from kairos.playbook.document import Node, Scalar
 from kairos.playbook.section import Problems, entries
 from kairos.playbook.values import nearest, text
 from kairos.playbook.vocabulary import Vocabulary
@@ -38,7 +38,10 @@ class Context:
 
     def named_rules(self, table: Node, constants: Mapping[str, Constant] | None = None) -> list[NamedRule]:
         """The rules of a table, each under its name; those that cannot be read are left out and noted."""
-        rules = []
+        rules: list[NamedRule] = []
+        if isinstance(table, Scalar) and table.text:
+            self.problems.add(table, f"the rule `{table.text}` has no name", "write it as in `can afford it: ...`")
+            return rules
         for name, (key, value) in entries(table, self.problems):
             if not name.strip():
                 self.problems.add(key, "a rule needs a name: it is shown as the reason", "as in `can afford it: ...`")

@@ -109,6 +109,9 @@ def _advice(error: yaml.MarkedYAMLError) -> str:
         return "put a text that begins with `{`, `[` or a quote in quotes as a whole"
     if "escape character" in problem:
         return "write the text in 'single quotes'"
+    if problem.startswith("expected ',' or") and error.context_mark:
+        opened = "[" if problem.startswith("expected ',' or ']'") else "{"
+        return f"the `{opened}` on line {error.context_mark.line + 1} is not closed, or a `,` is missing"
     return ""
 
 
