@@ -40,7 +40,8 @@ def _head(explanation: Explanation) -> Table:
     if chosen:
         arm = next(verdict.arm for verdict in explanation.verdicts if verdict.state == "chosen")
         how = "riding on the notification" if explanation.channel == "notification" else f"by {explanation.channel}"
-        said = f"{arm}, as offer {chosen.number}, {how}, with message {chosen.message}"
+        number = f"as offer {chosen.number}, " if chosen.number else ""
+        said = f"{arm}, {number}{how}, with message {chosen.message}"
     subscriber = f"+{explanation.msisdn}" if explanation.msisdn else f"number {decision.subscriber}"
     table = Table.grid(padding=(0, 2))
     table.add_row(Text("decision", "bold"), Text(str(decision.id), "bold"))

@@ -178,7 +178,8 @@ class Engine:
             return None
         program, now = self.program, work.now
         remembered = enrich.remember(program.plan, state, event.identity, now)
-        self.statistics.counts["identities_evicted"] += remembered.evicted
+        if remembered.evicted:
+            self.statistics.counts["identities_evicted"] += remembered.evicted
         if not remembered.new:
             self.statistics.counts["duplicates"] += 1
             work.answers[index] = DUPLICATE
@@ -187,7 +188,7 @@ class Engine:
         self.statistics.counts["events"] += 1
         enrich.fold(program.plan, state, event)
         asked = event.kind in program.decide.answers
-        promised = any(offer.redeemed_by == event.kind for offer in state.offers)
+        promised = bool(state.offers) and any(offer.redeemed_by == event.kind for offer in state.offers)
         if not asked and not promised:
             self._plain(work, index, event, state.id)
             return None
