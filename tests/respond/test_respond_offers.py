@@ -98,6 +98,16 @@ def test_a_decline_cools_down(
     assert state.cooldowns == [Cooldown(*cooldown) for cooldown in cooldowns]
 
 
+def test_a_no_to_a_promise_is_remembered_and_the_promise_kept(make_offer: MakeOffer, make_state: MakeState) -> None:
+    promise = make_offer(1, kind="promise", after_decline=HOUR)
+    state = make_state(promise)
+    assert decline(state, promise.key, NOW) == promise
+    assert state.offers == [promise]
+    assert [cooldown.until for cooldown in state.cooldowns] == [NOW + HOUR]
+    assert accept(state, promise.key, NOW) is not None
+    assert decline(state, promise.key, NOW) is None
+
+
 def test_stop_keeps_what_was_promised_and_what_was_taken(make_offer: MakeOffer, make_state: MakeState) -> None:
     offers = [make_offer(1), make_offer(2, kind="promise"), make_offer(3, "accepted"), make_offer(4)]
     state = make_state(*offers)

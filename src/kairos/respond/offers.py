@@ -55,8 +55,15 @@ def withdraw(state: State, key: str, now: int) -> OpenOffer | None:
 
 
 def decline(state: State, key: str, now: int) -> OpenOffer | None:
-    """The subscriber said no: its action is not said again before its `after_decline` has passed."""
-    offer = set_status(state, key, "declined", now)
+    """The subscriber said no: its action is not said again before its `after_decline` has passed.
+
+    A promise stays open all the same: what was promised is kept, and a NO may have crossed it on the way.
+    """
+    offer = find(state, key)
+    if offer is None or offer.kind != "promise":
+        offer = set_status(state, key, "declined", now)
+    elif offer.status != "open":
+        return None
     if offer is not None:
         _cool_down(state, offer, now)
     return offer

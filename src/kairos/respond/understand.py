@@ -4,7 +4,7 @@ The grammar is small, because a yes costs money:
 
 - A reply begins with keywords and offer numbers (1 to 99), in any order: `yes`, `1`, `YES 1`, `1 oui`.
 - STOP among them is a stop, whatever else is said; then HELP is help.
-- NO is a no: to the number given, else to the offer made last. Anything may follow it.
+- NO is a no: to the number given, else to the offer made last. Anything may follow it. A promise is kept.
 - YES, a number or both is a yes: to the number given, else to the only open offer. At most POLITE more words may follow
   ("yes please", "1 thank you"), and none of them may be a keyword; a longer text is unclear ("2 days without network").
 - YES and NO together are unclear; a yes with two different numbers gets the question which one.
