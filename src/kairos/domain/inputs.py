@@ -18,7 +18,7 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Delivery(Struct, frozen=True, array_like=True, gc=False):
-    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), retry, dropped.
+    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped.
 
     `plain`: a notification goes out without our line after all, because the line came too late.
     """
@@ -28,7 +28,6 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     status: str
     happened: int
     peer_id: str = ""
-    due: int = 0  # of the next attempt, for retry
     attempts: int = 0
     offer: str = ""  # the offer it carried, if any
     decision: int = 0

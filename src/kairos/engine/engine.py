@@ -298,8 +298,8 @@ class Engine:
         if status == "sending" and state and not _still_open(state, delivery.offer, work.now):
             work.answers[index] = DROPPED
             status = "dropped"
-        row_status = {"retry": "pending", "plain": "pending"}.get(status, status)
-        update = OutgoingUpdate(delivery.outgoing, row_status, delivery.due, delivery.attempts, delivery.peer_id)
+        row_status = "pending" if status == "plain" else status
+        update = OutgoingUpdate(delivery.outgoing, row_status, 0, delivery.attempts, delivery.peer_id)
         work.batch.updates.append(update)
         self.statistics.counts[f"outgoing.{status}"] += 1
         if delivery.receipt:
