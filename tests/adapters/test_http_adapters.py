@@ -70,14 +70,14 @@ async def test_a_store_that_is_down_is_an_error_and_a_trouble(
 async def test_an_event_that_breaks_the_engine_costs_itself_alone(
     ingress: HttpIngress, bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fold = bench.engine._event
+    fold = bench.engine._take
 
     def broken(work: Any, index: int, event: Any) -> Any:
-        if event.identity == "bad":
+        if getattr(event, "identity", "") == "bad":
             raise ZeroDivisionError("by zero")
         return fold(work, index, event)
 
-    monkeypatch.setattr(bench.engine, "_event", broken)
+    monkeypatch.setattr(bench.engine, "_take", broken)
     events = [bench.event("recharge", amount=1, identity=name) for name in ("one", "bad", "two")]
     answers = await ingress.submit(events)
     assert [answer.status for answer in answers] == ["applied", "failed", "applied"]

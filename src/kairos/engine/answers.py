@@ -1,0 +1,40 @@
+"""One clear text back to a subscriber."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kairos import enrich
+from kairos.deliver import Row, values_of
+from kairos.domain.message import Text
+from kairos.domain.subscriber import OpenOffer, State
+from kairos.engine.work import (
+    Work,
+)
+
+if TYPE_CHECKING:
+    from kairos.engine.engine import Engine
+
+
+def answer(
+    engine: Engine, work: Work, index: int, state: State, message: str, offer: OpenOffer | None, short_code: str
+) -> None:
+    """One clear text back, in the language of the offer or of the subscriber."""
+    program = engine.program
+    row = plain_row(engine, state, work.now)
+    values = values_of(
+        program.playbook,
+        offer,
+        (offer.expires if offer else work.now) + row[-1] - row[-2],
+        Row(program.places, row),
+        short_code,
+    )
+    language = program.messages.language_for(offer.language) if offer else program.language(row)
+    text = program.messages.text(message, language, values)
+    if text:
+        work.send(index, state.id, "sms", Text(short_code, state.msisdn, text))
+
+
+def plain_row(engine: Engine, state: State, now: int) -> tuple[Any, ...]:
+    """The row of a moment that no event made."""
+    return enrich.row(engine.program.plan, state, "", {}, now, now)

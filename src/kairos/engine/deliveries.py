@@ -1,0 +1,45 @@
+"""News of what was sent: an outbox row changes, and what never went out is taken back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kairos import respond
+from kairos.domain.inputs import Delivery
+from kairos.domain.subscriber import State
+from kairos.engine.work import DROPPED, Work
+from kairos.ports import OutgoingUpdate
+
+if TYPE_CHECKING:
+    from kairos.engine.engine import Engine
+
+
+def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) -> None:
+    """Keep the outbox row's news; what was dropped unsent gives its limit back and takes its offer away."""
+    state = engine.state(work, delivery.subscriber)
+    status = delivery.status
+    if status == "sending" and state and not _still_open(state, delivery.offer, work.now):
+        work.answers[index] = DROPPED
+        status = "dropped"
+    row_status = "pending" if status == "plain" else status
+    update = OutgoingUpdate(delivery.outgoing, row_status, 0, delivery.attempts, delivery.peer_id)
+    work.batch.updates.append(update)
+    engine.statistics.counts[f"outgoing.{status}"] += 1
+    if delivery.receipt:
+        work.send(index, delivery.subscriber, "receipt", delivery.receipt)
+    if state and status in ("dropped", "failed", "plain") and delivery.reason != "unknown":
+        _take_back(work, state, delivery)
+
+
+def _take_back(work: Work, state: State, delivery: Delivery) -> None:
+    work.changed.add(state.id)
+    state.contacts = [contact for contact in state.contacts if contact.decision != delivery.decision]
+    if respond.withdraw(state, delivery.offer, work.now):
+        work.log(state.id, delivery.decision, delivery.offer, "dropped", delivery.reason)
+
+
+def _still_open(state: State, offer: str, now: int) -> bool:
+    """Whether a marketing message may still go out: its offer was not withdrawn or taken meanwhile."""
+    return not offer or all(
+        open_.key != offer or (open_.status == "open" and open_.expires > now) for open_ in state.offers
+    )

@@ -1,0 +1,23 @@
+"""What a timer that is due ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kairos import respond
+from kairos.domain.inputs import Timer
+from kairos.engine.work import (
+    Work,
+)
+
+if TYPE_CHECKING:
+    from kairos.engine.engine import Engine
+
+
+def take_timer(engine: Engine, work: Work, timer: Timer) -> None:
+    work.batch.timers_done.append(timer.id)
+    state = engine.state(work, timer.subscriber)
+    offer = respond.expire(state, timer.payload, work.now) if state else None
+    if state and offer:
+        work.changed.add(state.id)
+        work.log(state.id, offer.decision, offer.key, "expired")

@@ -1,0 +1,158 @@
+"""An event becomes a moment, the moment a decision, and the decision what is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kairos import enrich, respond
+from kairos.decide import Arm, Decided, decide
+from kairos.decide.program import NOTIFICATION
+from kairos.domain.event import Event
+from kairos.domain.message import Text
+from kairos.domain.moment import Moment
+from kairos.domain.subscriber import Contact, OpenOffer
+from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
+from kairos.engine.orders import accept
+from kairos.engine.work import DUPLICATE, Answer, Work, encode
+from kairos.rules import to_text
+
+if TYPE_CHECKING:
+    from kairos.engine.engine import Engine
+
+DECISIONS_KEPT = 5  # ids of the latest decisions in a state, for `explain`
+
+
+def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment | None:
+    """Fold an event, redeem what it redeems, and make a moment where some action answers its kind."""
+    state = engine.subscriber(work, event.msisdn)
+    if state is None:
+        work.answers[index] = Answer("rejected", f"unknown subscriber `{event.msisdn}`")
+        plain(work, index, event, 0)
+        return None
+    program, now = engine.program, work.now
+    remembered = enrich.remember(program.plan, state, event.identity, now)
+    if remembered.evicted:
+        engine.statistics.counts["identities_evicted"] += remembered.evicted
+    if not remembered.new:
+        engine.statistics.counts["duplicates"] += 1
+        work.answers[index] = DUPLICATE
+        return None
+    work.changed.add(state.id)
+    engine.statistics.counts["events"] += 1
+    enrich.fold(program.plan, state, event)
+    asked = event.kind in program.decide.answers
+    promised = bool(state.offers) and any(offer.redeemed_by == event.kind for offer in state.offers)
+    if not asked and not promised:
+        plain(work, index, event, state.id)
+        return None
+    row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
+    for offer in respond.redeemed(program.replies, state, event.kind, row, event.happened) if promised else ():
+        accept(engine, work, index, state, offer, "redeemed")
+    if program.replies.unreadable:
+        engine.tell(f"a promise waits that cannot be redeemed: {why}" for why in program.replies.unreadable.values())
+    if not asked:
+        plain(work, index, event, state.id)
+        return None
+    riding = event.notification is not None and event.notification.rides
+    language = event.notification.language if event.notification else ""
+    decision = work.ids.take("decision")
+    return Moment(decision, event.identity, event.kind, min(event.happened, now), now, row, state, riding, language)
+
+
+def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> None:
+    notifications = {moment.id: work.inputs[index].notification for index, moment in moments.items()}  # type: ignore[union-attr]
+    compose = Composer(engine.program, notifications, engine.parts_at_most)
+    decided = decide(engine.program.decide, list(moments.values()), engine.scorer, engine.draw, compose)
+    for (index, moment), made in zip(moments.items(), decided, strict=True):
+        _say(engine, work, index, moment, made)
+
+
+def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) -> None:
+    """Keep the record; reserve the contact, open the offer, and write what goes out."""
+    decision, state, event = made.decision, moment.state, work.inputs[index]
+    assert isinstance(event, Event)
+    state.decisions = [*state.decisions[1 - DECISIONS_KEPT :], decision.id]
+    work.batch.decisions.append((decision.id, state.id, decision.now, encode(decision)))
+    engine.statistics.decided(engine.program.decide, decision)
+    if made.arm is None or made.composed is None or decision.chosen is None:
+        plain(work, index, event, state.id)
+        return
+    action, channel = made.arm.action, engine.program.decide.channels[decision.chosen.channel]
+    state.contacts.append(Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding))
+    key = f"{engine.epoch}-{decision.id}"
+    if makes_offer(action):
+        respond.open_offer(state, _offer(engine, made.arm, made.composed.number, key, moment, event, channel))
+        work.wake(state.id, work.now + action.accept_within, key)
+    send_by = work.now + min(action.send_within, action.accept_within)
+    if moment.riding:
+        _notify(work, index, event, state.id, made.composed.text, key, decision.id, send_by)
+        return
+    plain(work, index, event, state.id)
+    text = Text(
+        short_code_of(engine.program, event.notification),
+        state.msisdn,
+        made.composed.text,
+        True,
+        send_by,
+        key,
+        decision.id,
+    )
+    work.send(index, state.id, channel, text)
+
+
+def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, event: Event, channel: str) -> OpenOffer:
+    action, variant = arm.action, arm.variant
+    return OpenOffer(
+        number=number,
+        key=key,
+        decision=moment.id,
+        action=action.name,
+        variant=variant.name,
+        kind=action.kind,
+        title=engine.program.offers[arm.bit]["title"] or action.title,
+        price=variant.price,
+        product=variant.product if action.provisions else "",
+        charges=action.charges,
+        language=language_of(engine.program, moment),
+        short_code=short_code_of(engine.program, event.notification),
+        channel=channel,
+        made=moment.now,
+        expires=moment.now + action.accept_within,
+        after_decline=action.after_decline,
+        redeemed_by=action.redeemed_by,
+        redeemed_when=to_text(variant.redeemed_when) if variant.redeemed_when else "",
+        changed=moment.now,
+    )
+
+
+def plain(work: Work, index: int, event: Event, subscriber: int) -> None:
+    """The notification, if the event came in one, as it came."""
+    if event.notification:
+        _notify(work, index, event, subscriber, event.notification.text)
+
+
+def _notify(
+    work: Work,
+    index: int,
+    event: Event,
+    subscriber: int,
+    text: str,
+    offer: str = "",
+    decision: int = 0,
+    send_by: int = 0,
+) -> None:
+    notification = event.notification
+    assert notification is not None
+    payload = Text(
+        source=notification.source,
+        destination=notification.destination,
+        text=text,
+        send_by=send_by,
+        offer=offer,
+        decision=decision,
+        account=notification.account,
+        message_id=notification.message_id,
+        receipt=notification.receipt,
+        plain=notification.text if decision else "",
+    )
+    work.send(index, subscriber, NOTIFICATION, payload)

@@ -1,0 +1,79 @@
+"""What a subscriber answered: understood, carried out, and answered with one clear text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kairos import enrich, respond
+from kairos.domain.inputs import Reply
+from kairos.domain.message import Text
+from kairos.domain.subscriber import State
+from kairos.engine.answers import answer, plain_row
+from kairos.engine.orders import accept
+from kairos.engine.work import DUPLICATE, Answer, Work
+
+if TYPE_CHECKING:
+    from kairos.engine.engine import Engine
+
+HELP_EVERY = 3_600_000  # one help text an hour at most
+
+
+def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
+    """Understand an answer and do what it means; every meaning but a relay gets one clear text back."""
+    state = engine.subscriber(work, reply.msisdn)
+    if state is None:
+        work.answers[index] = Answer("rejected", f"unknown subscriber `{reply.msisdn}`")
+        stranger = enrich.new_state(engine.program.plan, 0, reply.msisdn, work.now)
+        _relay(work, index, stranger, reply, _understood(engine, stranger, reply, work.now))
+        return
+    remembered = enrich.remember(engine.program.plan, state, reply.identity, work.now)
+    if not remembered.new:
+        work.answers[index] = DUPLICATE
+        return
+    work.changed.add(state.id)
+    understood = _understood(engine, state, reply, work.now)
+    offer, meaning = understood.offer, understood.meaning
+    engine.statistics.counts[f"replies.{meaning}"] += 1
+    if meaning == "accept" and offer:
+        accept(engine, work, index, state, offer, "accepted")
+    elif meaning == "relay":
+        _relay(work, index, state, reply, understood)
+    elif _may_answer(meaning, state, work.now):
+        _carry_out(engine, work, state, understood, reply)
+        answer(engine, work, index, state, respond.ANSWER[meaning], offer, reply.short_code)
+
+
+def _understood(engine: Engine, state: State, reply: Reply, now: int) -> respond.Understood:
+    language = engine.program.language(plain_row(engine, state, now))
+    return respond.understand(engine.program.replies, reply, state, language, now)
+
+
+def _relay(work: Work, index: int, state: State, reply: Reply, understood: respond.Understood) -> None:
+    """Hand on what belongs to another service, whoever sent it."""
+    if understood.meaning == "relay":
+        text = Text(reply.msisdn, reply.short_code, reply.text, account=understood.account)
+        work.send(index, state.id, "relay", text)
+
+
+def _may_answer(meaning: str, state: State, now: int) -> bool:
+    """Everything is answered, but what is unclear only so often: two machines must not talk for ever."""
+    if meaning != "help":
+        return True
+    due = now - state.helped >= HELP_EVERY
+    state.helped = now if due else state.helped
+    return due
+
+
+def _carry_out(engine: Engine, work: Work, state: State, understood: respond.Understood, reply: Reply) -> None:
+    """What a decline or a STOP changes; other meanings change nothing."""
+    if understood.meaning == "decline" and understood.offer:
+        declined = respond.decline(state, understood.offer.key, work.now)
+        if declined:
+            work.log(state.id, declined.decision, declined.key, "declined")
+    if understood.meaning == "stop":
+        for attribute in understood.withdraws:
+            known = state.stamps[engine.program.plan.places[attribute]]  # later than now where a clock went back
+            at = max(reply.happened, work.now, known)
+            enrich.set_attribute(engine.program.plan, state, attribute, False, at)
+        for offer in respond.stop(state, work.now):
+            work.log(state.id, offer.decision, offer.key, "stopped")
