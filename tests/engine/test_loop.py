@@ -116,14 +116,14 @@ async def test_a_full_queue_turns_away_but_not_our_own_news(bench: Any) -> None:
 
 async def test_a_bug_costs_one_input_and_not_the_batch(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(bench) as (loop, store, _):
-        fold = bench.engine._event
+        fold = bench.engine._take
 
         def broken(work: Any, index: int, event: Any) -> Any:
-            if event.identity == "bad":
+            if getattr(event, "identity", "") == "bad":
                 raise ZeroDivisionError("a bug")
             return fold(work, index, event)
 
-        monkeypatch.setattr(bench.engine, "_event", broken)
+        monkeypatch.setattr(bench.engine, "_take", broken)
         store.gate.clear()
         first = loop.post(bench.event("recharge", identity="1", amount=1))
         await asyncio.sleep(0.02)
@@ -169,14 +169,14 @@ async def test_a_state_that_cannot_be_read_ahead_costs_nothing_before_its_turn(b
 @pytest.mark.parametrize("batch", [2, 3, 4, 5])
 async def test_an_input_that_breaks_leaves_the_others_in_their_order(bench: Any, monkeypatch: Any, batch: int) -> None:
     async with running(bench, batch=batch) as (loop, store, handed):
-        fold = bench.engine._event
+        fold = bench.engine._take
 
         def broken(work: Any, index: int, event: Any) -> Any:
-            if event.identity == "bad":
+            if getattr(event, "identity", "") == "bad":
                 raise ZeroDivisionError("a bug")
             return fold(work, index, event)
 
-        monkeypatch.setattr(bench.engine, "_event", broken)
+        monkeypatch.setattr(bench.engine, "_take", broken)
         store.gate.clear()
         names = [f"n{n:02d}" for n in range(20)]
         posted = []
