@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kairos.adapters.sqlite import SCHEMA_VERSION, SqliteStore
+from kairos.adapters.sqlite import SqliteStore
+from kairos.adapters.sqlite_schema import SCHEMA_VERSION
 from kairos.domain.inputs import Timer
 from kairos.domain.message import Outgoing
 from kairos.errors import StoreError

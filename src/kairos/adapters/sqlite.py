@@ -7,7 +7,6 @@ import json
 import os
 import sqlite3
 import threading
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache
@@ -16,40 +15,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from kairos.adapters.sqlite_checkpoint import Checkpointer
+from kairos.adapters.sqlite_schema import prepare_schema
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
 
-SCHEMA_VERSION = 1
 PAGE = 4096  # bytes; 2 and 8 KB were slower and wrote no less
-
-# Ids come from the engine and rise, so rows are appended, and decisions have no second index: a subscriber's are found
-# through their state. AUTOINCREMENT keeps the highest id ever used: no restart uses one again after its row is gone.
-SCHEMA = """
-CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE state(subscriber INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB) STRICT;
-CREATE TABLE identity(kind TEXT NOT NULL, value TEXT NOT NULL, subscriber INTEGER NOT NULL, since INTEGER NOT NULL,
-  PRIMARY KEY (kind, value)) STRICT, WITHOUT ROWID;
-CREATE TABLE decision(id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber INTEGER NOT NULL, at INTEGER NOT NULL,
-  record BLOB NOT NULL) STRICT;
-CREATE TABLE outbox(id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, subscriber INTEGER NOT NULL,
-  channel TEXT NOT NULL, payload BLOB NOT NULL, due INTEGER NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL,
-  peer_id TEXT NOT NULL) STRICT;
-CREATE INDEX outbox_unsent ON outbox(id) WHERE status IN ('pending', 'sending');
-CREATE INDEX outbox_peer_id ON outbox(peer_id) WHERE peer_id <> '';
-CREATE TABLE timer(id INTEGER PRIMARY KEY AUTOINCREMENT, due INTEGER NOT NULL, subscriber INTEGER NOT NULL,
-  payload TEXT NOT NULL) STRICT;
-CREATE INDEX timer_due ON timer(due);
-CREATE TABLE response(id INTEGER PRIMARY KEY, subscriber INTEGER NOT NULL, decision INTEGER NOT NULL,
-  offer TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
-CREATE INDEX response_offer ON response(offer);
-CREATE TABLE input_position(source TEXT NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
-  PRIMARY KEY (source, partition)) STRICT, WITHOUT ROWID;
-CREATE TABLE playbook(id INTEGER PRIMARY KEY, revision TEXT NOT NULL, layout TEXT NOT NULL, texts TEXT NOT NULL,
-  UNIQUE (revision, layout)) STRICT;
-INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('outbox', 0), ('timer', 0);
-"""
 
 # `sqlite3` lets the GIL go and takes it back once per step, so a batch is a few statements of many rows, not many of
 # one. Each exists in these sizes only (they stay prepared); the empty places are filled with NULLs and passed over.
@@ -240,24 +212,6 @@ def connect(path: Path, read_only: bool = False) -> closing[sqlite3.Connection]:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
     return closing(connection)
-
-
-def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables in a new file; refuse a file that is not ours or that a newer kairos wrote."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"`{path}` has schema version {version}, newer than this kairos knows ({SCHEMA_VERSION}); upgrade kairos"
-        )
-    if version == SCHEMA_VERSION:
-        return
-    if connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
-        raise StoreError(f"`{path}` is a database of another program; name a file of its own for the store")
-    with transaction(connection, "IMMEDIATE"):
-        for statement in SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute("INSERT INTO meta(name, value) VALUES ('epoch', ?)", (uuid.uuid4().hex,))
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @contextmanager

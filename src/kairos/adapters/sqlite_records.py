@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from kairos.adapters.sqlite import SCHEMA_VERSION
+from kairos.adapters.sqlite_schema import SCHEMA_VERSION
 from kairos.domain.inputs import Response
 from kairos.errors import StoreError
 from kairos.ports import Loaded

@@ -1,0 +1,67 @@
+"""The tables of the SQLite store, step by step: a new file and an old one come to the same schema by the same steps."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from pathlib import Path
+
+from kairos.errors import StoreError
+
+# Ids come from the engine and rise, so rows are appended, and decisions have no second index: a subscriber's are found
+# through their state. AUTOINCREMENT keeps the highest id ever used: no restart uses one again after its row is gone.
+FIRST = """
+CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE state(subscriber INTEGER PRIMARY KEY AUTOINCREMENT, blob BLOB) STRICT;
+CREATE TABLE identity(kind TEXT NOT NULL, value TEXT NOT NULL, subscriber INTEGER NOT NULL, since INTEGER NOT NULL,
+  PRIMARY KEY (kind, value)) STRICT, WITHOUT ROWID;
+CREATE TABLE decision(id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber INTEGER NOT NULL, at INTEGER NOT NULL,
+  record BLOB NOT NULL) STRICT;
+CREATE TABLE outbox(id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, subscriber INTEGER NOT NULL,
+  channel TEXT NOT NULL, payload BLOB NOT NULL, due INTEGER NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL,
+  peer_id TEXT NOT NULL) STRICT;
+CREATE INDEX outbox_unsent ON outbox(id) WHERE status IN ('pending', 'sending');
+CREATE INDEX outbox_peer_id ON outbox(peer_id) WHERE peer_id <> '';
+CREATE TABLE timer(id INTEGER PRIMARY KEY AUTOINCREMENT, due INTEGER NOT NULL, subscriber INTEGER NOT NULL,
+  payload TEXT NOT NULL) STRICT;
+CREATE INDEX timer_due ON timer(due);
+CREATE TABLE response(id INTEGER PRIMARY KEY, subscriber INTEGER NOT NULL, decision INTEGER NOT NULL,
+  offer TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE INDEX response_offer ON response(offer);
+CREATE TABLE input_position(source TEXT NOT NULL, partition INTEGER NOT NULL, position INTEGER NOT NULL,
+  PRIMARY KEY (source, partition)) STRICT, WITHOUT ROWID;
+CREATE TABLE playbook(id INTEGER PRIMARY KEY, revision TEXT NOT NULL, layout TEXT NOT NULL, texts TEXT NOT NULL,
+  UNIQUE (revision, layout)) STRICT;
+INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('outbox', 0), ('timer', 0);
+"""
+
+STEPS = (FIRST,)  # step n makes schema version n of version n - 1; a step that was released never changes
+SCHEMA_VERSION = len(STEPS)
+
+
+def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables in a new file, and bring an older one up to date, in one transaction.
+
+    Raises StoreError for a file that is not ours, or that a newer kairos wrote.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"`{path}` has schema version {version}, newer than this kairos knows ({SCHEMA_VERSION}); upgrade kairos"
+        )
+    if version == SCHEMA_VERSION:
+        return
+    if not version and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+        raise StoreError(f"`{path}` is a database of another program; name a file of its own for the store")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for step in STEPS[version:]:
+            for statement in step.split(";"):
+                connection.execute(statement)
+        if not version:
+            connection.execute("INSERT INTO meta(name, value) VALUES ('epoch', ?)", (uuid.uuid4().hex,))
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
