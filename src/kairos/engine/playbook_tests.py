@@ -64,12 +64,14 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
 
 
 def _moment(program: Program, test: PlaybookTest) -> Moment:
-    """What the test gives, over a subscriber of whom nothing is known. It rides where an answering action can."""
+    """What the test gives, over a subscriber of whom nothing is known. Unless it says, it rides where an answering action can."""
     local = int(datetime.fromisoformat(test.at or NOON).replace(tzinfo=UTC).timestamp() * 1000)
     state = enrich.new_state(program.plan, 1, "15550100", local)
     blank = enrich.row(program.plan, state, test.event, test.data, local, local)
     values = dict(zip(program.decide.columns, blank, strict=True)) | dict(test.given)
     values["now"], values["local"] = local, local
+    if test.riding is not None:
+        return Moment(0, "test", test.event, local, local, tuple(values.values()), state, test.riding)
     answering = [action for action in program.playbook.actions if test.event in action.answers]
     riding = any(treatment.channel == NOTIFICATION for action in answering for treatment in action.treatments)
     return Moment(0, "test", test.event, local, local, tuple(values.values()), state, riding)

@@ -38,6 +38,6 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "contact_policy": ("contact_only_when", "pause_while", "quiet_hours", "limits", "holdout"),
     "limit": ("at_most", "per", "riding", "channel", "offer", "action", "issue", "each", "name"),
     "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services"),
-    "test": ("test", "given", "when", "then", "at"),
+    "test": ("test", "given", "when", "then", "at", "riding"),
     "then": ("offer", "variant", "because"),
 }

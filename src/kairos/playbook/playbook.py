@@ -40,6 +40,7 @@ class PlaybookTest:
     variant: str = ""
     because: Mapping[str, str] = field(default_factory=dict)  # action -> reason it was refused for
     at: str = ""  # local time, ISO; default: a weekday noon
+    riding: bool | None = None  # whether a notification is there to ride on; None: where an answering action can ride
     file: str = ""
     line: int = 0
 

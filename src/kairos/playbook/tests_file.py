@@ -13,7 +13,7 @@ from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.playbook.playbook import PlaybookTest
 from kairos.playbook.policy import ContactPolicy
 from kairos.playbook.section import Section, entries
-from kairos.playbook.values import known, local_time, nearest, number, text, typed
+from kairos.playbook.values import boolean, known, local_time, nearest, number, text, typed
 
 NONE = "none"
 REASONS = (  # what refuses besides the playbook's own rules and limits
@@ -62,6 +62,7 @@ def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context:
         variant=variant,
         because=because,
         at=section.take("at", local_time, ""),
+        riding=section.take("riding", boolean, None),
         file=node.file,
         line=node.line,
     )
