@@ -64,7 +64,7 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
 
 
 def _moment(program: Program, test: PlaybookTest) -> Moment:
-    """What the test gives, over a subscriber of whom nothing is known. Unless it says, it rides where an answering action can."""
+    """What the test gives, over a subscriber of whom nothing is known. It rides as it says, or where an action can."""
     local = int(datetime.fromisoformat(test.at or NOON).replace(tzinfo=UTC).timestamp() * 1000)
     state = enrich.new_state(program.plan, 1, "15550100", local)
     blank = enrich.row(program.plan, state, test.event, test.data, local, local)
