@@ -35,7 +35,16 @@ CREATE TABLE playbook(id INTEGER PRIMARY KEY, revision TEXT NOT NULL, layout TEX
 INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('outbox', 0), ('timer', 0);
 """
 
-STEPS = (FIRST,)  # step n makes schema version n of version n - 1; a step that was released never changes
+# `dead_letter`: what could not be handled (`kairos.domain.dead_letter`), one row for each kind and identity.
+SECOND = """
+CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, identity TEXT NOT NULL,
+  at INTEGER NOT NULL, last INTEGER NOT NULL, times INTEGER NOT NULL, subscriber TEXT NOT NULL, reason TEXT NOT NULL,
+  trace TEXT NOT NULL, payload BLOB NOT NULL, status TEXT NOT NULL, UNIQUE (kind, identity)) STRICT;
+CREATE INDEX dead_letter_replay ON dead_letter(id) WHERE status = 'replay';
+INSERT INTO sqlite_sequence(name, seq) VALUES ('dead_letter', 0);
+"""
+
+STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a step that was released never changes
 SCHEMA_VERSION = len(STEPS)
 
 
