@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kairos.simulate.ocs import CONTENTS, TARIFF, Ocs, OrderDoor, OrderRequest, product, read_amount, show
+from kairos.simulate.ocs import CONTENTS, TARIFF, Ocs, OrderRequest, product, read_amount, show
+from kairos.simulate.ocs_door import OrderDoor
 from kairos.simulate.subscribers import population
 
 NOW = 1_800_000_000_000

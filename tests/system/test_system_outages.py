@@ -6,7 +6,8 @@ import asyncio
 from typing import Any
 
 from kairos.simulate import Operator, OperatorSettings
-from kairos.simulate.ocs import Order, OrderDoor, OrderRequest
+from kairos.simulate.ocs import Order, OrderRequest
+from kairos.simulate.ocs_door import OrderDoor
 
 HOST = "127.0.0.1"
 TAKEN = "Talk 60 is active."

@@ -1,25 +1,18 @@
-"""The synthetic charging system: wallets, rating, recharges and orders, in one exact ledger, and a door for orders.
+"""The synthetic charging system: wallets, rating, recharges and purchases, in one exact ledger (its door: `ocs_door`).
 
 Money is int minor units, data int kB, voice int minutes. Every change of a main wallet is an `Entry`, so that each
-balance is its opening plus its entries, always.
+balance is its opening plus its entries, always. A purchase is one `order`, or a `call` for each of its steps: reserve,
+charge, provision, confirm, and what undoes them. Each call has a key; what was answered to a key can be asked for.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 import msgspec
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from kairos.simulate.subscribers import Subscriber
 
@@ -150,7 +143,7 @@ class Balances:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One change of a main wallet: `reason` is usage, recharge, transfer or order; `reference` names which."""
+    """One change of a main wallet: `reason` is usage, recharge, transfer, order or refund; `reference` names which."""
 
     at: int
     msisdn: str
@@ -180,7 +173,7 @@ class Recharge:
 
 
 class OrderRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """The body of `POST /v1/orders`."""
+    """The body of `POST /v1/orders`, and of each of its steps."""
 
     msisdn: str
     product: str
@@ -189,11 +182,19 @@ class OrderRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     charge: bool
     action: str = ""
     variant: str = ""
+    products: tuple[str, ...] = ()  # a bundle of several
+    payer: str = ""  # another subscriber, or an account of a sponsor's
+    purchase: str = ""  # steps: the key that all of one purchase share
+    undoes: str = ""  # release, refund, deprovision: the key of the step that is undone
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        return self.products or (self.product,)
 
 
 @dataclass(slots=True)
 class Order:
-    """One Idempotency-Key, its one answer, and how often it was asked."""
+    """One purchase, its one answer, and how often it was asked for. In steps it is 202 until it is provisioned."""
 
     key: str
     request: OrderRequest
@@ -203,10 +204,29 @@ class Order:
     kind: str
     charged: int
     asked: int = 1
+    provisioned: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> bool:
         return self.status < 300
+
+
+@dataclass(slots=True)
+class Call:
+    """One step under its key: the first request and its answer (HTTP status, reason), and how often it was asked."""
+
+    step: str
+    request: OrderRequest
+    status: int
+    reason: str = ""
+    asked: int = 1
+
+
+class RefusedError(Exception):
+    """A step is refused for good."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status, self.reason = status, reason
 
 
 class Ocs:
@@ -218,8 +238,12 @@ class Ocs:
         self.accounts = {one.msisdn: _open(one, now) for one in subscribers}
         self.entries: list[Entry] = []
         self.recharges: list[Recharge] = []
-        self.orders: dict[str, Order] = {}  # by Idempotency-Key, in the order they came
+        self.orders: dict[str, Order] = {}  # by key of the purchase, in the order they came
         self.orders_of: defaultdict[str, list[Order]] = defaultdict(list)  # by MSISDN
+        self.calls: dict[str, Call] = {}  # steps, by Idempotency-Key
+        self.reserved: dict[str, tuple[str, int]] = {}  # by purchase: whose money, how much
+        self.sponsors: Counter[str] = Counter()  # what payers who are no subscribers have spent, below zero
+        self.honours_keys = True  # else what is asked for again is done again
         self.out_of_service = False  # answer 503 to every order: for tests of a fulfilment that is down
 
     def balances(self, msisdn: str) -> Balances:
@@ -279,49 +303,201 @@ class Ocs:
         known = self.orders.get(key)
         if known is not None:
             known.asked += 1
-            if known.request == request:
+            if known.request != request:
+                return Order(key, request, self._clock(), 422, "idempotency_key_reused", known.kind, 0)
+            if self.honours_keys or not known.done:
                 return known
-            return Order(key, request, self._clock(), 422, "idempotency_key_reused", known.kind, 0)
         order = self._decide(key, request)
-        self.orders[key] = order
-        self.orders_of[request.msisdn.lstrip("+")].append(order)
+        if known is None:
+            self._keep(order)
         return order
+
+    def call(self, step: str, key: str, request: OrderRequest) -> Call:
+        """Take one step of a purchase, at most once per key (see `order`). Raises KeyError for an unknown step."""
+        does = STEPS[step]
+        known = self.calls.get(key)
+        if known is not None:
+            known.asked += 1
+            if known.request != request:
+                return Call(step, request, 422, "idempotency_key_reused")
+            if self.honours_keys or known.status >= 300:
+                return known
+        try:
+            does(self, request)
+            made = Call(step, request, 200)
+        except RefusedError as refused:
+            made = Call(step, request, refused.status, refused.reason)
+            order = self.orders.get(request.purchase)
+            if order and step in FORWARD:
+                order.status, order.reason = refused.status, refused.reason
+        return self.calls.setdefault(key, made)
 
     def _decide(self, key: str, request: OrderRequest) -> Order:
         now = self._clock()
-        item = product(request.product)
-
-        def refused(status: int, reason: str) -> Order:
-            return Order(key, request, now, status, reason, item.kind if item else "", 0)
-
-        msisdn = request.msisdn.lstrip("+")
-        account = self.accounts.get(msisdn)
-        if account is None:
-            return refused(422, "unknown_subscriber")
-        if item is None:
-            return refused(422, "unknown_product")
-        if request.currency != CURRENCY:
-            return refused(422, "unknown_currency")
+        order = Order(key, request, now, 200, "", _kind(request), 0)
         try:
-            price = read_amount(request.price) if request.charge else 0
-        except ValueError:
-            return refused(422, "bad_price")
-        if price > account.main:
-            return refused(402, "insufficient_funds")
+            price = self._price(request)
+            if self._available(request) < price:
+                raise RefusedError(402, "insufficient_funds")
+        except RefusedError as refused:
+            order.status, order.reason = refused.status, refused.reason
+            return order
         if price:
-            self._book(msisdn, "order", -price, key)
-        _provision(account, item, now)
-        return Order(key, request, now, 200, "", item.kind, price)
+            self._book(_payer(request), "order", -price, key)
+        order.charged = price
+        for wanted in request.wanted:
+            self._provision(order, request.msisdn, wanted)
+        return order
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def _purchase(self, request: OrderRequest) -> Order:
+        """The purchase that a step belongs to; made by its first step."""
+        known = self.orders.get(request.purchase)
+        if known is None:
+            known = Order(request.purchase, request, self._clock(), 202, "", _kind(request), 0)
+            self._keep(known)
+        return known
+
+    def _reserve(self, request: OrderRequest) -> None:
+        self._purchase(request)
+        price = self._price(request)
+        if self._available(request) < price:
+            raise RefusedError(402, "insufficient_funds")
+        self.reserved[request.purchase] = (_payer(request), price)
+
+    def _charge(self, request: OrderRequest) -> None:
+        order = self._purchase(request)
+        price = self._price(request)
+        held = self.reserved.pop(request.purchase, None)
+        if held is None and self._available(request) < price:
+            raise RefusedError(402, "insufficient_funds")
+        if price:
+            self._book(_payer(request), "order", -price, request.purchase)
+        order.charged += price
+
+    def _provide(self, request: OrderRequest) -> None:
+        order = self._purchase(request)
+        if product(request.product) is None:
+            raise RefusedError(422, "unknown_product")
+        self._provision(order, request.msisdn, request.product)
+        order.status = 200
+
+    def _confirm(self, request: OrderRequest) -> None:
+        self._purchase(request)
+
+    def _release(self, request: OrderRequest) -> None:
+        self.reserved.pop(request.purchase, None)
+
+    def _refund(self, request: OrderRequest) -> None:
+        """Give back what the step `undoes` took; nothing where it never came."""
+        order, charge = self._purchase(request), self.calls.get(request.undoes)
+        order.status, order.reason = 409, "refunded"
+        if charge and charge.status == 200 and order.charged:
+            self._book(_payer(charge.request), "refund", order.charged, request.purchase)
+            order.charged = 0
+
+    def _withdraw(self, request: OrderRequest) -> None:
+        """Take a product away again; nothing where it never came."""
+        order, provided = self._purchase(request), self.calls.get(request.undoes)
+        order.status, order.reason = 409, order.reason or "withdrawn"
+        if not provided or provided.status != 200 or request.product not in order.provisioned:
+            return
+        account, item = self.accounts[request.msisdn.lstrip("+")], product(request.product)
+        assert item is not None
+        order.provisioned.remove(item.id)
+        account.passes.remove(item.id)
+        account.data_kb = max(0, account.data_kb - item.data_kb)
+        account.voice_min = max(0, account.voice_min - item.voice_min)
+
+    # --- small print ------------------------------------------------------------------------------
+
+    def _keep(self, order: Order) -> None:
+        self.orders[order.key] = order
+        self.orders_of[order.request.msisdn.lstrip("+")].append(order)
+
+    def _price(self, request: OrderRequest) -> int:
+        """What it costs the payer. Raises RefusedError for what can never be."""
+        if request.msisdn.lstrip("+") not in self.accounts:
+            raise RefusedError(422, "unknown_subscriber")
+        if any(product(wanted) is None for wanted in request.wanted):
+            raise RefusedError(422, "unknown_product")
+        if request.currency != CURRENCY:
+            raise RefusedError(422, "unknown_currency")
+        try:
+            return read_amount(request.price) if request.charge else 0
+        except ValueError:
+            raise RefusedError(422, "bad_price") from None
+
+    def _available(self, request: OrderRequest) -> int:
+        """What the payer can still spend; a sponsor is always good for it."""
+        payer = _payer(request)
+        if payer not in self.accounts:
+            return 2**63
+        return self.accounts[payer].main - sum(held for whose, held in self.reserved.values() if whose == payer)
+
+    def _provision(self, order: Order, msisdn: str, wanted: str) -> None:
+        item = product(wanted)
+        assert item is not None
+        _provision(self.accounts[msisdn.lstrip("+")], item, self._clock())
+        order.provisioned.append(item.id)
 
     def _book(self, msisdn: str, reason: str, amount: int, reference: str) -> None:
-        account = self.accounts[msisdn]
-        account.main += amount
-        self.entries.append(Entry(self._clock(), msisdn, reason, amount, reference, account.main))
+        account = self.accounts.get(msisdn)
+        if account is None:
+            self.sponsors[msisdn] += amount
+        else:
+            account.main += amount
+        balance = account.main if account else self.sponsors[msisdn]
+        self.entries.append(Entry(self._clock(), msisdn, reason, amount, reference, balance))
+
+    # --- what a test counts -----------------------------------------------------------------------
+
+    def charges(self) -> Counter[str]:
+        """How often each purchase was charged, less its refunds, counted in the money ledger itself."""
+        sign = {"order": 1, "refund": -1}
+        counted: Counter[str] = Counter()
+        for entry in self.entries:
+            if entry.reason in sign:
+                counted[entry.reference] += sign[entry.reason]
+        return counted
 
     def charges_repeated(self) -> int:
-        """Charges of an Idempotency-Key beyond its first, counted in the money ledger itself."""
+        """Charges of a purchase beyond its first, refunded or not, counted in the money ledger itself."""
         charges = Counter(entry.reference for entry in self.entries if entry.reason == "order")
         return sum(times - 1 for times in charges.values())
+
+    def unbalanced(self) -> list[str]:
+        """Purchases whose money and products do not agree: charged without all that was wanted, or the other way."""
+        charges, found = self.charges(), []
+        for order in self.orders.values():
+            costs = order.request.charge and order.request.price.strip("0.") != ""
+            paid = charges[order.key] == bool(order.provisioned) if costs else not charges[order.key]
+            whole = not order.done or sorted(order.provisioned) == sorted(order.request.wanted)
+            if not (paid and whole):
+                found.append(order.key)
+        return found
+
+
+FORWARD = ("reserve", "charge", "provision", "confirm")
+STEPS: Mapping[str, Callable[[Ocs, OrderRequest], None]] = {
+    "reserve": Ocs._reserve,
+    "charge": Ocs._charge,
+    "provision": Ocs._provide,
+    "confirm": Ocs._confirm,
+    "release": Ocs._release,
+    "refund": Ocs._refund,
+    "deprovision": Ocs._withdraw,
+}
+
+
+def _payer(request: OrderRequest) -> str:
+    return (request.payer or request.msisdn).lstrip("+")
+
+
+def _kind(request: OrderRequest) -> str:
+    first = product(request.wanted[0])
+    return first.kind if first else ""
 
 
 def _open(subscriber: Subscriber, now: int) -> Account:
@@ -351,63 +527,3 @@ def _provision(account: Account, item: Product, now: int) -> None:
         account.voice_min += item.voice_min
         account.voice_until = max(account.voice_until, until)
     account.passes.append(item.id)
-
-
-# --- the door -------------------------------------------------------------------------------------
-
-
-def _answer(status: int, body: Mapping[str, str]) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")
-
-
-class OrderDoor:
-    """`POST /v1/orders` of an Ocs, on HTTP. `port` 0 takes a free one."""
-
-    def __init__(self, ocs: Ocs, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._ocs = ocs
-        self._socket = socket.create_server((host, port), backlog=512)
-        self.port = int(self._socket.getsockname()[1])
-        self._server = _Server(
-            uvicorn.Config(
-                Starlette(routes=[Route("/v1/orders", self._orders, methods=["POST"])]),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=2,
-            )
-        )
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._task = asyncio.create_task(self._server.serve([self._socket]))
-        while not self._server.started and not self._task.done():  # noqa: ASYNC110 (uvicorn announces it no other way)
-            await asyncio.sleep(0.005)
-
-    async def stop(self) -> None:
-        self._server.should_exit = True
-        if self._task is not None:
-            await self._task
-        self._socket.close()
-
-    async def _orders(self, request: Request) -> Response:
-        if self._ocs.out_of_service:
-            return _answer(503, {"reason": "out_of_service"})
-        key = request.headers.get("idempotency-key", "")
-        if not key:
-            return _answer(400, {"reason": "idempotency_key_missing"})
-        try:
-            body = msgspec.json.decode(await request.body(), type=OrderRequest)
-        except ClientDisconnect:  # whoever asked has died: nothing was read, nothing is done
-            return _answer(400, {"reason": "no_request"})
-        except msgspec.MsgspecError as fault:
-            return _answer(422, {"reason": "bad_request", "detail": str(fault)})
-        order = self._ocs.order(key, body)
-        return _answer(order.status, {"status": "done"} if order.done else {"reason": order.reason})
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process that it runs in."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

@@ -26,7 +26,8 @@ from kairos.simulate.events import EventFeed, balances_field
 from kairos.simulate.figures import Figures, count
 from kairos.simulate.handsets import Answer, Handset, Intention, Seen
 from kairos.simulate.history import history
-from kairos.simulate.ocs import Ocs, OrderDoor, Recharge, show
+from kairos.simulate.ocs import Ocs, Recharge, show
+from kairos.simulate.ocs_door import Faults, OrderDoor
 from kairos.simulate.serials import serials
 from kairos.simulate.smsc import Arrival, Smsc
 from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, population
@@ -60,6 +61,7 @@ class OperatorSettings:
     smsc_latency: float = 0.0
     receipt_after: float = 0.05
     parted: bool = False
+    ocs_faults: float = 0.0  # the share of calls at the charging system that go wrong
 
 
 class Operator:
@@ -70,6 +72,7 @@ class Operator:
         self.now = now or (lambda: time.time_ns() // 1_000_000)
         self.subscribers: list[Subscriber] = population(self.settings.subscribers, self.settings.seed)
         self.ocs = Ocs(self.subscribers, self.now)
+        self.ocs_faults = Faults(share=self.settings.ocs_faults, chance=self._chance("faults"))
         self.notifications: dict[str, Notification] = {}  # by Ref
         self.handsets = {one.msisdn: Handset(one, self._chance("handset", one.msisdn)) for one in self.subscribers}
         self.recent: deque[tuple[str, str, str]] = deque(maxlen=8)  # (MSISDN, "to" or "from" the handset, text)
@@ -111,7 +114,7 @@ class Operator:
     async def start(self) -> None:
         """Listen: SMSC and order door."""
         await self.smsc.start()
-        self._door = OrderDoor(self.ocs, self.settings.host, self.settings.ocs_port)
+        self._door = OrderDoor(self.ocs, self.settings.host, self.settings.ocs_port, self.ocs_faults)
         await self._door.start()
         await self.feed.start()
 
