@@ -106,7 +106,7 @@ class Fulfilment(Section, frozen=True):
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
-    `playbook` is seen from the settings file; `region` (ISO 3166) reads national numbers.
+    `playbook` and the store's `path` are seen from the settings file; `region` (ISO 3166) reads national numbers.
     """
 
     playbook: str = "playbook"
@@ -134,7 +134,8 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise SettingsError([Diagnostic(str(path), line, "is not UTF-8", "save it as UTF-8")]) from None
     settings = read_settings(text, environment, str(path))
-    return msgspec.structs.replace(settings, playbook=str(path.parent / settings.playbook))
+    store = msgspec.structs.replace(settings.store, path=str(path.parent / settings.store.path))
+    return msgspec.structs.replace(settings, playbook=str(path.parent / settings.playbook), store=store)
 
 
 def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos.toml") -> Settings:

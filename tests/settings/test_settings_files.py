@@ -128,6 +128,12 @@ def test_nothing_is_needed_in_the_file() -> None:
     assert (settings.http.port, settings.accounts, settings.smsc.system_id) == (8080, {}, "kairos")
 
 
+def test_the_store_is_seen_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "kairos.toml").write_text('[store]\npath = "data/kairos.db"\n')
+    assert load_settings(tmp_path / "kairos.toml", {}).store.path == str(tmp_path / "data" / "kairos.db")
+    assert load_settings(tmp_path / "kairos.toml", {"KAIROS_STORE_PATH": "/data/k.db"}).store.path == "/data/k.db"
+
+
 def test_the_playbook_is_seen_from_the_file(tmp_path: Path) -> None:
     (tmp_path / "kairos.toml").write_text('playbook = "books/prepaid"\n')
     assert load_settings(tmp_path / "kairos.toml", {}).playbook == str(tmp_path / "books" / "prepaid")

@@ -73,26 +73,24 @@ class SqliteStore:
     """A `kairos.ports.Store` in the SQLite file at `path`, made when it is not there; open in one process at a time.
 
     `checkpoint_pages`: about how far the write-ahead log grows (pages of 4 KB) before it is copied into the file. More
-    pages mean more throughput and longer stalls. `read_only`: look into a store that may be open in another process; a
-    commit is refused. Raises StoreError when the file cannot be used.
+    pages mean more throughput and longer stalls. Raises StoreError when the file cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000, *, read_only: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000) -> None:
         self._path = Path(path)
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         with ExitStack() as held, self._told("open"):
-            if not read_only:
-                held.enter_context(own(self._path))
-            self._writer = held.enter_context(connect(self._path, read_only))
+            held.enter_context(own(self._path))
+            self._writer = held.enter_context(connect(self._path))
             self._writer.execute("PRAGMA cache_size = -8192")  # KB: holds a batch of 2,000 states until its commit
             # Should checkpoints beside the commits not keep up, one inside a commit bounds the log.
             self._writer.execute(f"PRAGMA wal_autocheckpoint = {5 * checkpoint_pages:d}")
             prepare_schema(self._writer, self._path)
-            self._reader = held.enter_context(connect(self._path, read_only))
+            self._reader = held.enter_context(connect(self._path))
             self._reader.execute("PRAGMA query_only = 1")
             self._epoch: str = self._read("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
-            copying = held.enter_context(connect(self._path, read_only))
+            copying = held.enter_context(connect(self._path))
             self._checkpointer = Checkpointer(copying, checkpoint_pages, self._write_lock)
             self._held = held.pop_all()
 
@@ -200,15 +198,11 @@ def own(path: Path) -> IO[bytes]:
     return file
 
 
-def connect(path: Path, read_only: bool = False) -> closing[sqlite3.Connection]:
-    """A connection in autocommit that any thread may use, one at a time. A read-only one makes no database."""
-    address = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    connection = sqlite3.connect(
-        address, uri=True, isolation_level=None, check_same_thread=False, cached_statements=256
-    )
-    if not read_only:
-        connection.execute(f"PRAGMA page_size = {PAGE}")
-        connection.execute("PRAGMA journal_mode = WAL")
+def connect(path: Path) -> closing[sqlite3.Connection]:
+    """A connection in autocommit that any thread may use, one at a time."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection.execute(f"PRAGMA page_size = {PAGE}")
+    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
     return closing(connection)

@@ -181,7 +181,7 @@ def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> d
         "KAIROS_SMSC_PORT": str(ports["smsc_port"]),
         "KAIROS_SMSC_PASSWORD": "kairos",
         "KAIROS_FULFILMENT_URL": str(ports["ocs_url"]),
-        "KAIROS_STORE_PATH": str(folder / STORE),
+        "KAIROS_STORE_PATH": str((folder / STORE).absolute()),
         "KAIROS_NOTIFICATIONS_HOST": "127.0.0.1",
         "KAIROS_NOTIFICATIONS_PORT": "0",
         "KAIROS_HTTP_HOST": "127.0.0.1",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+import msgspec
 from msgspec import Struct, field
 
 SCHEMA: Final = 1  # of a State
@@ -71,7 +73,7 @@ class State(Struct, array_like=True, gc=False):
     second each, oldest first.
 
     `schema` is the version of this record's shape: a field that is added goes to the end with a default, so that older
-    records stay readable; one that changes its meaning raises the version, and needs a reader of the older one.
+    records stay readable; one that changes its meaning raises the version, and needs a step in `OLDER`.
     """
 
     schema: Literal[1]
@@ -90,3 +92,39 @@ class State(Struct, array_like=True, gc=False):
     seen: bytes = b""
     decisions: list[int] = field(default_factory=list)  # the latest few, newest last
     helped: int = 0  # when the help text was last sent, ms
+
+
+# How a record of each older schema becomes one of the next: a list in, a list out, `schema` being the first of both.
+# A record is brought up to date when it is read, and written anew when it changes: nothing waits for all of them.
+OLDER: Final[Mapping[int, Callable[[list[Any]], list[Any]]]] = {}
+
+_read: Final = msgspec.msgpack.Decoder(State).decode
+_read_list: Final = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+def read_state(blob: bytes) -> State:
+    """A State from its record (MessagePack) of this schema or an older one.
+
+    Raises msgspec.DecodeError for one that is damaged, and for one that a newer kairos wrote.
+    """
+    try:
+        return _read(blob)
+    except msgspec.ValidationError:
+        record = _read_list(blob)
+        if not record or not isinstance(record[0], int) or record[0] == SCHEMA:
+            raise
+        return msgspec.convert(brought_up(record, OLDER, SCHEMA), State)
+
+
+def brought_up(record: list[Any], older: Mapping[int, Callable[[list[Any]], list[Any]]], schema: int) -> list[Any]:
+    """A record brought to `schema`, step by step.
+
+    >>> brought_up([1, "a"], {1: lambda old: [2, *old[1:], "new"]}, 2)
+    [2, 'a', 'new']
+    """
+    while record[0] != schema:
+        if record[0] not in older:
+            what = "is newer: upgrade kairos" if record[0] > schema else "has no way here"
+            raise msgspec.ValidationError(f"the state has schema {record[0]}, this kairos has {schema}: it {what}")
+        record = older[record[0]](record)
+    return record

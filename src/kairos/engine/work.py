@@ -11,13 +11,13 @@ import msgspec
 from kairos.domain.event import Event
 from kairos.domain.inputs import Delivery, Fulfilment, Reply, Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
-from kairos.domain.subscriber import State
+from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
 Input = Event | Reply | Delivery | Fulfilment | Timer
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
-decode_state: Callable[[bytes], State] = msgspec.msgpack.Decoder(State).decode
+decode_state: Callable[[bytes], State] = read_state
 
 
 @dataclass(frozen=True, slots=True)
