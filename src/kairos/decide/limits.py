@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kairos.decide.program import Program
+from kairos.decide.purchases import EXCLUDED, refused_by_products
 from kairos.domain.subscriber import Contact, State
 from kairos.playbook.policy import Limit
 
@@ -25,6 +26,10 @@ def refused(program: Program, state: State, channel: int, now: int) -> Iterator[
         rule = _HELD.get(offer.status)
         if rule and (offer.expires > now or offer.status == "accepted"):
             yield program.of_action.get(offer.action, 0), rule, offer.expires
+            if offer.action in program.purchases.excludes:
+                yield program.purchases.excludes[offer.action], f"{EXCLUDED} by {offer.action}", offer.expires
+    if state.products:
+        yield from refused_by_products(program.purchases, program.of_action, state.products, now)
     for cooldown in state.cooldowns:
         if cooldown.until == NEVER or cooldown.until > now:
             yield program.of_action.get(cooldown.action, 0), DECLINED, cooldown.until

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kairos.decide.purchases import Purchases, compile_purchases
 from kairos.playbook.action import Action, NamedRule, Variant
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import Limit
@@ -53,6 +54,7 @@ class Program:
     pauses: tuple[tuple[str, Predicate], ...]  # closed unless FALSE
     quiet_hours: tuple[int, int] | None
     limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there
+    purchases: Purchases
     longest_limit: int  # ms; contacts older than this count nowhere
     holdout: float
     seed: str
@@ -73,6 +75,7 @@ def compile_program(playbook: Playbook) -> Program:
         for channel in channels
     )
     policy = playbook.policy
+    of_action = {a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions}
     return Program(
         revision=playbook.revision,
         columns=columns,
@@ -82,7 +85,7 @@ def compile_program(playbook: Playbook) -> Program:
         worth=np.array([arm.variant.value * arm.action.weight for arm in arms], dtype=np.float64),
         answers=_answers(arms),
         care=_mask(arm for arm in arms if arm.action.kind == "care"),
-        of_action={a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions},
+        of_action=of_action,
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
         own_channels=range(1, len(channels)),
         on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
@@ -91,6 +94,7 @@ def compile_program(playbook: Playbook) -> Program:
         pauses=tuple((r.name, compile_false(r.condition, columns)) for r in policy.pause_while),
         quiet_hours=policy.quiet_hours,
         limits=tuple(tuple(limit for limit in policy.limits if _counts(limit, channel)) for channel in channels),
+        purchases=compile_purchases(playbook.actions, of_action),
         longest_limit=max((limit.per for limit in policy.limits), default=0),
         holdout=policy.holdout,
         seed=playbook.seed,

@@ -56,6 +56,7 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     redeemed_when: str = ""  # and the rule it must meet, bound to this variant
     status: str = "open"  # open, accepted, fulfilled, refused, declined, expired, withdrawn
     changed: int = 0  # when the status changed
+    lasts: int = 0  # ms that its product is valid for once it is provisioned; 0: not known
 
 
 class Cooldown(Struct, frozen=True, array_like=True, gc=False):
@@ -63,6 +64,17 @@ class Cooldown(Struct, frozen=True, array_like=True, gc=False):
 
     action: str
     until: int
+
+
+class Owned(Struct, frozen=True, array_like=True, gc=False):
+    """A product that they have, or had: bought from us (by `action`, in `decision`), or announced by an event."""
+
+    product: str  # the operator's catalogue id
+    until: int  # 0: it has no end that is known
+    since: int = 0  # when it was bought from us
+    action: str = ""  # and with which offer; empty: it was announced
+    decision: int = 0
+    told: int = 0  # when an event last said until when
 
 
 class State(Struct, array_like=True, gc=False):
@@ -92,6 +104,7 @@ class State(Struct, array_like=True, gc=False):
     seen: bytes = b""
     decisions: list[int] = field(default_factory=list)  # the latest few, newest last
     helped: int = 0  # when the help text was last sent, ms
+    products: list[Owned] = field(default_factory=list)
 
 
 # How a record of each older schema becomes one of the next: a list in, a list out, `schema` being the first of both.

@@ -138,10 +138,10 @@ class Engine:
 
     def _write(self, work: Work) -> None:
         """Encode what a slice changed, and let its states go."""
-        kept = self.program.decide.longest_limit
+        kept, bought = self.program.decide.longest_limit, self.program.decide.purchases.longest
         for id_ in work.changed:
             state = work.states[id_]
-            enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR)
+            enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR, bought)
             work.blobs[id_] = work.batch.states[id_] = encode(state)
         work.changed.clear()
         work.states.clear()

@@ -122,6 +122,7 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         redeemed_by=action.redeemed_by,
         redeemed_when=to_text(variant.redeemed_when) if variant.redeemed_when else "",
         changed=moment.now,
+        lasts=variant.lasts,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kairos import fulfil, respond
+from kairos import enrich, fulfil, respond
 from kairos.domain.inputs import Fulfilment
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.engine.answers import answer
@@ -34,6 +34,8 @@ def take_fulfilment(engine: Engine, work: Work, index: int, fulfilment: Fulfilme
         return
     work.changed.add(state.id)
     outcome = "fulfilled" if fulfilment.status == "done" else "refused"
+    if outcome == "fulfilled":
+        enrich.bought(state, settled.offer, work.now)
     engine.statistics.counts[outcome] += 1
     work.log(state.id, settled.offer.decision, settled.offer.key, outcome, fulfilment.reason)
     answer(engine, work, index, state, settled.answer, settled.offer, settled.offer.short_code)

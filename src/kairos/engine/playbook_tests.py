@@ -10,6 +10,7 @@ from kairos.decide import Decided, Verdict, decide, explain
 from kairos.decide.decide import keyed_draw
 from kairos.decide.program import NOTIFICATION
 from kairos.domain.moment import Moment
+from kairos.domain.subscriber import Owned
 from kairos.engine.compose import Composer
 from kairos.engine.program import Program
 from kairos.errors import Diagnostic, did_you_mean
@@ -67,6 +68,8 @@ def _moment(program: Program, test: PlaybookTest) -> Moment:
     """What the test gives, over a subscriber of whom nothing is known. It rides as it says, or where an action can."""
     local = int(datetime.fromisoformat(test.at or NOON).replace(tzinfo=UTC).timestamp() * 1000)
     state = enrich.new_state(program.plan, 1, "15550100", local)
+    sold = {variant.product: action.name for action in program.playbook.actions for variant in action.variants}
+    state.products = [Owned(product, 0, local, sold.get(product, "")) for product in test.products]
     blank = enrich.row(program.plan, state, test.event, test.data, local, local)
     values = dict(zip(program.decide.columns, blank, strict=True)) | dict(test.given)
     values["now"], values["local"] = local, local

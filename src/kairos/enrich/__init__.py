@@ -14,6 +14,7 @@ Repeats, lateness and order, in one place:
 from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, remember
 from kairos.enrich.migrate import migrate
 from kairos.enrich.plan import Plan, compile_plan, fold, new_state, row, set_attribute
+from kairos.enrich.products import bought, given_back
 from kairos.enrich.prune import prune
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "IDENTITIES_KEPT_FOR",
     "Plan",
     "Remembered",
+    "bought",
     "compile_plan",
     "fold",
+    "given_back",
     "migrate",
     "new_state",
     "prune",

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from kairos.domain.subscriber import Bucket, State
+from kairos.enrich.products import announce
 from kairos.enrich.writer import Writer, indented
-from kairos.playbook.vocabulary import Counter, Vocabulary
+from kairos.playbook.vocabulary import Counter, Vocabulary, is_column
 from kairos.rules import compile_true
 
 HAPPENED: Final = "happened"  # the field that is an event's own time
@@ -46,8 +47,8 @@ class _Fold:
             for source, path in attribute.sources
             if source == kind and not attribute.derived
         ]
-        self.columns = tuple(f"{kind}.{name}" for name, type_ in self.fields.items() if type_ != "balances")
-        self.writer = Writer(announced=_announced, replace=_replace, count=_count)
+        self.columns = tuple(f"{kind}.{name}" for name, type_ in self.fields.items() if is_column(type_))
+        self.writer = Writer(announced=_announced, replace=_replace, count=_count, own=announce)
         self.values = {name: HAPPENED if name == HAPPENED else f"v{i}" for i, name in enumerate(self.fields)}
         self.steps = {step: f"b{i}" for i, step in enumerate({c.step: None for _, c in self.counters})}
 
@@ -64,6 +65,8 @@ class _Fold:
         for name, type_ in self.fields.items():
             if type_ == "balances":
                 lines.append(f"if {self.values[name]}: replace(state, {self.values[name]}, happened)")
+            elif type_ == "products":
+                lines.append(f"if {self.values[name]}: own(state, {self.values[name]}, happened)")
         if self.counters:
             lines.append("counters = state.counters")
         lines += [f"{bucket} = happened // {step}" for step, bucket in self.steps.items()]

@@ -6,15 +6,17 @@ from typing import Final
 
 from kairos.domain.subscriber import State
 from kairos.enrich.plan import Plan
+from kairos.enrich.products import prune_products
 
 IN_PLAY: Final = ("open", "accepted")  # an accepted offer waits for its fulfilment
 
 
-def prune(plan: Plan, state: State, now: int, contacts_for: int, offers_for: int) -> None:
+def prune(plan: Plan, state: State, now: int, contacts_for: int, offers_for: int, purchases_for: int = 0) -> None:
     """Drop from the state what no rule, limit or reply can ask for after `now` (all in ms).
 
     - contacts older than `contacts_for`, the longest window of any limit;
     - closed offers `offers_for` after they expired or last changed (their reply number is free again then);
+    - products that have ended, and purchases older than `purchases_for` (-1: none);
     - cool-downs that are over; balance buckets that are empty or expired; counter buckets that left their window.
     """
     if state.contacts and state.contacts[0].at <= now - contacts_for:
@@ -23,6 +25,8 @@ def prune(plan: Plan, state: State, now: int, contacts_for: int, offers_for: int
         state.offers = [o for o in state.offers if o.status in IN_PLAY or max(o.expires, o.changed) > now - offers_for]
     if state.cooldowns:
         state.cooldowns = [c for c in state.cooldowns if c.until < 0 or c.until > now]
+    if state.products:
+        prune_products(state, now, purchases_for)
     for bucket in state.buckets:
         if not bucket.amount or 0 < bucket.expires <= now:
             state.buckets = [b for b in state.buckets if b.amount and not 0 < b.expires <= now]

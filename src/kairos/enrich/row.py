@@ -13,7 +13,7 @@ from kairos.domain.subscriber import State
 from kairos.enrich.fold import HAPPENED, wallet_scale
 from kairos.enrich.local_time import Zones
 from kairos.enrich.writer import Writer
-from kairos.playbook.vocabulary import Attribute, Counter, Vocabulary
+from kairos.playbook.vocabulary import Attribute, Counter, Vocabulary, is_column
 
 HOUR: Final = 3_600_000
 
@@ -134,7 +134,7 @@ class _Row:
 
 def event_columns(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     """The (kind, field) of every event column, in the order of the row."""
-    return [(kind, name) for kind, fields in vocabulary.events.items() for name, t in fields.items() if t != "balances"]
+    return [(kind, name) for kind, fields in vocabulary.events.items() for name, t in fields.items() if is_column(t)]
 
 
 def _read(buckets: Sequence[Any], first: int, total: Callable[[Sequence[Any]], Any], empty: int | None) -> Any:

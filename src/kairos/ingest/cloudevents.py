@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kairos.domain.event import Event
 from kairos.domain.money import Currency
-from kairos.domain.subscriber import Bucket
+from kairos.domain.subscriber import Bucket, Owned
 from kairos.errors import EventError, did_you_mean
 from kairos.ingest.numbers import normalise
 from kairos.ingest.values import LONGEST_TEXT, NumberText, amount, day, in_range, number, quoted, time
@@ -23,6 +23,7 @@ BATCH: Final = "application/cloudevents-batch+json"
 AHEAD_AT_MOST: Final = 3_600_000  # ms; a sender's clock may be ahead of ours by this
 LONGEST_IDENTITY: Final = 512  # source and id together
 MOST_BALANCES: Final = 64  # in one event
+MOST_PRODUCTS: Final = 64  # likewise
 MOST_EVENTS: Final = 1000  # in one batch
 
 _ATTRIBUTES = ("specversion", "id", "source", "type", "subject", "time")
@@ -62,6 +63,7 @@ class EventReader:
             "time": partial(_written, time, "a time"),
             "date": partial(_written, day, "a date"),
             "balances": balances,
+            "products": _products,
         }
         self.kinds: dict[str, dict[str, Convert]] = {
             kind: {name: converters[type_] for name, type_ in fields.items()}
@@ -255,3 +257,24 @@ def _bucket(wallets: Mapping[str, Wallet], entry: Any) -> Bucket:
     # 0 means never, so that an end at or before the epoch is the next one: long gone either way
     ends = 0 if expires is None else max(1, _written(time, "a time", expires))
     return Bucket(name, _money(wallet.digits, entry["amount"]), ends)
+
+
+def _products(value: Any) -> list[Owned]:
+    """[{"product", "until"?}, ...], or one of them: what they have, and until when."""
+    entries = [value] if isinstance(value, dict) else value
+    if not isinstance(entries, list):
+        raise ValueError("must be a list of products")
+    if len(entries) > MOST_PRODUCTS:
+        raise ValueError(f"has {len(entries)} entries; at most {MOST_PRODUCTS} are allowed")
+    return [_product(entry) for entry in entries]
+
+
+def _product(entry: Any) -> Owned:
+    known = dict.fromkeys(("product", "until"))
+    if not isinstance(entry, dict) or not isinstance(entry.get("product"), str) or not entry["product"]:
+        raise ValueError(f'`{quoted(entry)}` is not a product such as {{"product": "DATA500_1D", "until": "..."}}')
+    extra = next((key for key in entry if key not in known), None)
+    if extra is not None:
+        raise ValueError(_unknown("field of a product", extra, extra, known))
+    until = entry.get("until")
+    return Owned(_text(entry["product"]), 0 if until is None else max(1, _written(time, "a time", until)))

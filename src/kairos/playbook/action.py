@@ -31,6 +31,15 @@ class ArmRule:
 
 
 @dataclass(frozen=True)
+class Repurchase:
+    """When an offer may be bought again: after what it gave has ended, or so often in a sliding window."""
+
+    after_expiry: bool = False
+    at_most: int = 0  # 0: purchases are not counted
+    per: int = 0  # ms; -1: ever
+
+
+@dataclass(frozen=True)
 class Variant:
     """One size, validity or price of an action; money in minor units."""
 
@@ -41,6 +50,7 @@ class Variant:
     fields: Mapping[str, Any] = field(default_factory=dict)  # size, validity, ... as messages show them
     rules: tuple[ArmRule, ...] = ()  # eligible, relevant, suitable, in this order
     redeemed_when: Condition | None = None  # a promise: what the qualifying event must meet
+    lasts: int = 0  # how long its product is valid, ms; 0: its validity names no duration
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,9 @@ class Action:
     provisions: bool = False
     redeemed_by: str = ""  # a promise: the kind of the qualifying event
     send_within: int = 600_000  # an own message is dropped when it could not be sent within this, ms
+    not_with: tuple[str, ...] = ()  # products beside which it makes no sense
+    excludes: tuple[str, ...] = ()  # actions that are not said while this one is open or theirs, and the other way
+    repurchase: Repurchase = Repurchase()
     file: str = ""
     line: int = 0
 

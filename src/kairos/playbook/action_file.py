@@ -11,6 +11,7 @@ from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.messages_file import OFFER_WORDS, Texts
 from kairos.playbook.placeholders import placeholders, stray
+from kairos.playbook.purchase_file import check_excludes, only_on, read_repurchase, validity
 from kairos.playbook.section import Section, entries
 from kairos.playbook.values import (
     MILLISECONDS,
@@ -24,6 +25,7 @@ from kairos.playbook.values import (
     number,
     price,
     text,
+    words,
 )
 from kairos.playbook.vocabulary_file import INBOUND, event_names
 from kairos.rules import Condition, Constant
@@ -46,13 +48,15 @@ class _Draft:
     product: str
     fields: Mapping[str, str]
     constants: Mapping[str, Constant]
+    lasts: int = 0
 
 
 def read_actions(nodes: Iterable[Node], messages: Texts, context: Context) -> tuple[Action, ...]:
     """The actions of all files, in their order; what is wrong is noted in the context's problems."""
     actions: dict[str, Action] = {}
-    for node in nodes:
-        action = _action(node, messages, context)
+    read = [(node, _action(node, messages, context)) for node in nodes]
+    for node, action in read:
+        check_excludes(node, [other.name for _, other in read], context)
         if action.name in actions:
             message = f"`{action.name}` stands in {actions[action.name].file} already"
             context.problems.add(node, message, "give it another name")
@@ -85,6 +89,9 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
         provisions=provisions,
         redeemed_by=redeemed_by,
         send_within=section.take("send_within", duration, 10 * MILLISECONDS["minute"]),
+        not_with=section.take("not_with", words, ()),
+        excludes=section.take("excludes", words, ()),
+        repurchase=read_repurchase(section, {draft.name: draft.lasts for draft in drafts}, context),
         file=node.file,
         line=node.line,
     )
@@ -182,7 +189,7 @@ def _draft(variant: str, node: Node, kind: ActionKind, product: str, context: Co
             continue
         fields[key] = context.problems.attempt("", key, text, own)
         constants[key] = _constant(own, fields[key])
-    return _Draft(variant, cost, value, product, fields, constants)
+    return _Draft(variant, cost, value, product, fields, constants, validity(fields.get("validity", "")))
 
 
 def _constant(node: Node, written: str) -> Constant:
@@ -218,13 +225,14 @@ def _variants(
             fields=draft.fields,
             rules=_rules(section, draft, context),
             redeemed_when=redeemed_when,
+            lasts=draft.lasts,
         )
         for draft, redeemed_when in zip(drafts, redeemed, strict=True)
     )
 
 
 def _rules(section: Section, draft: _Draft, context: Context) -> tuple[ArmRule, ...]:
-    return tuple(
+    return tuple(ArmRule("eligible", rule) for rule in only_on(section, context)) + tuple(
         ArmRule(stage, rule)
         for stage, key in STAGES.items()
         if key in section

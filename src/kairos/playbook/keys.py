@@ -31,6 +31,10 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "fulfil",
         "redeemed_by",
         "send_within",
+        "only_on",
+        "not_with",
+        "excludes",
+        "repurchase",
     ),
     "variant": ("price", "value", "top_up", "size", "validity"),  # and any further field of its own
     "treatment": ("channel", "message"),

@@ -43,6 +43,7 @@ class PlaybookTest:
     riding: bool | None = None  # whether a notification is there to ride on; None: where an answering action can ride
     file: str = ""
     line: int = 0
+    products: tuple[str, ...] = ()  # that they have, bought just now where an offer sells them
 
 
 @dataclass(frozen=True)

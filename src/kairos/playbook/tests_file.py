@@ -6,22 +6,26 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kairos.domain.money import parse_exact
-from kairos.domain.subscriber import Bucket
+from kairos.domain.subscriber import Bucket, Owned
 from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.playbook.playbook import PlaybookTest
 from kairos.playbook.policy import ContactPolicy
 from kairos.playbook.section import Section, entries
-from kairos.playbook.values import boolean, known, local_time, nearest, number, text, typed
+from kairos.playbook.values import boolean, known, local_time, nearest, number, text, typed, words
 
 NONE = "none"
+PRODUCTS = "products"  # under `given`, what they have; unless the vocabulary uses the word
 REASONS = (  # what refuses besides the playbook's own rules and limits
     "holdout",
     "quiet hours",
     "already open",
     "already taken",
     "declined",
+    "already owned",
+    "bought often enough",
+    "excluded",
     "does not answer this moment",
     "the moment was too old",
     "no treatment on a channel that was open",
@@ -56,6 +60,7 @@ def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context:
     return PlaybookTest(
         name=section.need("test", text, "", "nobody is offered what they cannot afford"),
         given=_given(section, context),
+        products=_products(section, context),
         event=event,
         data=data,
         offer=offer,
@@ -74,12 +79,22 @@ def _given(section: Section, context: Context) -> dict[str, Any]:
     names = [*vocabulary.attributes, *vocabulary.counters]
     given = {}
     for name, (key, value) in section.named("given"):
+        if name == PRODUCTS and name not in names:
+            continue
         if name not in names:
             context.problems.add(key, f"unknown name `{name}`", nearest(name, names))
             continue
         read = typed(vocabulary.names[name], context.currency)
         given[name] = context.problems.attempt(None, name, read, value)
     return given
+
+
+def _products(section: Section, context: Context) -> tuple[str, ...]:
+    """The products that they have."""
+    given = dict(section.named("given"))
+    if PRODUCTS not in given or PRODUCTS in context.vocabulary.names:
+        return ()
+    return context.problems.attempt((), PRODUCTS, words, given[PRODUCTS][1])
 
 
 def _when(section: Section, context: Context) -> tuple[str, dict[str, Any]]:
@@ -103,6 +118,8 @@ def _when(section: Section, context: Context) -> tuple[str, dict[str, Any]]:
             context.problems.add(place, f"`{event}` has no field `{field}`", nearest(field, events[event]))
         elif kind == "balances":
             data[field] = _balances(value, context)
+        elif kind == "products":
+            data[field] = [Owned(product, 0) for product in context.problems.attempt((), field, words, value)]
         else:
             data[field] = context.problems.attempt(None, field, typed(kind, context.currency), value)
     return event, data

@@ -6,12 +6,17 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from kairos.rules import Condition, Type
 
-FieldType = Literal["text", "number", "money", "boolean", "date", "time", "balances"]
+FieldType = Literal["text", "number", "money", "boolean", "date", "time", "balances", "products"]
 CounterFunction = Literal["sum", "count", "max", "min"]
+
+
+def is_column(kind: FieldType) -> TypeGuard[Type]:
+    """Whether a field of this type is a value that rules read; balances and products fold into the state."""
+    return kind not in ("balances", "products")
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Vocabulary:
         names: dict[str, Type] = {name: attribute.type for name, attribute in self.attributes.items()}
         names |= {name: counter.type for name, counter in self.counters.items()}
         for kind, fields in self.events.items():
-            names |= {f"{kind}.{name}": kind_ for name, kind_ in fields.items() if kind_ != "balances"}
+            names |= {f"{kind}.{name}": kind_ for name, kind_ in fields.items() if is_column(kind_)}
         return names | {"now": "time", "local": "time"}
 
     @cached_property

@@ -10,7 +10,7 @@ from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, refused
 from kairos.playbook.section import Section, entries, items
 from kairos.playbook.values import MILLISECONDS, NAME, duration, known, nearest, text, typed, whole
-from kairos.playbook.vocabulary import Attribute, Counter, CounterFunction, FieldType, Vocabulary, Wallet
+from kairos.playbook.vocabulary import Attribute, Counter, CounterFunction, FieldType, Vocabulary, Wallet, is_column
 from kairos.rules import RESERVED, Condition, Type, parse
 
 INBOUND = "inbound"  # the moment of a subscriber who asks; no event has its name
@@ -165,7 +165,7 @@ def _where(node: Node, event: str, events: Events, context: Context) -> Conditio
 
 def event_names(event: str, events: Events) -> dict[str, Type]:
     """The names of an event's own fields, as a rule over that event alone may use them."""
-    return {f"{event}.{name}": kind for name, kind in events[event].items() if kind != "balances"}
+    return {f"{event}.{name}": kind for name, kind in events[event].items() if is_column(kind)}
 
 
 def default_step(over: int) -> int:
