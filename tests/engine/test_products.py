@@ -147,6 +147,7 @@ def test_offers_that_exclude_each_other(bench_with: Callable[..., Any], texts: d
     money = Bucket("main", 100)
     work = bench.apply(bench.event("end_of_call", notification="x", service="data", cost=1, balances=[money]))
     found = Explainer(bench.store, lambda _texts: bench.program).decision(work.batch.decisions[0][0])
+    assert found
     (refused,) = [v for v in found.verdicts if v.action == "top_up"]
     assert (refused.reason, refused.until) == ("excluded by booster", bench.now + DAY)
 
