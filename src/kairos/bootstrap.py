@@ -71,7 +71,7 @@ class Kairos:
         )
         msisdn = partial(normalise, region=settings.region)
         self.esmes = Esmes(
-            [Account(name, account.rides) for name, account in settings.accounts.items()],
+            [Account(name, account.rides, account.rides_on_flash) for name, account in settings.accounts.items()],
             read_patterns(settings, program),
             self.loop,
             now,

@@ -73,6 +73,7 @@ class Account(Section, frozen=True):
 
     password: str = ""  # from the environment
     rides: bool = True  # offers ride on its notifications; else they follow as messages of their own
+    rides_on_flash: bool = False  # also on those that are shown at once and not kept (class 0)
 
 
 class Patterns(Section, frozen=True):

@@ -248,6 +248,12 @@ async def start(bench: Any) -> AsyncIterator[Start]:
         yield begin
 
 
+@pytest.fixture(scope="session")
+def running_world() -> Callable[..., Any]:
+    """The world as a context of its own, for a test that needs many."""
+    return running
+
+
 @pytest.fixture
 async def bind() -> AsyncIterator[Bind]:
     """Bind an account to the world."""

@@ -285,3 +285,26 @@ async def test_a_notification_that_breaks_its_reading_goes_out_as_it_came(
     monkeypatch.setattr(world.esmes, "patterns", None)
     assert (await esme.submit()).ok
     assert world.peer.texts == [NOTIFICATION]
+
+
+async def test_with_a_line_all_other_fields_stay(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    fields = {"service_type": "own", "priority_flag": 2, "data_coding": 0xF1, "registered_delivery": 0x11}
+    times = {"validity_period": "000002000000000R", "tlvs": ((0x1500, b"own"),)}
+    assert (await esme.submit(NEARLY_EMPTY, **fields, **times)).ok
+    await world.until(lambda: world.peer.texts)
+    (pdu,) = world.peer.submitted
+    assert world.peer.texts == [NEARLY_EMPTY + "\nRecharge T$10 and get 30 minutes."]
+    assert {name: getattr(pdu, name) for name in fields | times} == fields | times
+
+
+async def test_on_flash_no_line_rides_and_the_offer_follows_by_itself(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    assert (await esme.submit(RUNNING_LOW, data_coding=0x10)).ok
+    await world.until(lambda: len(world.peer.texts) == 2)
+    assert world.peer.texts[0] == RUNNING_LOW
+    assert world.peer.submitted[0].data_coding == 0x10
+    assert world.peer.texts[1].startswith("Running low? 500 MB for 1 day for T$10 until ")
+    assert world.esmes.counts["no_line.flash"] == 1

@@ -17,10 +17,10 @@ from uuid import uuid4
 import structlog
 
 from kairos.domain.event import Event, Notification
-from kairos.domain.message import Text
+from kairos.domain.message import Carried, Text
 from kairos.engine.loop import Loop, Submission
 from kairos.errors import EventError, KairosError
-from kairos.ingest import Matched, Patterns
+from kairos.ingest import Matched, Patterns, refusal
 from kairos.ports import Clock, Outcome
 from kairos.smpp import (
     TEMPORARY,
@@ -38,6 +38,7 @@ from kairos.smpp import (
     TextError,
     concatenation,
     decode,
+    encode_pdu,
     message_bytes,
     receipt_for,
     split,
@@ -45,15 +46,20 @@ from kairos.smpp import (
 
 log = structlog.get_logger("kairos.esme")
 
+RECEIPTS = 0x13  # registered_delivery: a final or an intermediate receipt is asked for (SMPP 3.4, 5.2.17)
+
 Forward = Callable[[SubmitSm | DataSm, str], Awaitable[Pdu]]  # as it came, for this account; SmppError: no answer
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An ESME's rights: `rides` says whether offers ride on its notifications or follow as messages of their own."""
+    """An ESME's rights: `rides` says whether offers ride on its notifications or follow as messages of their own;
+    `rides_on_flash`, whether also on those of class 0.
+    """
 
     name: str
     rides: bool = True
+    rides_on_flash: bool = False
 
 
 class Esmes:
@@ -106,17 +112,30 @@ class Esmes:
 
     def _read(self, account: str, pdu: SubmitSm, text: str, matched: Matched, msisdn: str) -> Event:
         identity = f"{account}/{msisdn}/{matched.id or uuid4().hex}"
+        message_id = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
+        now = self.clock()
         notification = Notification(
             account=account,
-            message_id=hashlib.blake2b(identity.encode(), digest_size=8).hexdigest(),
+            message_id=message_id,
             source=pdu.source_addr,
             destination=pdu.destination_addr,
             text=text,
             language=matched.language,
-            receipt=bool(pdu.registered_delivery & 0x03),
-            rides=self.accounts[account].rides,
+            receipt=bool(pdu.registered_delivery & RECEIPTS),
+            rides=self._rides(account, pdu, now),
+            carried=(Carried(message_id, encode_pdu(pdu, 0)),),
         )
-        return Event(identity, matched.kind, msisdn, self.clock(), matched.data, notification)
+        return Event(identity, matched.kind, msisdn, now, matched.data, notification)
+
+    def _rides(self, account: str, pdu: SubmitSm, now: int) -> bool:
+        """Whether a line may go with it: the account permits it, and the message can carry it."""
+        permits = self.accounts[account]
+        if not permits.rides:
+            return False
+        reason = refusal(pdu, now, flash=permits.rides_on_flash)
+        if reason:
+            self.counts[f"no_line.{reason}"] += 1
+        return not reason
 
     async def _notify(self, pdu: SubmitSm, event: Event, account: str) -> Pdu:
         """Let the engine decide within the limit; else the plain text goes out, and the queued one is withdrawn."""

@@ -15,6 +15,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 
+from kairos.deliver import with_text
 from kairos.domain.inputs import Delivery, Reply
 from kairos.domain.message import Text
 from kairos.engine.loop import Loop
@@ -31,6 +32,7 @@ from kairos.smpp import (
     MessageState,
     NotSent,
     Pdu,
+    PduError,
     Reassembler,
     Receipt,
     Segment,
@@ -39,6 +41,7 @@ from kairos.smpp import (
     Status,
     SubmitSm,
     TextError,
+    decode_pdu,
     id_forms,
     parse_receipt,
     split,
@@ -84,14 +87,14 @@ class Smsc:
     async def send(self, text: Text) -> Outcome:
         """Submit a text, in as many parts as it needs. `unknown`: a part may have been taken and was not confirmed."""
         try:
-            segments = split(text.text, next(self._reference))
-        except TextError as error:
+            pdus = carried(text) or [_submit_sm(text, one) for one in split(text.text, next(self._reference))]
+        except (TextError, PduError) as error:
             return Outcome("failed", reason=str(error))
         message_id = ""
-        for segment in segments:
-            outcome = await self._submit(_submit_sm(text, segment))
+        for place, pdu in enumerate(pdus):
+            outcome = await self._submit(pdu)
             if outcome.status != "sent":
-                begun = segment.part > 1 and outcome.status == "retry"
+                begun = place and outcome.status == "retry"
                 return Outcome("unknown", reason=outcome.reason) if begun else outcome
             message_id = outcome.peer_id
         _keep(self._submitted, message_id, None)
@@ -205,6 +208,17 @@ def _delivery(row: int, subscriber: int, text: Text, receipt: Receipt, now: int)
         )
     status = "delivered" if delivered else "failed" if receipt.state.final else "sent"
     return Delivery(row, subscriber if passed_on else 0, status, now, receipt=passed_on, reason="unknown")
+
+
+def carried(text: Text) -> list[SubmitSm]:
+    """A notification's own PDUs, with its line in them if it has one; none where the text is ours alone.
+
+    What gets longer than one message keeps one reference number on every try: a handset takes a repeat for one.
+    """
+    pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in text.carried]  # type: ignore[misc]
+    if not pdus or not text.plain:
+        return pdus
+    return with_text(pdus, text.text, int.from_bytes(text.message_id.encode()[-2:], "big"))
 
 
 def _submit_sm(text: Text, segment: Segment) -> SubmitSm:

@@ -6,6 +6,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from kairos.domain.message import Carried
+
 
 class Notification(Struct, frozen=True, array_like=True, gc=False):
     """The regulated message (an end-of-call notification, EoCN) that an event came in, to be sent on."""
@@ -18,6 +20,7 @@ class Notification(Struct, frozen=True, array_like=True, gc=False):
     language: str  # of the pattern that matched
     receipt: bool = False  # the account asked for a delivery receipt
     rides: bool = True  # a line may be appended; else an offer follows as a message of its own
+    carried: tuple[Carried, ...] = ()  # as it came, in the order of its parts
 
 
 class Event(Struct, frozen=True, array_like=True, gc=False):

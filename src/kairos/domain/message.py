@@ -5,6 +5,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 
+class Carried(Struct, frozen=True, array_like=True, gc=False):
+    """A PDU of an account, or for one: `pdu` is its octets (SMPP 3.4, section 4) with sequence number 0."""
+
+    message_id: str  # the id that the account knows it by
+    pdu: bytes
+
+
 class Text(Struct, frozen=True, array_like=True, gc=False):
     """A text message to a handset (channel `notification`, `sms`), or relayed to another service (`relay`).
 
@@ -22,7 +29,8 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     account: str = ""  # whose notification it is, and where a relayed reply goes
     message_id: str = ""  # the id that the account knows it by
     receipt: bool = False
-    plain: str = ""  # the notification as it came, without our line
+    plain: str = ""  # the notification as it came, without our line; empty where it has none
+    carried: tuple[Carried, ...] = ()  # the account's own PDUs, in the order of their parts: all their fields go out
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

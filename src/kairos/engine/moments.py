@@ -155,5 +155,6 @@ def _notify(
         message_id=notification.message_id,
         receipt=notification.receipt,
         plain=notification.text if decision else "",
+        carried=notification.carried,
     )
     work.send(index, subscriber, NOTIFICATION, payload)

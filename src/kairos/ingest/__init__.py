@@ -3,6 +3,7 @@
 from kairos.ingest.cloudevents import EventReader, Readable, Unreadable, UnsupportedMediaTypeError
 from kairos.ingest.notifications import Matched, Patterns, Template, compile_patterns
 from kairos.ingest.numbers import normalise
+from kairos.ingest.riding import refusal
 
 __all__ = [
     "EventReader",
@@ -14,4 +15,5 @@ __all__ = [
     "UnsupportedMediaTypeError",
     "compile_patterns",
     "normalise",
+    "refusal",
 ]
