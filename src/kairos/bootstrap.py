@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from kairos.adapters.esme import Account, Esmes
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
+from kairos.adapters.operations import HttpOperations
 from kairos.adapters.smsc import Smsc
 from kairos.api import create_app
 from kairos.domain.money import Currency
@@ -27,6 +28,7 @@ from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
 from kairos.engine.program import Program, compile_program
+from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, PlaybookError, SettingsError
 from kairos.ingest import Patterns, Template, compile_patterns, normalise
@@ -40,6 +42,8 @@ from kairos.settings import Settings
 from kairos.smpp import BindTransceiver, Client, Handler, Server, SessionOptions, passwords, serve
 
 log = structlog.get_logger("kairos")
+
+FIRST_LOOK = 2.0  # seconds to wait for the switches at the start; then the doors open with marketing off
 
 
 def now() -> int:
@@ -90,6 +94,7 @@ class Kairos:
             "receipt": self.esmes,
         }
         self.dispatcher = Dispatcher(store, self.loop, channels, self.fulfiller, now)
+        self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.server: Server | None = None
         self.http_port = 0
@@ -109,6 +114,8 @@ class Kairos:
     async def start(self) -> None:
         settings = self.settings
         self._tasks = [asyncio.create_task(self.loop.run())]
+        self._tasks.append(asyncio.create_task(self.switchboard.run()))
+        await self.switchboard.looked(FIRST_LOOK)
         await self.smsc.client.start()
         self._tasks.append(asyncio.create_task(self.dispatcher.run()))
         self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
@@ -121,7 +128,8 @@ class Kairos:
         ingress = HttpIngress(self.loop, settings.region, self._gauges)
         registry = CollectorRegistry()
         registry.register(EngineCollector(ingress))
-        app = create_app(ingress, HttpExplanations(self.explainer), registry, now, region=settings.region)
+        explanations, operations = HttpExplanations(self.explainer), HttpOperations(self.switchboard, now)
+        app = create_app(ingress, explanations, registry, now, region=settings.region, operations=operations)
         await self._serve_http(app)
         tune_interpreter()
 

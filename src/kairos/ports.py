@@ -14,6 +14,7 @@ from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
+from kairos.domain.switch import Switch
 
 Clock = Callable[[], int]  # milliseconds since the epoch, UTC
 
@@ -104,6 +105,18 @@ class Store(Protocol):
     def playbook(self, revision: str) -> dict[str, str] | None: ...
 
     def playbook_with_layout(self, layout: str) -> dict[str, str] | None: ...
+
+    def switches(self) -> list[Switch]:
+        """Every switch that was ever turned as it stands now, by name. Other processes may turn them too."""
+        ...
+
+    def switch_history(self, limit: int) -> list[Switch]:
+        """The latest changes, the newest first."""
+        ...
+
+    def turn_switch(self, switch: Switch) -> None:
+        """Keep one change, in a transaction of its own."""
+        ...
 
     def close(self) -> None: ...
 

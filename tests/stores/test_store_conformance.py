@@ -9,6 +9,7 @@ import pytest
 
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.switch import Switch
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate, Store
 
@@ -311,3 +312,15 @@ def test_load_sees_a_commit_of_another_thread_whole_or_not_at_all(store: Store) 
         assert alive or latest == rounds - 1
     committer.join()
     assert not failures
+
+
+def test_the_latest_turn_of_a_switch_holds_and_every_turn_is_kept(store: Store) -> None:
+    assert store.switches() == []
+    off = Switch("marketing", False, "wrong prices", "ada", 1000)
+    sms = Switch("channel:sms", False, "SMSC upgrade", "bob", 999)  # a clock that went back changes no order
+    on = Switch("marketing", True, "mended", "ada", 998)
+    for switch in (off, sms, on):
+        store.turn_switch(switch)
+    assert store.switches() == [sms, on]
+    assert store.switch_history(10) == [on, sms, off]
+    assert store.switch_history(1) == [on]

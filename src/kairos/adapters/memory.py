@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.switch import Switch
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
 
@@ -38,6 +39,7 @@ class MemoryStore:
         self._responses: dict[str, list[Response]] = {}
         self._positions: dict[tuple[str, int], int] = {}
         self._playbooks: dict[tuple[str, str], dict[str, str]] = {}  # (revision, layout), latest saved last
+        self._switches: list[Switch] = []
 
     @property
     def epoch(self) -> str:
@@ -97,6 +99,19 @@ class MemoryStore:
 
     def playbook_with_layout(self, layout: str) -> dict[str, str] | None:
         return self._latest_playbook(1, layout)
+
+    def switches(self) -> list[Switch]:
+        with self._lock:
+            latest = {switch.name: switch for switch in self._switches}
+        return [latest[name] for name in sorted(latest)]
+
+    def switch_history(self, limit: int) -> list[Switch]:
+        with self._lock:
+            return self._switches[::-1][:limit]
+
+    def turn_switch(self, switch: Switch) -> None:
+        with self._lock:
+            self._switches.append(switch)
 
     def close(self) -> None:
         """Nothing to let go of; the store may still be read."""

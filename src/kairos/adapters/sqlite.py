@@ -14,10 +14,12 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from kairos.adapters import sqlite_switches
 from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.adapters.sqlite_schema import prepare_schema
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.switch import Switch
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
 
@@ -155,6 +157,18 @@ class SqliteStore:
 
     def playbook_with_layout(self, layout: str) -> dict[str, str] | None:
         return self._latest_playbook("layout", layout)
+
+    def switches(self) -> list[Switch]:
+        with self._read_lock, self._told("read"):
+            return sqlite_switches.switches(self._reader)
+
+    def switch_history(self, limit: int) -> list[Switch]:
+        with self._read_lock, self._told("read"):
+            return sqlite_switches.switch_history(self._reader, limit)
+
+    def turn_switch(self, switch: Switch) -> None:
+        with self._write_lock, self._told("commit"):
+            sqlite_switches.turn_switch(self._writer, switch)
 
     def close(self) -> None:
         """Let the file go; what was committed is in it. A closed store raises StoreError."""

@@ -36,12 +36,16 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('o
 """
 
 # `dead_letter`: what could not be handled (`kairos.domain.dead_letter`), one row for each kind and identity.
+# `switch`: every change of one, the latest of a name holds; `is_on` is 0 or 1.
 SECOND = """
 CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, identity TEXT NOT NULL,
   at INTEGER NOT NULL, last INTEGER NOT NULL, times INTEGER NOT NULL, subscriber TEXT NOT NULL, reason TEXT NOT NULL,
   trace TEXT NOT NULL, payload BLOB NOT NULL, status TEXT NOT NULL, UNIQUE (kind, identity)) STRICT;
 CREATE INDEX dead_letter_replay ON dead_letter(id) WHERE status = 'replay';
 INSERT INTO sqlite_sequence(name, seq) VALUES ('dead_letter', 0);
+CREATE TABLE switch(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, is_on INTEGER NOT NULL,
+  reason TEXT NOT NULL, who TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE INDEX switch_name ON switch(name, id);
 """
 
 STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a step that was released never changes

@@ -2,5 +2,6 @@
 
 from kairos.api.app import create_app
 from kairos.api.ingress import Answered, Explanations, Ingress
+from kairos.api.operations import Operations
 
-__all__ = ["Answered", "Explanations", "Ingress", "create_app"]
+__all__ = ["Answered", "Explanations", "Ingress", "Operations", "create_app"]

@@ -13,6 +13,7 @@ from starlette.responses import Response
 import kairos
 from kairos.api.events import take_events
 from kairos.api.ingress import Explanations, Ingress
+from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
 from kairos.errors import EventError
 from kairos.ingest import normalise
@@ -45,11 +46,13 @@ def create_app(
     *,
     region: str = "",
     body_limit: int = BODY_LIMIT,
+    operations: Operations | None = None,
 ) -> FastAPI:
     """The application.
 
     `registry` gets the door's own metrics and is what /metrics shows; make one app per registry. `region` (ISO 3166)
     reads national numbers in paths. `body_limit` is in bytes.
+    Without `operations` there are no switches.
     """
     # the pages of FastAPI's own documentation would load scripts from elsewhere
     app = FastAPI(title="kairos", version=kairos.__version__, docs_url=None, redoc_url=None)
@@ -99,6 +102,8 @@ def create_app(
         found = explanations.subscriber(number)
         return _json({"decisions": found}) if found is not None else problem(404, f"nobody is known by `{number}`")
 
+    if operations:
+        add_operations(app, operations)
     return app
 
 

@@ -81,11 +81,12 @@ async def _entries(request: Request, ingress: Ingress, clock: Clock, body_limit:
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > body_limit:
         raise TooLargeError
-    body = await _body(request, body_limit)
+    body = await body_of(request, body_limit)
     return ingress.reader().read(headers.get("content-type", ""), headers, body, clock())
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def body_of(request: Request, limit: int) -> bytes:
+    """A request's body, of `limit` bytes at most. Raises TooLargeError."""
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)

@@ -1,7 +1,8 @@
 """Decide: what is best to say to each subscriber of a batch, or nothing, and why. Pure."""
 
+from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
 from kairos.decide.program import Arm, Program, compile_program
 
-__all__ = ["Arm", "Composed", "Decided", "Program", "Verdict", "compile_program", "decide", "explain"]
+__all__ = ["Arm", "Composed", "Decided", "Program", "Verdict", "compile_program", "decide", "explain", "with_switches"]

@@ -11,7 +11,7 @@ import numpy as np
 from kairos import __version__
 from kairos.decide.gates import QUIET, gate, quiet_until
 from kairos.decide.limits import refused
-from kairos.decide.program import Arm, Program
+from kairos.decide.program import Arm, Closed, Program
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
@@ -91,14 +91,17 @@ def _record(program: Program, moment: Moment, model: str) -> Decision:
 
 
 def gates(program: Program, moment: Moment, decision: Decision) -> int:
-    """The arms that answer this moment and may still speak: all, or care alone where a gate is closed."""
+    """The arms that answer this moment and may still speak: all, or care at most where a gate is closed."""
     age = moment.now - moment.happened
     alive = 0
     for at_most, mask in program.answers.get(moment.kind, ()):
         if at_most < 0 or age <= at_most:
             alive |= mask
-    decision.gate = gate(program, moment)
-    return alive & program.care if decision.gate else alive
+    shut = gate(program, moment)
+    decision.gate, decision.until, decision.care_too = shut
+    if not shut.rule:
+        return alive
+    return 0 if shut.care_too else alive & program.care
 
 
 def eligibility(program: Program, moment: Moment, decision: Decision, alive: int) -> int:
@@ -115,9 +118,13 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
 
     Where there is a notification to ride on, nothing else interrupts: the only channel is the notification.
     """
+    alive = _switched(program.closed, decision, alive)
     for channel in (0,) if moment.riding else program.own_channels:
         candidates = alive & program.on_channel[channel]
         if not candidates:
+            continue
+        if program.closed.channels and program.closed.channels[channel]:
+            decision.limits.append(Refusal(-1, channel, program.closed.channels[channel], 0))
             continue
         quiet = quiet_until(program.quiet_hours, moment.row, moment.now) if channel else 0
         if quiet:
@@ -128,6 +135,14 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
             candidates &= ~mask
             decision.limits.extend([Refusal(arm, channel, rule, until) for arm in bits(hit)])
         survivors.add(index, bits(candidates), channel)
+
+
+def _switched(closed: Closed, decision: Decision, alive: int) -> int:
+    """The arms that no switch has turned off."""
+    for mask, rule in closed.arms:
+        decision.limits.extend([Refusal(arm, -1, rule, 0) for arm in bits(alive & mask)])
+        alive &= ~mask
+    return alive
 
 
 def propensity(survivors: Survivors, moments: Sequence[Moment], scorer: Scorer) -> Pairs:

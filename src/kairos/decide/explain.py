@@ -63,8 +63,8 @@ def _refusal(program: Program, decision: Decision, bit: int) -> tuple[State, str
         return "moment", NOT_ASKED, 0
     if 0 <= ages[0] < age:
         return "moment", TOO_OLD, 0
-    if decision.gate and not program.care >> bit & 1:
-        return "gate", decision.gate, 0
+    if decision.gate and (decision.care_too or not program.care >> bit & 1):
+        return "gate", decision.gate, decision.until
     failed = int.from_bytes(decision.failed, "little")
     for condition, rule in program.reasons[bit]:
         if failed >> condition & 1:

@@ -1,10 +1,10 @@
-"""May we speak to this subscriber at all? Consent, pauses, holdout; and on which channels: quiet hours."""
+"""May we speak to this subscriber at all? Switches, consent, pauses, holdout; and on which channels: quiet hours."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from kairos.decide.program import Program
 from kairos.domain.moment import Moment
@@ -15,21 +15,34 @@ DAY = 86_400_000
 MINUTE = 60_000
 
 
-def gate(program: Program, moment: Moment) -> str:
-    """The name of the first rule that closes all but care, or an empty text.
+class Shut(NamedTuple):
+    """A gate that is closed: the rule that closes it, until when (ms, 0: nobody knows), and whether for care too."""
+
+    rule: str
+    until: int = 0
+    care_too: bool = False
+
+
+OPEN = Shut("")
+
+
+def gate(program: Program, moment: Moment) -> Shut:
+    """The first gate that is closed, or OPEN.
 
     A consent counts only where its rule is TRUE; a pause is lifted only where its rule is FALSE.
     """
+    if program.closed.all:
+        return Shut(program.closed.all, care_too=True)
     row = moment.row
     for name, agreed in program.consents:
         if not agreed(row):
-            return name
+            return Shut(name)
     for name, lifted in program.pauses:
         if not lifted(row):
-            return name
+            return Shut(name)
     if program.holdout and held_out(program.seed, moment.state.id, program.holdout):
-        return HOLDOUT
-    return ""
+        return Shut(HOLDOUT)
+    return OPEN
 
 
 def held_out(seed: str, subscriber: int, share: float) -> bool:

@@ -33,6 +33,15 @@ class Arm:
         return f"{self.action.name}/{self.variant.name}" if self.variant.name else self.action.name
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What switches close, each with the refusal's name: everything, arms by masks, channels by their place."""
+
+    all: str = ""
+    arms: tuple[tuple[int, str], ...] = ()
+    channels: tuple[str, ...] = ()  # an empty name: open; empty: all are
+
+
 @dataclass(frozen=True)
 class Program:
     """A playbook as decide runs it. Masks are integers whose bit a stands for `arms[a]`."""
@@ -59,6 +68,7 @@ class Program:
     holdout: float
     seed: str
     reasons: tuple[tuple[tuple[int, NamedRule], ...], ...]  # by arm: its conditions' numbers and rules, in order
+    closed: Closed = Closed()
 
 
 def compile_program(playbook: Playbook) -> Program:

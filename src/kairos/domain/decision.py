@@ -37,7 +37,7 @@ class Decision(Struct, array_like=True, gc=False):
     """One decision record (a few hundred bytes as MessagePack).
 
     `failed` is a bitmap over the distinct conditions of the playbook of that `revision`, little-endian; names are
-    looked up there when somebody asks why. `gate` is the rule that closed all marketing, or empty.
+    looked up there when somebody asks why. `gate` is the rule or the switch that closed all marketing, or empty.
     """
 
     id: int
@@ -56,3 +56,5 @@ class Decision(Struct, array_like=True, gc=False):
     scores: Scores = Scores()
     chosen: Choice | None = None
     riding: bool = False
+    until: int = 0  # when the gate opens, ms; 0 where nobody knows
+    care_too: bool = False  # the gate is closed for care as well

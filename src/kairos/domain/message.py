@@ -31,6 +31,8 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     receipt: bool = False
     plain: str = ""  # the notification as it came, without our line; empty where it has none
     carried: tuple[Carried, ...] = ()  # the account's own PDUs, in the order of their parts: all their fields go out
+    action: str = ""  # of the offer that it carries: what switches and freezes stop it by
+    issue: str = ""
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

@@ -87,6 +87,8 @@ class Dispatcher:
         self._handed_to = self._left_behind - 1  # rows above may be in the store, but are still to be handed to us
         self._overtaken: dict[int, Submission] = {}  # of rows that wait in the store
         self._closing = False
+        self.charging = asyncio.Event()  # while it is not set, orders wait
+        self.charging.set()
 
     def hand(self, rows: Iterable[tuple[Outgoing, Submission]]) -> None:
         """Take rows that were just committed. A notification that its bringer has sent meanwhile is dropped."""
@@ -161,6 +163,7 @@ class Dispatcher:
         if before:
             await asyncio.wait({before})
         if row.channel == ORDERS:
+            await self.charging.wait()
             await self._fulfil(row, _order(row.payload))
             return
         text = _text(row.payload)
@@ -193,6 +196,14 @@ class Dispatcher:
             if text.send_by and self.clock() > text.send_by:
                 await self._news(row, text, "dropped", reason="too late")
                 return
+            halt = self.loop.engine.halt(text, row.channel)
+            if halt and halt.passes:
+                attempts += 1
+                await self._wait(attempts)
+                continue
+            if halt:
+                await self._news(row, text, "dropped", reason=halt.rule)
+                return
             if not await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
                 return
             outcome = await attempt(self.channels[row.channel].send(text))
@@ -208,7 +219,8 @@ class Dispatcher:
     async def _until_sent(self, row: Outgoing, text: Text) -> None:
         """A notification, an answer, a receipt, a relayed reply: sent until the counterpart has it.
 
-        A line that comes too late is taken off before the first attempt; after one, the same text is sent again.
+        A line that comes too late is taken off before the first attempt; after one, the same text is sent again,
+        unless a switch was turned off.
         """
         attempts = row.attempts
         may_have_gone = row.id < self._left_behind
@@ -217,8 +229,8 @@ class Dispatcher:
         ):  # its line was taken off in an earlier run: only that leaves a tried row pending
             text = msgspec.structs.replace(text, text=text.plain, plain="")
         while True:
-            if text.plain and not may_have_gone and self.clock() > text.send_by:
-                await self._news(row, text, "plain", reason="too late")
+            if text.plain and (why := self._unsaid(row, text, may_have_gone)):
+                await self._news(row, text, "plain", reason="unknown" if may_have_gone else why)
                 text = msgspec.structs.replace(text, text=text.plain, plain="")
             outcome = await attempt(self.channels[row.channel].send(text))
             if outcome.status in ("sent", "failed"):
@@ -228,6 +240,16 @@ class Dispatcher:
             await self._wait(attempts)
         reason = "unknown" if may_have_gone else outcome.reason  # then its limit and its offer stay
         await self._news(row, text, outcome.status, outcome, reason=reason)
+
+    def _unsaid(self, row: Outgoing, text: Text, may_have_gone: bool) -> str:
+        """Why a notification goes out without its line, or an empty text.
+
+        A switch takes the line off even where it may have gone out with it before: no marketing goes out again.
+        """
+        if not may_have_gone and self.clock() > text.send_by:
+            return "too late"
+        halt = self.loop.engine.halt(text, row.channel)
+        return halt.rule if halt else ""
 
     async def _wait(self, attempts: int) -> None:
         await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))

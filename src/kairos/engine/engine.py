@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from kairos import enrich, respond
+from kairos.decide import with_switches
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
 from kairos.domain.inputs import Delivery, Fulfilment, Reply, Timer
+from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import State
+from kairos.domain.switch import Switches, stated
 from kairos.engine.deliveries import take_delivery
 from kairos.engine.expiry import take_timer
 from kairos.engine.moments import decide_moments, take_event
@@ -31,6 +36,13 @@ from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Loaded, Scorer, Store
 
 SLICE = 64  # inputs whose states are decoded at a time: few enough to stay in the processor's cache
+
+
+class Halt(NamedTuple):
+    """What stops an offer on its way. `passes`: it may be over before the offer's time is."""
+
+    rule: str
+    passes: bool = False
 
 
 class Engine:
@@ -60,11 +72,23 @@ class Engine:
         self.statistics = Statistics()
         self._noted: set[str] = set()
         self.draw: Draw = keyed_draw(program.playbook.seed)
+        self.switches = Switches()
 
     def use(self, program: Program) -> None:
         """From the next batch on, this playbook."""
-        self.program = program
+        self.program = replace(program, decide=with_switches(program.decide, self.switches))
         self.draw = keyed_draw(program.playbook.seed)
+
+    def turn(self, switches: Switches) -> None:
+        """From the next batch on, these switches are off."""
+        if switches != self.switches:
+            self.switches = switches
+            self.use(self.program)
+
+    def halt(self, text: Text, channel: str) -> Halt | None:
+        """What stops an offer that is about to go out on a channel."""
+        stopping = self.switches.stopping(channel, text.action, text.issue)
+        return Halt(stated(stopping), passes=not self.switches.read) if stopping else None
 
     def apply(self, inputs: Sequence[Input], now: int, loaded: Loaded | None = None) -> Work:
         """Take a batch of inputs in their order. Raises StoreError where states cannot be read.

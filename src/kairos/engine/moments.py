@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from kairos import enrich, respond
 from kairos.decide import Arm, Decided, decide
@@ -14,6 +16,7 @@ from kairos.domain.subscriber import Contact, OpenOffer
 from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
 from kairos.engine.orders import accept
 from kairos.engine.work import DUPLICATE, Answer, Work, encode
+from kairos.playbook.action import Action
 from kairos.rules import to_text
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         work.wake(state.id, work.now + action.accept_within, key)
     send_by = work.now + min(action.send_within, action.accept_within)
     if moment.riding:
-        _notify(work, index, event, state.id, made.composed.text, key, decision.id, send_by)
+        _notify(work, index, event, state.id, made.composed.text, Line(key, decision.id, send_by, action))
         return
     plain(work, index, event, state.id)
     text = Text(
@@ -96,6 +99,8 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         send_by,
         key,
         decision.id,
+        action=action.name,
+        issue=action.issue,
     )
     work.send(index, state.id, channel, text)
 
@@ -132,15 +137,22 @@ def plain(work: Work, index: int, event: Event, subscriber: int) -> None:
         _notify(work, index, event, subscriber, event.notification.text)
 
 
+class Line(NamedTuple):
+    """What a notification carries of ours."""
+
+    offer: str
+    decision: int
+    send_by: int
+    action: Action
+
+
 def _notify(
     work: Work,
     index: int,
     event: Event,
     subscriber: int,
     text: str,
-    offer: str = "",
-    decision: int = 0,
-    send_by: int = 0,
+    line: Line | None = None,
 ) -> None:
     notification = event.notification
     assert notification is not None
@@ -148,13 +160,19 @@ def _notify(
         source=notification.source,
         destination=notification.destination,
         text=text,
-        send_by=send_by,
-        offer=offer,
-        decision=decision,
         account=notification.account,
         message_id=notification.message_id,
         receipt=notification.receipt,
-        plain=notification.text if decision else "",
         carried=notification.carried,
     )
+    if line:
+        payload = msgspec.structs.replace(
+            payload,
+            send_by=line.send_by,
+            offer=line.offer,
+            decision=line.decision,
+            plain=notification.text,
+            action=line.action.name,
+            issue=line.action.issue,
+        )
     work.send(index, subscriber, NOTIFICATION, payload)

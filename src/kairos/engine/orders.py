@@ -26,6 +26,13 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     work.send(index, state.id, "ocs", order)
 
 
+def refuse(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str) -> None:
+    """Not now, and nothing is charged: the offer stays open, and a later yes is as good."""
+    engine.statistics.counts["refused"] += 1
+    work.log(state.id, offer.decision, offer.key, "refused", reason)
+    answer(engine, work, index, state, "refused", offer, offer.short_code)
+
+
 def take_fulfilment(engine: Engine, work: Work, index: int, fulfilment: Fulfilment) -> None:
     work.batch.updates.append(OutgoingUpdate(fulfilment.outgoing, "delivered", 0, 0))
     state = engine.state(work, fulfilment.subscriber)

@@ -8,8 +8,9 @@ from kairos import enrich, respond
 from kairos.domain.inputs import Reply
 from kairos.domain.message import Text
 from kairos.domain.subscriber import State
+from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import answer, plain_row
-from kairos.engine.orders import accept
+from kairos.engine.orders import accept, refuse
 from kairos.engine.work import DUPLICATE, Answer, Work
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     understood = _understood(engine, state, reply, work.now)
     offer, meaning = understood.offer, understood.meaning
     engine.statistics.counts[f"replies.{meaning}"] += 1
-    if meaning == "accept" and offer:
+    if meaning == "accept" and offer and not engine.switches.charging:
+        refuse(engine, work, index, state, offer, stated(CHARGING))
+    elif meaning == "accept" and offer:
         accept(engine, work, index, state, offer, "accepted")
     elif meaning == "relay":
         _relay(work, index, state, reply, understood)
