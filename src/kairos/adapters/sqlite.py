@@ -63,11 +63,16 @@ RESPONSES: Many = (
 )
 POSITIONS: Many = ("INSERT OR REPLACE INTO input_position(source, partition, position) SELECT * FROM", "", 3)
 
+# Reading joins many rows into one, so that it is one step too: each column's values end to end, and their lengths.
 STATES_BY_MSISDN = (
-    "SELECT value, subscriber, blob FROM identity LEFT JOIN state USING (subscriber) "
-    "WHERE kind = 'msisdn' AND value IN "
+    "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, ''), "
+    "group_concat(length(CAST(value AS BLOB))), group_concat(value, '') "
+    "FROM identity LEFT JOIN state USING (subscriber) WHERE kind = 'msisdn' AND value IN "
 )
-STATES_OF = "SELECT subscriber, blob FROM state WHERE subscriber IN "
+STATES_OF = (
+    "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, '') "
+    "FROM state WHERE subscriber IN "
+)
 ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer_id FROM outbox "
 
 
@@ -91,6 +96,9 @@ class SqliteStore:
             prepare_schema(self._writer, self._path)
             self._reader = held.enter_context(connect(self._path))
             self._reader.execute("PRAGMA query_only = 1")
+            self._loader = held.enter_context(connect(self._path))
+            self._loader.execute("PRAGMA query_only = 1")
+            self._loader.text_factory = bytes  # what `load` joins is bytes
             self._epoch: str = self._read("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
             copying = held.enter_context(connect(self._path))
             self._checkpointer = Checkpointer(copying, checkpoint_pages, self._write_lock)
@@ -105,11 +113,18 @@ class SqliteStore:
         return NextIds(used["state"] + 1, used["decision"] + 1, used["outbox"] + 1, used["timer"] + 1)
 
     def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
-        with self._read_lock, self._told("read"), transaction(self._reader, "DEFERRED"):
-            known = list(select(self._reader, STATES_BY_MSISDN, msisdns))
-            states = {subscriber: blob for _, subscriber, blob in known if blob is not None}
-            states.update(select(self._reader, STATES_OF, set(subscribers).difference(states)))
-        return Loaded({msisdn: subscriber for msisdn, subscriber, _ in known}, states)
+        found = Loaded({}, {})
+        with self._read_lock, self._told("read"), transaction(self._loader, "DEFERRED"):
+            for ids, lengths, blobs, *named in select(self._loader, STATES_BY_MSISDN, msisdns):
+                if ids:
+                    known = split_numbers(ids)
+                    found.states.update(split_states(known, lengths, blobs))
+                    values = map(bytes.decode, split(named[1], split_numbers(named[0])))
+                    found.subscribers.update(zip(values, known, strict=True))
+            for ids, lengths, blobs in select(self._loader, STATES_OF, set(subscribers).difference(found.states)):
+                if ids:
+                    found.states.update(split_states(split_numbers(ids), lengths, blobs))
+        return found
 
     def commit(self, batch: Batch) -> None:
         with self._write_lock, self._told("commit"):
@@ -293,6 +308,28 @@ def select(connection: sqlite3.Connection, sql: str, keys: Collection[Any]) -> I
         piece = wanted[start : start + size]
         piece += [None] * (size - len(piece))
         yield from connection.execute(f"{sql}({','.join('?' * size)})", piece)
+
+
+def split_numbers(joined: bytes) -> list[int]:
+    return list(map(int, joined.split(b",")))
+
+
+def split(joined: bytes, lengths: Iterable[int]) -> Iterator[bytes]:
+    """The values that stand end to end.
+
+    >>> list(split(b"onetwo", [3, 0, 3]))
+    [b'one', b'', b'two']
+    """
+    start = 0
+    for length in lengths:
+        yield joined[start : start + length]
+        start += length
+
+
+def split_states(subscribers: list[int], lengths: bytes, blobs: bytes | None) -> Iterator[tuple[int, bytes]]:
+    """Each subscriber and their state; the length of what is not there is -1."""
+    there = [(id_, length) for id_, length in zip(subscribers, split_numbers(lengths), strict=True) if length >= 0]
+    return zip((id_ for id_, _ in there), split(blobs or b"", (length for _, length in there)), strict=True)
 
 
 def pieces(count: int) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,6 @@ from kairos.adapters.sqlite import (
     OUTGOING,
     POSITIONS,
     STATES,
-    STATES_BY_MSISDN,
     SqliteStore,
     connect,
     select,
@@ -23,6 +22,10 @@ from kairos.adapters.sqlite import (
 )
 from kairos.ports import Batch
 
+STATES_BY_MSISDN = (
+    "SELECT value, subscriber, blob FROM identity LEFT JOIN state USING (subscriber) "
+    "WHERE kind = 'msisdn' AND value IN "
+)
 RECORD, TEXT = 450, 220  # bytes of a decision record and of an outbox payload, as `bench events` writes them
 PREPARED_AT_ONCE = 20_000
 
