@@ -53,7 +53,7 @@ def decide(program: Program, moments: Sequence[Moment], scorer: Scorer, draw: Dr
         alive = eligibility(program, moment, draft.decision, alive)
         limits(program, moment, draft.decision, alive, index, survivors)
     if survivors.moment:
-        pairs = propensity(survivors, moments, scorer)
+        pairs = propensity(program, survivors, moments, scorer)
         for index, ranked in arbitration(program, pairs, decided, draw):
             treatment(program, moments[index], decided[index], ranked, compose)
     return decided
@@ -61,16 +61,17 @@ def decide(program: Program, moments: Sequence[Moment], scorer: Scorer, draw: Dr
 
 @dataclass(slots=True)
 class Survivors:
-    """Columns that grow: one row for each (moment, arm, channel) that nothing refused, ordered by moment."""
+    """Columns that grow: one row for each (moment, channel) with the mask of its arms, ordered by moment."""
 
     moment: list[int] = field(default_factory=list)
-    arm: list[int] = field(default_factory=list)
     channel: list[int] = field(default_factory=list)
+    arms: list[int] = field(default_factory=list)
 
-    def add(self, moment: int, arms: list[int], channel: int) -> None:
-        self.moment += [moment] * len(arms)
-        self.arm += arms
-        self.channel += [channel] * len(arms)
+    def add(self, moment: int, arms: int, channel: int) -> None:
+        if arms:
+            self.moment.append(moment)
+            self.channel.append(channel)
+            self.arms.append(arms)
 
 
 def _record(program: Program, moment: Moment, model: str) -> Decision:
@@ -131,10 +132,10 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
             decision.limits.append(Refusal(-1, channel, QUIET, quiet))
             continue
         for mask, rule, until in refused(program, moment.state, channel, moment.now):
-            hit = candidates & mask
-            candidates &= ~mask
-            decision.limits.extend([Refusal(arm, channel, rule, until) for arm in bits(hit)])
-        survivors.add(index, bits(candidates), channel)
+            if hit := candidates & mask:
+                candidates &= ~mask
+                decision.limits.extend([Refusal(arm, channel, rule, until) for arm in bits(hit)])
+        survivors.add(index, candidates, channel)
 
 
 def _switched(closed: Closed, decision: Decision, alive: int) -> int:
@@ -145,9 +146,13 @@ def _switched(closed: Closed, decision: Decision, alive: int) -> int:
     return alive
 
 
-def propensity(survivors: Survivors, moments: Sequence[Moment], scorer: Scorer) -> Pairs:
-    """The survivors of the whole batch as columns, scored in one call."""
-    moment, arm, channel = (np.array(c, np.int32) for c in (survivors.moment, survivors.arm, survivors.channel))
+def propensity(program: Program, survivors: Survivors, moments: Sequence[Moment], scorer: Scorer) -> Pairs:
+    """The survivors of the whole batch as columns, one row for each (moment, arm, channel), scored in one call."""
+    width = (len(program.arms) + 7) // 8
+    masks = b"".join([arms.to_bytes(width, "little") for arms in survivors.arms])
+    table = np.frombuffer(masks, np.uint8).reshape(len(survivors.arms), width)
+    place, arm = (found.astype(np.int32) for found in np.nonzero(np.unpackbits(table, axis=1, bitorder="little")))
+    moment, channel = (np.array(column, np.int32)[place] for column in (survivors.moment, survivors.channel))
     pairs = Pairs(moment, arm, channel, np.zeros(len(arm)), np.zeros(len(arm)))
     pairs.propensity = scorer.score(pairs, moments)
     return pairs

@@ -15,6 +15,7 @@ from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
 Input = Event | Reply | Delivery | Fulfilment | Timer
+NAMED = (Event, Reply)  # by MSISDN; the others name a subscriber's id
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_state: Callable[[bytes], State] = read_state
@@ -94,7 +95,7 @@ def identity(source: Input) -> str:
 
 def subscriber_of(source: Input) -> str | int:
     """The MSISDN or the subscriber id that an input concerns; 0 where it concerns no state."""
-    return source.msisdn if isinstance(source, Event | Reply) else source.subscriber
+    return source.msisdn if isinstance(source, NAMED) else source.subscriber
 
 
 def waves(inputs: Iterable[tuple[int, Input]], subscribers: Mapping[str, int]) -> Iterator[list[tuple[int, Input]]]:

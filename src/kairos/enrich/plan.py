@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from kairos.domain.event import Event
 from kairos.domain.subscriber import SCHEMA, State
 from kairos.enrich.fold import Fold, compile_fold
 from kairos.enrich.local_time import Zones
-from kairos.enrich.row import MakeRow, compile_row
+from kairos.enrich.row import MakeRow, compile_row, first_bucket
 from kairos.playbook.vocabulary import Vocabulary
 
 
@@ -25,6 +26,7 @@ class Plan:
     plain_row: MakeRow  # of a moment that no event made
     places: dict[str, int]  # of the stored attributes
     windows: tuple[tuple[int, int], ...]  # over and step of each counter
+    first_buckets: Callable[[int], Sequence[int]]  # by now (ms): each counter's oldest in its window
     carries: dict[str, Any] = field(default_factory=dict)  # how to migrate, by the old layout (empty: unknown)
 
 
@@ -35,6 +37,12 @@ def compile_plan(vocabulary: Vocabulary, time_zone: str) -> Plan:
     """
     zones = Zones(time_zone)
     places = {a.name: i for i, a in enumerate(vocabulary.attributes.values()) if not a.derived}
+    windows = tuple((counter.over, counter.step) for counter in vocabulary.counters.values())
+
+    @lru_cache(maxsize=8)  # a batch has one now
+    def first_buckets(now: int) -> Sequence[int]:
+        return [first_bucket(over, step, now) for over, step in windows]
+
     return Plan(
         vocabulary=vocabulary,
         layout=vocabulary.layout,
@@ -42,7 +50,8 @@ def compile_plan(vocabulary: Vocabulary, time_zone: str) -> Plan:
         rows={kind: compile_row(vocabulary, kind, zones) for kind in vocabulary.events},
         plain_row=compile_row(vocabulary, "", zones),
         places=places,
-        windows=tuple((counter.over, counter.step) for counter in vocabulary.counters.values()),
+        windows=windows,
+        first_buckets=first_buckets,
     )
 
 

@@ -31,6 +31,6 @@ def prune(plan: Plan, state: State, now: int, contacts_for: int, offers_for: int
         if not bucket.amount or 0 < bucket.expires <= now:
             state.buckets = [b for b in state.buckets if b.amount and not 0 < b.expires <= now]
             break
-    for buckets, (over, step) in zip(state.counters, plan.windows, strict=True):
-        if buckets and buckets[0] < (first := (now - over + 1) // step):
+    for buckets, first in zip(state.counters, plan.first_buckets(now), strict=True):
+        if buckets and buckets[0] < first:
             del buckets[: next((i for i in range(0, len(buckets), 2) if buckets[i] >= first), len(buckets))]
