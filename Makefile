@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench test-peers format lock clean
+.PHONY: help demo test check bench test-peers crash-matrix format lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: $(READY) ## Measure: rules and events (one JSON object at the end of each
 test-peers: $(READY) ## Tests against foreign servers (sets up what it can, skips the rest with a reason) and the long ones
 	-sh tests/peers/setup.sh
 	$(BIN)/python -m pytest -m 'peers or long' -rs $(ARGS)
+
+crash-matrix: $(READY) ## Kill the server at every named point, 245 times, and print what came of it (minutes)
+	$(BIN)/python -m pytest -q -s -m long tests/system/test_system_crash_matrix.py $(ARGS)
 
 format: $(READY) ## Put the code in shape
 	$(BIN)/ruff check --fix .

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from tests.system.killed import FORKING, Faults, Fuse, serve
 
 from kairos.domain.subscriber import State
 from kairos.engine.work import decode_state
@@ -34,6 +35,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 HOST = "127.0.0.1"
 PATIENCE = 90.0  # seconds: only ever used up where something is broken
 HOUR = 3_600_000
+Told = tuple[str, str, Mapping[str, object]]  # an event's kind, whom it concerns, its data
 UNSENT = "SELECT id, key, channel, status, attempts FROM outbox WHERE status IN ('pending', 'sending')"
 
 
@@ -73,6 +75,10 @@ class Server:
         assert line, f"kairos ended early:\n{self.log}"
         self.ports = json.loads(line)
 
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
     async def kill(self) -> None:
         """kill -9, wherever it stands."""
         assert self.process is not None
@@ -86,6 +92,58 @@ class Server:
             self.process.terminate()
         async with asyncio.timeout(PATIENCE):
             return await self.process.wait()
+
+
+@dataclass
+class BreakableServer(Server):
+    """The same, forked: it dies where a fuse says, and its disk and clock break when they are told to."""
+
+    fuse: Fuse = field(default_factory=Fuse)  # of the next start
+    forked: Any = None
+    door: Any = None
+
+    async def start(self) -> None:
+        environment = {**os.environ, **self.environment}
+        self.door, far = FORKING.Pipe()
+        log = self.folder / "kairos.log"
+        self.forked = FORKING.Process(target=serve, args=(far, self.settings, environment, log, self.fuse), daemon=True)
+        await asyncio.to_thread(self.forked.start)
+        far.close()
+        try:
+            self.ports = await self._hear()
+        except EOFError:
+            if not self.fuse.point:
+                raise AssertionError(f"kairos ended early:\n{self.log}") from None
+
+    async def break_(self, **wrong: Any) -> None:
+        """From now on that is wrong, and nothing else; returns when it is so."""
+        self.door.send(msgspec.to_builtins(Faults(**wrong)))
+        assert await self._hear() == "in force"
+
+    async def _hear(self) -> Any:
+        assert await asyncio.to_thread(self.door.poll, PATIENCE), "nothing was heard of kairos"
+        return self.door.recv()
+
+    async def died(self) -> int | None:
+        """Wait until it has ended, however; minus the signal that ended it, or None where it lives on."""
+        await asyncio.to_thread(self.forked.join, PATIENCE)
+        self.door.close()
+        code: int | None = self.forked.exitcode
+        return code
+
+    async def kill(self) -> None:
+        self.forked.kill()
+        await self.died()
+
+    async def end(self) -> int:
+        self.forked.terminate()
+        code = await self.died()
+        assert code is not None, "it does not end"
+        return code
+
+    @property
+    def alive(self) -> bool:
+        return self.forked is not None and bool(self.forked.is_alive())
 
 
 @dataclass
@@ -115,6 +173,10 @@ class System:
 
     async def known(self, msisdn: str, *, main: int = 500, top_up: int = 500, **profile: object) -> None:
         """A prepaid subscriber who agreed to offers, at noon, with money (minor units) and no allowance."""
+        await self.tell(self.introduction(msisdn, main=main, top_up=top_up, **profile))
+
+    def introduction(self, msisdn: str, *, main: int = 500, top_up: int = 500, **profile: object) -> list[Told]:
+        """The events that make a subscriber known."""
         account = self.operator.ocs.accounts[msisdn]
         account.main = account.opening = main
         account.data_kb = account.voice_min = 0
@@ -122,9 +184,9 @@ class System:
         known = {"plan": "prepaid", "language": subscriber.language, "time_zone": noon(), "marketing_consent": True}
         wallets = balances_field(self.operator.ocs.balances(msisdn))
         recharge = {"amount": f"{top_up // 100}.{top_up % 100:02d}", "balances": wallets}
-        await self.tell([("profile", msisdn, known | profile), ("recharge", msisdn, recharge)])
+        return [("profile", msisdn, known | profile), ("recharge", msisdn, recharge)]
 
-    async def tell(self, events: Iterable[tuple[str, str, Mapping[str, object]]]) -> None:
+    async def tell(self, events: Iterable[Told]) -> None:
         """Events that happened ten minutes ago; each must be applied."""
         feed, at = self.operator.feed, self.operator.now() - HOUR // 6
         body = [feed.event(kind, msisdn, data, at) for kind, msisdn, data in events]
@@ -254,9 +316,13 @@ async def launched(
     operator: OperatorSettings | None = None,
     settings: Path = EXAMPLE / "kairos.toml",
     restarts: bool = False,
+    breakable: bool = False,
     **environment: object,
 ) -> AsyncIterator[System]:
-    """A server and its operator, bound to one another. `restarts`: on ports that stay. `environment`: less KAIROS_."""
+    """A server and its operator, bound to one another. `restarts`: on ports that stay. `breakable`: BreakableServer.
+
+    `environment`: settings without KAIROS_.
+    """
     around = Operator(operator or OperatorSettings(subscribers=60, smsc_port=free_port(), receipt_after=0.02))
     await around.start()
     chosen = {
@@ -270,7 +336,8 @@ async def launched(
         "HTTP_PORT": free_port() if restarts else 0,
         "NOTIFICATIONS_DECIDE_WITHIN_MS": 60_000,  # a slow machine is not what is tested here
     } | environment
-    server = Server(folder, settings, {f"KAIROS_{name}": str(value) for name, value in chosen.items()})
+    kind = BreakableServer if breakable else Server
+    server = kind(folder, settings, {f"KAIROS_{name}": str(value) for name, value in chosen.items()})
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
         try:
             await server.start()
@@ -280,7 +347,7 @@ async def launched(
             yield System(server, around, http)
         finally:
             await around.stop()
-            if server.process is not None and server.process.returncode is None:
+            if server.alive:
                 await server.end()
 
 
