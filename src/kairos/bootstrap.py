@@ -23,7 +23,7 @@ from kairos.adapters.operations import HttpOperations
 from kairos.adapters.smsc import Smsc
 from kairos.api import create_app
 from kairos.domain.money import Currency
-from kairos.engine.dispatch import Dispatcher
+from kairos.engine.dispatch import Dispatcher, Patience
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
@@ -63,6 +63,7 @@ class Kairos:
             old_vocabulary=partial(old_vocabulary, store),
             reject_unknown=settings.engine.unknown_subscribers == "reject",
             parts_at_most=settings.notifications.parts_at_most,
+            steps=settings.fulfilment.taken,
             note=log.warning,
         )
         self.loop = Loop(
@@ -93,7 +94,10 @@ class Kairos:
             "relay": self.esmes,
             "receipt": self.esmes,
         }
-        self.dispatcher = Dispatcher(store, self.loop, channels, self.fulfiller, now)
+        patience = Patience(
+            round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
+        )
+        self.dispatcher = Dispatcher(store, self.loop, channels, self.fulfiller, now, patience=patience)
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.server: Server | None = None

@@ -14,6 +14,7 @@ from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
+from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 
 Clock = Callable[[], int]  # milliseconds since the epoch, UTC
@@ -50,6 +51,7 @@ class Batch:
     timers_done: list[int] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
     positions: list[tuple[str, int, int]] = field(default_factory=list)  # source, partition, position
+    purchases: dict[str, Purchase] = field(default_factory=dict)  # as they now are, by key
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -100,6 +102,16 @@ class Store(Protocol):
         """What became of an offer, oldest first."""
         ...
 
+    def purchase(self, key: str) -> Purchase | None: ...
+
+    def purchases(self, after: str, limit: int) -> list[Purchase]:
+        """By key (octet by octet), from the first key greater than `after`."""
+        ...
+
+    def purchases_of(self, offer: str) -> list[Purchase]:
+        """All that an offer became, oldest first: one, or more where money was wanting."""
+        ...
+
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None: ...
 
     def playbook(self, revision: str) -> dict[str, str] | None: ...
@@ -126,10 +138,11 @@ class Outcome:
     """What became of one attempt to send.
 
     sent: the counterpart has it (`peer_id` is its id). done, refused: an order's final answer. retry: it surely did not
-    happen, or the counterpart told us to come back. failed: it never will. unknown: it may have happened.
+    happen, or the counterpart told us to come back. failed: it never will. unknown: it may have happened. absent: asked
+    for it, the counterpart knows nothing of it.
     """
 
-    status: Literal["sent", "done", "refused", "retry", "failed", "unknown"]
+    status: Literal["sent", "done", "refused", "retry", "failed", "unknown", "absent"]
     peer_id: str = ""
     reason: str = ""
 
@@ -144,6 +157,10 @@ class Fulfiller(Protocol):
     """The system that charges and provisions. The same `key` again has no second effect and gets the first answer."""
 
     async def fulfil(self, order: Order) -> Outcome: ...
+
+    async def ask(self, order: Order) -> Outcome:
+        """What became of a call that may have arrived; `absent` where it never did, or where nobody can tell."""
+        ...
 
 
 class Scorer(Protocol):

@@ -31,6 +31,8 @@ Window = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1
 Linger = Annotated[float, Meta(ge=0, le=1000, description="milliseconds from 0 to 1000")]
 Limit = Annotated[float, Meta(ge=1, le=60_000, description="milliseconds from 1 to 60000")]
 Seconds = Annotated[float, Meta(ge=0.01, le=3600, description="seconds from 0.01 to 3600")]
+Long = Annotated[float, Meta(ge=0.01, le=31 * 86_400, description="seconds from 0.01 to 2678400, which is 31 days")]
+STEPS = ("reserve", "charge", "provision", "confirm")
 Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
 Name = Annotated[str, Meta(min_length=1, max_length=15, description="a name of 1 to 15 characters")]  # SMPP 3.4, 5.2.1
 Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
@@ -100,8 +102,19 @@ class Smsc(Section, frozen=True):
 
 
 class Fulfilment(Section, frozen=True):
+    """The counterpart that charges and provisions. See docs/fulfilment.md."""
+
     url: str = "http://127.0.0.1:8081/v1/orders"
     timeout_s: Seconds = 10.0
+    mode: Literal["order", "steps"] = "order"  # one call does all, or each step is a call
+    steps: str = "reserve charge provision confirm"  # that it has
+    provision_within_s: Long = 3600.0  # then what was charged is given back
+    stuck_after_s: Long = 86400.0  # without an answer; then a person must look
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """The steps that a purchase takes at this counterpart."""
+        return tuple(self.steps.split()) if self.mode == "steps" else ("order",)
 
 
 class Settings(Section, frozen=True):
@@ -160,6 +173,11 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         wrong.say(place, message, hint)
     wrong.end()
     settings = msgspec.convert(data, Settings, strict=False)
+    steps, place = settings.fulfilment.steps.split(), ("fulfilment", "steps")
+    for step in (step for step in steps if step not in STEPS):
+        wrong.say(place, f"unknown step `{step}`", did_you_mean(step, STEPS) or f"the steps are: {' '.join(STEPS)}")
+    for step in (step for step in ("charge", "provision") if step not in steps):
+        wrong.say(place, f"`fulfilment.steps` lacks `{step}`", 'for one call that does all, set `mode = "order"`')
     for number, patterns in enumerate(settings.patterns):
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"

@@ -144,6 +144,9 @@ class NoOrders:
     async def fulfil(self, _: Any) -> Outcome:
         return Outcome("done")
 
+    async def ask(self, _: Any) -> Outcome:
+        return Outcome("absent")
+
 
 @dataclass
 class World:

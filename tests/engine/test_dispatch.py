@@ -13,7 +13,7 @@ import pytest
 
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import Bucket
-from kairos.engine.dispatch import Backoff, Dispatcher
+from kairos.engine.dispatch import Backoff, Dispatcher, Patience
 from kairos.engine.loop import Loop, Submission
 from kairos.ports import Batch, Outcome
 
@@ -35,15 +35,22 @@ class Handset:
 
 
 class Charging:
-    """A fulfiller that charges a key once and answers as the test says."""
+    """A fulfiller that answers as the test says; `known` answers the question what became of it."""
 
-    def __init__(self, *outcomes: Outcome) -> None:
+    def __init__(self, *outcomes: Outcome, known: Outcome | None = None) -> None:
         self.outcomes = list(outcomes)
+        self.known = known or Outcome("absent")
         self.asked: list[Order] = []
+        self.said: list[str] = []  # what was called, in turn
 
     async def fulfil(self, order: Order) -> Outcome:
         self.asked.append(order)
+        self.said.append("send")
         return self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+
+    async def ask(self, _: Order) -> Outcome:
+        self.said.append("ask")
+        return self.known
 
 
 SENT = Outcome("sent", "smsc-1")
@@ -419,3 +426,66 @@ async def test_a_line_that_may_have_gone_out_keeps_its_offer_though_its_repeat_f
         await until(lambda: status(bench, 1) == "failed")
     assert len(bench.state().contacts) == kept
     assert bench.state().offers[0].status == ("open" if kept else "withdrawn")
+
+
+async def ordered(bench: Any, loop: Loop) -> None:
+    """An offer is made and taken: rows 1 and 2."""
+    await loop.submit(call(bench))
+    await loop.submit(bench.reply("1"))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "known", "said"),
+    [
+        ([DONE], None, "send"),
+        ([RETRY, RETRY, DONE], None, "send send send"),
+        ([UNKNOWN], DONE, "send ask"),
+        ([UNKNOWN, DONE], None, "send ask send"),
+        ([UNKNOWN, RETRY, UNKNOWN, DONE], None, "send ask send send ask send"),
+    ],
+)
+async def test_what_may_have_arrived_is_asked_for_before_it_is_sent_again(
+    bench: Any, outcomes: list[Outcome], known: Outcome | None, said: str
+) -> None:
+    bench.profile()
+    charging = Charging(*outcomes, known=known)
+    async with running(bench, Handset(SENT), charging) as (loop, _):
+        await ordered(bench, loop)
+        await until(lambda: status(bench, 2) == "delivered")
+    assert " ".join(charging.said) == said
+    assert bench.state().offers[0].status == "fulfilled"
+
+
+async def test_what_an_earlier_run_may_have_sent_is_asked_for_first(bench: Any) -> None:
+    bench.profile()
+    bench.apply(call(bench))
+    bench.apply(bench.reply("1"))
+    charging = Charging(Outcome("refused"), known=DONE)
+    async with running(bench, Handset(SENT), charging):
+        await until(lambda: status(bench, 2) == "delivered")
+    assert charging.said == ["ask"]
+    assert bench.state().offers[0].status == "fulfilled"
+
+
+async def test_a_call_that_is_not_answered_for_long_is_given_up(bench: Any) -> None:
+    bench.profile()
+    charging = Charging(UNKNOWN, known=UNKNOWN)
+    async with running(bench, Handset(SENT), charging) as (loop, dispatcher):
+        dispatcher.patience = Patience(call=DAY)
+        await ordered(bench, loop)
+        await until(lambda: len(charging.said) > 5)
+        assert status(bench, 2) == "pending"
+        bench.now += DAY + 1
+        await until(lambda: status(bench, 2) == "failed")
+    assert bench.store.purchases("", 1)[0].status == "stuck"
+
+
+async def test_a_call_that_is_old_because_we_were_down_is_still_tried(bench: Any) -> None:
+    bench.profile()
+    bench.apply(call(bench))
+    bench.apply(bench.reply("1"))
+    bench.now += 3 * DAY
+    charging = Charging(UNKNOWN, DONE)
+    async with running(bench, Handset(SENT), charging):
+        await until(lambda: status(bench, 2) == "delivered")
+    assert charging.said == ["ask", "send", "ask", "send"]

@@ -1,101 +1,105 @@
-"""Orders and their end: exactly what was offered, settled once."""
+"""Purchases and their end: exactly what was offered, settled once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from kairos.domain.inputs import Fulfilment
 from kairos.domain.message import Order
+from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import SCHEMA, OpenOffer, State
-from kairos.fulfil import INSUFFICIENT_FUNDS, order, settle
-from kairos.playbook.playbook import ANSWERS
+from kairos.fulfil import INSUFFICIENT_FUNDS, begin, order, settle, waiting
+from kairos.playbook.playbook import ANSWERS, MAY_ANSWER
 
 NOW = 1_772_625_600_000
 MSISDN = "12025550123"
+Make = Callable[..., OpenOffer]
 
 
-def offer(key: str = "k1", status: str = "accepted", **changes: Any) -> OpenOffer:
-    known: dict[str, Any] = {
-        "number": 1,
-        "key": key,
-        "decision": 1,
-        "action": "booster",
-        "variant": "small",
-        "kind": "sell",
-        "title": "500 MB for 1 day",
-        "price": 1050,
-        "product": "DATA500_1D",
-        "charges": True,
-        "language": "en",
-        "short_code": "5000",
-        "channel": "sms",
-        "made": NOW - 1000,
-        "expires": NOW + 1000,
-        "after_decline": 0,
-        "status": status,
-    }
-    return OpenOffer(**(known | changes))
+def purchase(of: OpenOffer, *steps: str, **changes: Any) -> Purchase:
+    return replace(begin(of, 1, MSISDN, "XTS", NOW, steps or ("order",)), **changes)
 
 
-def fulfilment(status: str = "done", reason: str = "", key: str = "k1") -> Fulfilment:
-    return Fulfilment(7, 1, key, status, NOW, reason)
+def first(made: Purchase) -> Order:
+    step = waiting(made)
+    assert step is not None
+    return order(made, step)
 
 
 def state(*offers: OpenOffer) -> State:
     return State(SCHEMA, 1, MSISDN, "", 0, offers=list(offers))
 
 
-def test_an_order_is_what_was_offered() -> None:
-    assert order(offer(), MSISDN, "XTS") == Order(
-        "k1", MSISDN, "DATA500_1D", 1050, "XTS", charges=True, action="booster", variant="small"
+def test_an_order_is_what_was_offered(offer: Make) -> None:
+    assert first(purchase(offer())) == Order(
+        "k1", MSISDN, "DATA500_1D", 1050, "XTS", True, "booster", "small", purchase="k1"
     )
-    assert order(offer(charges=False, price=0), MSISDN, "XTS").charges is False
+    assert first(purchase(offer(charges=False, price=0))).charges is False
+    assert first(purchase(offer(attempt=3))).key == "k1~3"
+
+
+def test_a_bundle_and_a_payer_go_with_the_order(offer: Make) -> None:
+    asked = first(purchase(offer(products=("A", "B"), payer="promotions")))
+    assert (asked.product, asked.products, asked.payer) == ("A", ("A", "B"), "promotions")
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "answer", "after"),
+    ("of", "steps"),
     [
-        ("done", "", "confirmed", "fulfilled"),
-        ("done", "whatever", "confirmed", "fulfilled"),
-        ("refused", INSUFFICIENT_FUNDS, "refused_funds", "refused"),
-        ("refused", "not_in_this_plan", "refused", "refused"),
-        ("refused", "", "refused", "refused"),
+        ({}, ["k1.reserve", "k1.charge", "k1.provision1", "k1.confirm"]),
+        ({"products": ("A", "B")}, ["k1.reserve", "k1.charge", "k1.provision1", "k1.provision2", "k1.confirm"]),
+        ({"charges": False}, ["k1.provision1", "k1.confirm"]),
+        ({"product": ""}, ["k1.reserve", "k1.charge", "k1.confirm"]),
+        ({"attempt": 2}, ["k1~2.reserve", "k1~2.charge", "k1~2.provision1", "k1~2.confirm"]),
     ],
 )
-def test_settling(status: str, reason: str, answer: str, after: str) -> None:
+def test_the_steps_are_what_the_counterpart_has_and_the_offer_needs(
+    offer: Make, of: dict[str, Any], steps: list[str]
+) -> None:
+    made = purchase(offer(**of), "reserve", "charge", "provision", "confirm")
+    assert [step.key for step in made.steps] == steps
+    assert [step.status for step in made.steps] == ["under_way"] + ["planned"] * (len(steps) - 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "outcome", "answer", "after"),
+    [
+        ("done", "", "fulfilled", "confirmed", "fulfilled"),
+        ("refused", INSUFFICIENT_FUNDS, "refused", "refused_funds", "unpaid"),
+        ("refused", "not_in_this_plan", "refused", "refused", "refused"),
+        ("refunded", "no_such_product", "refunded", "refunded", "refused"),
+        ("reversed", "by hand", "reversed", "refunded", "refused"),
+    ],
+)
+def test_settling(offer: Make, status: str, reason: str, outcome: str, answer: str, after: str) -> None:
     held = state(offer("k0"), offer(), offer("k2", "open"))
-    settled = settle(held, fulfilment(status, reason), NOW)
+    ended = purchase(offer(), status=status, reason=reason)
+    settled = settle(held, ended, NOW)
     assert settled is not None
-    assert (settled.answer, settled.offer.status, settled.offer.changed) == (answer, after, NOW)
-    assert settled.answer in ANSWERS
+    assert (settled.outcome, settled.answer, settled.offer.status) == (outcome, answer, after)
+    assert settled.answer in (*ANSWERS, *MAY_ANSWER)
     assert held.offers == [offer("k0"), settled.offer, offer("k2", "open")]
+    assert settle(held, ended, NOW) is None
+
+
+@pytest.mark.parametrize("changes", [{"expires": NOW}, {"kind": "promise"}])
+def test_what_is_over_cannot_be_taken_again_for_money(offer: Make, changes: dict[str, Any]) -> None:
+    held = state(offer(**changes))
+    settled = settle(held, purchase(offer(), status="refused", reason=INSUFFICIENT_FUNDS), NOW)
+    assert settled is not None
+    assert (settled.answer, settled.offer.status) == ("refused_funds", "refused")
 
 
 @pytest.mark.parametrize("status", ["open", "fulfilled", "refused", "declined", "expired", "withdrawn"])
-def test_only_an_accepted_offer_is_settled(status: str) -> None:
+def test_only_an_accepted_offer_is_settled(offer: Make, status: str) -> None:
     held = state(offer(status=status))
-    assert settle(held, fulfilment(), NOW) is None
+    assert settle(held, purchase(offer(), status="done"), NOW) is None
     assert held.offers == [offer(status=status)]
 
 
-def test_an_offer_that_is_not_there_is_not_settled() -> None:
-    assert settle(state(), fulfilment(), NOW) is None
-    assert settle(state(offer()), fulfilment(key="another"), NOW) is None
-
-
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["done", "refused"]), st.sampled_from(["", INSUFFICIENT_FUNDS, "x"])), min_size=1
-    )
-)
-@settings(deadline=None, max_examples=50)
-def test_the_first_answer_stays(answers: list[tuple[str, str]]) -> None:
-    held = state(offer())
-    settled = [settle(held, fulfilment(status, reason), NOW + at) for at, (status, reason) in enumerate(answers)]
-    assert settled[0] is not None
-    assert settled[1:] == [None] * (len(answers) - 1)
-    assert held.offers == [settled[0].offer]
+def test_an_offer_that_is_not_there_is_not_settled(offer: Make) -> None:
+    assert settle(state(), purchase(offer(), status="done"), NOW) is None
+    assert settle(state(offer()), purchase(offer("another"), status="done"), NOW) is None

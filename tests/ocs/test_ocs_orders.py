@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kairos.adapters.ocs import MAX_ANSWER, MAX_REASON, HttpFulfiller, document, outcome
 from kairos.domain.message import Order
@@ -40,8 +41,8 @@ class Ocs:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 first, *lines = head.decode("latin-1").strip().split("\r\n")
                 headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-                body = await reader.readexactly(int(headers["content-length"]))
-                self.requests.append((first, headers, json.loads(body)))
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                self.requests.append((first, headers, json.loads(body or b"{}")))
                 await self.behave(self, writer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -156,13 +157,66 @@ async def test_what_is_asked(start: Start) -> None:
         (401, b"", Outcome("retry", reason="HTTP 401")),
         (408, b"", Outcome("retry", reason="HTTP 408")),
         (302, b"", Outcome("retry", reason="HTTP 302")),
-        (500, FUNDS, Outcome("retry", reason="HTTP 500")),
+        (500, FUNDS, Outcome("unknown", reason="HTTP 500")),
+        (504, b"", Outcome("unknown", reason="HTTP 504")),
         (503, b"", Outcome("retry", reason="HTTP 503")),
     ],
 )
 async def test_what_an_answer_means(start: Start, status: int, body: bytes, found: Outcome) -> None:
     _, fulfiller = await start(answer(status, body))
     assert await fulfiller.fulfil(ORDER) == found
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [
+        (200, b'{"status": "done"}', "done"),
+        (200, b'{"status": "refused", "reason": "insufficient_funds"}', "refused"),
+        (200, b'{"status": "pending"}', "unknown"),
+        (200, b"<html>", "unknown"),
+        (201, b'{"status": "done"}', "unknown"),
+        (404, b"", "absent"),
+        (405, b"", "absent"),
+        (501, b"", "absent"),
+        (402, FUNDS, "unknown"),
+        (503, b"", "unknown"),
+    ],
+)
+async def test_what_was_sent_is_asked_for(start: Start, status: int, body: bytes, found: str) -> None:
+    ocs, fulfiller = await start(answer(status, body))
+    assert (await fulfiller.ask(replace(ORDER, key="a/17~2"))).status == found
+    assert (await fulfiller.ask(replace(ORDER, key="a.charge", step="charge"))).status == found
+    first = [request[0] for request in ocs.requests]
+    assert first == ["GET /v1/orders/a%2F17~2 HTTP/1.1", "GET /v1/orders/charge/a.charge HTTP/1.1"]
+
+
+async def test_a_step_is_sent_to_an_address_of_its_own(start: Start) -> None:
+    ocs, fulfiller = await start(answer(200))
+    refund = Order("k.refund", "1", "P", 70, "XTS", True, "a", "v", "refund", "k", "k.charge", "promotions")
+    assert await fulfiller.fulfil(refund) == Outcome("done")
+    ((first, headers, body),) = ocs.requests
+    assert (first, headers["idempotency-key"]) == ("POST /v1/orders/refund HTTP/1.1", "k.refund")
+    assert {name: body[name] for name in ("step", "purchase", "undoes", "payer", "price")} == {
+        "step": "refund",
+        "purchase": "k",
+        "undoes": "k.charge",
+        "payer": "promotions",
+        "price": "0.70",
+    }
+
+
+async def test_an_answer_that_comes_twice_is_one_answer(start: Start) -> None:
+    """The second lies on the connection: where it says whose it is, no other order takes it for its own."""
+
+    async def twice(ocs: Ocs, writer: asyncio.StreamWriter) -> None:
+        key = ocs.requests[-1][1]["idempotency-key"]
+        writer.write(f"HTTP/1.1 422 X\r\nContent-Length: 2\r\nIdempotency-Key: {key}\r\n\r\n{{}}".encode() * 2)
+
+    ocs, fulfiller = await start(twice)
+    assert (await fulfiller.fulfil(ORDER)).status == "refused"
+    assert (await fulfiller.fulfil(replace(ORDER, key="another"))).status == "unknown"
+    assert (await fulfiller.fulfil(replace(ORDER, key="third"))).status == "refused"
+    assert ocs.connections == 2
 
 
 async def test_a_redirect_is_not_followed(start: Start) -> None:

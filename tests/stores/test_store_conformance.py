@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.purchase import Purchase, Said, Step
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate, Store
@@ -30,8 +32,41 @@ def test_empty_store_starts_every_id_at_one_and_knows_nobody(store: Store) -> No
     assert store.timers_due(2**62, 10) == []
     assert store.decision(1) is None
     assert store.responses("offer") == []
+    assert store.purchase("key") is None
+    assert store.purchases("", 10) == store.purchases_of("key") == []
     assert store.playbook("r1") is None
     assert store.playbook_with_layout("l1") is None
+
+
+def purchase(key: str, offer: str = "", status: str = "done", made: int = 1000) -> Purchase:
+    step = Step("order", key, "DATA500", status=status, at=made + 5)
+    changes = {"status": status, "reason": "why", "changed": made + 5, "proof": (Said("reply/1", "oui", made),)}
+    known = Purchase(
+        key, offer or key, 7, 3, NUMBER, "sponsor", "booster", "small", ("DATA500",), 10**12, "XTS", True, made, (step,)
+    )
+    return replace(known, advance=True, **changes)
+
+
+def test_a_purchase_is_kept_as_it_now_is(store: Store) -> None:
+    store.commit(Batch(purchases={"e-1": purchase("e-1", status="under_way"), "e-2": purchase("e-2")}))
+    assert store.purchase("e-1") == purchase("e-1", status="under_way")
+    store.commit(Batch(purchases={"e-1": purchase("e-1")}))
+    assert store.purchase("e-1") == purchase("e-1")
+    assert store.purchase("e-3") is None
+
+
+def test_purchases_come_in_pages_by_key(store: Store) -> None:
+    keys = ["e-1", "e-10", "e-10~2", "e-2", "é-1"]
+    store.commit(Batch(purchases={key: purchase(key) for key in reversed(keys)}))
+    assert [one.key for one in store.purchases("", 3)] == keys[:3]
+    assert [one.key for one in store.purchases(keys[2], 3)] == keys[3:]
+
+
+def test_an_offer_has_the_purchases_of_all_its_attempts_and_no_others(store: Store) -> None:
+    keys = {"e-1": 1000, "e-1~2": 2000, "e-1~10": 3000, "e-10": 1, "e-1.x": 2}
+    offers = {"e-10": "e-10", "e-1.x": "other"}
+    store.commit(Batch(purchases={key: purchase(key, offers.get(key, "e-1"), made=at) for key, at in keys.items()}))
+    assert [one.key for one in store.purchases_of("e-1")] == ["e-1", "e-1~2", "e-1~10"]
 
 
 def test_an_empty_batch_changes_nothing(store: Store) -> None:

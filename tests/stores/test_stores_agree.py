@@ -8,17 +8,20 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.sqlite import SqliteStore
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.purchase import Purchase, Step
 from kairos.errors import StoreError
 from kairos.ports import Batch, OutgoingUpdate, Store
 
 SMALL = st.integers(1, 12)
 TEXT = st.sampled_from(["", "a", "b", "c"])
 STATUS = st.sampled_from(["pending", "sending", "sent", "delivered", "failed", "dropped"])
+PURCHASE = Purchase("", "", 1, 1, "1", "", "a", "v", ("P",), 1, "XTS", True, 1, (Step("order", ""),))
 NUMBERS = [f"155501{i:02}" for i in range(5)]
 
 BATCHES = st.builds(
@@ -33,6 +36,9 @@ BATCHES = st.builds(
     timers=st.lists(st.builds(Timer, SMALL, SMALL, SMALL, TEXT), max_size=3),
     timers_done=st.lists(SMALL, max_size=3),
     responses=st.lists(st.builds(Response, SMALL, SMALL, TEXT, TEXT, TEXT, SMALL), max_size=4),
+    purchases=st.dictionaries(TEXT, st.just(PURCHASE), max_size=3).map(
+        lambda found: {key: replace(one, key=key, offer=key) for key, one in found.items()}
+    ),
     positions=st.lists(st.tuples(TEXT, SMALL, SMALL), max_size=3),
 )
 
@@ -56,6 +62,9 @@ def everything(store: Store) -> list[object]:
         [store.outgoing_by_peer_id(peer_id) for peer_id in ("", "a", "b", "c")],
         [store.timers_due(*page) for page in itertools.product((4, 20), (2, 100))],
         [store.responses(offer) for offer in ("", "a", "b", "c")],
+        [store.purchase(key) for key in ("", "a", "b", "c")],
+        [store.purchases(*page) for page in itertools.product(("", "a"), (1, 100))],
+        [store.purchases_of(offer) for offer in ("", "a", "b", "c")],
     ]
 
 

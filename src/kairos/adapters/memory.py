@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
@@ -38,6 +39,7 @@ class MemoryStore:
         self._timers: dict[int, Timer] = {}
         self._responses: dict[str, list[Response]] = {}
         self._positions: dict[tuple[str, int], int] = {}
+        self._purchases: dict[str, Purchase] = {}
         self._playbooks: dict[tuple[str, str], dict[str, str]] = {}  # (revision, layout), latest saved last
         self._switches: list[Switch] = []
 
@@ -88,6 +90,20 @@ class MemoryStore:
     def responses(self, offer: str) -> list[Response]:
         with self._lock:
             return list(self._responses.get(offer, ()))
+
+    def purchase(self, key: str) -> Purchase | None:
+        with self._lock:
+            return self._purchases.get(key)
+
+    def purchases(self, after: str, limit: int) -> list[Purchase]:
+        with self._lock:
+            keys = sorted((key for key in self._purchases if key.encode() > after.encode()), key=str.encode)
+            return [self._purchases[key] for key in keys[:limit]]
+
+    def purchases_of(self, offer: str) -> list[Purchase]:
+        with self._lock:
+            found = [one for one in self._purchases.values() if one.offer == offer]
+        return sorted(found, key=lambda one: (one.made, len(one.key), one.key))
 
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._lock:
@@ -141,6 +157,7 @@ class MemoryStore:
             self._timers.pop(id_, None)
         for response in batch.responses:
             self._responses.setdefault(response.offer, []).append(response)
+        self._purchases.update(batch.purchases)
         self._positions.update(((source, part), position) for source, part, position in batch.positions)
         self._use("subscriber", [*batch.states, *(identity[2] for identity in batch.identities)])
         self._use("decision", (row[0] for row in batch.decisions))

@@ -1,22 +1,27 @@
-"""The charging system (OCS) over HTTP: one order, one final answer, however often it has to be asked.
+"""The charging system (OCS) over HTTP: one call, one final answer, however often it has to be asked. docs/fulfilment.md
 
-POST {url}
-Idempotency-Key: <key of the offer>
+POST {url}, or {url}/{step} for each step of a purchase
+Idempotency-Key: <key of the call>
 {"msisdn", "product", "price": "10.00", "currency", "charge", "action", "variant"}
 
-2xx                      done; but 202, or a body with another `status` than done: not final, ask again
-402                      refused, `insufficient_funds` unless the body gives another `reason`
-3xx 401 407 408 425 429  it could not be asked, or is busy: come back
-other 4xx                refused for good, for the `reason` in the body
-5xx, no connection       come back
-no answer, half of one   it may have happened: ask again; the key makes that safe
+2xx                         done; but 202, or a body with another `status` than done: not final
+402                         refused, `insufficient_funds` unless the body gives another `reason`
+3xx 401 407 408 425 429     it could not be asked, or is busy: come back
+503, no connection          come back
+other 4xx                   refused for good, for the `reason` in the body
+other 5xx                   it may have happened
+no answer, half of one      it may have happened
+
+What may have happened is asked for: GET {url}/{key}, or {url}/{step}/{key}: 200 with a `status`, or 404.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -29,6 +34,7 @@ from kairos.ports import Outcome
 
 log = structlog.get_logger("kairos.ocs")
 
+KEY: Final = "Idempotency-Key"
 MAX_ANSWER: Final = 65_536  # octets that are read
 MAX_REASON: Final = 200  # characters that are kept
 AT_ONCE: Final = 16
@@ -37,7 +43,8 @@ AT_ONCE: Final = 16
 
 # Credentials, redirects and haste are between us and the counterpart: nothing that a subscriber should hear of.
 COME_BACK: Final = frozenset({401, 407, 408, 425, 429})
-ACCEPTED, PAYMENT_REQUIRED = 202, 402
+OK, ACCEPTED, PAYMENT_REQUIRED, NOT_FOUND, UNAVAILABLE = 200, 202, 402, 404, 503
+CANNOT_TELL: Final = frozenset({405, 501})  # a counterpart that cannot be asked: then the key alone must hold
 
 # The order never left: it cannot have had an effect.
 _NEVER_LEFT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -75,28 +82,41 @@ class HttpFulfiller:
 
     async def fulfil(self, order: Order) -> Outcome:
         """One attempt. Never raises for what the network or the counterpart does."""
+        sent = {"content": _write(document(order, self.digits)), "headers": {KEY: order.key}}
         async with self._places:  # waiting for a place is no part of the attempt
-            return await self._attempt(order)
+            return await self._attempt("POST", self._address(order), outcome, sent)
 
-    async def _attempt(self, order: Order) -> Outcome:
+    async def ask(self, order: Order) -> Outcome:
+        """What became of a call that was sent before; `absent` where it never came, or where nobody can tell."""
+        async with self._places:
+            return await self._attempt("GET", f"{self._address(order)}/{quote(order.key, safe='~')}", known, {})
+
+    def _address(self, order: Order) -> str:
+        return self.url if order.step == "order" else f"{self.url}/{order.step}"
+
+    async def _attempt(
+        self, method: str, url: str, read: Callable[[int, bytes], Outcome], sent: dict[str, Any]
+    ) -> Outcome:
         try:
             async with asyncio.timeout(self.timeout_s):
-                status, body = await self._ask(order)
+                status, body = await self._call(method, url, sent)
         except _NEVER_LEFT as error:
             return self._noted(Outcome("retry", reason=f"no connection: {_words(error)}"))
         except httpx.HTTPError as error:
             return self._noted(Outcome("unknown", reason=f"no answer: {_words(error)}"))
         except TimeoutError:
             return self._noted(Outcome("unknown", reason=f"no answer within {self.timeout_s:g} s"))
-        return self._noted(outcome(status, body))
+        return self._noted(read(status, body))
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _ask(self, order: Order) -> tuple[int, bytes]:
-        """Status and body, as much of it as MAX_ANSWER."""
-        body, headers = _write(document(order, self.digits)), {"Idempotency-Key": order.key}
-        async with self._client.stream("POST", self.url, content=body, headers=headers) as response:
+    async def _call(self, method: str, url: str, sent: dict[str, Any]) -> tuple[int, bytes]:
+        """Status and body, as much of it as MAX_ANSWER. What names another key is no answer: its connection goes."""
+        async with self._client.stream(method, url, **sent) as response:
+            key = sent.get("headers", {}).get(KEY)
+            if key and response.headers.get(KEY, key) != key:
+                raise httpx.RemoteProtocolError("it answers another call")
             read = bytearray()
             async for chunk in response.aiter_raw():
                 read += chunk
@@ -116,12 +136,15 @@ class HttpFulfiller:
         return found
 
 
-def document(order: Order, digits: int) -> dict[str, str | bool]:
-    """What the counterpart reads.
+def document(order: Order, digits: int) -> dict[str, Any]:
+    """What the counterpart reads; what is not needed is left out.
 
     >>> document(Order("k", "15550100", "DATA500_1D", 1000, "XTS", True, "booster", "small"), 2)["price"]
     '10.00'
     """
+    more = {"products": list(order.products), "payer": order.payer}
+    if order.step != "order":
+        more |= {"step": order.step, "purchase": order.purchase, "undoes": order.undoes}
     return {
         "msisdn": order.msisdn,
         "product": order.product,
@@ -130,6 +153,7 @@ def document(order: Order, digits: int) -> dict[str, str | bool]:
         "charge": order.charges,
         "action": order.action,
         "variant": order.variant,
+        **{name: value for name, value in more.items() if value},
     }
 
 
@@ -139,18 +163,46 @@ def outcome(status: int, body: bytes) -> Outcome:
     >>> outcome(402, b"").reason, outcome(409, b'{"reason": "not_in_this_plan"}').reason, outcome(503, b"").status
     ('insufficient_funds', 'not_in_this_plan', 'retry')
     """
-    try:
-        answer = _read(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        answer = _Answer()
+    answer = _answer(body)
     if 200 <= status < 300:
         if status == ACCEPTED or answer.status not in ("", "done"):
             return Outcome("unknown", reason=f"HTTP {status}: not done yet")
         return Outcome("done")
-    if status in COME_BACK or not 400 <= status < 500:
+    if status in COME_BACK or status < 400 or status == UNAVAILABLE:
         return Outcome("retry", reason=f"HTTP {status}")
-    reason = " ".join(answer.reason.split())[:MAX_REASON]
-    return Outcome("refused", reason=reason or (INSUFFICIENT_FUNDS if status == PAYMENT_REQUIRED else f"HTTP {status}"))
+    if status >= 500:
+        return Outcome("unknown", reason=f"HTTP {status}")
+    usual = INSUFFICIENT_FUNDS if status == PAYMENT_REQUIRED else f"HTTP {status}"
+    return Outcome("refused", reason=_words_of(answer) or usual)
+
+
+def known(status: int, body: bytes) -> Outcome:
+    """What it means when a call was asked for. Only a `status` of the counterpart's own is final.
+
+    >>> known(200, b'{"status": "done"}').status, known(404, b"").status, known(200, b"<html>").status
+    ('done', 'absent', 'unknown')
+    >>> known(200, b'{"status": "refused", "reason": "insufficient_funds"}').reason
+    'insufficient_funds'
+    """
+    answer = _answer(body)
+    if status == NOT_FOUND or status in CANNOT_TELL:
+        return Outcome("absent", reason=f"HTTP {status}")
+    if status == OK and answer.status == "done":
+        return Outcome("done")
+    if status == OK and answer.status == "refused":
+        return Outcome("refused", reason=_words_of(answer) or "refused")
+    return Outcome("unknown", reason=f"asked for it: HTTP {status}")
+
+
+def _answer(body: bytes) -> _Answer:
+    try:
+        return _read(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Answer()
+
+
+def _words_of(answer: _Answer) -> str:
+    return " ".join(answer.reason.split())[:MAX_REASON]
 
 
 def _checked(url: str) -> str:

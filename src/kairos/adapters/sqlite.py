@@ -14,11 +14,14 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
+
 from kairos.adapters import sqlite_switches
 from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.adapters.sqlite_schema import prepare_schema
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
@@ -61,6 +64,7 @@ RESPONSES: Many = (
     "",
     6,
 )
+PURCHASES: Many = ("INSERT OR REPLACE INTO purchase(key, status, made, changed, record) SELECT * FROM", "", 5)
 POSITIONS: Many = ("INSERT OR REPLACE INTO input_position(source, partition, position) SELECT * FROM", "", 3)
 
 # Reading joins many rows into one, so that it is one step too: each column's values end to end, and their lengths.
@@ -73,6 +77,8 @@ STATES_OF = (
     "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, '') "
     "FROM state WHERE subscriber IN "
 )
+PURCHASE = "SELECT record FROM purchase "
+read_purchase = msgspec.msgpack.Decoder(Purchase).decode
 ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer_id FROM outbox "
 
 
@@ -159,6 +165,18 @@ class SqliteStore:
     def responses(self, offer: str) -> list[Response]:
         columns = "subscriber, decision, offer, outcome, reason, at"
         return [Response(*r) for r in self._read(f"SELECT {columns} FROM response WHERE offer = ? ORDER BY id", offer)]
+
+    def purchase(self, key: str) -> Purchase | None:
+        rows = self._read(PURCHASE + "WHERE key = ?", key)
+        return read_purchase(rows[0][0]) if rows else None
+
+    def purchases(self, after: str, limit: int) -> list[Purchase]:
+        return [read_purchase(r) for (r,) in self._read(PURCHASE + "WHERE key > ? ORDER BY key LIMIT ?", after, limit)]
+
+    def purchases_of(self, offer: str) -> list[Purchase]:
+        """Its key, and those that follow it with a `~`: the last of all printable characters."""
+        where = "WHERE key = ? OR key BETWEEN ? || '~' AND ? || '~~' ORDER BY made, length(key), key"
+        return [read_purchase(record) for (record,) in self._read(PURCHASE + where, offer, offer, offer)]
 
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
@@ -260,6 +278,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     write(connection, TIMERS, ((t.id, t.due, t.subscriber, t.payload) for t in batch.timers))
     write(connection, TIMERS_DONE, ((id_,) for id_ in batch.timers_done))
     write(connection, RESPONSES, map(response_row, batch.responses))
+    write(connection, PURCHASES, map(purchase_row, batch.purchases.values()))
     write(connection, POSITIONS, batch.positions)
     if batch.identities:
         write(connection, IDENTITIES, batch.identities)
@@ -276,6 +295,10 @@ def pages_of(batch: Batch) -> int:
 
 def outgoing_row(row: Outgoing) -> tuple[Any, ...]:
     return (row.id, row.key, row.subscriber, row.channel, row.payload, row.due, row.status, row.attempts, row.peer_id)
+
+
+def purchase_row(one: Purchase) -> tuple[Any, ...]:
+    return (one.key, one.status, one.made, one.changed, msgspec.msgpack.encode(one))
 
 
 def response_row(row: Response) -> tuple[Any, ...]:

@@ -35,6 +35,7 @@ CREATE TABLE playbook(id INTEGER PRIMARY KEY, revision TEXT NOT NULL, layout TEX
 INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('outbox', 0), ('timer', 0);
 """
 
+# `purchase`: `record` is all of it (`kairos.domain.purchase`); who looks by offer finds its keys side by side.
 # `dead_letter`: what could not be handled (`kairos.domain.dead_letter`), one row for each kind and identity.
 # `switch`: every change of one, the latest of a name holds; `is_on` is 0 or 1.
 SECOND = """
@@ -46,6 +47,9 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('dead_letter', 0);
 CREATE TABLE switch(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, is_on INTEGER NOT NULL,
   reason TEXT NOT NULL, who TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
 CREATE INDEX switch_name ON switch(name, id);
+CREATE TABLE purchase(key TEXT PRIMARY KEY, status TEXT NOT NULL, made INTEGER NOT NULL, changed INTEGER NOT NULL,
+  record BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX purchase_stuck ON purchase(changed) WHERE status = 'stuck';
 """
 
 STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a step that was released never changes

@@ -36,12 +36,23 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Fulfilment(Struct, frozen=True, array_like=True, gc=False):
-    """The counterpart's final answer to an order: done, or refused with its reason (insufficient_funds, ...)."""
+    """The end of a call to the charging system: done, refused with its reason (insufficient_funds, ...), or unanswered
+    for so long that it was given up."""
 
     outgoing: int
     subscriber: int
-    offer: str
-    status: str  # done, refused
+    offer: str  # the call's key
+    status: str  # done, refused, unanswered
+    happened: int
+    reason: str = ""
+
+
+class Reversal(Struct, frozen=True, array_like=True, gc=False):
+    """What somebody outside says of a purchase: `reversed`, or of a stuck one `done` or `refused`, with a reason."""
+
+    key: str
+    subscriber: int
+    status: str
     happened: int
     reason: str = ""
 
@@ -56,7 +67,8 @@ class Timer(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Response(Struct, frozen=True, array_like=True, gc=False):
-    """What became of an offer: accepted, declined, expired, fulfilled, refused, redeemed, stopped or dropped."""
+    """What became of an offer: accepted, declined, expired, fulfilled, refused, refunded, stuck, reversed, redeemed,
+    stopped or dropped. The latest counts: what was reversed was no sale."""
 
     subscriber: int
     decision: int

@@ -36,7 +36,10 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):
-    """Provision and charge one open offer (channel `ocs`). `key` is its Idempotency-Key: at most one effect, ever."""
+    """One call to the charging system (channel `ocs`): a whole order, or one step of it.
+
+    `key` is its Idempotency-Key: at most one effect, ever.
+    """
 
     key: str
     msisdn: str
@@ -46,6 +49,11 @@ class Order(Struct, frozen=True, array_like=True, gc=False):
     charges: bool
     action: str
     variant: str
+    step: str = "order"  # else reserve, charge, provision, confirm, release, refund, deprovision
+    purchase: str = ""  # the key that all steps of it share
+    undoes: str = ""  # key of the step that it undoes
+    payer: str = ""  # who pays, where it is not the subscriber
+    products: tuple[str, ...] = ()  # a bundle of several, in one call
 
 
 class Outgoing(Struct, array_like=True, gc=False):

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from kairos.domain.purchase import Purchase, Said
+
 SCHEMA: Final = 1  # of a State
 
 
@@ -54,9 +56,14 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     after_decline: int  # ms; -1 for never again
     redeemed_by: str = ""  # a promise: the kind of the qualifying event
     redeemed_when: str = ""  # and the rule it must meet, bound to this variant
-    status: str = "open"  # open, accepted, fulfilled, refused, declined, expired, withdrawn
+    status: str = "open"  # open, accepted, fulfilled, refused, unpaid, declined, expired, withdrawn
     changed: int = 0  # when the status changed
     lasts: int = 0  # ms that its product is valid for once it is provisioned; 0: not known
+    products: tuple[str, ...] = ()  # a bundle: all of them, `product` first
+    payer: str = ""  # who pays, where it is not the subscriber
+    twice: bool = False  # a yes is asked for twice
+    proof: tuple[Said, ...] = ()  # the yeses so far
+    attempt: int = 1  # the next yes after a refusal for want of money has a key of its own
 
 
 class Cooldown(Struct, frozen=True, array_like=True, gc=False):
@@ -105,6 +112,7 @@ class State(Struct, array_like=True, gc=False):
     decisions: list[int] = field(default_factory=list)  # the latest few, newest last
     helped: int = 0  # when the help text was last sent, ms
     products: list[Owned] = field(default_factory=list)
+    purchases: list[Purchase] = field(default_factory=list)  # under way, or stuck
 
 
 # How a record of each older schema becomes one of the next: a list in, a list out, `schema` being the first of both.

@@ -15,6 +15,9 @@ from kairos.engine.work import (
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
+# What is said where a playbook has no such message: it need not, or an offer is older than it.
+INSTEAD = {"refunded": "refused", "confirm": "which_one"}
+
 
 def answer(
     engine: Engine, work: Work, index: int, state: State, message: str, offer: OpenOffer | None, short_code: str
@@ -30,7 +33,8 @@ def answer(
         short_code,
     )
     language = program.messages.language_for(offer.language) if offer else program.language(row)
-    text = program.messages.text(message, language, values)
+    said = message if message in program.messages.templates else INSTEAD[message]
+    text = program.messages.text(said, language, values)
     if text:
         work.send(index, state.id, "sms", Text(short_code, state.msisdn, text))
 

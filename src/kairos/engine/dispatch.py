@@ -3,7 +3,7 @@ A counterpart that is away holds up nothing but what is for itself: each has a l
 
 Notifications go out at least once. A message that only carries an offer goes out at most once: `sending` is committed
 before the attempt, and an attempt whose outcome is unknown is never repeated. An order is repeated until it is
-answered, under the same key.
+answered, under the same key; where it may have arrived before, it is asked for first.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _text = msgspec.msgpack.Decoder(Text).decode
 _order = msgspec.msgpack.Decoder(Order).decode
 
 ORDERS = "ocs"
+TRIES = 3  # attempts of this run, at least, before a call is given up: it may be old because we were down
 PAGE = 1000  # rows that are read from the store at once
 HANDSET = frozenset({"notification", "sms"})  # the channels whose order a subscriber sees
 
@@ -47,6 +48,17 @@ class Backoff:
         (4.0, 30.0)
         """
         return float(min(self.most, self.first * 2 ** min(attempts - 1, 30)) * (0.5 + chance / 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long (ms) a call to the charging system is tried for, before it is given up."""
+
+    call: int = 24 * 3_600_000
+    provision: int = 3_600_000
+
+    def of(self, step: str) -> int:
+        return self.provision if step == "provision" else self.call
 
 
 @dataclass(slots=True)
@@ -75,11 +87,12 @@ class Dispatcher:
         clock: Clock,
         *,
         backoff: Backoff = Backoff(),
+        patience: Patience = Patience(),
         hold: int = 10_000,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.store, self.loop, self.channels, self.fulfiller, self.clock = store, loop, channels, fulfiller, clock
-        self.backoff, self.hold, self.chance = backoff, hold, chance
+        self.backoff, self.patience, self.hold, self.chance = backoff, patience, hold, chance
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._last: dict[tuple[int | str, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
@@ -175,15 +188,29 @@ class Dispatcher:
             await self._until_sent(row, text)
 
     async def _fulfil(self, row: Outgoing, order: Order) -> None:
-        """Ask until there is a final answer; the key makes asking again safe."""
-        attempts = row.attempts
+        """Send until there is a final answer, or for so long that a person must look.
+
+        A call that may have arrived (no answer; or an earlier run's) is asked for, and sent again only when the
+        counterpart knows nothing of it: so nothing depends on its keeping the key alone.
+        """
+        attempts, given_up = 0, False
+        arrived = row.id < self._left_behind
         while True:
-            outcome = await attempt(self.fulfiller.fulfil(order))
+            asked = arrived
+            outcome = await attempt(self.fulfiller.ask(order) if asked else self.fulfiller.fulfil(order))
             if outcome.status in ("done", "refused", "failed"):
                 break
+            arrived = outcome.status == "unknown" or (asked and outcome.status != "absent")
+            if outcome.status == "absent":
+                continue
             attempts += 1
+            given_up = attempts >= TRIES and self.clock() - row.due > self.patience.of(order.step)
+            if given_up:
+                break
             await self._wait(attempts)
-        status = "done" if outcome.status == "done" else "refused"
+        status = "unanswered" if given_up else "done" if outcome.status == "done" else "refused"
+        if given_up:
+            log.error("a purchase was not answered", key=order.key, step=order.step, reason=outcome.reason)
         await self._post(Fulfilment(row.id, row.subscriber, order.key, status, self.clock(), outcome.reason))
 
     async def _once(self, row: Outgoing, text: Text) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from kairos import enrich, respond
+from kairos import enrich, fulfil, respond
 from kairos.decide import with_switches
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
-from kairos.domain.inputs import Delivery, Fulfilment, Reply, Timer
+from kairos.domain.inputs import Delivery, Fulfilment, Reply, Reversal, Timer
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import State
@@ -19,7 +19,7 @@ from kairos.domain.switch import Switches, stated
 from kairos.engine.deliveries import take_delivery
 from kairos.engine.expiry import take_timer
 from kairos.engine.moments import decide_moments, take_event
-from kairos.engine.orders import take_fulfilment
+from kairos.engine.orders import take_fulfilment, take_reversal
 from kairos.engine.program import Program
 from kairos.engine.replies import take_reply
 from kairos.engine.statistics import Statistics
@@ -60,11 +60,13 @@ class Engine:
         old_vocabulary: Callable[[str], Vocabulary | None] = lambda _layout: None,
         reject_unknown: bool = False,
         parts_at_most: int = 1,
+        steps: Sequence[str] = fulfil.ONE_CALL,
         note: Callable[[str], None] = lambda _note: None,
     ) -> None:
         self.store, self.program, self.scorer = store, program, scorer
         self.old_vocabulary = lru_cache(maxsize=16)(old_vocabulary)  # reading a playbook takes as long as a batch
         self.reject_unknown, self.parts_at_most = reject_unknown, parts_at_most
+        self.steps = steps  # that the counterpart takes a purchase in
         self.note = note
         self.ids = Ids(store.next_ids())
         self.epoch = store.epoch
@@ -182,6 +184,8 @@ class Engine:
                 take_delivery(self, work, index, source)
             case Fulfilment():
                 take_fulfilment(self, work, index, source)
+            case Reversal():
+                take_reversal(self, work, index, source)
             case Timer():
                 take_timer(self, work, source)
         return None

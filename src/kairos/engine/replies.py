@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from kairos import enrich, respond
 from kairos.domain.inputs import Reply
 from kairos.domain.message import Text
-from kairos.domain.subscriber import State
+from kairos.domain.purchase import Said
+from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import answer, plain_row
 from kairos.engine.orders import accept, refuse
@@ -16,6 +17,7 @@ from kairos.engine.work import DUPLICATE, Answer, Work
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
+PROOF = 160  # characters of a yes that are kept
 HELP_EVERY = 3_600_000  # one help text an hour at most
 
 
@@ -38,12 +40,26 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     if meaning == "accept" and offer and not engine.switches.charging:
         refuse(engine, work, index, state, offer, stated(CHARGING))
     elif meaning == "accept" and offer:
-        accept(engine, work, index, state, offer, "accepted")
+        _take_yes(engine, work, index, state, offer, reply)
     elif meaning == "relay":
         _relay(work, index, state, reply, understood)
     elif _may_answer(meaning, state, work.now):
         _carry_out(engine, work, state, understood, reply)
         answer(engine, work, index, state, respond.ANSWER[meaning], offer, reply.short_code)
+
+
+def _take_yes(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reply: Reply) -> None:
+    """Order what was said yes to; or ask for a second yes, where the offer demands it."""
+    said = Said(reply.identity, reply.text[:PROOF], reply.happened)
+    weight = respond.weigh(offer, said)
+    if weight == "repeat":
+        engine.statistics.counts["replies.repeat"] += 1
+        return
+    respond.prove(state, offer.key, said, first=weight == "ask")
+    if weight == "taken":
+        accept(engine, work, index, state, offer, "accepted")
+    else:
+        answer(engine, work, index, state, "confirm", offer, reply.short_code)
 
 
 def _understood(engine: Engine, state: State, reply: Reply, now: int) -> respond.Understood:

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from kairos.domain.event import Event
-from kairos.domain.inputs import Delivery, Fulfilment, Reply, Response, Timer
+from kairos.domain.inputs import Delivery, Fulfilment, Reply, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-Input = Event | Reply | Delivery | Fulfilment | Timer
+Input = Event | Reply | Delivery | Fulfilment | Reversal | Timer
 NAMED = (Event, Reply)  # by MSISDN; the others name a subscriber's id
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
@@ -89,6 +89,8 @@ def identity(source: Input) -> str:
             return f"outgoing/{source.outgoing}/{source.status}"
         case Fulfilment():
             return f"fulfilment/{source.offer}"
+        case Reversal():
+            return f"reversal/{source.key}/{source.status}"
         case Timer():
             return f"timer/{source.id}"
 

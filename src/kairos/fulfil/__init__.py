@@ -1,6 +1,19 @@
-"""Fulfil: what is ordered when an offer is taken, and what the subscriber is told once the order has its answer."""
+"""Fulfil: the purchase that a taken offer becomes, step by step, and what the subscriber is told at its end."""
 
 from kairos.fulfil.order import order
+from kairos.fulfil.saga import ENDED, FORWARD, ONE_CALL, begin, reverse, take, waiting
 from kairos.fulfil.settlement import INSUFFICIENT_FUNDS, Settled, settle
 
-__all__ = ["INSUFFICIENT_FUNDS", "Settled", "order", "settle"]
+__all__ = [
+    "ENDED",
+    "FORWARD",
+    "INSUFFICIENT_FUNDS",
+    "ONE_CALL",
+    "Settled",
+    "begin",
+    "order",
+    "reverse",
+    "settle",
+    "take",
+    "waiting",
+]

@@ -1,14 +1,28 @@
-"""The order that a taken offer becomes."""
+"""What the counterpart is asked for in one step of a purchase."""
 
 from __future__ import annotations
 
 from kairos.domain.message import Order
-from kairos.domain.subscriber import OpenOffer
+from kairos.domain.purchase import Purchase, Step
 
 
-def order(offer: OpenOffer, msisdn: str, currency: str) -> Order:
-    """Provision and charge what was offered, at its price (minor units of `currency`, an ISO 4217 code).
+def order(purchase: Purchase, step: Step) -> Order:
+    """The call of one step, at what was offered (minor units).
 
-    The key is the offer's, never the reply's: however often it is ordered, it takes effect once.
+    The key is the purchase's and the step's, never the reply's: however often it is asked for, it takes effect once.
     """
-    return Order(offer.key, msisdn, offer.product, offer.price, currency, offer.charges, offer.action, offer.variant)
+    return Order(
+        key=step.key,
+        msisdn=purchase.msisdn,
+        product=step.product or next(iter(purchase.products), ""),
+        price=purchase.price,
+        currency=purchase.currency,
+        charges=purchase.charges,
+        action=purchase.action,
+        variant=purchase.variant,
+        step=step.name,
+        purchase=purchase.key,
+        undoes=step.undoes,
+        payer=purchase.payer,
+        products=purchase.products if step.name == "order" and len(purchase.products) > 1 else (),
+    )

@@ -1,4 +1,4 @@
-"""The end of an order: the offer is fulfilled or refused, and the subscriber is told which, once."""
+"""The end of a purchase: the offer is fulfilled or refused, and the subscriber is told which, once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from kairos.domain.inputs import Fulfilment
+from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import OpenOffer, State
 
 INSUFFICIENT_FUNDS: Final = "insufficient_funds"
@@ -16,26 +16,37 @@ INSUFFICIENT_FUNDS: Final = "insufficient_funds"
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The message to say (one of `playbook.ANSWERS`), and the offer as it now is."""
+    """What is logged, the message to say (one of `playbook.ANSWERS`, or empty), and the offer as it now is."""
 
+    outcome: str
     answer: str
     offer: OpenOffer
 
 
-def settle(state: State, fulfilment: Fulfilment, now: int) -> Settled | None:
-    """Close the accepted offer that the fulfilment names; None, and nothing changed, where none waits for it.
+def settle(state: State, purchase: Purchase, now: int) -> Settled | None:
+    """Close the accepted offer that a purchase has come to an end for; None where none waits for it.
 
-    A refusal is final, for want of money too: the counterpart answers the same key the same way for ever, so a second
-    attempt needs a new offer with a new key. The subscriber may be made one at the next moment.
+    A refusal is final for its key. One for want of money leaves the offer `unpaid` as long as it is valid: another yes
+    is another purchase, with a key of its own.
     """
     for index, offer in enumerate(state.offers):
-        if offer.key == fulfilment.offer and offer.status == "accepted":
-            done = fulfilment.status == "done"
-            closed = replace(offer, status="fulfilled" if done else "refused", changed=now)
+        if offer.key == purchase.offer and offer.status == "accepted":
+            status, outcome, message = _end(purchase, offer, now)
+            closed = replace(offer, status=status, changed=now)
+            if status == "unpaid":
+                closed = replace(closed, attempt=offer.attempt + 1, proof=())
             state.offers[index] = closed
-            return Settled("confirmed" if done else _refusal(fulfilment.reason), closed)
+            return Settled(outcome, message, closed)
     return None
 
 
-def _refusal(reason: str) -> str:
-    return "refused_funds" if reason == INSUFFICIENT_FUNDS else "refused"
+def _end(purchase: Purchase, offer: OpenOffer, now: int) -> tuple[str, str, str]:
+    """The offer's status, the outcome and the message."""
+    if purchase.status == "done":
+        return "fulfilled", "fulfilled", "confirmed"
+    if purchase.status in ("refunded", "reversed"):
+        return "refused", purchase.status, "refunded"
+    if purchase.reason != INSUFFICIENT_FUNDS:
+        return "refused", "refused", "refused"
+    again = now < offer.expires and offer.kind != "promise"
+    return "unpaid" if again else "refused", "refused", "refused_funds"

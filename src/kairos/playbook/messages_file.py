@@ -8,7 +8,7 @@ from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.playbook.placeholders import placeholders, stray
-from kairos.playbook.playbook import ANSWERS
+from kairos.playbook.playbook import ANSWERS, MAY_ANSWER
 from kairos.playbook.section import entries
 from kairos.playbook.values import NAME, nearest, text
 
@@ -17,7 +17,7 @@ Texts = Mapping[str, Mapping[str, tuple[Scalar, ...]]]  # message -> language ->
 OFFER_WORDS = ("title", "price", "number", "expires", "short_code")
 ANSWER_WORDS: Mapping[str, tuple[str, ...]] = {
     name: ("short_code",) if name in ("stopped", "help", "which_one", "nothing_open") else OFFER_WORDS
-    for name in ANSWERS
+    for name in (*ANSWERS, *MAY_ANSWER)
 }
 MOST_TEXTS = 10
 

@@ -27,6 +27,12 @@ ANSWERS = (
     "nothing_open",
 )
 
+# Messages that a playbook may have, and needs only where it says what leads to them.
+MAY_ANSWER = (
+    "confirm",  # the question for a second yes
+    "refunded",  # taken, charged, and given back; without it, `refused`
+)
+
 
 @dataclass(frozen=True)
 class PlaybookTest:

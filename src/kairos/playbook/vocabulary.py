@@ -36,7 +36,7 @@ class Attribute:
     Stored attributes are set by the event fields in `sources` (event kind, field); the field `happened` is the event's
     time. Derived ones are computed from balance buckets when they are asked for: `total` of a wallet's unexpired
     buckets (money: minor units; else units), or hours until the `soonest_expiry` of a non-empty bucket of any of those
-    wallets.
+    wallets. What is `owed` grows with every advance that is fulfilled; events say what is left of it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Attribute:
     sources: tuple[tuple[str, str], ...] = ()
     total: str = ""
     soonest_expiry: tuple[str, ...] = ()
+    owed: bool = False
 
     @property
     def derived(self) -> bool:
@@ -75,6 +76,11 @@ class Vocabulary:
     wallets: Mapping[str, Wallet] = field(default_factory=dict)
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     counters: Mapping[str, Counter] = field(default_factory=dict)
+
+    @cached_property
+    def owed(self) -> str:
+        """The attribute that holds what is owed for advances; empty where there is none."""
+        return next((attribute.name for attribute in self.attributes.values() if attribute.owed), "")
 
     @cached_property
     def names(self) -> dict[str, Type]:

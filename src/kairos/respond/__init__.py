@@ -1,7 +1,8 @@
 """Respond: what an answer means, and what becomes of open offers."""
 
+from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, prove, weigh
 from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
-from kairos.respond.offers import accept, decline, expire, find, open_offer, set_status, stop, withdraw
+from kairos.respond.offers import accept, decline, expire, find, open_offer, set_status, stop, withdraw, withdraw_all
 from kairos.respond.redemption import redeemed
 from kairos.respond.replies import Replies, compile_replies
 from kairos.respond.understand import ANSWER, Meaning, Understood, understand
@@ -9,7 +10,9 @@ from kairos.respond.understand import ANSWER, Meaning, Understood, understand
 __all__ = [
     "ANSWER",
     "ANSWERABLE_FOR",
+    "CONFIRM_WITHIN",
     "HIGHEST",
+    "LEAST_GAP",
     "Meaning",
     "Replies",
     "Understood",
@@ -20,10 +23,13 @@ __all__ = [
     "find",
     "forget",
     "open_offer",
+    "prove",
     "redeemed",
     "set_status",
     "stop",
     "take_number",
     "understand",
+    "weigh",
     "withdraw",
+    "withdraw_all",
 ]

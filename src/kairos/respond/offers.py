@@ -1,4 +1,5 @@
-"""The life of an offer: open, then accepted (and fulfilled or refused), declined, expired or withdrawn. No way back.
+"""The life of an offer: open, then accepted (and fulfilled or refused), declined, expired or withdrawn. No way back,
+but that an `unpaid` one, refused for want of money, may be accepted again while it is valid.
 
 Each transition replaces the frozen record in `state.offers` and gives it, or gives None and changes nothing where the
 offer is not there or not in a status to leave. So an offer is accepted once, and charged once.
@@ -14,8 +15,11 @@ from kairos.domain.subscriber import Cooldown, OpenOffer, State
 
 TRANSITIONS: Final = {
     "open": frozenset({"accepted", "declined", "expired", "withdrawn"}),
-    "accepted": frozenset({"fulfilled", "refused"}),
+    "accepted": frozenset({"fulfilled", "refused", "unpaid"}),
+    "fulfilled": frozenset({"reversed"}),
+    "unpaid": frozenset({"accepted", "declined", "withdrawn"}),
 }
+TAKEABLE: Final = ("open", "unpaid")
 
 
 def find(state: State, key: str) -> OpenOffer | None:
@@ -54,6 +58,12 @@ def withdraw(state: State, key: str, now: int) -> OpenOffer | None:
     return set_status(state, key, "withdrawn", now)
 
 
+def withdraw_all(state: State, kind: str, now: int) -> list[OpenOffer]:
+    """Withdraw every offer of a kind that could still be taken."""
+    going = [offer.key for offer in state.offers if offer.status in TAKEABLE and offer.kind == kind]
+    return [offer for key in going if (offer := withdraw(state, key, now))]
+
+
 def decline(state: State, key: str, now: int) -> OpenOffer | None:
     """The subscriber said no: its action is not said again before its `after_decline` has passed.
 
@@ -81,5 +91,5 @@ def _cool_down(state: State, offer: OpenOffer, now: int) -> None:
 
 def stop(state: State, now: int) -> list[OpenOffer]:
     """Consent was withdrawn: withdraw every open offer but promises, for what was promised is kept."""
-    going = [offer.key for offer in state.offers if offer.status == "open" and offer.kind != "promise"]
+    going = [offer.key for offer in state.offers if offer.status in TAKEABLE and offer.kind != "promise"]
     return [offer for key in going if (offer := withdraw(state, key, now))]

@@ -25,6 +25,7 @@ from kairos.domain.inputs import Reply
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.playbook.keywords import tokens
 from kairos.respond.numbers import HIGHEST
+from kairos.respond.offers import TAKEABLE
 from kairos.respond.replies import Replies
 from kairos.respond.words import MAX_LETTERS, Table, Tokens, match
 
@@ -61,6 +62,7 @@ _CLOSED: Final[dict[str, Meaning]] = {
     "accepted": "taken",
     "fulfilled": "taken",
     "refused": "refused_before",
+    "unpaid": "expired",
     "declined": "expired",
     "expired": "expired",
     "withdrawn": "expired",
@@ -165,7 +167,8 @@ def _by_number(number: int, declines: bool, offers: list[OpenOffer], now: int) -
 
 def _accept_only(offers: list[OpenOffer], now: int) -> Understood:
     """A yes without a number: to the only offer that can be taken by reply, else explained by what was said last."""
-    open_ones = [offer for offer in offers if _is_open(offer, now)]
+    open_ones = [offer for offer in offers if offer.status == "open" and _is_open(offer, now)]
+    open_ones = open_ones or [offer for offer in offers if _is_open(offer, now)]
     takeable = [offer for offer in open_ones if offer.number and offer.kind != "promise"]
     if len(takeable) == 1:
         return Understood("accept", takeable[0])
@@ -189,8 +192,8 @@ def _decline_latest(offers: list[OpenOffer], now: int) -> Understood:
 
 
 def _is_open(offer: OpenOffer, now: int) -> bool:
-    """Its timer may be late: the validity counts."""
-    return offer.status == "open" and now < offer.expires
+    """Its timer may be late: the validity counts. One that was refused for want of money may be taken again."""
+    return offer.status in TAKEABLE and now < offer.expires
 
 
 def _latest(offers: Iterable[OpenOffer]) -> OpenOffer | None:

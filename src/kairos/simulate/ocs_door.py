@@ -133,7 +133,11 @@ class OrderDoor:
             await asyncio.sleep(self.faults.late)
         if fault in ("error_after", "pending"):
             return _answer(500, {}) if fault == "error_after" else _answer(202, {"status": "pending"})
-        return _cut(request) if fault == "lost" else _found(made.status, made.reason)
+        if fault == "lost":
+            return _cut(request)
+        answer = _found(made.status, made.reason)
+        answer.headers["Idempotency-Key"] = key
+        return answer
 
     async def _tell(self, step: str, when: str) -> None:
         if self.faults.when:

@@ -1,0 +1,141 @@
+"""The saga by itself: whatever answers come, in whatever order, the money and the products agree in the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kairos.domain.purchase import Purchase, Step
+from kairos.domain.subscriber import OpenOffer
+from kairos.fulfil import ENDED, FORWARD, begin, reverse, take, waiting
+
+NOW = 1_772_625_600_000
+Make = Callable[..., OpenOffer]
+
+
+@dataclass
+class Counterpart:
+    """What took effect, by the key of the call: at a counterpart that keeps keys, each once."""
+
+    done: list[str] = field(default_factory=list)
+    effects: Counter[str] = field(default_factory=Counter)
+
+    def carry_out(self, step: Step) -> None:
+        if step.key in self.done:
+            return
+        self.done.append(step.key)
+        if not step.undoes:
+            self.effects[step.name if step.name != "provision" else step.key] += 1
+        elif step.undoes in self.done:
+            self.effects[{"refund": "charge", "release": "reserve"}.get(step.name, step.undoes)] -= 1
+
+
+def run(purchase: Purchase, news: list[tuple[str, bool, bool]]) -> tuple[Purchase, Counterpart]:
+    """Play the answers of each step in turn: what is said of it, whether it took effect all the same, and whether the
+    news comes twice. Where the answers run out, all is done."""
+    counterpart, answers = Counterpart(), iter(news)
+    while step := waiting(purchase):
+        status, effect, twice = next(answers, ("done", True, False))
+        if status == "done" or (status == "unanswered" and effect):
+            counterpart.carry_out(step)
+        before = purchase
+        moved = take(purchase, step.key, status, "why", NOW)
+        assert moved is not None
+        purchase = moved
+        if twice:  # a crash before the answer was taken note of, and a repeat: nothing moves
+            counterpart.carry_out(step) if status == "done" else None
+            repeated = take(purchase, step.key, status, "why", NOW)
+            assert repeated is None or purchase.status == "stuck"
+        assert take(before, "another key", "done", "", NOW) is None
+    return purchase, counterpart
+
+
+ANSWERS = st.tuples(st.sampled_from(["done", "done", "done", "refused", "unanswered"]), st.booleans(), st.booleans())
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(ANSWERS, max_size=12), st.integers(1, 3), st.booleans())
+def test_never_charged_twice_and_never_charged_without_all_of_it_or_nothing(
+    offer: Make, news: list[tuple[str, bool, bool]], products: int, charges: bool
+) -> None:
+    of = offer(products=tuple(f"P{n}" for n in range(products)), charges=charges)
+    ended, counterpart = run(begin(of, 1, "12025550123", "XTS", NOW, FORWARD), news)
+    effects = counterpart.effects
+    assert all(0 <= count <= 1 for count in effects.values())
+    assert ended.status in (*ENDED, "stuck")
+    provisioned = sum(effects[f"k1.provision{n}"] for n in range(1, products + 1))
+    if ended.status == "done":
+        assert (effects["charge"], provisioned) == (int(charges), products)
+    if ended.status in ("refused", "refunded"):
+        assert (effects["charge"], provisioned) == (0, 0)
+    if ended.status == "stuck":  # somebody is told which step
+        assert any(step.status == "unanswered" or (step.undoes and step.status == "refused") for step in ended.steps)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(ANSWERS, max_size=4), st.sampled_from(["done", "refused", "reversed"]))
+def test_a_stuck_purchase_goes_on_when_somebody_says_how(
+    offer: Make, news: list[tuple[str, bool, bool]], said: str
+) -> None:
+    stuck, _ = run(begin(offer(), 1, "12025550123", "XTS", NOW, FORWARD), news)
+    if stuck.status != "stuck":
+        return
+    moved = reverse(stuck, said, "by hand", NOW)
+    if said == "reversed":
+        assert moved is not None
+        assert moved.status == "reversed"
+    elif moved is not None:
+        ended, _ = run(moved, [])
+        assert ended.status in ENDED
+
+
+@pytest.mark.parametrize(
+    ("answers", "went"),
+    [
+        ([], "reserve charge provision confirm"),
+        (["refused"], "reserve"),
+        (["done", "refused"], "reserve charge release"),
+        (["done", "done", "refused"], "reserve charge provision refund"),
+        (["done", "done", "unanswered"], "reserve charge provision deprovision refund"),
+        (["done", "done", "done", "refused"], "reserve charge provision confirm deprovision refund"),
+        (["done", "unanswered"], "reserve charge"),
+    ],
+)
+def test_the_way_forward_and_back(offer: Make, answers: list[str], went: str) -> None:
+    ended, _ = run(begin(offer(), 1, "1", "XTS", NOW, FORWARD), [(answer, False, False) for answer in answers])
+    assert " ".join(step.name for step in ended.steps if step.status != "planned") == went
+
+
+def test_what_is_undone_names_what_it_undoes_in_reverse_order(offer: Make) -> None:
+    of = offer(products=("A", "B", "C"))
+    news = [("done", True, False)] * 4 + [("refused", False, False)]
+    ended, _ = run(begin(of, 1, "1", "XTS", NOW, FORWARD), news)
+    assert [(step.key, step.undoes, step.product) for step in ended.steps if step.undoes] == [
+        ("k1.deprovision2", "k1.provision2", "B"),
+        ("k1.deprovision1", "k1.provision1", "A"),
+        ("k1.refund", "k1.charge", ""),
+    ]
+    assert (ended.status, ended.reason) == ("refunded", "why")
+
+
+def test_one_call_is_done_refused_or_stuck(offer: Make) -> None:
+    for said, status in (("done", "done"), ("refused", "refused"), ("unanswered", "stuck")):
+        moved = take(begin(offer(), 1, "1", "XTS", NOW), "k1", said, "", NOW)
+        assert moved is not None
+        assert moved.status == status
+
+
+def test_a_reversal_counts_once_and_only_for_what_was_done(offer: Make) -> None:
+    bought: Any = take(begin(offer(), 1, "1", "XTS", NOW), "k1", "done", "", NOW)
+    back = reverse(bought, "reversed", "complaint", NOW + 5)
+    assert back is not None
+    assert (back.status, back.reason, back.changed) == ("reversed", "complaint", NOW + 5)
+    assert reverse(back, "reversed", "again", NOW) is None
+    assert reverse(begin(offer(), 1, "1", "XTS", NOW), "reversed", "", NOW) is None
+    assert reverse(bought, "refused", "", NOW) is None
