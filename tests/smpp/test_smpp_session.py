@@ -453,7 +453,7 @@ async def test_the_window_holds(peers: Peers) -> None:
         gate.release()
     done = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(one, SubmitSmResp) for one in done) == 18
-    assert session.outstanding == session._outstanding == 0
+    assert session.outstanding == session.window.used == 0
     assert session.counters.unmatched == 1
 
 
@@ -461,14 +461,14 @@ async def test_a_place_given_to_one_who_leaves_goes_on(peers: Peers, monkeypatch
     gate = Gate()
     session = await peers.bound((await peers.server(gate)).port, options=replace(QUICK, window=1))
     first, second, third = (asyncio.create_task(session.request(HELLO)) for _ in range(3))
-    await until(lambda: gate.waiting and len(session._waiting) == 2)
-    give = session._give_place
+    await until(lambda: gate.waiting and session.window.waiting == 2)
+    leave = session.window.leave
 
-    def give_and_cancel() -> None:
-        give()
+    def leave_and_cancel(*, urgent: bool) -> None:
+        leave(urgent=urgent)
         second.cancel()  # the place is second's, and before it can run it is cancelled
 
-    monkeypatch.setattr(session, "_give_place", give_and_cancel)
+    monkeypatch.setattr(session.window, "leave", leave_and_cancel)
     gate.release()
     await until(lambda: second.done())
     await until(lambda: gate.waiting)
@@ -476,7 +476,7 @@ async def test_a_place_given_to_one_who_leaves_goes_on(peers: Peers, monkeypatch
     assert (await first).ok
     assert (await third).ok
     assert second.cancelled()
-    assert session._outstanding == 0
+    assert session.window.used == 0
 
 
 async def test_no_answer_in_time(peers: Peers) -> None:
@@ -898,6 +898,9 @@ class Heard:
     def on_pdu(self, pdu: Pdu) -> None:
         self.pdus.append(pdu)
 
+    def on_clogged(self, clogged: bool) -> None:
+        pass
+
     def on_bad_pdu(self, fault: PduError, *, fatal: bool) -> None:
         self.faults.append((fault.status, fatal))
 
@@ -982,7 +985,6 @@ async def test_what_one_turn_of_the_loop_sends_goes_out_together() -> None:
     wire.send(b"d")
     await asyncio.sleep(0)
     assert transport.written == [b"abc", b"d"]
-    assert wire.octets_out == 4
 
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": getattr(uvloop, "new_event_loop", None)}

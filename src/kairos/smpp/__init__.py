@@ -64,13 +64,15 @@ from kairos.smpp.pdu import encode as encode_pdu
 from kairos.smpp.receipt import MessageState, Receipt, id_forms, parse_receipt, receipt_for, receipt_wanted
 from kairos.smpp.segments import Assembled, Concatenation, Reassembler, Segment, concatenation, split
 from kairos.smpp.server import Authenticate, Server, passwords, same_secret, serve
-from kairos.smpp.session import Counters, Handler, Role, Session, SessionOptions, State
+from kairos.smpp.session import Handler, Role, Session, SessionOptions, State
+from kairos.smpp.statistics import AccountStatistics, BindStatistics, Counters, Latency
 from kairos.smpp.status import TEMPORARY, Status, status_name
 from kairos.smpp.text import Encoding, Measure, decode, encode, encoding_of, measure, room
 from kairos.smpp.tlv import Tag, Tlvs, tlvs
 
 __all__ = [
     "TEMPORARY",
+    "AccountStatistics",
     "AlertNotification",
     "Assembled",
     "Authenticate",
@@ -80,6 +82,7 @@ __all__ = [
     "BindReceiverResp",
     "BindRefused",
     "BindResp",
+    "BindStatistics",
     "BindTransceiver",
     "BindTransceiverResp",
     "BindTransmitter",
@@ -101,6 +104,7 @@ __all__ = [
     "EnquireLinkResp",
     "GenericNack",
     "Handler",
+    "Latency",
     "Measure",
     "MessageState",
     "NotBound",

@@ -98,13 +98,19 @@ class Client:
                 await self.session.closed()
             await asyncio.sleep(0)
 
-    async def request(self, pdu: Pdu, timeout: float | None = None) -> Pdu:  # noqa: ASYNC109 (a wire's timer)
+    async def request(
+        self,
+        pdu: Pdu,
+        timeout: float | None = None,  # noqa: ASYNC109 (a wire's timer)
+        *,
+        urgent: bool = False,
+    ) -> Pdu:
         """As `Session.request`, on the session of the moment. Raises NotBound at once while there is none."""
         session = self.session
         if session is None or not session.is_bound:
             because = f": {self.last_error}" if self.last_error else ""
             raise NotBound(f"not bound to {self.host}:{self.port} ({self.state.value}{because})")
-        return await session.request(pdu, timeout)
+        return await session.request(pdu, timeout, urgent=urgent)
 
     async def close(self) -> None:
         """Unbind and stay away."""

@@ -9,12 +9,15 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 
+from kairos.smpp.bucket import Bucket, Pace
 from kairos.smpp.errors import (
     NotBound,
+    NotSent,
     PduError,
     ResponseTimeout,
     SessionLost,
@@ -44,7 +47,9 @@ from kairos.smpp.pdu import (
     UnbindResp,
     encode,
 )
-from kairos.smpp.status import Status, status_name
+from kairos.smpp.statistics import Counters
+from kairos.smpp.status import HASTE, Status, status_name
+from kairos.smpp.window import Window
 from kairos.smpp.wire import Wire
 
 log = logging.getLogger("kairos.smpp")
@@ -85,12 +90,15 @@ _OTHER = {Role.ESME: Role.SMSC, Role.SMSC: Role.ESME}
 class SessionOptions:
     """Times in seconds, sizes in octets.
 
-    `window`: our requests without an answer at one time. `concurrency`: the peer's requests in our handler at one time;
-    beyond it we stop reading, so the peer feels it. `inactivity`: unbind after so long without a message (None: never).
-    `grace`: how long a farewell waits for what is under way.
+    `window`: our requests without an answer at one time; `rate`: our requests a second (0: as many as come); `reserve`:
+    the share of both (0 to 1) that only urgent requests may use. `concurrency`: the peer's requests in our handler at
+    one time; beyond it we stop reading, so the peer feels it. `inactivity`: unbind after so long without a message
+    (None: never). `grace`: how long a farewell waits for what is under way.
     """
 
     window: int = 32
+    rate: float = 0.0
+    reserve: float = 0.0
     response_timeout: float = 10.0
     enquire_every: float = 30.0
     inactivity: float | None = None
@@ -101,28 +109,10 @@ class SessionOptions:
 
 
 @dataclass(slots=True)
-class Counters:
-    """What went over the session so far. Requests and responses count no bind, unbind or enquire_link."""
-
-    requests_sent: int = 0
-    responses_received: int = 0
-    requests_received: int = 0
-    responses_sent: int = 0
-    refused_sent: int = 0  # responses of ours with an error status
-    refused_received: int = 0
-    timeouts: int = 0
-    unmatched: int = 0  # responses to nothing outstanding: late, repeated, or of the wrong kind
-    bad_pdus: int = 0
-    nacks_received: int = 0
-    enquiries_sent: int = 0
-    enquiries_received: int = 0
-    handler_failures: int = 0
-
-
-@dataclass(slots=True)
 class _Pending:
     request: Pdu
     answer: asyncio.Future[Pdu]
+    since: float
     timer: asyncio.TimerHandle | None = None
 
 
@@ -146,6 +136,7 @@ class Session:
         options: SessionOptions,
         *,
         accept: Accept | None = None,
+        on_open: Callable[[Session], None] | None = None,
         on_bound: Callable[[Session], None] | None = None,
         on_close: Callable[[Session], None] | None = None,
     ) -> None:
@@ -155,18 +146,20 @@ class Session:
         self.account = ""  # whose session it is: the server's account, the client's system_id
         self.bind: Bind | None = None
         self.counters = Counters()
+        self.bound_at = 0.0  # by the loop's clock
+        self.limit: Bucket | None = None  # how fast the peer may ask
         self.close_reason = ""
         self._handle = handle
         self._accept = accept
+        self._opened = on_open
         self._on_bound = on_bound
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
+        self.window = Window(options.window, Pace(options.rate, options.reserve, self._loop.time()), self._loop)
         self._wire = Wire(options.max_pdu)
         self._wire.attach(self)
         self._next = count(1)
         self._pending: dict[int, _Pending] = {}
-        self._outstanding = 0  # of `window`
-        self._waiting: deque[asyncio.Future[None]] = deque()
         self._backlog: deque[Pdu] = deque()
         self._handling: set[asyncio.Task[None]] = set()
         self._chores: set[asyncio.Task[None]] = set()
@@ -211,8 +204,16 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.role.value} {self.account or '?'} {self.peer} {self.state.value}>"
 
-    async def request(self, pdu: Pdu, timeout: float | None = None) -> Pdu:  # noqa: ASYNC109 (a wire's timer)
+    async def request(
+        self,
+        pdu: Pdu,
+        timeout: float | None = None,  # noqa: ASYNC109 (a wire's timer)
+        *,
+        urgent: bool = False,
+    ) -> Pdu:
         """Send a request and wait for its response, whatever its status; waits for a place in the window first.
+
+        Those that are not `urgent` may use only a part of the window and of the rate (see SessionOptions.reserve).
 
         The response is the request's own kind or a GenericNack. Raises NotSent (NotBound, EncodeError) where it surely
         did not go out, ResponseLost (ResponseTimeout, SessionLost, UnreadableResponse) where the peer may have it.
@@ -221,17 +222,17 @@ class Session:
         self._check_may_send(pdu)
         if pdu.answer is None:
             raise TypeError(f"{type(pdu).__name__} has no response; use `send`")
-        if self._outstanding >= self.options.window:
-            await self._place()
-        else:
-            self._outstanding += 1
+        await self.window.enter(urgent=urgent)
         try:
             self._check_may_send(pdu)  # the session may have ended while we waited
             self._active = self._loop.time()
-            self.counters.requests_sent += 1
-            return await self._transact(pdu, timeout)
+            response = await self._transact(pdu, timeout)
         finally:
-            self._give_place()
+            self.window.leave(urgent=urgent)
+        if response.status in HASTE:
+            self.counters.throttled_received += 1
+            self.window.pace.throttled(self._loop.time())
+        return response
 
     def send(self, pdu: Pdu) -> None:
         """Send what has no answer: a response that a handler left out, or an alert_notification.
@@ -244,17 +245,25 @@ class Session:
         self._check_may_send(pdu)
         if pdu.answer is not None:
             raise TypeError(f"{type(pdu).__name__} has a response; use `request`")
-        self._wire.send(encode(pdu, self._sequence()))
+        if self._wire.clogged:
+            raise NotSent(f"{type(pdu).__name__} was not sent: the peer does not read")
+        self._write(pdu, encode(pdu, self._sequence()))
 
     async def unbind(self) -> None:
-        """Say farewell: finish what is under way (up to `grace` seconds), unbind, close. Returns when closed."""
+        """Say farewell: finish what is under way, unbind, close. Returns when closed.
+
+        Nothing new is taken or sent from now on. What is under way in either direction has `grace` seconds, and so has
+        the peer to answer the unbind.
+        """
         if self.state in BOUND:
             self.state = State.UNBINDING
+            self.window.end()
             try:
-                async with asyncio.timeout(self.options.grace):
-                    await self._quiet()
-                    await self._transact(Unbind(), self.options.grace)
-            except (TimeoutError, SmppError) as fault:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self.options.grace):
+                        await self._quiet()
+                await self._transact(Unbind(), self.options.grace)
+            except SmppError as fault:
                 log.debug("%r: unbind: %s", self, fault)
         self.close("unbound")
         await self.closed()
@@ -316,11 +325,12 @@ class Session:
         octets = encode(pdu, sequence)
         if self.state is State.CLOSED or self._closed.done():
             raise NotBound(f"{type(pdu).__name__} was not sent: {self.close_reason}")
-        pending = _Pending(pdu, self._loop.create_future())
+        pending = _Pending(pdu, self._loop.create_future(), self._loop.time())
         self._pending[sequence] = pending  # before the write, or a fast answer would find nobody
         seconds = self.options.response_timeout if limit is None else limit
         pending.timer = self._loop.call_later(seconds, self._time_out, sequence, seconds)
-        self._wire.send(octets)
+        self.counters.requests_sent += not isinstance(pdu, _HOUSEKEEPING)
+        self._write(pdu, octets)
         try:
             return await pending.answer
         finally:
@@ -335,26 +345,6 @@ class Session:
             name = type(pending.request).__name__
             pending.answer.set_exception(ResponseTimeout(f"{name}#{sequence}: no answer within {seconds:g} s"))
 
-    async def _place(self) -> None:
-        """Wait for a place in the window; it is ours when this returns."""
-        turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._give_place()
-            raise
-
-    def _give_place(self) -> None:
-        """Hand our place on to the first who waits; after the session's end each finds it so, and hands on."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._outstanding -= 1
-
     def _respond(self, response: Pdu) -> None:
         if self._closed.done():
             return
@@ -362,6 +352,11 @@ class Session:
         if not isinstance(response, _HOUSEKEEPING):
             self.counters.responses_sent += 1
             self.counters.refused_sent += response.status != 0
+        self._write(response, octets)
+
+    def _write(self, pdu: Pdu, octets: bytes) -> None:
+        self.counters.sent[type(pdu).__name__] += 1
+        self.counters.octets_out += len(octets)
         self._wire.send(octets)
 
     def _check_quiet(self) -> None:
@@ -382,21 +377,29 @@ class Session:
             self._wire.abort()
             return
         self._heard = self._active = self._loop.time()
+        if self._opened is not None:
+            self._opened(self)
         self._bind_timer = self._loop.call_later(self.options.bind_within, self._bind_too_late)
         self._chore(self._keep_alive())
 
     def on_pdu(self, pdu: Pdu) -> None:
+        self.counters.received[type(pdu).__name__] += 1
         if pdu.command_id & RESPONSE_BIT:
             self._on_response(pdu)
         elif isinstance(pdu, EnquireLink):
             self.counters.enquiries_received += 1
-            self._wire.send(encode(pdu.response()))
+            answer = pdu.response()
+            self._write(answer, encode(answer))
         else:
             self._on_request(pdu)
 
     def on_read(self) -> None:
         self._heard = self._loop.time()
+        self.counters.octets_in = self._wire.octets_in
         self._wire.hold(bool(self._backlog))
+
+    def on_clogged(self, clogged: bool) -> None:
+        self.window.hold(clogged)
 
     def on_bad_pdu(self, fault: PduError, *, fatal: bool) -> None:
         self.counters.bad_pdus += 1
@@ -424,6 +427,7 @@ class Session:
                 pending.answer.set_exception(SessionLost(f"{name}#{sequence}: {self.close_reason}"))
         self._pending.clear()
         self._backlog.clear()
+        self.window.end()
         self._check_quiet()
         for chore in self._chores:
             chore.cancel()
@@ -443,6 +447,8 @@ class Session:
         if not isinstance(pending.request, _HOUSEKEEPING):
             self.counters.responses_received += 1
             self.counters.refused_received += pdu.status != 0
+            self.counters.statuses[pdu.status] += 1
+            self.counters.latency.note(self._loop.time() - pending.since)
         if isinstance(pending.request, Bind) and pdu.ok:
             self._become_bound(pending.request)  # at once: what follows in the same segment is for a bound session
         pending.answer.set_result(pdu)
@@ -480,7 +486,12 @@ class Session:
         if self.state is State.UNBINDING:
             return Status.ESME_RSYSERR  # temporary: ask again on the next session
         states = _MAY_SEND[_OTHER[self.role]].get(type(pdu), frozenset())
-        return Status.ESME_ROK if self.state in states else Status.ESME_RINVBNDSTS
+        if self.state not in states:
+            return Status.ESME_RINVBNDSTS
+        if self.limit is not None and self.limit.take(self._loop.time()) > 0.0:
+            self.counters.throttled_sent += 1
+            return Status.ESME_RTHROTTLED
+        return Status.ESME_ROK
 
     def _start(self, pdu: Pdu) -> None:
         work = self._bind(pdu) if isinstance(pdu, Bind) else self._run(pdu)
@@ -531,6 +542,7 @@ class Session:
 
     def _become_bound(self, bind: Bind) -> None:
         self.bind = bind
+        self.bound_at = self._loop.time()
         if isinstance(bind, BindTransmitter):
             self.state = State.BOUND_TX
         elif isinstance(bind, BindReceiver):
@@ -550,6 +562,7 @@ class Session:
         """Answer what is in our hands, then the unbind, then close."""
         if self.state in BOUND:
             self.state = State.UNBINDING
+            self.window.end()
         if self._handling:
             await asyncio.wait(self._handling, timeout=self.options.grace)
         self._respond(pdu.response())

@@ -72,6 +72,7 @@ TEMPORARY = frozenset(
         Status.ESME_RX_T_APPN,
     }
 )
+HASTE = frozenset({Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL})  # "not so fast"
 _NAMES = {int(status): status.name for status in Status}
 
 

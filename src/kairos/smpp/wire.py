@@ -22,6 +22,9 @@ class Frames(Protocol):
     def on_read(self) -> None:
         """All that came in one read has been handed over."""
 
+    def on_clogged(self, clogged: bool) -> None:
+        """The peer does not take what was written; or takes it again."""
+
     def on_lost(self, cause: Exception | None) -> None: ...
 
 
@@ -42,7 +45,6 @@ class Wire(asyncio.Protocol):
         self._deaf = False
         self.peer = ""
         self.octets_in = 0
-        self.octets_out = 0
         self._call_soon: Callable[..., object] = asyncio.get_running_loop().call_soon
 
     def attach(self, frames: Frames) -> None:
@@ -52,6 +54,11 @@ class Wire(asyncio.Protocol):
     def held(self) -> bool:
         """Whether we chose not to read."""
         return self._held
+
+    @property
+    def clogged(self) -> bool:
+        """Whether the peer does not take what was written."""
+        return self._clogged
 
     # what asyncio calls
 
@@ -83,12 +90,10 @@ class Wire(asyncio.Protocol):
             self._frames.on_read()
 
     def pause_writing(self) -> None:
-        self._clogged = True
-        self._set_reading()
+        self._set_clogged(True)
 
     def resume_writing(self) -> None:
-        self._clogged = False
-        self._set_reading()
+        self._set_clogged(False)
 
     def connection_lost(self, cause: Exception | None) -> None:
         self._deaf = True
@@ -127,10 +132,14 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._out and self._transport is not None and not self._transport.is_closing():
-            octets = b"".join(self._out)
-            self.octets_out += len(octets)
-            self._transport.write(octets)
+            self._transport.write(b"".join(self._out))
         self._out.clear()
+
+    def _set_clogged(self, clogged: bool) -> None:
+        self._clogged = clogged
+        self._set_reading()
+        if self._frames is not None:
+            self._frames.on_clogged(clogged)
 
     def _set_reading(self) -> None:
         if self._transport is None or self._transport.is_closing():
