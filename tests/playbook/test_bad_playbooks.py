@@ -302,6 +302,52 @@ BAD = {
         "messages.yaml:1: `booster_line` can ride on no notification: "
         "its shortest text in en takes 170 units of gsm7; add a shorter text",
     ),
+    "a freeze without a time": (
+        ("contact_policy.yaml", "holdout: 5%", "freeze:\n  - {from: christmas, to: 2026-12-27 00:00, why: x}"),
+        "contact_policy.yaml:8: from: `christmas` is no time; "
+        "write it as in `2026-12-24 00:00`, `2026-12-24T00:00Z` or, for every week, `fri 22:00`",
+    ),
+    "a freeze that ends before it begins": (
+        (
+            "contact_policy.yaml",
+            "holdout: 5%",
+            "freeze:\n  - {from: 2026-12-24 00:00, to: 2026-12-23 00:00, why: x}",
+        ),
+        "contact_policy.yaml:8: `2026-12-23 00:00` is not after `from`; name a later time",
+    ),
+    "a freeze that is half weekly": (
+        ("contact_policy.yaml", "holdout: 5%", "freeze:\n  - {from: fri 22:00, to: 2026-12-23 00:00, why: x}"),
+        "contact_policy.yaml:8: `from` and `to` are both dates, or both days of the week; "
+        "write it as in `2026-12-24 00:00`, `2026-12-24T00:00Z` or, for every week, `fri 22:00`",
+    ),
+    "a freeze without a reason": (
+        ("contact_policy.yaml", "holdout: 5%", "freeze:\n  - {from: fri 22:00, to: sun 06:00}"),
+        "contact_policy.yaml:8: `why` is missing; add it, as in `why: network freeze`",
+    ),
+    "a freeze in an unknown zone": (
+        (
+            "contact_policy.yaml",
+            "holdout: 5%",
+            "freeze:\n  - {from: fri 22:00, to: sun 06:00, why: x, zone: Europe/Lundon}",
+        ),
+        "contact_policy.yaml:8: zone: unknown time zone `Europe/Lundon`; did you mean `Europe/London`?",
+    ),
+    "a freeze of no channel": (
+        (
+            "contact_policy.yaml",
+            "holdout: 5%",
+            "freeze:\n  - {from: fri 22:00, to: sun 06:00, why: x, channels: []}",
+        ),
+        "contact_policy.yaml:8: channels: the list is empty; leave the key out for all of them",
+    ),
+    "a freeze of an unknown issue": (
+        (
+            "contact_policy.yaml",
+            "holdout: 5%",
+            "freeze:\n  - {from: fri 22:00, to: sun 06:00, why: x, issues: upsel}",
+        ),
+        "contact_policy.yaml:8: issues: unknown issue `upsel`; there is `bundle`",
+    ),
     "quiet hours": (
         ("contact_policy.yaml", "21:00-08:00", "21-8"),
         "contact_policy.yaml:3: quiet_hours: `21-8` is no span of hours; write it as in `21:00-08:00`",

@@ -26,6 +26,7 @@ HEADINGS = {
     "A treatment": "treatment",
     "What a yes does": "fulfil",
     "contact_policy.yaml": "contact_policy",
+    "A freeze window": "freeze",
     "A limit": "limit",
     "replies.yaml": "replies",
     "tests/*.yaml": "test",

@@ -3,6 +3,18 @@
 from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
+from kairos.decide.freezes import frozen_message
 from kairos.decide.program import Arm, Program, compile_program
 
-__all__ = ["Arm", "Composed", "Decided", "Program", "Verdict", "compile_program", "decide", "explain", "with_switches"]
+__all__ = [
+    "Arm",
+    "Composed",
+    "Decided",
+    "Program",
+    "Verdict",
+    "compile_program",
+    "decide",
+    "explain",
+    "frozen_message",
+    "with_switches",
+]

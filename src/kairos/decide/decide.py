@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
 from kairos import __version__
+from kairos.decide.freezes import frozen
 from kairos.decide.gates import QUIET, gate, quiet_until
-from kairos.decide.limits import refused
+from kairos.decide.limits import Refused, refused
 from kairos.decide.program import Arm, Closed, Program
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
 from kairos.domain.moment import Moment
@@ -131,7 +133,8 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
         if quiet:
             decision.limits.append(Refusal(-1, channel, QUIET, quiet))
             continue
-        for mask, rule, until in refused(program, moment.state, channel, moment.now):
+        parts = _frozen(program, channel, moment.now) if program.freezes else ()
+        for mask, rule, until in chain(parts, refused(program, moment.state, channel, moment.now)):
             if hit := candidates & mask:
                 candidates &= ~mask
                 decision.limits.extend([Refusal(arm, channel, rule, until) for arm in bits(hit)])
@@ -144,6 +147,12 @@ def _switched(closed: Closed, decision: Decision, alive: int) -> int:
         decision.limits.extend([Refusal(arm, -1, rule, 0) for arm in bits(alive & mask)])
         alive &= ~mask
     return alive
+
+
+def _frozen(program: Program, channel: int, now: int) -> list[Refused]:
+    """What freeze windows of a part refuse on a channel; those of everything are gates."""
+    windows = [(window, until) for window, until in frozen(program, now) if not window.whole]
+    return [(window.arms, window.freeze.why, until) for window, until in windows if channel in window.channels]
 
 
 def propensity(program: Program, survivors: Survivors, moments: Sequence[Moment], scorer: Scorer) -> Pairs:

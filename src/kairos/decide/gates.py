@@ -1,4 +1,4 @@
-"""May we speak to this subscriber at all? Switches, consent, pauses, holdout; and on which channels: quiet hours."""
+"""May we speak to this subscriber at all? Switches, freezes, consent, pauses, holdout; and where: quiet hours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from kairos.decide.freezes import frozen
 from kairos.decide.program import Program
 from kairos.domain.moment import Moment
 
@@ -33,6 +34,9 @@ def gate(program: Program, moment: Moment) -> Shut:
     """
     if program.closed.all:
         return Shut(program.closed.all, care_too=True)
+    for window, until in frozen(program, moment.now) if program.freezes else ():
+        if window.whole:
+            return Shut(window.freeze.why, until, not window.freeze.except_care)
     row = moment.row
     for name, agreed in program.consents:
         if not agreed(row):

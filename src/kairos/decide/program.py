@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kairos.decide.purchases import Purchases, compile_purchases
 from kairos.playbook.action import Action, NamedRule, Variant
 from kairos.playbook.playbook import Playbook
-from kairos.playbook.policy import Limit
+from kairos.playbook.policy import Freeze, Limit
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
 NOTIFICATION = "notification"  # the channel of lines that ride; every other channel carries messages of its own
@@ -43,6 +43,16 @@ class Closed:
 
 
 @dataclass(frozen=True)
+class Frozen:
+    """A freeze window with what it stops: a mask of arms and the channels' places. `whole`: all but care at most."""
+
+    freeze: Freeze
+    arms: int
+    channels: frozenset[int]
+    whole: bool
+
+
+@dataclass(frozen=True)
 class Program:
     """A playbook as decide runs it. Masks are integers whose bit a stands for `arms[a]`."""
 
@@ -69,6 +79,7 @@ class Program:
     seed: str
     reasons: tuple[tuple[tuple[int, NamedRule], ...], ...]  # by arm: its conditions' numbers and rules, in order
     closed: Closed = Closed()
+    freezes: tuple[Frozen, ...] = ()
 
 
 def compile_program(playbook: Playbook) -> Program:
@@ -109,6 +120,7 @@ def compile_program(playbook: Playbook) -> Program:
         holdout=policy.holdout,
         seed=playbook.seed,
         reasons=tuple(tuple((number[r.rule.condition.key], r.rule) for r in arm.variant.rules) for arm in arms),
+        freezes=tuple(_frozen(freeze, arms, channels) for freeze in policy.freezes),
     )
 
 
@@ -130,3 +142,14 @@ def _counts(limit: Limit, channel: str) -> bool:
     """Whether a contact on this channel would count against the limit."""
     riding = channel == NOTIFICATION
     return limit.riding in (None, riding) and limit.channel in ("", channel)
+
+
+def _frozen(freeze: Freeze, arms: Sequence[Arm], channels: Sequence[str]) -> Frozen:
+    places = (place for place, name in enumerate(channels) if not freeze.channels or name in freeze.channels)
+    stopped = (
+        arm
+        for arm in arms
+        if (not freeze.issues or arm.action.issue in freeze.issues)
+        and not (freeze.except_care and arm.action.kind == "care")
+    )
+    return Frozen(freeze, _mask(stopped), frozenset(places), not freeze.channels and not freeze.issues)

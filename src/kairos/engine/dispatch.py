@@ -18,6 +18,7 @@ import structlog
 
 from kairos.domain.inputs import Delivery, Fulfilment
 from kairos.domain.message import Order, Outgoing, Text
+from kairos.engine.engine import Halt
 from kairos.engine.loop import Loop, Submission
 from kairos.engine.work import Input
 from kairos.errors import KairosError
@@ -223,13 +224,8 @@ class Dispatcher:
             if text.send_by and self.clock() > text.send_by:
                 await self._news(row, text, "dropped", reason="too late")
                 return
-            halt = self.loop.engine.halt(text, row.channel)
-            if halt and halt.passes:
-                attempts += 1
-                await self._wait(attempts)
-                continue
-            if halt:
-                await self._news(row, text, "dropped", reason=halt.rule)
+            if halt := self.loop.engine.halt(text, row.channel, self.clock()):
+                await self._held_back(row, text, halt)
                 return
             if not await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
                 return
@@ -243,11 +239,27 @@ class Dispatcher:
         else:
             await self._news(row, text, "failed", reason="unknown" if outcome.status == "unknown" else outcome.reason)
 
+    async def _held_back(self, row: Outgoing, text: Text, halt: Halt) -> None:
+        """Drop an offer that is stopped for its whole time; else come back to it, out of the way of what follows."""
+        if halt.until is None or (text.send_by and halt.until > text.send_by):
+            await self._news(row, text, "dropped", reason=halt.rule)
+            return
+        backlog = self._backlogs[lane_of(row)]
+        backlog.held += 1
+
+        def again() -> None:
+            backlog.held -= 1
+            if not self._closing:
+                self._start(row, None)
+
+        pause = max(0.0, (halt.until - self.clock()) / 1000) + self.backoff.seconds(5, self.chance())
+        asyncio.get_running_loop().call_later(pause, again)
+
     async def _until_sent(self, row: Outgoing, text: Text) -> None:
         """A notification, an answer, a receipt, a relayed reply: sent until the counterpart has it.
 
         A line that comes too late is taken off before the first attempt; after one, the same text is sent again,
-        unless a switch was turned off.
+        unless a switch was turned off or a freeze began.
         """
         attempts = row.attempts
         may_have_gone = row.id < self._left_behind
@@ -275,7 +287,7 @@ class Dispatcher:
         """
         if not may_have_gone and self.clock() > text.send_by:
             return "too late"
-        halt = self.loop.engine.halt(text, row.channel)
+        halt = self.loop.engine.halt(text, row.channel, self.clock())
         return halt.rule if halt else ""
 
     async def _wait(self, attempts: int) -> None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kairos import enrich, fulfil, respond
-from kairos.decide import with_switches
+from kairos.decide import frozen_message, with_switches
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
 from kairos.domain.inputs import Delivery, Fulfilment, Reply, Reversal, Timer
@@ -39,10 +39,10 @@ SLICE = 64  # inputs whose states are decoded at a time: few enough to stay in t
 
 
 class Halt(NamedTuple):
-    """What stops an offer on its way. `passes`: it may be over before the offer's time is."""
+    """What stops an offer on its way, and when to ask again (ms); None: it is stopped for good."""
 
     rule: str
-    passes: bool = False
+    until: int | None
 
 
 class Engine:
@@ -87,10 +87,12 @@ class Engine:
             self.switches = switches
             self.use(self.program)
 
-    def halt(self, text: Text, channel: str) -> Halt | None:
+    def halt(self, text: Text, channel: str, now: int) -> Halt | None:
         """What stops an offer that is about to go out on a channel."""
-        stopping = self.switches.stopping(channel, text.action, text.issue)
-        return Halt(stated(stopping), passes=not self.switches.read) if stopping else None
+        if stopping := self.switches.stopping(channel, text.action, text.issue):
+            return Halt(stated(stopping), None if self.switches.read else now)
+        why, until = frozen_message(self.program.decide, channel, text.action, text.issue, now)
+        return Halt(why, until) if why else None
 
     def apply(self, inputs: Sequence[Input], now: int, loaded: Loaded | None = None) -> Work:
         """Take a batch of inputs in their order. Raises StoreError where states cannot be read.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
+from zoneinfo import ZoneInfo, available_timezones
 
 from kairos import enrich
 from kairos.decide import Decided, Verdict, decide, explain
@@ -66,15 +67,26 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
 
 def _moment(program: Program, test: PlaybookTest) -> Moment:
     """What the test gives, over a subscriber of whom nothing is known. It rides as it says, or where an action can."""
-    local = int(datetime.fromisoformat(test.at or NOON).replace(tzinfo=UTC).timestamp() * 1000)
-    state = enrich.new_state(program.plan, 1, "15550100", local)
+    wall = datetime.fromisoformat(test.at or NOON)
+    local, now = _ms(wall, ZoneInfo("UTC")), _ms(wall, _zone(program, test))
+    state = enrich.new_state(program.plan, 1, "15550100", now)
     sold = {variant.product: action.name for action in program.playbook.actions for variant in action.variants}
     state.products = [Owned(product, 0, local, sold.get(product, "")) for product in test.products]
-    blank = enrich.row(program.plan, state, test.event, test.data, local, local)
+    blank = enrich.row(program.plan, state, test.event, test.data, now, now)
     values = dict(zip(program.decide.columns, blank, strict=True)) | dict(test.given)
-    values["now"], values["local"] = local, local
+    values["now"], values["local"] = now, local
     if test.riding is not None:
-        return Moment(0, "test", test.event, local, local, tuple(values.values()), state, test.riding)
+        return Moment(0, "test", test.event, now, now, tuple(values.values()), state, test.riding)
     answering = [action for action in program.playbook.actions if test.event in action.answers]
     riding = any(treatment.channel == NOTIFICATION for action in answering for treatment in action.treatments)
-    return Moment(0, "test", test.event, local, local, tuple(values.values()), state, riding)
+    return Moment(0, "test", test.event, now, now, tuple(values.values()), state, riding)
+
+
+def _zone(program: Program, test: PlaybookTest) -> ZoneInfo:
+    """Where the test's subscriber is: as given, else the playbook's own."""
+    given = test.given.get("time_zone", "")
+    return ZoneInfo(given if given in available_timezones() else program.playbook.time_zone)
+
+
+def _ms(wall: datetime, zone: ZoneInfo) -> int:
+    return int(wall.replace(tzinfo=zone).timestamp() * 1000)

@@ -23,6 +23,7 @@ class Context:
     languages: tuple[str, ...]
     problems: Problems
     vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary({}))
+    time_zone: str = "UTC"  # of wall-clock times that state none
 
     def condition(self, node: Node, names: Names, constants: Mapping[str, Constant] | None = None) -> Condition:
         """The rule that a scalar says. Raises RuleError or PlaybookError."""

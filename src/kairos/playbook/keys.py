@@ -39,7 +39,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "variant": ("price", "value", "top_up", "size", "validity"),  # and any further field of its own
     "treatment": ("channel", "message"),
     "fulfil": ("charge", "provision"),
-    "contact_policy": ("contact_only_when", "pause_while", "quiet_hours", "limits", "holdout"),
+    "contact_policy": ("contact_only_when", "pause_while", "quiet_hours", "freeze", "limits", "holdout"),
+    "freeze": ("from", "to", "why", "zone", "channels", "issues", "except_care"),
     "limit": ("at_most", "per", "riding", "channel", "offer", "action", "issue", "each", "name"),
     "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services"),
     "test": ("test", "given", "when", "then", "at", "riding"),

@@ -22,9 +22,30 @@ class Limit:
     each: str = ""
 
 
+WEEK = 7 * 24 * 60  # minutes
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """When nothing is said: once, from `start` to `end` (ms, UTC), or every week.
+
+    Of a weekly one they are minutes since Monday 00:00 of the wall clock in `zone`, and it may go over Sunday night.
+    No channels, no issues: all of them.
+    """
+
+    why: str
+    start: int
+    end: int
+    weekly: bool
+    zone: str
+    channels: tuple[str, ...] = ()
+    issues: tuple[str, ...] = ()
+    except_care: bool = True
+
+
 @dataclass(frozen=True)
 class ContactPolicy:
-    """Consent and pauses close all but care.
+    """Consent, pauses and freezes close all but care; a freeze may close care too.
 
     Quiet hours (minutes of the local day, start to end) bind own messages only.
     """
@@ -34,3 +55,4 @@ class ContactPolicy:
     quiet_hours: tuple[int, int] | None = None
     limits: tuple[Limit, ...] = ()
     holdout: float = 0.0  # share of subscribers, 0..1
+    freezes: tuple[Freeze, ...] = ()

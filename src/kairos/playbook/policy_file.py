@@ -8,6 +8,7 @@ from kairos.playbook.action import Action, NamedRule
 from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, refused
+from kairos.playbook.freeze_file import read_freeze
 from kairos.playbook.policy import ContactPolicy, Limit
 from kairos.playbook.section import Section, items
 from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, share, text, whole
@@ -28,12 +29,14 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         if limit.name in limits:
             context.problems.add(one, f"there are two limits `{limit.name}`", "give one a `name` of its own")
         limits[limit.name] = limit
+    windows = items(section.at("freeze"), context.problems) if "freeze" in section else []
     return ContactPolicy(
         contact_only_when=tuple(consents),
         pause_while=tuple(pauses),
         quiet_hours=section.take("quiet_hours", hours, None),
         limits=tuple(limits.values()),
         holdout=section.take("holdout", share, 0.0),
+        freezes=tuple(read_freeze(one, actions, context) for one in windows),
     )
 
 

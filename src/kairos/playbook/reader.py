@@ -6,14 +6,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from zoneinfo import available_timezones
 
 from kairos.domain.money import Currency
 from kairos.errors import Diagnostic, PlaybookError
 from kairos.playbook.action_file import read_actions
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, parse, refused
+from kairos.playbook.freeze_file import time_zone
 from kairos.playbook.measure import unfit_lines
 from kairos.playbook.messages_file import check_answers, check_placeholders, read_messages
 from kairos.playbook.playbook import Playbook
@@ -142,9 +141,9 @@ def _read_playbook(node: Node, problems: Problems) -> tuple[_Named, Context]:
     currency = section.need("currency", lambda n: _currency(n, problems), Currency("XXX"), example)
     languages = section.need("languages", _languages, ("en",), "[en, fr]")
     called = section.need("name", text, "", "Prepaid")
-    zone = section.take("time_zone", _zone, "UTC")
+    zone = section.take("time_zone", time_zone, "UTC")
     named = _Named(called, zone, section.take("seed", text, "kairos"))
-    return named, Context(currency, languages, problems)
+    return named, Context(currency, languages, problems, time_zone=zone)
 
 
 def _currency(node: Node, problems: Problems) -> Currency:
@@ -174,15 +173,3 @@ def _languages(node: Node) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", tag, re.ASCII):
             raise refused(node, f"`{tag}` is no language tag", "write it as in `en` or `pt-BR`")
     return tuple(dict.fromkeys(tags))
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _zone(node: Node) -> str:
-    word = text(node)
-    if word not in _zones():
-        raise refused(node, f"unknown time zone `{word}`", nearest(word, sorted(_zones())) or "write it as in `UTC`")
-    return word

@@ -172,4 +172,5 @@ def _reasons(action: Action, policy: ContactPolicy) -> dict[str, None]:
     """Every reason that an action may be refused for."""
     rules = [rule.rule.name for variant in action.variants for rule in variant.rules]
     gates = [rule.name for rule in (*policy.contact_only_when, *policy.pause_while)]
+    gates += [freeze.why for freeze in policy.freezes]
     return dict.fromkeys([*rules, *gates, *(limit.name for limit in policy.limits), *REASONS])
