@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,6 +25,7 @@ from kairos.adapters.operations import HttpOperations
 from kairos.adapters.smsc import Smsc
 from kairos.api import create_app
 from kairos.domain.money import Currency
+from kairos.engine.dead_letters import DeadLetters
 from kairos.engine.dispatch import Dispatcher, Patience
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
@@ -38,8 +41,8 @@ from kairos.playbook import read as read_playbook
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Channel, Store
-from kairos.settings import Settings
-from kairos.smpp import BindTransceiver, Client, Handler, Server, SessionOptions, passwords, serve
+from kairos.settings import Settings, milliseconds
+from kairos.smpp import BindTransceiver, Client, Handler, Server, SessionOptions, SubmitSm, passwords, serve
 
 log = structlog.get_logger("kairos")
 
@@ -66,6 +69,7 @@ class Kairos:
             steps=settings.fulfilment.taken,
             note=log.warning,
         )
+        self.letters = DeadLetters(store, now, self.engine.statistics.counts, keep=settings.retention.dead_letters_kept)
         self.loop = Loop(
             self.engine,
             now,
@@ -73,6 +77,7 @@ class Kairos:
             batch=settings.engine.batch,
             linger=settings.engine.linger_ms / 1000,
             queue=settings.engine.queue,
+            broken=self.letters.broke,
         )
         msisdn = partial(normalise, region=settings.region)
         self.esmes = Esmes(
@@ -83,6 +88,7 @@ class Kairos:
             msisdn,
             lambda pdu, account: self.smsc.forward(pdu, account),
             settings.notifications.decide_within_ms / 1000,
+            self._unread,
         )
         self.smsc = Smsc(self._client, self.loop, store, now, msisdn, self.esmes.pass_on)
         self.fulfiller = HttpFulfiller(
@@ -97,13 +103,23 @@ class Kairos:
         patience = Patience(
             round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
         )
-        self.dispatcher = Dispatcher(store, self.loop, channels, self.fulfiller, now, patience=patience)
+        owed_for = milliseconds(settings.retention.undelivered) or sys.maxsize
+        self.dispatcher = Dispatcher(
+            store, self.loop, channels, self.fulfiller, now, patience=patience, owed_for=owed_for
+        )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.server: Server | None = None
         self.http_port = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._http: uvicorn.Server | None = None
+
+    def _unread(self, account: str, pdu: SubmitSm, text: str) -> None:
+        """Keep one notification of each shape that no pattern reads: somebody may mend the pattern."""
+        if self.settings.retention.unread_notifications:
+            shape = re.sub(r"\d+", "#", text)[:200]
+            reason = "no pattern of the settings reads this text"
+            self.letters.put("unread", f"{account}: {shape}", pdu.destination_addr, reason, text.encode())
 
     def _client(self, handle: Handler) -> Client:
         smsc = self.settings.smsc
@@ -123,13 +139,16 @@ class Kairos:
         await self.smsc.client.start()
         self._tasks.append(asyncio.create_task(self.dispatcher.run()))
         self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
+        self._tasks.append(asyncio.create_task(self.letters.run(self.loop)))
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
         self._tasks.append(asyncio.create_task(self._watch_smsc()))
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
             self.server = self.esmes.server = await serve(door.host, door.port, passwords(secrets), self.esmes.handle)
-        ingress = HttpIngress(self.loop, settings.region, self._gauges)
+        keep_rejected = settings.retention.rejected_events
+        ingress = HttpIngress(self.loop, settings.region, self._gauges, self.letters, keep_rejected=keep_rejected)
+        self.letters.read = ingress.event
         registry = CollectorRegistry()
         registry.register(EngineCollector(ingress))
         explanations, operations = HttpExplanations(self.explainer), HttpOperations(self.switchboard, now)
@@ -141,7 +160,12 @@ class Kairos:
         bound = self.smsc.client.session is not None
         accounts = self.server.accounts if self.server else ()
         counts = {f"esme.{name}": float(count) for name, count in self.esmes.counts.items()}
-        return {"sending": self.dispatcher.under_way, "smsc_bound": bound, "accounts_bound": len(accounts), **counts}
+        return {
+            "sending": self.dispatcher.under_way,
+            "smsc_bound": bound,
+            "accounts_bound": len(accounts),
+            **counts,
+        } | self.letters.figures
 
     async def _serve_http(self, app: FastAPI) -> None:
         http = self.settings.http

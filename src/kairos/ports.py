@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.moment import Moment
@@ -52,6 +53,8 @@ class Batch:
     responses: list[Response] = field(default_factory=list)
     positions: list[tuple[str, int, int]] = field(default_factory=list)  # source, partition, position
     purchases: dict[str, Purchase] = field(default_factory=dict)  # as they now are, by key
+    dead_letters: list[DeadLetter] = field(default_factory=list)  # a kind and identity that is there is counted
+    letters_marked: list[tuple[int, str]] = field(default_factory=list)  # id, status; ids that are gone are passed by
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -110,6 +113,18 @@ class Store(Protocol):
 
     def purchases_of(self, offer: str) -> list[Purchase]:
         """All that an offer became, oldest first: one, or more where money was wanting."""
+        ...
+
+    def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
+        """The newest first, of one kind or status or of all."""
+        ...
+
+    def count_dead_letters(self) -> dict[tuple[str, str], int]:
+        """How many there are of each (kind, status)."""
+        ...
+
+    def trim_dead_letters(self, keep: int) -> int:
+        """Drop the oldest of each kind that has more than `keep`, save those to be replayed; how many."""
         ...
 
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None: ...

@@ -21,6 +21,8 @@ from kairos.errors import Diagnostic, SettingsError, did_you_mean
 PREFIX = "KAIROS_"
 PASSWORD = "password"
 
+AGE = r"^(0|\d{1,5} (hours?|days?))$"
+
 Place = tuple[str | int, ...]  # the way to a value: names of sections and keys, positions in lists
 
 Port = Annotated[int, Meta(ge=0, le=65535, description="a port from 0 (any that is free) to 65535")]
@@ -34,6 +36,7 @@ Seconds = Annotated[float, Meta(ge=0.01, le=3600, description="seconds from 0.01
 Long = Annotated[float, Meta(ge=0.01, le=31 * 86_400, description="seconds from 0.01 to 2678400, which is 31 days")]
 STEPS = ("reserve", "charge", "provision", "confirm")
 Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
+Age = Annotated[str, Meta(pattern=AGE, description="an age such as `90 days` or `12 hours`, or `0` for ever")]
 Name = Annotated[str, Meta(min_length=1, max_length=15, description="a name of 1 to 15 characters")]  # SMPP 3.4, 5.2.1
 Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
 WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "a list", dict: "a section"}
@@ -46,6 +49,15 @@ class Section(Struct, frozen=True, forbid_unknown_fields=True):
 class Store(Section, frozen=True):
     path: str = "kairos.db"
     checkpoint_pages: Pages = 4000  # SQLite pages between checkpoints: more is faster, fewer stalls are shorter
+
+
+class Retention(Section, frozen=True):
+    """What is kept, and for how long. See docs/operations.md."""
+
+    undelivered: Age = "3 days"  # receipts and relayed replies for an account that is not bound
+    dead_letters_kept: Count = 1000  # of each kind, at most
+    rejected_events: bool = False  # keep events over HTTP that cannot be read, too
+    unread_notifications: bool = True  # keep one notification of each shape that no pattern reads
 
 
 class Engine(Section, frozen=True):
@@ -127,6 +139,7 @@ class Settings(Section, frozen=True):
     region: str = ""
     reload_every_s: Seconds = 2.0  # how often the playbook's folder is looked at for a new revision
     store: Store = Store()
+    retention: Retention = Retention()
     engine: Engine = Engine()
     http: Http = Http()
     notifications: Notifications = Notifications()
@@ -184,6 +197,16 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
             wrong.say(("patterns", number, "account"), f"there is no account `{patterns.account}`", hint)
     wrong.end()
     return settings
+
+
+def milliseconds(age: str) -> int:
+    """An age of the settings in ms; 0 is for ever.
+
+    >>> milliseconds("90 days"), milliseconds("0")
+    (7776000000, 0)
+    """
+    count, _, unit = age.partition(" ")
+    return int(count) * (86_400_000 if unit.startswith("day") else 3_600_000)
 
 
 def require_passwords(settings: Settings) -> None:

@@ -17,7 +17,7 @@ from kairos.api import create_app
 from kairos.domain.event import Event
 from kairos.domain.money import Currency
 from kairos.errors import KairosError, StoreError
-from kairos.ingest import EventReader
+from kairos.ingest import EventReader, Unreadable
 from kairos.playbook.vocabulary import Vocabulary, Wallet
 
 NOW = 1_795_543_205_000  # 2026-11-24 18:00:05 UTC
@@ -39,6 +39,7 @@ class Memory:
 
     applied: dict[str, Event] = field(default_factory=dict)
     failure: Exception | None = None
+    kept: list[bytes] = field(default_factory=list)
 
     def reader(self) -> EventReader:
         return READER
@@ -57,6 +58,12 @@ class Memory:
             return Answer("duplicate")
         self.applied[event.identity] = event
         return Answer("applied")
+
+    def rejected(self, entries: Sequence[Unreadable]) -> None:
+        self.kept += [entry.written for entry in entries]
+
+    def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
+        return [{"kind": kind or "event", "id": 1}][:limit]
 
     def troubles(self) -> Sequence[str]:
         return [str(self.failure)] if self.failure else []
@@ -265,6 +272,7 @@ class TestReading:
             "/health",
             "/metrics",
             "/v1/stats",
+            "/v1/dead-letters",
             "/v1/decisions/{decision}",
             "/v1/subscribers/{msisdn}/decisions",
         }

@@ -13,7 +13,6 @@ import pytest
 
 from kairos import __version__
 from kairos.bootstrap import read_patterns
-from kairos.cli import main
 from kairos.engine.program import compile_program
 from kairos.playbook import load_texts, read
 from kairos.settings import load_settings
@@ -24,23 +23,6 @@ EXAMPLE = ROOT / "examples" / "prepaid"
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def kairos(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Run a command in an empty folder, without settings in the environment: status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("KAIROS_STORE_PATH", "KAIROS_SMSC_PASSWORD", "KAIROS_ACCOUNTS_OCS_PASSWORD"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["kairos", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
 def test_the_version(kairos: Run) -> None:
     assert kairos("--version") == (0, f"kairos {__version__}\n", "")
 
@@ -49,7 +31,9 @@ def test_the_version(kairos: Run) -> None:
 def test_help_names_every_command_whole(kairos: Run, asked: str) -> None:
     status, out, err = kairos(asked)
     assert (status, err) == (0, "")
-    assert all(f"\n  {name} " in out for name in ("run", "demo", "new", "check", "test", "explain", "bench"))
+    assert all(
+        f"\n  {name} " in out for name in ("run", "demo", "new", "check", "test", "explain", "dead-letters", "bench")
+    )
     assert "..." not in out.partition("Commands:")[2]
 
 

@@ -9,6 +9,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -224,3 +226,30 @@ def test_a_file_that_is_no_store(tmp_path: Path, content: bytes | None) -> None:
     with pytest.raises(StoreError, match=r"k\.db`"):
         SqliteRecords(tmp_path / "k.db")
     assert (tmp_path / "k.db").exists() == (content is not None)
+
+
+def test_a_rejected_event_is_kept_where_asked_and_tried_again_beside_the_server(environment: dict[str, str]) -> None:
+    server = Server(environment | {"KAIROS_RETENTION_REJECTED_EVENTS": "true"})
+    try:
+        with pytest.raises(urllib.error.HTTPError):
+            server.post("weather", "odd", degrees=20)
+        stats = f"http://127.0.0.1:{server.ports['http_port']}/v1/stats"
+        deadline = time.monotonic() + LONG
+        seen: dict[str, Any] = {}
+        while "dead_letters.rejected" not in seen.get("gauges", {}):
+            assert time.monotonic() < deadline
+            with urllib.request.urlopen(stats, timeout=LONG) as response:
+                seen = json.load(response)
+        letters = ("dead-letters", "list", "--settings", str(EXAMPLE), "--json")
+        (found,) = map(json.loads, run_to_its_end(environment, *letters).stdout.splitlines())
+        assert (found["kind"], found["identity"], found["status"]) == ("rejected", "test/odd", "new")
+        assert found["payload"]["data"] == {"degrees": 20}
+        done = run_to_its_end(environment, "dead-letters", "replay", str(found["id"]), "--settings", str(EXAMPLE))
+        assert (done.returncode, done.stderr) == (0, "")
+        found["status"] = "replay"
+        while found["status"] == "replay":
+            assert time.monotonic() < deadline
+            (found,) = map(json.loads, run_to_its_end(environment, *letters).stdout.splitlines())
+    finally:
+        _, errors = server.end(signal.SIGTERM)
+    assert "a dead letter cannot be replayed" in errors

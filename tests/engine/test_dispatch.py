@@ -13,6 +13,7 @@ import pytest
 
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import Bucket
+from kairos.engine.dead_letters import opened
 from kairos.engine.dispatch import Backoff, Dispatcher, Patience
 from kairos.engine.loop import Loop, Submission
 from kairos.ports import Batch, Outcome
@@ -478,6 +479,8 @@ async def test_a_call_that_is_not_answered_for_long_is_given_up(bench: Any) -> N
         bench.now += DAY + 1
         await until(lambda: status(bench, 2) == "failed")
     assert bench.store.purchases("", 1)[0].status == "stuck"
+    (letter,) = bench.store.dead_letters("purchase")
+    assert opened(letter)["status"] == "stuck"
 
 
 async def test_a_call_that_is_old_because_we_were_down_is_still_tried(bench: Any) -> None:
@@ -489,3 +492,17 @@ async def test_a_call_that_is_old_because_we_were_down_is_still_tried(bench: Any
     async with running(bench, Handset(SENT), charging):
         await until(lambda: status(bench, 2) == "delivered")
     assert charging.said == ["ask", "send", "ask", "send"]
+
+
+async def test_what_an_account_is_owed_waits_for_it_so_long_and_then_becomes_a_dead_letter(bench: Any) -> None:
+    away = Outcome("retry", reason="account `ocs` is not bound as a receiver")
+    receipt = Text("12025550123", "5000", "DELIVERED 000 1 1", account="ocs", message_id="m1")
+    bench.store.commit(Batch(outgoing=[Outgoing(1, "k", 0, "receipt", msgspec.msgpack.encode(receipt), bench.now)]))
+    account = Handset(away)
+    async with running(bench, account):
+        await until(lambda: len(account.got) > 2)
+        assert status(bench, 1) == "pending"
+        bench.now += 4 * DAY
+        await until(lambda: status(bench, 1) == "failed")
+    (letter,) = bench.store.dead_letters("text")
+    assert letter.reason == f"not taken in time: {away.reason}"

@@ -17,6 +17,7 @@ from kairos.settings import (
     Http,
     Notifications,
     Patterns,
+    Retention,
     Section,
     Settings,
     Smsc,
@@ -29,6 +30,7 @@ SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | 
 KINDS: dict[str, type[Section]] = {
     "At the top": Settings,
     "[store]": Store,
+    "[retention]": Retention,
     "[engine]": Engine,
     "[http]": Http,
     "[notifications]": Notifications,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase, Said, Step
@@ -264,6 +266,49 @@ def test_playbooks_are_found_by_revision_and_the_latest_by_layout(store: Store) 
     assert store.playbook_with_layout("none") is None
 
 
+def letter(identity: str, kind: str = "event", at: int = 100, **more: Any) -> DeadLetter:
+    return DeadLetter(kind, identity, at, "15550100", "it broke", b"\x00payload", "trace", last=at, **more)
+
+
+def test_dead_letters_come_back_newest_first_by_kind_and_status(store: Store) -> None:
+    store.commit(Batch(dead_letters=[letter("a"), letter("b", "timer"), letter("c")]))
+    found = store.dead_letters()
+    assert [(one.identity, one.kind, one.status) for one in found] == [
+        ("c", "event", "new"),
+        ("b", "timer", "new"),
+        ("a", "event", "new"),
+    ]
+    assert found[-1] == letter("a", id=found[-1].id)
+    assert [one.identity for one in store.dead_letters("event", limit=1)] == ["c"]
+    store.commit(Batch(letters_marked=[(found[0].id, "replay"), (found[1].id, "discarded"), (999, "replay")]))
+    assert [one.identity for one in store.dead_letters(status="replay")] == ["c"]
+    assert [one.identity for one in store.dead_letters("event", "new")] == ["a"]
+    assert store.count_dead_letters() == {("event", "replay"): 1, ("event", "new"): 1, ("timer", "discarded"): 1}
+
+
+def test_the_same_dead_letter_again_is_counted_and_new_again_unless_it_waits_for_its_replay(store: Store) -> None:
+    store.commit(Batch(dead_letters=[letter("a"), letter("a", at=300, times=2)]))
+    (found,) = store.dead_letters()
+    assert (found.at, found.last, found.times) == (100, 300, 3)
+    for marked, expected in (("replayed", "new"), ("discarded", "new"), ("replay", "replay")):
+        store.commit(Batch(letters_marked=[(found.id, marked)]))
+        store.commit(Batch(dead_letters=[letter("a", at=400)]))
+        assert [(one.id, one.status) for one in store.dead_letters()] == [(found.id, expected)]
+
+
+def test_the_oldest_dead_letters_of_a_kind_make_room_and_no_id_comes_back(store: Store) -> None:
+    store.commit(Batch(dead_letters=[letter(f"e{i}") for i in range(5)] + [letter("t", "timer")]))
+    oldest = store.dead_letters("event")[-1]
+    store.commit(Batch(letters_marked=[(oldest.id, "replay")]))
+    assert store.trim_dead_letters(2) == 2
+    assert [one.identity for one in store.dead_letters("event")] == ["e4", "e3", "e0"]
+    assert len(store.dead_letters("timer")) == 1
+    newest = store.dead_letters()[0].id
+    assert store.trim_dead_letters(0) == 3
+    store.commit(Batch(dead_letters=[letter("later")]))
+    assert store.dead_letters()[0].id > newest
+
+
 REPEATS: dict[str, Callable[[Batch], None]] = {
     "decision of an earlier batch": lambda batch: batch.decisions.append((1, 7, 0, b"again")),
     "decision twice": lambda batch: batch.decisions.extend([(5, 7, 0, b"x"), (5, 7, 0, b"y")]),
@@ -284,6 +329,7 @@ def everything(store: Store) -> list[object]:
         store.unsent(0, 100),
         store.timers_due(2**62, 100),
         store.responses("offer"),
+        store.dead_letters(),
     ]
 
 
@@ -300,6 +346,8 @@ def test_a_commit_that_fails_midway_leaves_nothing(store: Store, name: str) -> N
             timers_done=[] if id_ == 1 else [1],
             responses=[Response(1, id_, "offer", "accepted", "", id_)],
             positions=[("in", 0, id_)],
+            dead_letters=[letter(str(id_))],
+            letters_marked=[] if id_ == 1 else [(1, "replay")],
         )
 
     store.commit(batch(b"before", 1))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.sqlite import SqliteStore
+from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase, Step
@@ -40,6 +41,10 @@ BATCHES = st.builds(
         lambda found: {key: replace(one, key=key, offer=key) for key, one in found.items()}
     ),
     positions=st.lists(st.tuples(TEXT, SMALL, SMALL), max_size=3),
+    dead_letters=st.lists(
+        st.builds(DeadLetter, TEXT, TEXT, SMALL, TEXT, TEXT, st.binary(max_size=9), TEXT, SMALL, SMALL), max_size=3
+    ),
+    letters_marked=st.lists(st.tuples(SMALL, st.sampled_from(["new", "replay", "discarded"])), max_size=3),
 )
 
 
@@ -65,6 +70,8 @@ def everything(store: Store) -> list[object]:
         [store.purchase(key) for key in ("", "a", "b", "c")],
         [store.purchases(*page) for page in itertools.product(("", "a"), (1, 100))],
         [store.purchases_of(offer) for offer in ("", "a", "b", "c")],
+        [store.dead_letters(kind, status) for kind in ("", "a") for status in ("", "replay")],
+        store.count_dead_letters(),
     ]
 
 

@@ -74,10 +74,12 @@ class Esmes:
         msisdn: Callable[[str], str],
         forward: Forward,
         decide_within: float,
+        unread: Callable[[str, SubmitSm, str], None] = lambda _account, _pdu, _text: None,
     ) -> None:
         self.accounts: Mapping[str, Account] = {account.name: account for account in accounts}
         self.patterns, self.loop, self.clock, self.msisdn = patterns, loop, clock, msisdn
         self.forward, self.decide_within = forward, decide_within
+        self.unread = unread  # (account, PDU, text): what no pattern reads
         self.counts: Counter[str] = Counter()
         self.server: Server | None = None
         self._reference = itertools.count(1)
@@ -103,7 +105,10 @@ class Esmes:
                 return None
             text = decode(pdu.data_coding, message_bytes(pdu)[1])
             matched = self.patterns.match(account, text)
-            return self._read(account, pdu, text, matched, self.msisdn(pdu.destination_addr)) if matched else None
+            if matched is None:
+                self.unread(account, pdu, text)
+                return None
+            return self._read(account, pdu, text, matched, self.msisdn(pdu.destination_addr))
         except EventError:
             return None
         except Exception:  # whatever breaks, the notification must go out

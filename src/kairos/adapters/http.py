@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
+from kairos.engine.dead_letters import DeadLetters, opened
 from kairos.engine.explain import Explainer, Explanation
 from kairos.engine.loop import Loop
 from kairos.engine.program import Program
 from kairos.engine.work import Answer
 from kairos.errors import KairosError
-from kairos.ingest import EventReader
+from kairos.ingest import EventReader, Unreadable
 
 # An event that breaks the engine costs itself and no other of its request.
 BROKEN: Final = Answer("failed", "this event could not be applied, and the server's log says why; send it again later")
@@ -24,10 +27,22 @@ TROUBLE_LASTS: Final = 10_000  # ms: then only a new event can tell whether the 
 
 
 class HttpIngress:
-    """Events in, figures out. `gauges` names what is counted elsewhere (queues, binds)."""
+    """Events in, figures out. `gauges` names what is counted elsewhere (queues, binds).
 
-    def __init__(self, loop: Loop, region: str, gauges: Callable[[], Mapping[str, float]]) -> None:
+    `letters` keeps what could not be handled, events that could not be read only where `keep_rejected` says so.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        region: str,
+        gauges: Callable[[], Mapping[str, float]],
+        letters: DeadLetters | None = None,
+        *,
+        keep_rejected: bool = False,
+    ) -> None:
         self.loop, self.region, self.gauges = loop, region, gauges
+        self.letters, self.keep_rejected = letters, keep_rejected
         self._reader: tuple[Program, EventReader] | None = None
 
     def reader(self) -> EventReader:
@@ -45,6 +60,24 @@ class HttpIngress:
                 raise answer
         return [answer if isinstance(answer, Answer) else BROKEN for answer in answers]
 
+    def rejected(self, entries: Sequence[Unreadable]) -> None:
+        for entry in entries if self.letters and self.keep_rejected else ():
+            sent = entry.written
+            source = entry.sent.get("source", "") if isinstance(entry.sent, dict) else ""
+            name = f"{source}/{entry.id}" if entry.id else blake2b(sent, digest_size=16).hexdigest()
+            assert self.letters is not None
+            self.letters.put("rejected", name[:1000], "", str(entry.error), sent)
+
+    def event(self, sent: bytes) -> Event:
+        """An event that was rejected before, read with the playbook of today. Raises EventError."""
+        (entry,) = self.reader().read("application/cloudevents+json", {}, sent, self.loop.clock())
+        if isinstance(entry, Unreadable):
+            raise entry.error
+        return entry.event
+
+    def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
+        return [plain_letter(one) for one in self.loop.engine.store.dead_letters(kind, "", limit)]
+
     def troubles(self) -> Sequence[str]:
         failure = self.loop.failure
         lately = self.loop.clock() - self.loop.failed_at < TROUBLE_LASTS
@@ -54,6 +87,12 @@ class HttpIngress:
         statistics = self.loop.engine.statistics
         gauges = {"waiting": self.loop.waiting, **self.gauges()}
         return {"counts": dict(statistics.counts), "refusals": statistics.reasons(), "gauges": gauges}
+
+
+def plain_letter(letter: DeadLetter) -> dict[str, Any]:
+    """A dead letter as JSON can hold it, with its input as far as it can be read."""
+    fields = msgspec.structs.asdict(letter)
+    return fields | {"payload": msgspec.to_builtins(opened(letter), enc_hook=repr)}
 
 
 class EngineCollector(Collector):

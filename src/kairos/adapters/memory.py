@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
@@ -42,6 +44,8 @@ class MemoryStore:
         self._purchases: dict[str, Purchase] = {}
         self._playbooks: dict[tuple[str, str], dict[str, str]] = {}  # (revision, layout), latest saved last
         self._switches: list[Switch] = []
+        self._letters: dict[tuple[str, str], DeadLetter] = {}  # by kind and identity
+        self._latest_letter = 0
 
     @property
     def epoch(self) -> str:
@@ -105,6 +109,27 @@ class MemoryStore:
             found = [one for one in self._purchases.values() if one.offer == offer]
         return sorted(found, key=lambda one: (one.made, len(one.key), one.key))
 
+    def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
+        with self._lock:
+            found = [one for one in self._letters.values() if kind in ("", one.kind) and status in ("", one.status)]
+        return sorted(found, key=lambda one: -one.id)[:limit]
+
+    def count_dead_letters(self) -> dict[tuple[str, str], int]:
+        with self._lock:
+            return dict(Counter((one.kind, one.status) for one in self._letters.values()))
+
+    def trim_dead_letters(self, keep: int) -> int:
+        with self._lock:
+            places: Counter[str] = Counter()
+            dropped = []
+            for name, one in sorted(self._letters.items(), key=lambda item: -item[1].id):
+                places[one.kind] += 1
+                if places[one.kind] > keep and one.status != "replay":
+                    dropped.append(name)
+            for name in dropped:
+                del self._letters[name]
+            return len(dropped)
+
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._lock:
             self._playbooks.pop((revision, layout), None)
@@ -159,6 +184,12 @@ class MemoryStore:
             self._responses.setdefault(response.offer, []).append(response)
         self._purchases.update(batch.purchases)
         self._positions.update(((source, part), position) for source, part, position in batch.positions)
+        for letter in batch.dead_letters:
+            self._put_letter(letter)
+        for id_, status in batch.letters_marked:
+            for name, known_letter in self._letters.items():
+                if known_letter.id == id_:
+                    self._letters[name] = replace(known_letter, status=status)
         self._use("subscriber", [*batch.states, *(identity[2] for identity in batch.identities)])
         self._use("decision", (row[0] for row in batch.decisions))
         self._use("outgoing", (row.id for row in batch.outgoing))
@@ -171,6 +202,17 @@ class MemoryStore:
         row.status, row.due, row.attempts = update.status, update.due, update.attempts
         row.peer_id = update.peer_id or row.peer_id
         self._put(row)
+
+    def _put_letter(self, letter: DeadLetter) -> None:
+        known = self._letters.get((letter.kind, letter.identity))
+        if known is None:
+            self._latest_letter += 1
+            known = replace(letter, id=self._latest_letter, times=0)
+        status = "replay" if known.status == "replay" else "new"
+        times = known.times + letter.times
+        self._letters[letter.kind, letter.identity] = replace(
+            letter, id=known.id, at=known.at, subscriber=known.subscriber, times=times, status=status
+        )
 
     def _put(self, row: Outgoing) -> None:
         self._outgoing[row.id] = row

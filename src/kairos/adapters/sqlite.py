@@ -18,7 +18,15 @@ import msgspec
 
 from kairos.adapters import sqlite_switches
 from kairos.adapters.sqlite_checkpoint import Checkpointer
+from kairos.adapters.sqlite_letters import (
+    count_letters,
+    mark_letters,
+    put_letters,
+    select_letters,
+    trim_letters,
+)
 from kairos.adapters.sqlite_schema import prepare_schema
+from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
@@ -178,6 +186,18 @@ class SqliteStore:
         where = "WHERE key = ? OR key BETWEEN ? || '~' AND ? || '~~' ORDER BY made, length(key), key"
         return [read_purchase(record) for (record,) in self._read(PURCHASE + where, offer, offer, offer)]
 
+    def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
+        with self._read_lock, self._told("read"):
+            return select_letters(self._reader, kind, status, limit)
+
+    def count_dead_letters(self) -> dict[tuple[str, str], int]:
+        with self._read_lock, self._told("read"):
+            return count_letters(self._reader)
+
+    def trim_dead_letters(self, keep: int) -> int:
+        with self._write_lock, self._told("trim"), transaction(self._writer, "IMMEDIATE"):
+            return trim_letters(self._writer, keep)
+
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
             self._writer.execute(
@@ -280,6 +300,8 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     write(connection, RESPONSES, map(response_row, batch.responses))
     write(connection, PURCHASES, map(purchase_row, batch.purchases.values()))
     write(connection, POSITIONS, batch.positions)
+    put_letters(connection, batch.dead_letters)
+    mark_letters(connection, batch.letters_marked)
     if batch.identities:
         write(connection, IDENTITIES, batch.identities)
         highest = max(subscriber for _, _, subscriber, _ in batch.identities)

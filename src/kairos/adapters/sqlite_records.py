@@ -10,7 +10,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from kairos.adapters.sqlite_schema import SCHEMA_VERSION
+from kairos.adapters.sqlite_letters import COLUMNS, select_letters
+from kairos.adapters.sqlite_schema import check_version
+from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Response
 from kairos.errors import StoreError
 from kairos.ports import Loaded
@@ -25,10 +27,8 @@ class SqliteRecords:
         with ExitStack() as held:
             with self._told():
                 self._connection = held.enter_context(closing(sqlite3.connect(address, uri=True, isolation_level=None)))
-            ((version,),) = self._rows("PRAGMA user_version")
-            if version != SCHEMA_VERSION:
-                what = f"schema version {version}, not {SCHEMA_VERSION}"
-                raise StoreError(f"`{path}` is no store of this kairos: {what}")
+            with self._told():
+                check_version(self._connection, self._path)
             self.epoch: str = self._rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
             self.close = held.pop_all().close
 
@@ -50,6 +50,14 @@ class SqliteRecords:
     def playbook(self, revision: str) -> dict[str, str] | None:
         rows = self._rows("SELECT texts FROM playbook WHERE revision = ? ORDER BY id DESC LIMIT 1", revision)
         return json.loads(rows[0][0]) if rows else None
+
+    def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
+        with self._told():
+            return select_letters(self._connection, kind, status, limit)
+
+    def dead_letter(self, id: int) -> DeadLetter | None:  # noqa: A002
+        rows = self._rows(f"SELECT {COLUMNS} FROM dead_letter WHERE id = ?", id)
+        return DeadLetter(*rows[0]) if rows else None
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         with self._told():

@@ -56,6 +56,15 @@ STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a ste
 SCHEMA_VERSION = len(STEPS)
 
 
+def check_version(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreError for a file that this kairos cannot use as it is, beside another one or without opening it."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == SCHEMA_VERSION:
+        return
+    hint = "upgrade kairos" if version > SCHEMA_VERSION else "`kairos run` brings an older one up to date"
+    raise StoreError(f"`{path}` is no store of this kairos: schema version {version}, not {SCHEMA_VERSION}; {hint}")
+
+
 def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables in a new file, and bring an older one up to date, in one transaction.
 

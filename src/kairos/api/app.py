@@ -6,7 +6,7 @@ import time
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI, Path, Request
+from fastapi import FastAPI, Path, Query, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.responses import Response
 
@@ -85,6 +85,11 @@ def create_app(
     async def stats() -> Response:
         """What has happened since the start, for a live view."""
         return _json(ingress.stats())
+
+    @app.get("/v1/dead-letters", response_model=None)
+    async def dead_letters(kind: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
+        """What could not be handled, the newest first; `kairos dead-letters` has it replayed."""
+        return _json({"dead_letters": ingress.dead_letters(kind, limit)})
 
     @app.get("/v1/decisions/{decision}", response_model=None)
     async def decision(decision: Annotated[int, Path(ge=1, le=LARGEST_ID)]) -> Response:

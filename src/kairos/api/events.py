@@ -56,6 +56,8 @@ async def take_events(
         return problem(400, str(error), error.field), []
     except ClientDisconnect:
         return problem(400, "the connection was closed before the body was complete"), []
+    if unreadable := [entry for entry in entries if isinstance(entry, Unreadable)]:
+        ingress.rejected(unreadable)
     readable = [entry.event for entry in entries if isinstance(entry, Readable)]
     if entries and not readable:
         results = _results(entries, [])

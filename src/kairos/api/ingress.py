@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from kairos.domain.event import Event
-from kairos.ingest import EventReader
+from kairos.ingest import EventReader, Unreadable
 
 
 class Answered(Protocol):
@@ -31,6 +31,14 @@ class Ingress(Protocol):
 
         Raises KairosError where they cannot be taken now; sending all of them again is then safe.
         """
+        ...
+
+    def rejected(self, entries: Sequence[Unreadable]) -> None:
+        """Events that could not be read: kept where the settings say so."""
+        ...
+
+    def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
+        """What could not be handled, the newest first, as plain data; of one kind, or of all (an empty text)."""
         ...
 
     def troubles(self) -> Sequence[str]:

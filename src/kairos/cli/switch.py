@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Turn marketing, charging or a part (`channel:sms`) off or on; or `list` them.")(switch)
+    app.command(help="Turn marketing, charging or a part off or on; or `list`.")(switch)
 
 
 def switch(

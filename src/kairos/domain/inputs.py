@@ -57,6 +57,15 @@ class Reversal(Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
 
 
+class Resend(Struct, frozen=True, array_like=True, gc=False):
+    """A text that had failed for good is to be sent once more: a dead letter that somebody has replayed."""
+
+    letter: int  # the dead letter's id
+    subscriber: int
+    channel: str
+    payload: bytes  # MessagePack of its Text
+
+
 class Timer(Struct, frozen=True, array_like=True, gc=False):
     """Something to look at again at `due`: here the end of an open offer, named by its key."""
 

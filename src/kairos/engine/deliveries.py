@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from kairos import respond
-from kairos.domain.inputs import Delivery
+from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.inputs import Delivery, Resend
+from kairos.domain.message import Text
 from kairos.domain.subscriber import State
-from kairos.engine.work import DROPPED, Work
+from kairos.engine.work import DROPPED, Work, encode
 from kairos.ports import OutgoingUpdate
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
+
+decode_text = msgspec.msgpack.Decoder(Text).decode
 
 
 def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) -> None:
@@ -27,8 +33,22 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     engine.statistics.counts[f"outgoing.{status}"] += 1
     if delivery.receipt:
         work.send(index, delivery.subscriber, "receipt", delivery.receipt)
+    if status == "failed" and delivery.reason not in ("", "unknown"):
+        _keep(work, delivery)
     if state and status in ("dropped", "failed", "plain") and delivery.reason != "unknown":
         _take_back(work, state, delivery)
+
+
+def take_resend(work: Work, index: int, resend: Resend) -> None:
+    """A row of its own for a text that had failed; its dead letter is done in the same transaction."""
+    work.send(index, resend.subscriber, resend.channel, decode_text(resend.payload))
+    work.batch.letters_marked.append((resend.letter, "replayed"))
+
+
+def _keep(work: Work, delivery: Delivery) -> None:
+    """A text that the counterpart refused for good becomes a dead letter, with the news of it."""
+    about, row = str(delivery.subscriber or ""), f"outgoing/{delivery.outgoing}"
+    work.batch.dead_letters.append(DeadLetter("text", row, work.now, about, delivery.reason, encode(delivery)))
 
 
 def _take_back(work: Work, state: State, delivery: Delivery) -> None:

@@ -32,6 +32,7 @@ _order = msgspec.msgpack.Decoder(Order).decode
 ORDERS = "ocs"
 TRIES = 3  # attempts of this run, at least, before a call is given up: it may be old because we were down
 PAGE = 1000  # rows that are read from the store at once
+OWED = frozenset({"receipt", "relay"})  # the channels to accounts, which may never come back
 HANDSET = frozenset({"notification", "sms"})  # the channels whose order a subscriber sees
 
 
@@ -90,10 +91,12 @@ class Dispatcher:
         backoff: Backoff = Backoff(),
         patience: Patience = Patience(),
         hold: int = 10_000,
+        owed_for: int = 3 * 86_400_000,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.store, self.loop, self.channels, self.fulfiller, self.clock = store, loop, channels, fulfiller, clock
         self.backoff, self.patience, self.hold, self.chance = backoff, patience, hold, chance
+        self.owed_for = owed_for  # ms that a receipt or a relayed reply waits for an account that is not bound
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._last: dict[tuple[int | str, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
@@ -273,6 +276,10 @@ class Dispatcher:
                 text = msgspec.structs.replace(text, text=text.plain, plain="")
             outcome = await attempt(self.channels[row.channel].send(text))
             if outcome.status in ("sent", "failed"):
+                break
+            if row.channel in OWED and self.clock() - row.due > self.owed_for:
+                outcome = Outcome("failed", reason=f"not taken in time: {outcome.reason}")
+                may_have_gone = False  # if it has, once more does no harm: it becomes a dead letter
                 break
             may_have_gone = may_have_gone or outcome.status == "unknown"
             attempts += 1

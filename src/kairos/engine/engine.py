@@ -11,12 +11,12 @@ from kairos import enrich, fulfil, respond
 from kairos.decide import frozen_message, with_switches
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
-from kairos.domain.inputs import Delivery, Fulfilment, Reply, Reversal, Timer
+from kairos.domain.inputs import Delivery, Fulfilment, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import State
 from kairos.domain.switch import Switches, stated
-from kairos.engine.deliveries import take_delivery
+from kairos.engine.deliveries import take_delivery, take_resend
 from kairos.engine.expiry import take_timer
 from kairos.engine.moments import decide_moments, take_event
 from kairos.engine.orders import take_fulfilment, take_reversal
@@ -190,4 +190,6 @@ class Engine:
                 take_reversal(self, work, index, source)
             case Timer():
                 take_timer(self, work, source)
+            case Resend():
+                take_resend(work, index, source)
         return None

@@ -56,7 +56,8 @@ Handed = Callable[[Sequence[tuple[Outgoing, Submission]]], None]
 class Loop:
     """Runs an engine. One batch commits in a thread while the next is decided on top of it; none overtakes.
 
-    `handed` gets every new outbox row after its commit, with the submission that caused it.
+    `handed` gets every new outbox row after its commit, with the submission that caused it; `broken` every input that
+    breaks the engine.
     """
 
     def __init__(
@@ -68,9 +69,11 @@ class Loop:
         batch: int = 500,
         linger: float = 0.002,
         queue: int = 20_000,
+        broken: Callable[[Input, Exception], None] = lambda _input, _error: None,
     ) -> None:
         self.engine, self.clock, self.handed = engine, clock, handed
         self.batch, self.linger, self.queue = batch, linger, queue
+        self.broken = broken
         self.failure: Exception | None = None  # of the latest batch; None while the store is well
         self.failed_at = 0  # ms
         self._waiting: deque[Submission] = deque()
@@ -210,6 +213,8 @@ class Loop:
             self.failure, self.failed_at = error, self.clock()
         else:
             log.error("an input broke the engine", what=type(batch[0].input).__name__, exc_info=error)
+            for submission in batch:
+                self.broken(submission.input, error)
         self.engine.statistics.counts["failed_batches"] += 1
         for submission in batch:
             if not submission.answer.done():

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kairos import enrich, fulfil, respond
+from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Fulfilment, Reversal
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.engine.answers import answer
-from kairos.engine.work import DUPLICATE, Answer, Work
+from kairos.engine.work import DUPLICATE, Answer, Work, encode
 from kairos.ports import OutgoingUpdate
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def _go_on(engine: Engine, work: Work, index: int, state: State | None, purchase
         return
     if purchase.status == "stuck":
         engine.statistics.counts["stuck"] += 1
+        about, why = str(purchase.subscriber), purchase.reason or "it was not answered"
+        work.batch.dead_letters.append(DeadLetter("purchase", purchase.key, work.now, about, why, encode(purchase)))
         work.log(purchase.subscriber, purchase.decision, purchase.offer, "stuck", purchase.reason)
         return
     settled = fulfil.settle(state, purchase, work.now) if state else None

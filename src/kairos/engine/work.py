@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from kairos.domain.event import Event
-from kairos.domain.inputs import Delivery, Fulfilment, Reply, Response, Reversal, Timer
+from kairos.domain.inputs import Delivery, Fulfilment, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-Input = Event | Reply | Delivery | Fulfilment | Reversal | Timer
 NAMED = (Event, Reply)  # by MSISDN; the others name a subscriber's id
+Input = Event | Reply | Delivery | Fulfilment | Reversal | Timer | Resend
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_state: Callable[[bytes], State] = read_state
@@ -93,6 +93,8 @@ def identity(source: Input) -> str:
             return f"reversal/{source.key}/{source.status}"
         case Timer():
             return f"timer/{source.id}"
+        case Resend():
+            return f"dead-letter/{source.letter}"
 
 
 def subscriber_of(source: Input) -> str | int:

@@ -39,10 +39,16 @@ class Readable(Struct, frozen=True):
 
 
 class Unreadable(Struct, frozen=True):
-    """An event that could not be read, by the id that it was sent with (may be empty), and why."""
+    """An event that could not be read, by the id that it was sent with (may be empty), why, and as it was sent."""
 
     id: str
     error: EventError
+    sent: Any = None
+
+    @property
+    def written(self) -> bytes:
+        """Its JSON, with numbers as they came."""
+        return msgspec.json.encode(_as_sent(self.sent))
 
 
 class UnsupportedMediaTypeError(EventError):
@@ -113,12 +119,12 @@ class EventReader:
 
     def _event(self, event: Any, now: int) -> Readable | Unreadable:
         if not isinstance(event, dict):
-            return Unreadable("", EventError("an event is a JSON object"))
+            return Unreadable("", EventError("an event is a JSON object"), event)
         try:
             return self._typed(event, now)
         except EventError as error:
             known_id = event.get("id")
-            return Unreadable(known_id[:LONGEST_IDENTITY] if isinstance(known_id, str) else "", error)
+            return Unreadable(known_id[:LONGEST_IDENTITY] if isinstance(known_id, str) else "", error, event)
 
     def _typed(self, event: dict[str, Any], now: int) -> Readable:
         version, id_, source, type_, subject, happened = (_attribute(event, name) for name in _ATTRIBUTES)
@@ -278,3 +284,15 @@ def _product(entry: Any) -> Owned:
         raise ValueError(_unknown("field of a product", extra, extra, known))
     until = entry.get("until")
     return Owned(_text(entry["product"]), 0 if until is None else max(1, _written(time, "a time", until)))
+
+
+def _as_sent(value: Any) -> Any:
+    """A JSON value whose numbers are written as they were."""
+    match value:
+        case dict():
+            return {name: _as_sent(inner) for name, inner in value.items()}
+        case list():
+            return [_as_sent(inner) for inner in value]
+        case NumberText():
+            return msgspec.Raw(value.encode())
+    return value

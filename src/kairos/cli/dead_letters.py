@@ -1,0 +1,163 @@
+"""`kairos dead-letters`: what could not be handled, listed, explained, replayed; beside a running server or alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kairos.errors import KairosError
+
+if TYPE_CHECKING:
+    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.domain.dead_letter import DeadLetter
+
+Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
+Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
+Kind = Annotated[str, typer.Option("--kind", help="Only of this kind.")]
+Ids = Annotated[list[int], typer.Argument(metavar="ID...")]
+
+TOML = Path("kairos.toml")
+MOST = 2**31  # letters at once
+
+WHAT_TO_DO = {
+    "event": "a program error: report the trace. Once it is mended, replay it; its notification went out plain then.",
+    "reply": "a program error: report the trace. Once it is mended, replay it; the subscriber got no answer.",
+    "delivery": "a program error: report the trace. Once it is mended, replay it.",
+    "fulfilment": "a program error: report the trace. Once it is mended, replay it: the order is settled then.",
+    "timer": "a program error: report the trace. Once it is mended, replay it: the offer ends then.",
+    "resend": "a program error: report the trace. Replay it once it is mended.",
+    "text": "the counterpart refused it for good. Mend what it names, and replay it: it is sent once more. "
+    "An offer is not: it was withdrawn.",
+    "reversal": "a program error: report the trace. Once it is mended, replay it.",
+    "purchase": "it is stuck: money may have moved. Ask the charging system, and say what became of it (see "
+    "docs/fulfilment.md). There is nothing to replay.",
+    "rejected": "mend the vocabulary, or what the sender sends. Replay it: it is read with the playbook of that time.",
+    "unread": "it went out as it came. Add or mend a pattern in the settings, and discard this.",
+}
+
+
+def register(app: typer.Typer) -> None:
+    letters = typer.Typer(no_args_is_help=True, help="What could not be handled: list, explain, replay, discard.")
+    letters.command("list", help="List them, the newest first.")(list_letters)
+    letters.command(help="Say of one what it is, why it could not be handled, and what to do.")(explain)
+    letters.command(help="Have them handled after all, by the running server or at its next start.")(replay)
+    letters.command(help="Mark them as done with.")(discard)
+    app.add_typer(letters, name="dead-letters")
+
+
+def list_letters(
+    settings: Settings = TOML,
+    store: Store = None,
+    kind: Kind = "",
+    every: Annotated[bool, typer.Option("--every", help="Replayed and discarded ones, too.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    with records(settings, store) as opened:
+        found = [one for one in opened.dead_letters(kind, "", MOST) if every or one.status in ("new", "replay")]
+    if as_json:
+        import msgspec
+
+        from kairos.adapters.http import plain_letter
+
+        for letter in found:
+            typer.echo(msgspec.json.encode(plain_letter(letter)).decode())
+        return
+    from kairos.engine.explain import moment
+
+    columns = "{:>6}  {:19}  {:10}  {:>6}  {:15}  {:9}  {}"
+    typer.echo(columns.format("id", "last", "kind", "times", "subscriber", "status", "reason"))
+    for one in found:
+        reason = one.reason.partition("\n")[0]
+        last = moment(one.last or one.at)
+        typer.echo(columns.format(one.id, last, one.kind, one.times, one.subscriber, one.status, reason))
+
+
+def explain(
+    id: Annotated[int, typer.Argument(metavar="ID")],  # noqa: A002
+    settings: Settings = TOML,
+    store: Store = None,
+) -> None:
+    import msgspec
+
+    from kairos.adapters.http import plain_letter
+    from kairos.engine.explain import moment
+
+    with records(settings, store) as opened:
+        letter = opened.dead_letter(id)
+    if letter is None:
+        raise KairosError(f"there is no dead letter {id}; `kairos dead-letters list --every` shows all")
+    typer.echo(f"{letter.kind} {letter.identity}, {letter.status}, {letter.times} times")
+    typer.echo(f"first {moment(letter.at)}, last {moment(letter.last or letter.at)} (UTC)")
+    typer.echo(f"why: {letter.reason}")
+    typer.echo(f"what to do: {WHAT_TO_DO.get(letter.kind, 'see docs/operations.md')}")
+    typer.echo(msgspec.json.format(msgspec.json.encode(plain_letter(letter)["payload"]), indent=2).decode())
+    if letter.trace:
+        typer.echo(letter.trace.rstrip())
+
+
+def replay(
+    ids: Ids = [],  # noqa: B006
+    settings: Settings = TOML,
+    store: Store = None,
+    kind: Kind = "",
+    every: Annotated[bool, typer.Option("--all", help="All new ones of a kind.")] = False,
+) -> None:
+    count = len(mark(settings, store, ids, kind if every else "", "replay"))
+    typer.echo(f"{count} to be replayed: within seconds if kairos runs, else when it starts.")
+
+
+def discard(
+    ids: Ids = [],  # noqa: B006
+    settings: Settings = TOML,
+    store: Store = None,
+    kind: Kind = "",
+    every: Annotated[bool, typer.Option("--all", help="All new ones of a kind.")] = False,
+) -> None:
+    typer.echo(f"{len(mark(settings, store, ids, kind if every else '', 'discarded'))} discarded.")
+
+
+def mark(settings: Path, store: Path | None, ids: list[int], kind: str, status: str) -> list[int]:
+    """Mark new letters by id or of a kind. Raises KairosError where nothing is named, or one cannot be marked."""
+    from kairos.adapters.sqlite_letters import mark_in_file
+
+    if bool(ids) == bool(kind):
+        raise KairosError("name ids, or a kind with --all --kind; `kairos dead-letters list` shows them")
+    path = store_path(settings, store)
+    with records(settings, store) as opened:
+        known = {one.id: one for one in opened.dead_letters("", "", MOST)}
+    wanted = ids or [id_ for id_, one in known.items() if one.kind == kind and one.status == "new"]
+    for id_ in wanted:
+        check(id_, known.get(id_), status)
+    return mark_in_file(path, sorted(set(wanted)), status)
+
+
+def check(id_: int, letter: DeadLetter | None, status: str) -> None:
+    if letter is None:
+        raise KairosError(f"there is no dead letter {id_}; nothing was marked")
+    if status == "replay" and letter.status in ("replayed", "discarded"):
+        raise KairosError(f"dead letter {id_} was {letter.status} already; nothing was marked")
+    if status == "replay" and letter.kind in ("unread", "purchase"):
+        raise KairosError(f"dead letter {id_} is there to be read, there is nothing to replay; nothing was marked")
+
+
+@contextmanager
+def records(settings: Path, store: Path | None) -> Iterator[SqliteRecords]:
+    from kairos.adapters.sqlite_records import SqliteRecords
+
+    with closing(SqliteRecords(store_path(settings, store))) as opened:
+        yield opened
+
+
+def store_path(settings: Path, store: Path | None) -> Path:
+    """The store's file. Raises KairosError where there is none."""
+    from kairos.settings import load_settings
+
+    path = store or Path(load_settings(settings, os.environ).store.path)
+    if not path.exists():
+        raise KairosError(f"there is no store at `{path}`; name it with --store")
+    return path
