@@ -19,6 +19,8 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from kairos.adapters.esme import Account, Esmes
+from kairos.adapters.esme_messages import Messages
+from kairos.adapters.first_answers import KEPT
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.operations import HttpOperations
@@ -81,16 +83,37 @@ class Kairos:
         )
         msisdn = partial(normalise, region=settings.region)
         self.esmes = Esmes(
-            [Account(name, account.rides, account.rides_on_flash) for name, account in settings.accounts.items()],
+            [
+                Account(name, account.rides, account.rides_on_flash, account.identity_tlv)
+                for name, account in settings.accounts.items()
+            ],
             read_patterns(settings, program),
             self.loop,
             now,
             msisdn,
-            lambda pdu, account: self.smsc.forward(pdu, account),
+            lambda *about: self.smsc.forward(*about),
             settings.notifications.decide_within_ms / 1000,
+            Messages(
+                store,
+                lambda pdu: self.smsc.client.request(pdu),
+                lambda *about: self.smsc.forwarded(*about),
+                lambda row: self.dispatcher.take_back(row),
+            ).asked,
             self._unread,
         )
-        self.smsc = Smsc(self._client, self.loop, store, now, msisdn, self.esmes.pass_on)
+        self.smsc = Smsc(
+            self._client,
+            self.loop,
+            store,
+            now,
+            msisdn,
+            self.esmes.deliver,
+            hold_receipts=round(settings.notifications.hold_receipts_h * 3_600_000),
+            identity_tlv=settings.smsc.identity_tlv,
+        )
+        answered = store.latest_answered(KEPT)
+        self.esmes.first.remember(told for told in answered if told.account in settings.accounts)
+        self.smsc.remember(answered)
         self.fulfiller = HttpFulfiller(
             settings.fulfilment.url, settings.fulfilment.timeout_s, program.playbook.currency.digits
         )
@@ -159,7 +182,11 @@ class Kairos:
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None
         accounts = self.server.accounts if self.server else ()
-        counts = {f"esme.{name}": float(count) for name, count in self.esmes.counts.items()}
+        counted = {
+            "esme": self.esmes.counts + self.esmes.first.counts,
+            "smsc": self.smsc.counts + self.smsc.first.counts,
+        }
+        counts = {f"{who}.{name}": float(n) for who, of in counted.items() for name, n in of.items()}
         return {
             "sending": self.dispatcher.under_way,
             "smsc_bound": bound,

@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from kairos.domain.dead_letter import DeadLetter
-from kairos.domain.inputs import Response, Timer
+from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
@@ -55,6 +55,7 @@ class Batch:
     purchases: dict[str, Purchase] = field(default_factory=dict)  # as they now are, by key
     dead_letters: list[DeadLetter] = field(default_factory=list)  # a kind and identity that is there is counted
     letters_marked: list[tuple[int, str]] = field(default_factory=list)  # id, status; ids that are gone are passed by
+    answered: list[Answered] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -96,6 +97,22 @@ class Store(Protocol):
         ...
 
     def outgoing_by_peer_id(self, peer_id: str) -> Outgoing | None: ...
+
+    def answered_by_peer_id(self, peer_id: str) -> Answered | None:
+        """The newest with this id of the SMSC's."""
+        ...
+
+    def answered(self, account: str, message_id: str) -> Answered | None:
+        """The newest that has a `peer_id`, by the id that the account knows."""
+        ...
+
+    def latest_answered(self, limit: int) -> list[Answered]:
+        """The newest, oldest first."""
+        ...
+
+    def latest_outgoing(self, channel: str, mark: bytes, limit: int) -> Outgoing | None:
+        """The newest row of a channel whose payload holds these bytes, among the newest `limit` rows."""
+        ...
 
     def timers_due(self, now: int, limit: int) -> list[Timer]: ...
 
@@ -160,6 +177,7 @@ class Outcome:
     status: Literal["sent", "done", "refused", "retry", "failed", "unknown", "absent"]
     peer_id: str = ""
     reason: str = ""
+    parts: tuple[Answered, ...] = ()  # of a message in several: the ids of all but the last
 
 
 class Channel(Protocol):

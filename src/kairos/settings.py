@@ -35,6 +35,8 @@ Limit = Annotated[float, Meta(ge=1, le=60_000, description="milliseconds from 1 
 Seconds = Annotated[float, Meta(ge=0.01, le=3600, description="seconds from 0.01 to 3600")]
 Long = Annotated[float, Meta(ge=0.01, le=31 * 86_400, description="seconds from 0.01 to 2678400, which is 31 days")]
 STEPS = ("reserve", "charge", "provision", "confirm")
+Hours = Annotated[float, Meta(ge=0.01, le=8760, description="hours from 0.01 to 8760")]
+Tag = Annotated[int, Meta(ge=0, le=0xFFFF, description="a TLV's tag from 1 (0x0001) to 65535 (0xFFFF), or 0")]
 Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
 Age = Annotated[str, Meta(pattern=AGE, description="an age such as `90 days` or `12 hours`, or `0` for ever")]
 Name = Annotated[str, Meta(min_length=1, max_length=15, description="a name of 1 to 15 characters")]  # SMPP 3.4, 5.2.1
@@ -80,6 +82,7 @@ class Notifications(Section, frozen=True):
     port: Port = 2775
     decide_within_ms: Limit = 200.0  # then the plain notification goes out
     parts_at_most: Parts = 1  # a line may make the notification this long, in parts, even if it was shorter
+    hold_receipts_h: Hours = 72.0  # how long a receipt waits for its account to bind
 
 
 class Account(Section, frozen=True):
@@ -88,6 +91,7 @@ class Account(Section, frozen=True):
     password: str = ""  # from the environment
     rides: bool = True  # offers ride on its notifications; else they follow as messages of their own
     rides_on_flash: bool = False  # also on those that are shown at once and not kept (class 0)
+    identity_tlv: Tag = 0  # the TLV that names a message, the same on every try; 0: none does
 
 
 class Patterns(Section, frozen=True):
@@ -111,6 +115,7 @@ class Smsc(Section, frozen=True):
     password: str = ""  # from the environment
     window: Window = 64
     response_timeout_s: Seconds = 10.0
+    identity_tlv: Tag = 0  # the TLV that names a reply, the same on every try; 0: none does
 
 
 class Fulfilment(Section, frozen=True):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kairos.adapters.esme import Account, Esmes
+from kairos.adapters.esme_messages import Messages
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.smsc import Smsc
 from kairos.domain.message import Outgoing
@@ -26,14 +27,18 @@ from kairos.ports import Batch, Channel, Outcome
 from kairos.smpp import (
     Assembled,
     BindTransceiver,
+    CancelSm,
     Client,
     DataSm,
     DeliverSm,
     MessageState,
     Pdu,
+    QuerySm,
+    ReplaceSm,
     Server,
     Session,
     SessionOptions,
+    Status,
     SubmitSm,
     passwords,
     receipt_for,
@@ -69,16 +74,28 @@ class FakeSmsc:
 
     answers: deque[int] = field(default_factory=deque)
     submitted: list[SubmitSm | DataSm] = field(default_factory=list)
+    asked: list[QuerySm | CancelSm | ReplaceSm] = field(default_factory=list)
     first_id: int = 1
     server: Server | None = None
 
     async def handle(self, _: Session, pdu: Pdu) -> Pdu | None:
+        if isinstance(pdu, QuerySm | CancelSm | ReplaceSm):
+            return self.asked_about(pdu)
         assert isinstance(pdu, SubmitSm | DataSm)
         self.submitted.append(pdu)
         status = self.answers.popleft() if self.answers else 0
         if status == SILENCE:
             return None
         return pdu.response(status) if status else pdu.response(message_id=str(self.first_id + len(self.submitted) - 1))
+
+    def asked_about(self, pdu: QuerySm | CancelSm | ReplaceSm) -> Pdu:
+        """The state of what was submitted here; what is not known is refused."""
+        self.asked.append(pdu)
+        if pdu.message_id not in map(str, range(self.first_id, self.first_id + len(self.submitted))):
+            return pdu.response(Status.ESME_RINVMSGID)
+        if isinstance(pdu, QuerySm):
+            return pdu.response(message_id=pdu.message_id, final_date="260304120100000+", message_state=2)
+        return pdu.response()
 
     @property
     def texts(self) -> list[str]:
@@ -150,7 +167,7 @@ class NoOrders:
 
 @dataclass
 class World:
-    """kairos between the SMSC and the accounts `ocs` (rides), `slow` (does not) and `info`."""
+    """kairos between the SMSC and the accounts `ocs` (rides), `slow` (does not), `info` and `named` (by a TLV)."""
 
     bench: Any
     peer: FakeSmsc
@@ -167,8 +184,10 @@ class World:
         start = "Your {service:word...} cost {cost:money}. Balance {balances.main:money}"
         texts = [start + end for end in (". Ref {id}", ", data {balances.data:number} MB. Ref {id}")]
         templates = [Template(account, "en", "end_of_call", text) for account in ("ocs", "slow") for text in texts]
+        templates.append(Template("named", "en", "end_of_call", start))  # texts without a reference
         patterns = compile_patterns(templates, playbook.vocabulary, playbook.currency)
         accounts = [Account("ocs"), Account("slow", rides=False), Account("info", rides=False)]
+        accounts.append(Account("named", identity_tlv=0x1501))
         msisdn: Callable[[str], str] = lambda text: normalise(text, "")  # noqa: E731
         self.esmes = Esmes(
             accounts,
@@ -176,10 +195,16 @@ class World:
             self.loop,
             clock,
             msisdn,
-            lambda pdu, who: self.smsc.forward(pdu, who),
+            lambda *about: self.smsc.forward(*about),
             self.decide_within,
+            Messages(
+                self.store,
+                lambda pdu: self.smsc.client.request(pdu),
+                lambda *about: self.smsc.forwarded(*about),
+                lambda row: self.dispatcher.take_back(row),
+            ).asked,
         )
-        self.smsc = Smsc(self._client, self.loop, self.store, clock, msisdn, self.esmes.pass_on)
+        self.smsc = Smsc(self._client, self.loop, self.store, clock, msisdn, self.esmes.deliver)
         ways: dict[str, Channel] = {
             "notification": self.smsc,
             "sms": self.smsc,
@@ -217,7 +242,7 @@ async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> As
     await world.smsc.client.start()
     await world.smsc.client.bound()
     world.esmes.server = await serve(
-        "127.0.0.1", 0, passwords(dict.fromkeys(("ocs", "slow", "info"), "pw")), world.esmes.handle, QUICK
+        "127.0.0.1", 0, passwords(dict.fromkeys(("ocs", "slow", "info", "named"), "pw")), world.esmes.handle, QUICK
     )
     sending = asyncio.create_task(world.dispatcher.run())
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from kairos.domain.message import Text
-from kairos.smpp import DataSm, DeliverSm, MessageState, Status, concatenation, parse_receipt, tlvs
+from kairos.smpp import BindTransmitter, DataSm, DeliverSm, MessageState, Status, concatenation, parse_receipt, tlvs
 
 SILENCE = -1
 
@@ -340,3 +341,81 @@ async def test_a_reply_that_breaks_the_engine_costs_no_other_reply(start: Any, m
     assert await world.peer.deliver(end) == 0  # not taken for a repeat of what was refused
     await world.until(lambda: world.peer.texts)
     assert [pdu.destination_addr for pdu in world.peer.submitted] == ["12025550124"]
+
+
+# -- receipts in the SMSC's own words ----------------------------------------------------------------------------------
+
+VERBOSE = DeliverSm(
+    service_type="own",
+    source_addr_ton=1,
+    source_addr_npi=1,
+    source_addr="12025550123",
+    destination_addr="5000",
+    esm_class=0x04,
+    protocol_id=9,
+    data_coding=3,
+    short_message=b"id:1 sub:001 dlvrd:001 submit date:2603041200 done date:2603041201 stat:DELIVRD err:0A7 "
+    b"text:id:1 \xe9",
+    tlvs=((0x1500, b"vendor"), *tlvs(receipted_message_id="1", network_error_code=b"\x03\x00\x07", message_state=2)),
+)
+ENROUTE = replace(VERBOSE, esm_class=0x20, short_message=b"id:1 stat:ENROUTE", tlvs=())
+
+
+@pytest.mark.parametrize("forwarded", [True, False])
+@pytest.mark.parametrize("said", [VERBOSE, ENROUTE], ids=["final", "intermediate"])
+async def test_a_receipt_is_passed_on_word_for_word(start: Any, bind: Any, forwarded: bool, said: DeliverSm) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    known = (await esme.submit("hello" if forwarded else "Your call cost T$0.35. Balance T$12.40. Ref 1")).message_id
+    await world.until(lambda: forwarded or world.rows("notification")[0].peer_id == "1")
+    assert await world.peer.deliver(said) == 0
+    await world.until(lambda: esme.received)
+    (passed,) = esme.received
+    named = tuple((tag, known.encode() + b"\0" if tag == 0x001E else value) for tag, value in said.tlvs)
+    text = said.short_message.replace(b"id:1 s", b"id:%b s" % known.encode(), 1)
+    assert passed == replace(said, sequence=passed.sequence, tlvs=named, short_message=text)
+    if not forwarded:
+        assert world.rows("notification")[0].status == ("delivered" if said is VERBOSE else "sent")
+
+
+async def test_a_receipt_of_a_forwarded_text_finds_its_account_after_a_restart(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "info")
+    await esme.submit("hello")
+    world.smsc._forwarded.clear()
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+
+
+async def test_while_the_store_is_down_receipts_of_forwarded_texts_pass_all_the_same(start: Any, bind: Any) -> None:
+    world = await start(decide_within=0.2)
+    esme = await bind(world, "info")
+    world.store.failing = True
+    assert (await esme.submit("hello")).message_id == "1"
+    assert world.smsc.counts["forwarded_unsaved"] == 1
+    assert await world.peer.receipt("1") == 0
+    assert parse_receipt(esme.received[0]).message_id == "1"  # type: ignore[union-attr]
+    await esme.client.close()
+    assert await world.peer.receipt("1") == Status.ESME_RX_T_APPN  # nobody has it: it comes again
+
+
+async def test_a_store_that_hangs_delays_the_answer_to_a_forwarded_text_to_the_limit(start: Any, bind: Any) -> None:
+    world = await start(decide_within=0.05)
+    esme = await bind(world, "info")
+    world.store.gate.clear()
+    assert (await esme.submit("hello")).message_id == "1"
+    assert world.store.latest_answered(1) == []
+    world.store.gate.set()
+    await world.until(lambda: world.store.latest_answered(1))
+
+
+async def test_a_receipt_waits_for_its_account_and_not_for_ever(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "info", BindTransmitter)
+    await esme.submit("hello")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: world.rows("receipt"))
+    assert world.rows("receipt")[0].status == "pending"
+    world.bench.now += world.smsc.hold_receipts + 1
+    await world.until(lambda: world.rows("receipt")[0].status == "dropped")
+    assert world.loop.engine.statistics.counts["outgoing.dropped"] == 1

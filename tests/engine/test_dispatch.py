@@ -121,6 +121,53 @@ async def test_a_line_that_is_too_late_is_taken_off_and_gives_its_limit_back(ben
     assert bench.state().offers[0].status == "withdrawn"
 
 
+@pytest.mark.parametrize(("first", "line"), [(RETRY, False), (UNKNOWN, True)])
+async def test_a_line_whose_offer_ended_while_it_waited_is_taken_off_if_it_surely_did_not_go(
+    bench: Any, first: Outcome, line: bool
+) -> None:
+    bench.profile()
+    handset = Handset(first, SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(0.05, 0.05)
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) == 1)
+        await loop.submit(bench.reply("STOP"))
+        await until(lambda: status(bench, 1) == "sent")
+    assert "\n" in handset.got[0].text
+    assert ("\n" in handset.got[1].text) == line
+    assert len(bench.state().contacts) == line
+
+
+async def test_a_line_waits_behind_another_message_and_a_stop_comes_first(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY, SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(0.05, 0.05)
+        await loop.submit(bench.reply("help"))
+        await until(lambda: len(handset.got) == 1)
+        await loop.submit(call(bench))
+        await loop.submit(bench.reply("STOP"))
+        await until(lambda: status(bench, 2) == "sent")
+    assert [text.text for text in handset.got[2:3]] == ["hello"]
+
+
+async def test_what_is_taken_back_before_it_went_out_never_does(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(RETRY, SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(0.05, 0.05)
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) == 1)
+        await asyncio.sleep(0)
+        assert await dispatcher.take_back(1)
+        await until(lambda: not dispatcher.under_way)
+        assert not await dispatcher.take_back(1)
+        assert not await dispatcher.take_back(99)
+    assert len(handset.got) == 1
+    assert status(bench, 1) == "dropped"
+    assert bench.state().offers[0].status == "withdrawn"
+
+
 async def test_a_line_that_may_have_gone_out_is_repeated_even_when_late(bench: Any) -> None:
     bench.profile()
     handset = Handset(UNKNOWN, SENT)

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from kairos.domain.dead_letter import DeadLetter
-from kairos.domain.inputs import Response, Timer
+from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase, Said, Step
 from kairos.domain.switch import Switch
@@ -223,6 +223,28 @@ def test_what_the_caller_does_to_its_rows_stays_with_the_caller(store: Store) ->
     assert store.outgoing([1]) == [row(1)]
 
 
+def test_what_was_answered_is_found_by_both_ids_the_newest_first(store: Store) -> None:
+    first, second = Answered("ocs", "m1", "7", "", 1), Answered("info", "7", "7", "print", 2)
+    unsent = Answered("ocs", "m2", "", "print", 3)
+    store.commit(Batch(answered=[first]))
+    store.commit(Batch(answered=[second, unsent]))
+    assert store.answered_by_peer_id("7") == second
+    assert store.answered_by_peer_id("") is None
+    assert (store.answered("ocs", "m1"), store.answered("info", "7")) == (first, second)
+    assert store.answered("ocs", "7") is None  # another account's
+    assert store.answered("ocs", "m2") is None  # the SMSC does not have it
+    assert store.latest_answered(2) == [second, unsent]
+
+
+def test_the_newest_row_with_a_mark_is_found_among_the_latest(store: Store) -> None:
+    store.commit(Batch(outgoing=[Outgoing(i, "", 1, "sms", b"the mark %d" % (i % 3), 0) for i in range(1, 10)]))
+    found = store.latest_outgoing("sms", b"mark 1", 100)
+    assert found is not None
+    assert found.id == 7
+    assert store.latest_outgoing("sms", b"mark 1", 2) is None
+    assert store.latest_outgoing("receipt", b"mark 1", 100) is None
+
+
 def test_timers_are_due_in_order_until_done(store: Store) -> None:
     timers = [Timer(1, 300, 7, "c"), Timer(2, 100, 7, "a"), Timer(3, 100, 8, "b"), Timer(4, 900, 8, "d")]
     store.commit(Batch(timers=timers))
@@ -330,6 +352,7 @@ def everything(store: Store) -> list[object]:
         store.timers_due(2**62, 100),
         store.responses("offer"),
         store.dead_letters(),
+        store.latest_answered(10),
     ]
 
 
@@ -348,6 +371,7 @@ def test_a_commit_that_fails_midway_leaves_nothing(store: Store, name: str) -> N
             positions=[("in", 0, id_)],
             dead_letters=[letter(str(id_))],
             letters_marked=[] if id_ == 1 else [(1, "replay")],
+            answered=[Answered("ocs", f"m{id_}", "p", "", id_)],
         )
 
     store.commit(batch(b"before", 1))

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.sqlite import SqliteStore
 from kairos.domain.dead_letter import DeadLetter
-from kairos.domain.inputs import Response, Timer
+from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase, Step
 from kairos.errors import StoreError
@@ -45,6 +45,7 @@ BATCHES = st.builds(
         st.builds(DeadLetter, TEXT, TEXT, SMALL, TEXT, TEXT, st.binary(max_size=9), TEXT, SMALL, SMALL), max_size=3
     ),
     letters_marked=st.lists(st.tuples(SMALL, st.sampled_from(["new", "replay", "discarded"])), max_size=3),
+    answered=st.lists(st.builds(Answered, TEXT, TEXT, TEXT, TEXT, SMALL), max_size=3),
 )
 
 
@@ -72,6 +73,10 @@ def everything(store: Store) -> list[object]:
         [store.purchases_of(offer) for offer in ("", "a", "b", "c")],
         [store.dead_letters(kind, status) for kind in ("", "a") for status in ("", "replay")],
         store.count_dead_letters(),
+        [store.answered_by_peer_id(peer_id) for peer_id in ("", "a", "b")],
+        [store.answered(*one) for one in itertools.product(("", "a", "b"), ("", "a", "b"))],
+        [store.latest_answered(limit) for limit in (2, 100)],
+        [store.latest_outgoing("a", mark, 5) for mark in (b"", b"\0")],
     ]
 
 

@@ -11,11 +11,12 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import structlog
 
+from kairos.adapters.first_answers import FirstAnswers, fingerprint
 from kairos.domain.event import Event, Notification
 from kairos.domain.message import Carried, Text
 from kairos.engine.loop import Loop, Submission
@@ -24,12 +25,15 @@ from kairos.ingest import Matched, Patterns, refusal
 from kairos.ports import Clock, Outcome
 from kairos.smpp import (
     TEMPORARY,
+    CancelSm,
     DataSm,
     DeliverSm,
     EncodeError,
     MessageState,
     NotSent,
     Pdu,
+    QuerySm,
+    ReplaceSm,
     Server,
     Session,
     SmppError,
@@ -38,6 +42,7 @@ from kairos.smpp import (
     TextError,
     concatenation,
     decode,
+    decode_pdu,
     encode_pdu,
     message_bytes,
     receipt_for,
@@ -48,7 +53,11 @@ log = structlog.get_logger("kairos.esme")
 
 RECEIPTS = 0x13  # registered_delivery: a final or an intermediate receipt is asked for (SMPP 3.4, 5.2.17)
 
-Forward = Callable[[SubmitSm | DataSm, str], Awaitable[Pdu]]  # as it came, for this account; SmppError: no answer
+Ask = QuerySm | CancelSm | ReplaceSm
+
+# Send as it came, for this account, with the identity that a retry has too, and the time of the event loop until which
+# the answer may wait for the store. SmppError: there is no answer.
+Forward = Callable[[SubmitSm | DataSm, str, str, float], Awaitable[Pdu]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,18 @@ class Account:
     name: str
     rides: bool = True
     rides_on_flash: bool = False
+    identity_tlv: int = 0  # the TLV that names a message, the same on every try; 0: none does
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What an account submitted: `own` says that its identity is its own; `until`, when it has to be answered."""
+
+    identity: str
+    own: bool
+    until: float
+    event: Event | None = None
+    message_id: str = ""  # that we answer with, where the event is taken
 
 
 class Esmes:
@@ -74,31 +95,65 @@ class Esmes:
         msisdn: Callable[[str], str],
         forward: Forward,
         decide_within: float,
+        asked: Callable[[Ask, str], Awaitable[Pdu]],
         unread: Callable[[str, SubmitSm, str], None] = lambda _account, _pdu, _text: None,
     ) -> None:
         self.accounts: Mapping[str, Account] = {account.name: account for account in accounts}
         self.patterns, self.loop, self.clock, self.msisdn = patterns, loop, clock, msisdn
         self.forward, self.decide_within = forward, decide_within
+        self.asked = asked  # about a message that was submitted before
+        self.first = FirstAnswers(clock)
         self.unread = unread  # (account, PDU, text): what no pattern reads
         self.counts: Counter[str] = Counter()
         self.server: Server | None = None
         self._reference = itertools.count(1)
-        self._passing: set[asyncio.Task[Outcome]] = set()
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
     async def handle(self, session: Session, pdu: Pdu) -> Pdu:
-        """Answer a submit_sm after its notification is safe, or with the SMSC's own answer."""
+        """Answer a submit_sm after its notification is safe, or with the SMSC's own answer; a retry, as the first."""
+        if isinstance(pdu, QuerySm | CancelSm | ReplaceSm):
+            return await self.asked(pdu, session.account)
         if not isinstance(pdu, SubmitSm | DataSm):
             return pdu.response(Status.ESME_RINVCMDID)
-        event = self._event(session.account, pdu) if isinstance(pdu, SubmitSm) else None
-        if event is None or isinstance(pdu, DataSm):
-            self.counts["not_read"] += 1
-            return await self._forward(pdu, session.account)
-        self.counts["notifications"] += 1
-        return await self._notify(pdu, event, session.account)
+        came = self._came(session.account, pdu)
+        while first := self.first.again(came.identity, session, own=came.own):
+            message_id = await asyncio.shield(first.answer)
+            if message_id:
+                self.first.settle(first, message_id)
+                return pdu.response(message_id=message_id)
+        first = self.first.begin(came.identity, session.account, session)
+        response = None
+        try:
+            response = await self._take(pdu, came, session.account)
+        finally:
+            message_id = getattr(response, "message_id", "")
+            self.first.settle(first, message_id)
+            if came.event and came.own and message_id == came.message_id:
+                self.first.forget(came.identity, first)
+        return response
 
-    def _event(self, account: str, pdu: SubmitSm) -> Event | None:
+    async def _take(self, pdu: SubmitSm | DataSm, came: Came, account: str) -> Pdu:
+        if came.event is None:
+            self.counts["not_read"] += 1
+            return await self._forward(pdu, came, account)
+        self.counts["notifications"] += 1
+        return await self._notify(pdu, came, account)
+
+    def _came(self, account: str, pdu: SubmitSm | DataSm) -> Came:
+        """What a PDU is, and by what a retry of it is known."""
+        tag = self.accounts[account].identity_tlv
+        value = (pdu.tlv(tag) or b"").hex() if tag else ""
+        event = self._event(account, pdu, value) if isinstance(pdu, SubmitSm) else None
+        until = asyncio.get_running_loop().time() + self.decide_within
+        if event and event.notification:
+            told = event.notification
+            return Came(told.fingerprint or event.identity, not told.fingerprint, until, event, told.message_id)
+        if value:
+            return Came(f"{account}/tlv:{value}", True, until)
+        return Came(f"{account}/{fingerprint(pdu)}", False, until)
+
+    def _event(self, account: str, pdu: SubmitSm, identity: str) -> Event | None:
         """The event that a notification announces; None where no pattern reads it, or it is a part of a longer one."""
         try:
             if concatenation(pdu):
@@ -108,15 +163,17 @@ class Esmes:
             if matched is None:
                 self.unread(account, pdu, text)
                 return None
-            return self._read(account, pdu, text, matched, self.msisdn(pdu.destination_addr))
+            reference = matched.id or (f"tlv:{identity}" if identity else "")
+            return self._read(account, pdu, text, matched, reference)
         except EventError:
             return None
         except Exception:  # whatever breaks, the notification must go out
             log.exception("a notification could not be read", account=account)
             return None
 
-    def _read(self, account: str, pdu: SubmitSm, text: str, matched: Matched, msisdn: str) -> Event:
-        identity = f"{account}/{msisdn}/{matched.id or uuid4().hex}"
+    def _read(self, account: str, pdu: SubmitSm, text: str, matched: Matched, reference: str) -> Event:
+        msisdn = self.msisdn(pdu.destination_addr)
+        identity = f"{account}/{msisdn}/{reference or uuid4().hex}"
         message_id = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
         now = self.clock()
         notification = Notification(
@@ -129,6 +186,7 @@ class Esmes:
             receipt=bool(pdu.registered_delivery & RECEIPTS),
             rides=self._rides(account, pdu, now),
             carried=(Carried(message_id, encode_pdu(pdu, 0)),),
+            fingerprint="" if reference else f"{account}/{fingerprint(pdu)}",
         )
         return Event(identity, matched.kind, msisdn, now, matched.data, notification)
 
@@ -142,75 +200,74 @@ class Esmes:
             self.counts[f"no_line.{reason}"] += 1
         return not reason
 
-    async def _notify(self, pdu: SubmitSm, event: Event, account: str) -> Pdu:
+    async def _notify(self, pdu: SubmitSm | DataSm, came: Came, account: str) -> Pdu:
         """Let the engine decide within the limit; else the plain text goes out, and the queued one is withdrawn."""
-        assert event.notification is not None
-        accepted = pdu.response(message_id=event.notification.message_id)
+        assert came.event is not None
+        accepted = pdu.response(message_id=came.message_id)
         try:
-            submission = self.loop.post(event)
+            submission = self.loop.post(came.event)
         except KairosError:
-            return await self._forward(pdu, account)
+            return await self._forward(pdu, came, account)
         await asyncio.wait({submission.answer}, timeout=self.decide_within)
         if not submission.answer.done():
-            return await self._overtake(pdu, submission, account, accepted)
+            return await self._overtake(pdu, came, submission, account)
         if error := submission.answer.exception():  # whatever broke, the notification must go out
             log.error("not decided", reason=str(error))
             self.counts["undecided"] += 1
-            return await self._forward(pdu, account)
+            return await self._forward(pdu, came, account)
         return accepted
 
-    async def _overtake(self, pdu: SubmitSm, submission: Submission, account: str, accepted: Pdu) -> Pdu:
+    async def _overtake(self, pdu: SubmitSm | DataSm, came: Came, submission: Submission, account: str) -> Pdu:
         """Too slow: send the plain notification now. If the SMSC will not have it, the queued copy stays."""
         self.counts["too_slow"] += 1
         submission.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         submission.overtaken = asyncio.get_running_loop().create_future()
         response = None
         try:
-            response = await self.forward(pdu, account)
+            response = await self.forward(pdu, account, came.identity, came.until)
         except SmppError as error:
             log.warning("not forwarded", account=account, reason=str(error))
         finally:
             submission.overtaken.set_result(response is not None and response.ok)
         if response is not None and response.ok:
-            return pdu.response(message_id=getattr(response, "message_id", ""))
+            return own_answer(pdu, response)
         try:
             await asyncio.shield(submission.answer)
         except Exception:
             return pdu.response(response.status if response is not None else Status.ESME_RSYSERR)
-        return accepted
+        return pdu.response(message_id=came.message_id)
 
-    async def _forward(self, pdu: SubmitSm | DataSm, account: str) -> Pdu:
+    async def _forward(self, pdu: SubmitSm | DataSm, came: Came, account: str) -> Pdu:
         """As it came, to the SMSC; the submitter gets the SMSC's own answer."""
         self.counts["forwarded"] += 1
         try:
-            response = await self.forward(pdu, account)
+            response = await self.forward(pdu, account, came.identity, came.until)
         except SmppError as error:
             log.warning("not forwarded", account=account, reason=str(error))
             return pdu.response(Status.ESME_RSYSERR)
-        if not response.ok:
-            return pdu.response(response.status)
-        return pdu.response(message_id=getattr(response, "message_id", ""))
+        return own_answer(pdu, response)
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
     async def send(self, text: Text) -> Outcome:
         """Deliver a receipt (it names a message id) or a relayed reply to an account that is bound as a receiver."""
         try:
-            for pdu in [_receipt(text)] if text.message_id else self._relayed(text):
-                outcome = await self._deliver(text.account, pdu)
+            for pdu in self._pdus(text):
+                outcome = await self.deliver(text.account, pdu)
                 if outcome.status != "sent":
                     return outcome
         except TextError as error:
             return Outcome("failed", reason=str(error))
         return Outcome("sent")
 
-    def pass_on(self, account: str, receipt: DeliverSm) -> None:
-        """A receipt for a message that was forwarded as it came: the SMSC's own words, while the account is bound."""
-        task = asyncio.create_task(self._deliver(account, receipt))
-        self._passing.add(task)
-        task.add_done_callback(self._passing.discard)
+    def _pdus(self, text: Text) -> list[DeliverSm | DataSm]:
+        """A receipt in the SMSC's own words (those of an earlier release kept but its figures), or a relayed reply."""
+        if text.carried:
+            return [decode_pdu(one.pdu) for one in text.carried]  # type: ignore[misc]
+        return [_receipt(text)] if text.message_id else [*self._relayed(text)]
 
-    async def _deliver(self, account: str, pdu: DeliverSm) -> Outcome:
+    async def deliver(self, account: str, pdu: DeliverSm | DataSm) -> Outcome:
+        """Hand something to an account that is bound as a receiver."""
         session = self.server.receiver(account) if self.server else None
         if session is None:
             return Outcome("retry", reason=f"account `{account}` is not bound as a receiver")
@@ -239,6 +296,13 @@ class Esmes:
             )
             for segment in split(text.text, next(self._reference))
         ]
+
+
+def own_answer(pdu: Pdu, response: Pdu) -> Pdu:
+    """The SMSC's own answer as the answer to the account's request."""
+    if type(response) is not pdu.answer:  # a generic_nack
+        return pdu.response(response.status or Status.ESME_RSYSERR)
+    return replace(response, sequence=pdu.sequence)
 
 
 def _receipt(text: Text) -> DeliverSm:

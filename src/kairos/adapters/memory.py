@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from kairos.domain.dead_letter import DeadLetter
-from kairos.domain.inputs import Response, Timer
+from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
@@ -42,6 +42,7 @@ class MemoryStore:
         self._responses: dict[str, list[Response]] = {}
         self._positions: dict[tuple[str, int], int] = {}
         self._purchases: dict[str, Purchase] = {}
+        self._answered: list[Answered] = []
         self._playbooks: dict[tuple[str, str], dict[str, str]] = {}  # (revision, layout), latest saved last
         self._switches: list[Switch] = []
         self._letters: dict[tuple[str, str], DeadLetter] = {}  # by kind and identity
@@ -80,6 +81,25 @@ class MemoryStore:
     def outgoing_by_peer_id(self, peer_id: str) -> Outgoing | None:
         with self._lock:
             ids = [row.id for row in self._outgoing.values() if peer_id and row.peer_id == peer_id]
+            return replace(self._outgoing[max(ids)]) if ids else None
+
+    def answered_by_peer_id(self, peer_id: str) -> Answered | None:
+        with self._lock:
+            return next((one for one in reversed(self._answered) if peer_id and one.peer_id == peer_id), None)
+
+    def answered(self, account: str, message_id: str) -> Answered | None:
+        with self._lock:
+            found = (one for one in reversed(self._answered) if (one.account, one.message_id) == (account, message_id))
+            return next((one for one in found if one.peer_id), None)
+
+    def latest_answered(self, limit: int) -> list[Answered]:
+        with self._lock:
+            return self._answered[-limit:]
+
+    def latest_outgoing(self, channel: str, mark: bytes, limit: int) -> Outgoing | None:
+        with self._lock:
+            latest = [row for id_, row in self._outgoing.items() if id_ >= self._next["outgoing"] - limit]
+            ids = [row.id for row in latest if row.channel == channel and mark in row.payload]
             return replace(self._outgoing[max(ids)]) if ids else None
 
     def timers_due(self, now: int, limit: int) -> list[Timer]:
@@ -183,6 +203,7 @@ class MemoryStore:
         for response in batch.responses:
             self._responses.setdefault(response.offer, []).append(response)
         self._purchases.update(batch.purchases)
+        self._answered += batch.answered
         self._positions.update(((source, part), position) for source, part, position in batch.positions)
         for letter in batch.dead_letters:
             self._put_letter(letter)

@@ -27,7 +27,7 @@ from kairos.adapters.sqlite_letters import (
 )
 from kairos.adapters.sqlite_schema import prepare_schema
 from kairos.domain.dead_letter import DeadLetter
-from kairos.domain.inputs import Response, Timer
+from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
@@ -75,6 +75,12 @@ RESPONSES: Many = (
 PURCHASES: Many = ("INSERT OR REPLACE INTO purchase(key, status, made, changed, record) SELECT * FROM", "", 5)
 POSITIONS: Many = ("INSERT OR REPLACE INTO input_position(source, partition, position) SELECT * FROM", "", 3)
 
+ANSWERED: Many = (
+    "INSERT OR ROLLBACK INTO answered(account, message_id, peer_id, identity, at) SELECT * FROM",
+    "",
+    5,
+)
+
 # Reading joins many rows into one, so that it is one step too: each column's values end to end, and their lengths.
 STATES_BY_MSISDN = (
     "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, ''), "
@@ -87,6 +93,7 @@ STATES_OF = (
 )
 PURCHASE = "SELECT record FROM purchase "
 read_purchase = msgspec.msgpack.Decoder(Purchase).decode
+ANSWER = "SELECT account, message_id, peer_id, identity, at FROM answered "
 ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer_id FROM outbox "
 
 
@@ -158,6 +165,24 @@ class SqliteStore:
     def outgoing_by_peer_id(self, peer_id: str) -> Outgoing | None:
         """The newest row with this id, because an SMSC may give its ids again after a while."""
         rows = self._read(ROW + "WHERE peer_id = ? AND peer_id <> '' ORDER BY id DESC LIMIT 1", peer_id)
+        return Outgoing(*rows[0]) if rows else None
+
+    def answered_by_peer_id(self, peer_id: str) -> Answered | None:
+        rows = self._read(ANSWER + "WHERE peer_id = ? AND peer_id <> '' ORDER BY id DESC LIMIT 1", peer_id)
+        return Answered(*rows[0]) if rows else None
+
+    def answered(self, account: str, message_id: str) -> Answered | None:
+        where = "WHERE message_id = ? AND peer_id <> '' AND account = ? ORDER BY id DESC LIMIT 1"
+        rows = self._read(ANSWER + where, message_id, account)
+        return Answered(*rows[0]) if rows else None
+
+    def latest_answered(self, limit: int) -> list[Answered]:
+        return [Answered(*row) for row in reversed(self._read(ANSWER + "ORDER BY id DESC LIMIT ?", limit))]
+
+    def latest_outgoing(self, channel: str, mark: bytes, limit: int) -> Outgoing | None:
+        latest = "WHERE id > (SELECT seq FROM sqlite_sequence WHERE name = 'outbox') - ? "
+        where = "AND channel = ? AND instr(payload, ?) > 0 ORDER BY id DESC LIMIT 1"
+        rows = self._read(ROW + latest + where, limit, channel, mark)
         return Outgoing(*rows[0]) if rows else None
 
     def timers_due(self, now: int, limit: int) -> list[Timer]:
@@ -302,6 +327,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     write(connection, POSITIONS, batch.positions)
     put_letters(connection, batch.dead_letters)
     mark_letters(connection, batch.letters_marked)
+    write(connection, ANSWERED, ((a.account, a.message_id, a.peer_id, a.identity, a.at) for a in batch.answered))
     if batch.identities:
         write(connection, IDENTITIES, batch.identities)
         highest = max(subscriber for _, _, subscriber, _ in batch.identities)

@@ -42,6 +42,10 @@ SECOND = """
 CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, identity TEXT NOT NULL,
   at INTEGER NOT NULL, last INTEGER NOT NULL, times INTEGER NOT NULL, subscriber TEXT NOT NULL, reason TEXT NOT NULL,
   trace TEXT NOT NULL, payload BLOB NOT NULL, status TEXT NOT NULL, UNIQUE (kind, identity)) STRICT;
+CREATE TABLE answered(id INTEGER PRIMARY KEY, account TEXT NOT NULL, message_id TEXT NOT NULL, peer_id TEXT NOT NULL,
+  identity TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
+CREATE INDEX answered_peer_id ON answered(peer_id) WHERE peer_id <> '';
+CREATE INDEX answered_message_id ON answered(message_id) WHERE peer_id <> '';
 CREATE INDEX dead_letter_replay ON dead_letter(id) WHERE status = 'replay';
 INSERT INTO sqlite_sequence(name, seq) VALUES ('dead_letter', 0);
 CREATE TABLE switch(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, is_on INTEGER NOT NULL,

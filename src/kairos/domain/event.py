@@ -21,6 +21,7 @@ class Notification(Struct, frozen=True, array_like=True, gc=False):
     receipt: bool = False  # the account asked for a delivery receipt
     rides: bool = True  # a line may be appended; else an offer follows as a message of its own
     carried: tuple[Carried, ...] = ()  # as it came, in the order of its parts
+    fingerprint: str = ""  # where it has no identity of its own: what a retry of it has too
 
 
 class Event(Struct, frozen=True, array_like=True, gc=False):

@@ -15,12 +15,32 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
     short_code: str
     text: str
     happened: int
+    fingerprint: str = ""  # where it has no identity of its own: what a retry of it has too
+
+
+class Answered(Struct, frozen=True, array_like=True, gc=False):
+    """What somebody was answered with, where no other record keeps it: an account for a message, the SMSC for a reply.
+
+    `identity` is what a retry of it has too, or "" where none can be told.
+    """
+
+    account: str  # "smsc" for a reply
+    message_id: str  # that the account knows; of a reply: its identity
+    peer_id: str  # the SMSC's, where it has the message
+    identity: str
+    at: int
+
+    @property
+    def subscriber(self) -> int:
+        """No state is concerned."""
+        return 0
 
 
 class Delivery(Struct, frozen=True, array_like=True, gc=False):
     """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped.
 
-    `plain`: a notification goes out without our line after all, because the line came too late.
+    `line` asks whether a notification's line may still go out; `plain`: it goes out without it after all. `outgoing` is
+    0 where only a receipt is to be passed on.
     """
 
     outgoing: int
@@ -33,6 +53,7 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     decision: int = 0
     reason: str = ""
     receipt: Text | None = None  # to be passed on to the account that asked for it
+    parts: tuple[Answered, ...] = ()  # of a message in several: the SMSC's ids of all but the last
 
 
 class Fulfilment(Struct, frozen=True, array_like=True, gc=False):

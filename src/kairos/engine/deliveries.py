@@ -24,13 +24,21 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     """Keep the outbox row's news; what was dropped unsent gives its limit back and takes its offer away."""
     state = engine.state(work, delivery.subscriber)
     status = delivery.status
+    if status == "line":
+        if state and not _still_open(state, delivery.offer, work.now):
+            work.answers[index] = DROPPED
+        return
     if status == "sending" and state and not _still_open(state, delivery.offer, work.now):
         work.answers[index] = DROPPED
         status = "dropped"
-    row_status = "pending" if status == "plain" else status
-    update = OutgoingUpdate(delivery.outgoing, row_status, 0, delivery.attempts, delivery.peer_id)
-    work.batch.updates.append(update)
-    engine.statistics.counts[f"outgoing.{status}"] += 1
+    if delivery.outgoing:
+        row_status = "pending" if status == "plain" else status
+        update = OutgoingUpdate(delivery.outgoing, row_status, 0, delivery.attempts, delivery.peer_id)
+        work.batch.updates.append(update)
+        engine.statistics.counts[f"outgoing.{status}"] += 1
+    elif delivery.receipt:
+        engine.statistics.counts["receipts_passed_on"] += 1
+    work.batch.answered.extend(delivery.parts)
     if delivery.receipt:
         work.send(index, delivery.subscriber, "receipt", delivery.receipt)
     if status == "failed" and delivery.reason not in ("", "unknown"):

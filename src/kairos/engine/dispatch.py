@@ -103,6 +103,8 @@ class Dispatcher:
         self._left_behind = store.next_ids().outgoing  # rows below are an earlier run's: they may have gone out
         self._handed_to = self._left_behind - 1  # rows above may be in the store, but are still to be handed to us
         self._overtaken: dict[int, Submission] = {}  # of rows that wait in the store
+        self._taken_back: set[int] = set()
+        self._may_have_gone: set[int] = set()  # of those under way: the counterpart may have it, or gets it just now
         self._closing = False
         self.charging = asyncio.Event()  # while it is not set, orders wait
         self.charging.set()
@@ -121,6 +123,15 @@ class Dispatcher:
             else:
                 backlog.read_to = row.id
                 self._start(row, submission)
+
+    async def take_back(self, id_: int) -> bool:
+        """Withdraw a notification that surely did not go out: True when it is committed that it never will."""
+        rows = self.store.outgoing([id_])
+        if not rows or rows[0].status != "pending" or id_ < self._left_behind or id_ in self._may_have_gone:
+            return False
+        self._taken_back.add(id_)
+        await self._news(rows[0], _text(rows[0].payload), "dropped", reason="taken back")
+        return True
 
     async def run(self) -> None:
         """Until closed: fetch what is left in the store (all that a crash left behind, at the start)."""
@@ -170,6 +181,8 @@ class Dispatcher:
 
         def done(finished: asyncio.Task[None]) -> None:
             backlog.held -= 1
+            self._taken_back.discard(row.id)
+            self._may_have_gone.discard(row.id)
             self._under_way.pop(row.id, None)
             if self._last.get(lane) is finished:
                 del self._last[lane]
@@ -177,6 +190,7 @@ class Dispatcher:
         task.add_done_callback(done)
 
     async def _row(self, row: Outgoing, submission: Submission | None, before: asyncio.Task[None] | None) -> None:
+        waited = submission is None or (before is not None and not before.done())
         if before:
             await asyncio.wait({before})
         if row.channel == ORDERS:
@@ -189,7 +203,7 @@ class Dispatcher:
         elif text.marketing:
             await self._once(row, text)
         else:
-            await self._until_sent(row, text)
+            await self._until_sent(row, text, waited=waited)
 
     async def _fulfil(self, row: Outgoing, order: Order) -> None:
         """Send until there is a final answer, or for so long that a person must look.
@@ -258,11 +272,12 @@ class Dispatcher:
         pause = max(0.0, (halt.until - self.clock()) / 1000) + self.backoff.seconds(5, self.chance())
         asyncio.get_running_loop().call_later(pause, again)
 
-    async def _until_sent(self, row: Outgoing, text: Text) -> None:
+    async def _until_sent(self, row: Outgoing, text: Text, *, waited: bool) -> None:
         """A notification, an answer, a receipt, a relayed reply: sent until the counterpart has it.
 
-        A line that comes too late is taken off before the first attempt; after one, the same text is sent again,
-        unless a switch was turned off or a freeze began.
+        A line that comes too late, or whose offer ended while it waited, is taken off as long as it surely did not go
+        out; after that the same text is sent again, unless a switch was turned off or a freeze began. What is for an
+        account has its end (`send_by`).
         """
         attempts = row.attempts
         may_have_gone = row.id < self._left_behind
@@ -271,9 +286,15 @@ class Dispatcher:
         ):  # its line was taken off in an earlier run: only that leaves a tried row pending
             text = msgspec.structs.replace(text, text=text.plain, plain="")
         while True:
-            if text.plain and (why := self._unsaid(row, text, may_have_gone)):
-                await self._news(row, text, "plain", reason="unknown" if may_have_gone else why)
-                text = msgspec.structs.replace(text, text=text.plain, plain="")
+            if text.send_by and not text.decision and self.clock() > text.send_by:
+                await self._news(row, text, "dropped", reason="too late")
+                return
+            if text.plain and row.id not in self._taken_back:
+                asked = not may_have_gone and (waited or attempts > row.attempts)
+                text = await self._with_its_line(row, text, may_have_gone, asked=asked)
+            if row.id in self._taken_back:
+                return
+            self._may_have_gone.add(row.id)
             outcome = await attempt(self.channels[row.channel].send(text))
             if outcome.status in ("sent", "failed"):
                 break
@@ -282,6 +303,8 @@ class Dispatcher:
                 may_have_gone = False  # if it has, once more does no harm: it becomes a dead letter
                 break
             may_have_gone = may_have_gone or outcome.status == "unknown"
+            if not may_have_gone:
+                self._may_have_gone.discard(row.id)
             attempts += 1
             await self._wait(attempts)
         reason = "unknown" if may_have_gone else outcome.reason  # then its limit and its offer stay
@@ -297,6 +320,17 @@ class Dispatcher:
         halt = self.loop.engine.halt(text, row.channel, self.clock())
         return halt.rule if halt else ""
 
+    async def _with_its_line(self, row: Outgoing, text: Text, may_have_gone: bool, *, asked: bool) -> Text:
+        """The text, or the plain one where its line may not go out any more; `asked` if a STOP may have come."""
+        why = self._unsaid(row, text, may_have_gone)
+        if not why and asked and not await self._news(row, text, "line"):
+            why = "withdrawn"
+        if not why:
+            return text
+        if row.id not in self._taken_back:  # else it is dropped already
+            await self._news(row, text, "plain", reason="unknown" if may_have_gone else why)
+        return msgspec.structs.replace(text, text=text.plain, plain="")
+
     async def _wait(self, attempts: int) -> None:
         await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))
 
@@ -304,7 +338,7 @@ class Dispatcher:
         self, row: Outgoing, text: Text, status: str, outcome: Outcome | None = None, *, reason: str = ""
     ) -> bool:
         """Commit what became of a row; False where the engine says that it must not go out any more."""
-        concerns_state = bool(text.decision) and status in ("sending", "dropped", "failed", "plain")
+        concerns_state = bool(text.decision) and status in ("sending", "line", "dropped", "failed", "plain")
         return await self._post(
             Delivery(
                 outgoing=row.id,
@@ -316,6 +350,7 @@ class Dispatcher:
                 offer=text.offer,
                 decision=text.decision,
                 reason=reason,
+                parts=outcome.parts if outcome else (),
             )
         )
 

@@ -11,7 +11,7 @@ from kairos import enrich, fulfil, respond
 from kairos.decide import frozen_message, with_switches
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
-from kairos.domain.inputs import Delivery, Fulfilment, Reply, Resend, Reversal, Timer
+from kairos.domain.inputs import Answered, Delivery, Fulfilment, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import State
@@ -192,4 +192,6 @@ class Engine:
                 take_timer(self, work, source)
             case Resend():
                 take_resend(work, index, source)
+            case Answered():
+                work.batch.answered.append(source)
         return None

@@ -10,6 +10,7 @@ from kairos import enrich, respond
 from kairos.decide import Arm, Decided, decide
 from kairos.decide.program import NOTIFICATION
 from kairos.domain.event import Event
+from kairos.domain.inputs import Answered
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Contact, OpenOffer
@@ -42,6 +43,9 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         return None
     work.changed.add(state.id)
     engine.statistics.counts["events"] += 1
+    if event.notification and event.notification.fingerprint:
+        told = event.notification
+        work.batch.answered.append(Answered(told.account, told.message_id, "", told.fingerprint, now))
     enrich.fold(program.plan, state, event)
     asked = event.kind in program.decide.answers
     promised = bool(state.offers) and any(offer.redeemed_by == event.kind for offer in state.offers)

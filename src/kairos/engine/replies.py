@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kairos import enrich, respond
-from kairos.domain.inputs import Reply
+from kairos.domain.inputs import Answered, Reply
 from kairos.domain.message import Text
 from kairos.domain.purchase import Said
 from kairos.domain.subscriber import OpenOffer, State
@@ -34,6 +34,8 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         work.answers[index] = DUPLICATE
         return
     work.changed.add(state.id)
+    if reply.fingerprint:
+        work.batch.answered.append(Answered("smsc", reply.identity, "", reply.fingerprint, work.now))
     understood = _understood(engine, state, reply, work.now)
     offer, meaning = understood.offer, understood.meaning
     engine.statistics.counts[f"replies.{meaning}"] += 1

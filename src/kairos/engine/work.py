@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from kairos.domain.event import Event
-from kairos.domain.inputs import Delivery, Fulfilment, Reply, Resend, Response, Reversal, Timer
+from kairos.domain.inputs import Answered, Delivery, Fulfilment, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
 NAMED = (Event, Reply)  # by MSISDN; the others name a subscriber's id
-Input = Event | Reply | Delivery | Fulfilment | Reversal | Timer | Resend
+Input = Event | Reply | Delivery | Fulfilment | Reversal | Timer | Resend | Answered
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_state: Callable[[bytes], State] = read_state
@@ -95,6 +95,8 @@ def identity(source: Input) -> str:
             return f"timer/{source.id}"
         case Resend():
             return f"dead-letter/{source.letter}"
+        case Answered():
+            return f"answered/{source.account}/{source.message_id}"
 
 
 def subscriber_of(source: Input) -> str | int:

@@ -61,7 +61,15 @@ from kairos.smpp.pdu import (
 )
 from kairos.smpp.pdu import decode as decode_pdu
 from kairos.smpp.pdu import encode as encode_pdu
-from kairos.smpp.receipt import MessageState, Receipt, id_forms, parse_receipt, receipt_for, receipt_wanted
+from kairos.smpp.receipt import (
+    MessageState,
+    Receipt,
+    id_forms,
+    parse_receipt,
+    receipt_for,
+    receipt_wanted,
+    with_message_id,
+)
 from kairos.smpp.segments import Assembled, Concatenation, Reassembler, Segment, concatenation, split
 from kairos.smpp.server import Authenticate, Server, passwords, same_secret, serve
 from kairos.smpp.session import Handler, Role, Session, SessionOptions, State
@@ -161,4 +169,5 @@ __all__ = [
     "split",
     "status_name",
     "tlvs",
+    "with_message_id",
 ]

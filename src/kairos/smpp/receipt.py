@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from kairos.smpp.pdu import DataSm, DeliverSm, SubmitSm, message_bytes
@@ -59,6 +59,7 @@ _TO_TEXT = {
 }
 _NAME = r"(?:id|sub|dlvrd|submit[ _]?date|done[ _]?date|stat|err)"
 _FIELD = re.compile(rf"\b({_NAME})\s*[:=]\s*(?!{_NAME}\s*[:=])([^\s:]*)", re.IGNORECASE)
+_ID = re.compile(r"(\bid\s*[:=]\s*)[^\s:]*", re.IGNORECASE)
 _TEXT_FIELD = re.compile(r"\btext\s*[:=]\s?(.*)\Z", re.IGNORECASE | re.DOTALL)
 
 
@@ -155,6 +156,35 @@ def receipt_for(
         esm_class=RECEIPT,
         short_message=body.encode("ascii", "replace"),
         tlvs=tlvs(receipted_message_id=message_id, message_state=int(state)),
+    )
+
+
+def with_message_id(pdu: DeliverSm | DataSm, message_id: str) -> DeliverSm | DataSm:
+    """The same receipt of another message id, in its TLV and in its text; everything else is as it was.
+
+    >>> with_message_id(DeliverSm(short_message=b"id:7 sub:001 stat:DELIVRD text:id:7"), "a1").short_message
+    b'id:a1 sub:001 stat:DELIVRD text:id:7'
+    """
+    held = []
+    for tag, value in pdu.tlvs:
+        if tag == Tag.receipted_message_id:
+            value = message_id.encode("latin-1", "replace") + (b"\0" if value.endswith(b"\0") or not value else b"")
+        elif tag == Tag.message_payload and not getattr(pdu, "short_message", b""):
+            value = _renamed(pdu.data_coding, value, message_id)
+        held.append((tag, value))
+    if isinstance(pdu, DataSm):
+        return replace(pdu, tlvs=tuple(held))
+    text = _renamed(pdu.data_coding, pdu.short_message, message_id)
+    return replace(pdu, tlvs=tuple(held), short_message=text[:255])
+
+
+def _renamed(data_coding: int, octets: bytes, message_id: str) -> bytes:
+    codec = "utf-16-be" if encoding_of(data_coding) is Encoding.UCS2 and not len(octets) % 2 else "latin-1"
+    text = octets.decode(codec, "surrogatepass")
+    tail = _TEXT_FIELD.search(text)
+    end = tail.start() if tail else len(text)
+    return (_ID.sub(lambda found: found[1] + message_id, text[:end], count=1) + text[end:]).encode(
+        codec, "surrogatepass" if codec != "latin-1" else "replace"
     )
 
 

@@ -201,6 +201,11 @@ class Session:
         """Our requests without an answer."""
         return len(self._pending)
 
+    @property
+    def heard(self) -> float:
+        """When the peer last sent anything, by the event loop's clock."""
+        return self._heard
+
     def __repr__(self) -> str:
         return f"<Session {self.role.value} {self.account or '?'} {self.peer} {self.state.value}>"
 

@@ -1,0 +1,100 @@
+"""What accounts ask about messages that they submitted: query_sm, cancel_sm, replace_sm, under the ids that they know.
+
+What the SMSC has is asked of the SMSC, under its own id; what still waits with us is answered from the outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+import structlog
+
+from kairos.domain.message import Outgoing, Text
+from kairos.errors import KairosError
+from kairos.ports import Store
+from kairos.smpp import CancelSm, MessageState, Pdu, QuerySm, QuerySmResp, ReplaceSm, SmppError, Status
+
+log = structlog.get_logger("kairos.esme")
+
+LOOKED_AT = 20_000  # rows of the outbox, the newest, among which an id of ours is looked for
+FAILED = {
+    QuerySm: Status.ESME_RQUERYFAIL,
+    CancelSm: Status.ESME_RCANCELFAIL,
+    ReplaceSm: Status.ESME_RREPLACEFAIL,
+}
+
+_text = msgspec.msgpack.Decoder(Text).decode
+
+Ask = QuerySm | CancelSm | ReplaceSm
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a message is: with the SMSC under `peer_id`, or in an outbox row."""
+
+    peer_id: str = ""
+    row: Outgoing | None = None
+
+
+class Messages:
+    """Answers about messages. `ours(account, id)`: forwarded lately; `withdraw`: take a row back unsent."""
+
+    def __init__(
+        self,
+        store: Store,
+        request: Callable[[Pdu], Awaitable[Pdu]],
+        ours: Callable[[str, str], bool],
+        withdraw: Callable[[int], Awaitable[bool]],
+    ) -> None:
+        self.store, self.request, self.ours, self.withdraw = store, request, ours, withdraw
+
+    async def asked(self, pdu: Ask, account: str) -> Pdu:
+        """The answer. Unknown, and other accounts' messages: ESME_RINVMSGID; no answer to be had: the failure's own."""
+        if not pdu.message_id:  # "all to this number": others' are among them
+            return pdu.response(FAILED[type(pdu)])
+        try:
+            found = await asyncio.to_thread(self._find, account, pdu.message_id)
+            if found is None:
+                return pdu.response(Status.ESME_RINVMSGID)
+            if found.peer_id:
+                return await self._of_the_smsc(pdu, found.peer_id)
+            assert found.row is not None
+            return await self._of_the_outbox(pdu, found.row)
+        except (SmppError, KairosError) as error:
+            log.warning("no answer about a message", account=account, reason=str(error))
+            return pdu.response(FAILED[type(pdu)])
+
+    async def _of_the_smsc(self, pdu: Ask, peer_id: str) -> Pdu:
+        response = await self.request(replace(pdu, sequence=0, message_id=peer_id))
+        if type(response) is not pdu.answer:
+            return pdu.response(response.status or FAILED[type(pdu)])
+        if response.ok and isinstance(response, QuerySmResp):
+            return replace(response, sequence=pdu.sequence, message_id=pdu.message_id)
+        return replace(response, sequence=pdu.sequence)
+
+    async def _of_the_outbox(self, pdu: Ask, row: Outgoing) -> Pdu:
+        waits = row.status in ("pending", "sending")
+        if isinstance(pdu, QuerySm):
+            state = MessageState.ENROUTE if waits else MessageState.UNDELIVERABLE
+            return pdu.response(message_id=pdu.message_id, message_state=int(state))
+        if isinstance(pdu, CancelSm) and waits and await self.withdraw(row.id):
+            return pdu.response()
+        return pdu.response(FAILED[type(pdu)])
+
+    def _find(self, account: str, message_id: str) -> Found | None:
+        if self.ours(account, message_id):
+            return Found(message_id)
+        told = self.store.answered(account, message_id)
+        if told:
+            return Found(told.peer_id)
+        row = self.store.latest_outgoing("notification", message_id.encode("latin-1", "replace"), LOOKED_AT)
+        text = _text(row.payload) if row else None
+        if row is None or text is None or text.account != account:
+            return None
+        ids = [one.message_id for one in text.carried] or [text.message_id]
+        if message_id not in ids:
+            return None
+        return Found(row.peer_id if message_id == ids[-1] else "", row)

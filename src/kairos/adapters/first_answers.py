@@ -1,0 +1,119 @@
+"""What was answered first, so that a retry gets it again and does nothing more.
+
+What has an identity of its own (its text's reference, a TLV) is a retry whenever it comes again. What has none is told
+by its fingerprint, and counts as a retry only where the first answer may not have been seen: the session that it came
+on was lost before the answer was surely delivered, or kairos was away meanwhile. Else the same text twice is two texts:
+two calls may cost the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kairos.domain.inputs import Answered
+from kairos.ports import Clock
+from kairos.smpp import DataSm, DeliverSm, Session, SubmitSm, Tag, message_bytes
+
+KEPT = 100_000  # of the latest; what is forgotten before its time is counted
+RETRY_WITHIN = 1_800_000  # ms: who tries again does so within half an hour
+PART = (Tag.sar_msg_ref_num, Tag.sar_total_segments, Tag.sar_segment_seqnum)
+SURELY = 1.0  # seconds: a session that was heard so long after an answer has delivered it
+BEFORE_THE_END = 10_000  # ms: what was answered so shortly before kairos went away may not have been seen
+
+
+@dataclass(slots=True, eq=False)
+class First:
+    """The first that came of one identity. `answer` is the message id that it got, or "" where it was refused."""
+
+    account: str
+    at: int  # ms
+    session: Session | None  # that its answer went to; None: of an earlier run
+    answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answered: float = 0.0  # by the event loop's clock; 0: not yet
+    unseen: bool = False  # of an earlier run, and may not have been seen
+
+    @property
+    def surely_seen(self) -> bool:
+        """Whether whoever brought it knows its answer, or can still hear it."""
+        if self.session is None:
+            return not self.unseen
+        if self.session.is_bound:
+            return True
+        if not self.answered:
+            return False
+        return self.session.close_reason == "the peer unbound" or self.session.heard - self.answered >= SURELY
+
+
+def fingerprint(pdu: SubmitSm | DeliverSm | DataSm, more: bytes = b"") -> str:
+    """What a retry has in common with the first: addresses, coding, text, which part of it, and `more`."""
+    digest = hashlib.blake2b(digest_size=12)
+    header, text = message_bytes(pdu)
+    told = [value for tag, value in pdu.tlvs if tag in PART]
+    for part in (pdu.source_addr.encode(), pdu.destination_addr.encode(), header, text, more, *told):
+        digest.update(len(part).to_bytes(4, "big") + part)
+    digest.update(bytes((pdu.data_coding,)))
+    return digest.hexdigest()
+
+
+class FirstAnswers:
+    """The latest, by identity. Bounded; `counts["forgotten_early"]` tells how many left before their time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.counts: Counter[str] = Counter()
+        self._known: OrderedDict[str, list[First]] = OrderedDict()
+
+    def remember(self, records: Iterable[Answered]) -> None:
+        """Take what an earlier run answered, oldest first; the last of it may not have been seen."""
+        records = [one for one in records if one.identity]
+        ended = max((one.at for one in records), default=0)
+        for one in records:
+            first = First(one.account, one.at, None, unseen=one.at >= ended - BEFORE_THE_END)
+            first.answer.set_result(one.message_id)
+            self._keep(one.identity, first)
+
+    def again(self, identity: str, session: Session, *, own: bool) -> First | None:
+        """The first that this is a retry of; None where it is new. `own`: the identity is its own, no fingerprint."""
+        for first in self._known.get(identity, ()):
+            refused = first.answer.done() and not first.answer.result()
+            if refused or (not own and (first.surely_seen or self.clock() - first.at > RETRY_WITHIN)):
+                continue
+            if not own:  # its answer goes this way now
+                first.session, first.answered = session, 0.0
+            self.counts["retries"] += 1
+            return first
+        return None
+
+    def begin(self, identity: str, account: str, session: Session) -> First:
+        """Note one that is new; `settle` it in any case."""
+        first = First(account, self.clock(), session)
+        self._keep(identity, first)
+        return first
+
+    def settle(self, first: First, message_id: str) -> None:
+        """What it was answered; `""`: it was refused, so that the next try is as new."""
+        first.answered = asyncio.get_running_loop().time()
+        if not first.answer.done():
+            first.answer.set_result(message_id)
+
+    def forget(self, identity: str, first: First) -> None:
+        """Somebody else knows it: what the engine took is kept in the subscriber's state."""
+        held = [one for one in self._known.get(identity, ()) if one is not first]
+        if held:
+            self._known[identity] = held
+        else:
+            self._known.pop(identity, None)
+
+    def _keep(self, identity: str, first: First) -> None:
+        self._known.setdefault(identity, []).append(first)
+        self._known.move_to_end(identity)
+        while self._known:
+            oldest, held = next(iter(self._known.items()))
+            if len(self._known) <= KEPT and held[-1].at > self.clock() - RETRY_WITHIN:
+                return
+            self.counts["forgotten_early"] += held[-1].at > self.clock() - RETRY_WITHIN
+            del self._known[oldest]
