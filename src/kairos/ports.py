@@ -11,6 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.moment import Moment
@@ -23,10 +24,15 @@ Clock = Callable[[], int]  # milliseconds since the epoch, UTC
 
 @dataclass(slots=True)
 class Loaded:
-    """What `Store.load` found: subscriber ids by MSISDN, and state blobs by subscriber id."""
+    """What `Store.load` found: subscriber ids by name (`domain.identity`), and state blobs by subscriber id.
+
+    Subscriber 0 of a name: it was somebody's, and is nobody's now. `moved` has the names that ever changed hands, and
+    since when (ms) they are whose they are.
+    """
 
     subscribers: dict[str, int]
     states: dict[int, bytes]
+    moved: dict[str, int] = field(default_factory=dict)
 
 
 class OutgoingUpdate(Struct, frozen=True, array_like=True, gc=False):
@@ -44,7 +50,8 @@ class Batch:
     """All that one micro-batch changes. A store applies it whole or not at all."""
 
     states: dict[int, bytes] = field(default_factory=dict)
-    identities: list[tuple[str, str, int, int]] = field(default_factory=list)  # kind, value, subscriber, since (ms)
+    # kind, value, subscriber (0: nobody from now on), since (ms); in their order, the last one has it
+    identities: list[tuple[str, str, int, int]] = field(default_factory=list)
     decisions: list[tuple[int, int, int, bytes]] = field(default_factory=list)  # id, subscriber, at (ms), record
     outgoing: list[Outgoing] = field(default_factory=list)  # new rows
     updates: list[OutgoingUpdate] = field(default_factory=list)  # of rows already there, in order
@@ -84,8 +91,12 @@ class Store(Protocol):
 
     def next_ids(self) -> NextIds: ...
 
-    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
-        """The subscribers known by these MSISDNs, and the states of those and of `subscribers`."""
+    def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
+        """The subscribers known by these names, and the states of those and of `subscribers`."""
+        ...
+
+    def holders(self, name: str) -> list[Held]:
+        """Who had a name, oldest first; the last one has it, unless its `until` is set."""
         ...
 
     def commit(self, batch: Batch) -> None: ...

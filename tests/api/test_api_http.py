@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from kairos.api import create_app
 from kairos.domain.event import Event
+from kairos.domain.inputs import Change
 from kairos.domain.money import Currency
 from kairos.errors import KairosError, StoreError
 from kairos.ingest import EventReader, Unreadable
@@ -37,19 +38,19 @@ class Answer:
 class Memory:
     """Applies each identity once; numbers ending in 9 belong to nobody, those in 8 break something."""
 
-    applied: dict[str, Event] = field(default_factory=dict)
+    applied: dict[str, Any] = field(default_factory=dict)
     failure: Exception | None = None
     kept: list[bytes] = field(default_factory=list)
 
     def reader(self) -> EventReader:
         return READER
 
-    async def submit(self, events: Sequence[Event]) -> Sequence[Answer]:
+    async def submit(self, events: Sequence[Event | Change]) -> Sequence[Answer]:
         if self.failure:
             raise self.failure
         return [self._answer(event) for event in events]
 
-    def _answer(self, event: Event) -> Answer:
+    def _answer(self, event: Event | Change) -> Answer:
         if event.msisdn.endswith("9"):
             return Answer("rejected", f"nobody is known by `{event.msisdn}`")
         if event.msisdn.endswith("8"):

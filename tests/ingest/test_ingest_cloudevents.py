@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kairos.domain.event import Event
+from kairos.domain.inputs import Change
 from kairos.domain.money import Currency
 from kairos.domain.subscriber import Bucket
 from kairos.errors import EventError
@@ -45,7 +46,9 @@ def event(**changes: Any) -> dict[str, Any]:
 def one(reader: EventReader, written: dict[str, Any] | str) -> Event | Unreadable:
     body = written if isinstance(written, str) else json.dumps(written)
     (read,) = reader.read(STRUCTURED, {}, body.encode(), NOW)
-    return read.event if isinstance(read, Readable) else read
+    found = read.event if isinstance(read, Readable) else read
+    assert not isinstance(found, Change)
+    return found
 
 
 def fields(reader: EventReader, kind: str, data: str) -> dict[str, Any]:
@@ -92,6 +95,7 @@ class TestModes:
         assert reader.read("application/json", headers, b'{"amount": 12.50}', NOW) == [Readable("42", self.expected)]
         (read,) = reader.read("", headers, b"", NOW)
         assert isinstance(read, Readable)
+        assert isinstance(read.event, Event)
         assert read.event.data == {}
         with pytest.raises(UnsupportedMediaTypeError, match="`text/plain` cannot be read"):
             reader.read("text/plain", headers, b"amount=12.50", NOW)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kairos.domain.event import Event
 from kairos.domain.money import Currency
 from kairos.domain.subscriber import Owned
 from kairos.ingest import EventReader, Readable, Unreadable
@@ -45,6 +46,7 @@ def read(items: Any) -> Any:
 def test_products_are_read(items: Any, expected: list[Owned]) -> None:
     found = read(items)
     assert isinstance(found, Readable)
+    assert isinstance(found.event, Event)
     assert found.event.data["items"] == expected
 
 

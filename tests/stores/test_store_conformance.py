@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase, Said, Step
@@ -127,26 +128,43 @@ def test_a_state_may_grow_and_shrink_across_pages(store: Store) -> None:
         assert store.load([], [1, 2]).states == {1: b"x" * size, 2: b"neighbour"}
 
 
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        ([(1, 100), (2, 200)], 2),
-        ([(2, 200), (1, 100)], 2),  # old news of an old subscription comes late
-        ([(1, 100), (2, 100)], 2),
-        ([(1, 100), (2, 300), (3, 200)], 2),
-    ],
-)
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_recycled_number_is_its_newest_subscription(
-    store: Store, said: list[tuple[int, int]], expected: int, at_once: bool
-) -> None:
+def test_a_number_that_changes_hands_is_whose_it_was_said_to_be_last(store: Store, at_once: bool) -> None:
+    said = [(1, 100), (1, 150), (2, 200), (0, 300), (3, 400)]
     identities = [("msisdn", NUMBER, subscriber, since) for subscriber, since in said]
-    store.load([NUMBER], [])
+    assert store.holders(NUMBER) == []
     for batch in [Batch(identities=identities)] if at_once else [Batch(identities=[one]) for one in identities]:
         store.commit(batch)
         store.load([NUMBER], [])
     store.commit(Batch(states={1: b"1", 2: b"2", 3: b"3"}))
-    assert store.load([NUMBER], []) == Loaded({NUMBER: expected}, {expected: b"%d" % expected})
+    assert store.load([NUMBER], []) == Loaded({NUMBER: 3}, {3: b"3"}, {NUMBER: 400})
+    assert store.holders(NUMBER) == [Held(1, 100, 200), Held(2, 200, 300), Held(3, 400)]
+
+
+def test_a_number_that_is_nobodys_is_told_from_one_that_never_was_anybodys(store: Store) -> None:
+    store.commit(Batch(identities=[("msisdn", NUMBER, 1, 100)], states={1: b"1"}))
+    store.commit(Batch(identities=[("msisdn", NUMBER, 0, 200)]))
+    assert store.load([NUMBER, "15550101"], []) == Loaded({NUMBER: 0}, {}, {NUMBER: 200})
+    assert store.holders(NUMBER) == [Held(1, 100, 200)]
+
+
+def test_names_of_every_kind_find_their_subscriber(store: Store) -> None:
+    store.commit(
+        Batch(
+            states={1: b"one", 2: b"two", -1: b"party"},
+            identities=[
+                ("msisdn", NUMBER, 1, 9),
+                ("imsi", "0010", 2, 9),
+                ("account", "A:1", 1, 9),
+                ("imei", "7", 2, 9),
+            ],
+        )
+    )
+    names = [NUMBER, "imsi:0010", "account:A:1", "imsi:0011", "fax:1", "imsi:"]
+    expected = {NUMBER: 1, "imsi:0010": 2, "account:A:1": 1}
+    assert store.load(names, [-1]) == Loaded(expected, {1: b"one", 2: b"two", -1: b"party"})
+    assert store.holders("imsi:0010") == [Held(2, 9)]
+    assert store.next_ids().subscriber == 3  # an id below zero is no subscriber's
 
 
 def test_next_ids_follow_the_highest_ever_used(store: Store) -> None:
@@ -382,7 +400,7 @@ def test_a_commit_that_fails_midway_leaves_nothing(store: Store, name: str) -> N
         store.commit(broken)
     assert everything(store) == before
     store.commit(batch(b"after", 2))
-    assert store.load([NUMBER], [1]) == Loaded({NUMBER: 2}, {2: b"after", 1: b"after"})
+    assert store.load([NUMBER], [1]) == Loaded({NUMBER: 2}, {2: b"after", 1: b"after"}, {NUMBER: 2})
 
 
 def test_load_sees_a_commit_of_another_thread_whole_or_not_at_all(store: Store) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
+from kairos.domain.inputs import Change
 from kairos.engine.dead_letters import DeadLetters, opened
 from kairos.engine.explain import Explainer, Explanation
 from kairos.engine.loop import Loop
@@ -52,7 +53,7 @@ class HttpIngress:
             self._reader = (program, EventReader(playbook.vocabulary, playbook.currency, self.region))
         return self._reader[1]
 
-    async def submit(self, events: Sequence[Event]) -> Sequence[Answer]:
+    async def submit(self, events: Sequence[Event | Change]) -> Sequence[Answer]:
         submissions = [self.loop.post(event) for event in events]
         answers = await asyncio.gather(*(submission.answer for submission in submissions), return_exceptions=True)
         for answer in answers:
@@ -68,7 +69,7 @@ class HttpIngress:
             assert self.letters is not None
             self.letters.put("rejected", name[:1000], "", str(entry.error), sent)
 
-    def event(self, sent: bytes) -> Event:
+    def event(self, sent: bytes) -> Event | Change:
         """An event that was rejected before, read with the playbook of today. Raises EventError."""
         (entry,) = self.reader().read("application/cloudevents+json", {}, sent, self.loop.clock())
         if isinstance(entry, Unreadable):

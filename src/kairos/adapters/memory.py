@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
@@ -26,7 +27,7 @@ class MemoryStore:
     >>> store = MemoryStore()
     >>> store.commit(Batch(states={1: b"state"}, identities=[("msisdn", "15550100", 1, 0)]))
     >>> store.load(["15550100"], [])
-    Loaded(subscribers={'15550100': 1}, states={1: b'state'})
+    Loaded(subscribers={'15550100': 1}, states={1: b'state'}, moved={})
     """
 
     def __init__(self) -> None:
@@ -34,7 +35,7 @@ class MemoryStore:
         self._epoch = uuid.uuid4().hex
         self._next = {"subscriber": 1, "decision": 1, "outgoing": 1, "timer": 1}
         self._states: dict[int, bytes] = {}
-        self._identities: dict[tuple[str, str], tuple[int, int]] = {}  # (kind, value) -> subscriber, since
+        self._identities: dict[tuple[str, str], list[Held]] = {}  # (kind, value) -> oldest first
         self._decisions: dict[int, bytes] = {}
         self._outgoing: dict[int, Outgoing] = {}
         self._unsent: set[int] = set()
@@ -56,11 +57,17 @@ class MemoryStore:
         with self._lock:
             return NextIds(**self._next)
 
-    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
+    def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
         with self._lock:
-            found = {m: known[0] for m in msisdns if (known := self._identities.get(("msisdn", m)))}
+            held = {name: known for name in names if (known := self._identities.get(split_name(name)))}
+            found = {name: known[-1].subscriber for name, known in held.items()}
+            moved = {name: known[-1].since for name, known in held.items() if len(known) > 1}
             wanted = {*found.values(), *subscribers}
-            return Loaded(found, {s: self._states[s] for s in wanted if s in self._states})
+            return Loaded(found, {s: self._states[s] for s in wanted if s in self._states}, moved)
+
+    def holders(self, name: str) -> list[Held]:
+        with self._lock:
+            return [held for held in self._identities.get(split_name(name), ()) if held.subscriber]
 
     def commit(self, batch: Batch) -> None:
         with self._lock:
@@ -189,9 +196,11 @@ class MemoryStore:
     def _apply(self, batch: Batch) -> None:
         self._states.update(batch.states)
         for kind, value, subscriber, since in batch.identities:
-            known = self._identities.get((kind, value))
-            if known is None or known[1] <= since:
-                self._identities[kind, value] = (subscriber, since)
+            known = self._identities.setdefault((kind, value), [])
+            if known and known[-1].subscriber != subscriber:
+                known[-1] = replace(known[-1], until=since)
+            if not known or known[-1].until:
+                known.append(Held(subscriber, since))
         self._decisions.update((id_, record) for id_, _, _, record in batch.decisions)
         for row in batch.outgoing:
             self._put(replace(row))

@@ -27,6 +27,7 @@ from kairos.adapters.sqlite_letters import (
 )
 from kairos.adapters.sqlite_schema import prepare_schema
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.identity import OTHER_KINDS, Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
@@ -48,8 +49,8 @@ Many = tuple[str, str, int]
 STATES: Many = ("INSERT OR REPLACE INTO state(subscriber, blob) SELECT * FROM", "", 2)
 IDENTITIES: Many = (
     "INSERT INTO identity(kind, value, subscriber, since) SELECT * FROM",
-    "ON CONFLICT DO UPDATE SET subscriber = excluded.subscriber, since = excluded.since "
-    "WHERE excluded.since >= identity.since",
+    "ON CONFLICT DO UPDATE SET subscriber = excluded.subscriber, since = excluded.since, moved = 1 "
+    "WHERE excluded.subscriber <> identity.subscriber",
     4,
 )
 DECISIONS: Many = ("INSERT OR ROLLBACK INTO decision(id, subscriber, at, record) SELECT * FROM", "", 4)
@@ -84,8 +85,18 @@ ANSWERED: Many = (
 # Reading joins many rows into one, so that it is one step too: each column's values end to end, and their lengths.
 STATES_BY_MSISDN = (
     "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, ''), "
-    "group_concat(length(CAST(value AS BLOB))), group_concat(value, '') "
+    "group_concat(length(CAST(value AS BLOB))), group_concat(value, ''), "
+    "group_concat(iif(moved, value || ':' || since, NULL)) "
     "FROM identity LEFT JOIN state USING (subscriber) WHERE kind = 'msisdn' AND value IN "
+)
+STATES_BY = {  # by another kind of identity
+    kind: "SELECT value, subscriber, blob, moved * since FROM identity LEFT JOIN state USING (subscriber) "
+    f"WHERE kind = '{kind}' AND value IN "
+    for kind in OTHER_KINDS
+}
+HOLDERS = (
+    "SELECT subscriber, since, until FROM identity_past WHERE kind = ?1 AND value = ?2 "
+    "UNION ALL SELECT subscriber, since, 0 FROM identity WHERE kind = ?1 AND value = ?2 AND subscriber <> 0"
 )
 STATES_OF = (
     "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, '') "
@@ -133,19 +144,36 @@ class SqliteStore:
         used = dict(self._read("SELECT name, seq FROM sqlite_sequence"))
         return NextIds(used["state"] + 1, used["decision"] + 1, used["outbox"] + 1, used["timer"] + 1)
 
-    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
+    def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
         found = Loaded({}, {})
         with self._read_lock, self._told("read"), transaction(self._loader, "DEFERRED"):
-            for ids, lengths, blobs, *named in select(self._loader, STATES_BY_MSISDN, msisdns):
+            for ids, lengths, blobs, *named, moved in select(self._loader, STATES_BY_MSISDN, names):
                 if ids:
                     known = split_numbers(ids)
                     found.states.update(split_states(known, lengths, blobs))
                     values = map(bytes.decode, split(named[1], split_numbers(named[0])))
                     found.subscribers.update(zip(values, known, strict=True))
+                if moved:
+                    found.moved.update(split_moved(moved))
+            if len(found.subscribers) < len(names):  # some are new, or no MSISDN
+                self._load_others(names, found)
             for ids, lengths, blobs in select(self._loader, STATES_OF, set(subscribers).difference(found.states)):
                 if ids:
                     found.states.update(split_states(split_numbers(ids), lengths, blobs))
         return found
+
+    def _load_others(self, names: Collection[str], found: Loaded) -> None:
+        for kind, values in by_other_kind(names).items():
+            for value, subscriber, blob, since in select(self._loader, STATES_BY[kind], values):
+                name = f"{kind}:{value.decode()}"
+                found.subscribers[name] = subscriber
+                if blob is not None:
+                    found.states[subscriber] = blob
+                if since:
+                    found.moved[name] = since
+
+    def holders(self, name: str) -> list[Held]:
+        return sorted((Held(*row) for row in self._read(HOLDERS, *split_name(name))), key=since_of)
 
     def commit(self, batch: Batch) -> None:
         with self._write_lock, self._told("commit"):
@@ -401,6 +429,31 @@ def split_states(subscribers: list[int], lengths: bytes, blobs: bytes | None) ->
     """Each subscriber and their state; the length of what is not there is -1."""
     there = [(id_, length) for id_, length in zip(subscribers, split_numbers(lengths), strict=True) if length >= 0]
     return zip((id_ for id_, _ in there), split(blobs or b"", (length for _, length in there)), strict=True)
+
+
+def split_moved(joined: bytes) -> Iterator[tuple[str, int]]:
+    """The numbers that changed hands, and when they did last.
+
+    >>> dict(split_moved(b"12025550123:7,12025550124:9"))
+    {'12025550123': 7, '12025550124': 9}
+    """
+    for one in joined.decode().split(","):
+        name, _, since = one.partition(":")
+        yield name, int(since)
+
+
+def by_other_kind(names: Iterable[str]) -> dict[str, list[str]]:
+    """Those of the names that are no MSISDN, by their kind."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        kind, colon, value = name.partition(":")
+        if colon and kind in OTHER_KINDS:
+            found.setdefault(kind, []).append(value)
+    return found
+
+
+def since_of(held: Held) -> tuple[int, bool]:
+    return held.since, not held.until
 
 
 def pieces(count: int) -> Iterator[tuple[int, int]]:

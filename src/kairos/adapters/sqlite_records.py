@@ -10,9 +10,11 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from kairos.adapters.sqlite import HOLDERS, since_of
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
 from kairos.adapters.sqlite_schema import check_version
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Response
 from kairos.errors import StoreError
 from kairos.ports import Loaded
@@ -32,12 +34,15 @@ class SqliteRecords:
             self.epoch: str = self._rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
             self.close = held.pop_all().close
 
-    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded:
-        by_msisdn = "SELECT subscriber FROM identity WHERE kind = 'msisdn' AND value = ?"
-        found = {msisdn: row[0] for msisdn in msisdns for row in self._rows(by_msisdn, msisdn)}
+    def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
+        by_name = "SELECT subscriber FROM identity WHERE kind = ? AND value = ?"
+        found = {name: row[0] for name in names for row in self._rows(by_name, *split_name(name))}
         ids = {*found.values(), *subscribers}
         states = {one: row[0] for one in ids for row in self._rows("SELECT blob FROM state WHERE subscriber = ?", one)}
         return Loaded(found, states)
+
+    def holders(self, name: str) -> list[Held]:
+        return sorted((Held(*row) for row in self._rows(HOLDERS, *split_name(name))), key=since_of)
 
     def decision(self, id: int) -> bytes | None:  # noqa: A002
         rows = self._rows("SELECT record FROM decision WHERE id = ?", id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from kairos.errors import StoreError
@@ -54,6 +55,12 @@ CREATE INDEX switch_name ON switch(name, id);
 CREATE TABLE purchase(key TEXT PRIMARY KEY, status TEXT NOT NULL, made INTEGER NOT NULL, changed INTEGER NOT NULL,
   record BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX purchase_stuck ON purchase(changed) WHERE status = 'stuck';
+ALTER TABLE identity ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE identity_past(kind TEXT NOT NULL, value TEXT NOT NULL, until INTEGER NOT NULL, subscriber INTEGER NOT NULL,
+  since INTEGER NOT NULL, PRIMARY KEY (kind, value, until, subscriber)) STRICT, WITHOUT ROWID;
+CREATE TRIGGER identity_moved AFTER UPDATE OF subscriber ON identity WHEN old.subscriber <> 0 BEGIN
+  INSERT OR REPLACE INTO identity_past(kind, value, until, subscriber, since)
+  VALUES (old.kind, old.value, new.since, old.subscriber, old.since); END;
 """
 
 STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a step that was released never changes
@@ -86,7 +93,7 @@ def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for step in STEPS[version:]:
-            for statement in step.split(";"):
+            for statement in statements(step):
                 connection.execute(statement)
         if not version:
             connection.execute("INSERT INTO meta(name, value) VALUES ('epoch', ?)", (uuid.uuid4().hex,))
@@ -95,3 +102,19 @@ def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def statements(step: str) -> Iterator[str]:
+    """The statements of a step; a trigger holds statements of its own.
+
+    >>> list(statements("SELECT 1; SELECT ';';"))
+    ['SELECT 1', "SELECT ';'"]
+    """
+    statement = ""
+    for piece in step.split(";"):
+        statement += piece
+        if sqlite3.complete_statement(statement + ";"):
+            yield statement.strip()
+            statement = ""
+        else:
+            statement += ";"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from kairos.domain.event import Event
+from kairos.domain.inputs import Change
 from kairos.ingest import EventReader, Unreadable
 
 
@@ -26,7 +27,7 @@ class Ingress(Protocol):
         """For the vocabulary of the playbook in use."""
         ...
 
-    async def submit(self, events: Sequence[Event]) -> Sequence[Answered]:
+    async def submit(self, events: Sequence[Event | Change]) -> Sequence[Answered]:
         """Apply the events and return, in their order, what became of each, after the commit.
 
         Raises KairosError where they cannot be taken now; sending all of them again is then safe.

@@ -134,7 +134,7 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
             decision.limits.append(Refusal(-1, channel, QUIET, quiet))
             continue
         parts = _frozen(program, channel, moment.now) if program.freezes else ()
-        for mask, rule, until in chain(parts, refused(program, moment.state, channel, moment.now)):
+        for mask, rule, until in chain(parts, refused(program, moment.state, channel, moment.now, moment.party)):
             if hit := candidates & mask:
                 candidates &= ~mask
                 decision.limits.extend([Refusal(arm, channel, rule, until) for arm in bits(hit)])

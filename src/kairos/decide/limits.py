@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kairos.decide.program import Program
 from kairos.decide.purchases import EXCLUDED, refused_by_products
+from kairos.domain.identity import Party
 from kairos.domain.subscriber import Contact, State
 from kairos.playbook.policy import Limit
 
@@ -20,7 +21,7 @@ _HELD = {"open": OPEN, "accepted": TAKEN, "fulfilled": TAKEN}
 Refused = tuple[int, str, int]  # mask of arms, rule, until (ms; 0: no time can be named, -1: never again)
 
 
-def refused(program: Program, state: State, channel: int, now: int) -> Iterator[Refused]:
+def refused(program: Program, state: State, channel: int, now: int, party: Party | None = None) -> Iterator[Refused]:
     """Everything that refuses arms of this subscriber on this channel now. Grows with contacts x limits."""
     for offer in state.offers:
         rule = _HELD.get(offer.status)
@@ -33,10 +34,10 @@ def refused(program: Program, state: State, channel: int, now: int) -> Iterator[
     for cooldown in state.cooldowns:
         if cooldown.until == NEVER or cooldown.until > now:
             yield program.of_action.get(cooldown.action, 0), DECLINED, cooldown.until
-    contacts = len(state.contacts)
     for limit in program.limits[channel]:
-        if contacts >= limit.at_most:
-            yield from _over(program, limit, state.contacts, now)
+        contacts = party.contacts if party and limit.shared else state.contacts
+        if len(contacts) >= limit.at_most:
+            yield from _over(program, limit, contacts, now)
 
 
 def _over(program: Program, limit: Limit, contacts: list[Contact], now: int) -> Iterator[Refused]:

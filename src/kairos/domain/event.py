@@ -34,7 +34,8 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
 
     identity: str
     kind: str
-    msisdn: str  # digits, international, no plus
+    msisdn: str  # digits, international, no plus; or another name of the subscriber: see `domain.identity`
     happened: int
     data: dict[str, Any]
     notification: Notification | None = None
+    named: dict[str, str] | None = None  # what else it names them by: imsi, imei, account

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from kairos.domain.message import Text
+
+CHANGES: Final = ("number_assigned", "number_recycled", "number_disconnected", "number_changed", "sim_swapped")
 
 
 class Reply(Struct, frozen=True, array_like=True, gc=False):
@@ -36,6 +40,20 @@ class Answered(Struct, frozen=True, array_like=True, gc=False):
         return 0
 
 
+class Change(Struct, frozen=True, array_like=True, gc=False):
+    """News of who has a number, as the operator's own records say it. See docs/events.md.
+
+    `kind` is one of CHANGES; `named` has the IMSI, IMEI and account that it tells, `number` the new one of a change.
+    """
+
+    identity: str
+    kind: str
+    msisdn: str  # or another name
+    happened: int
+    named: dict[str, str] = {}
+    number: str = ""
+
+
 class Delivery(Struct, frozen=True, array_like=True, gc=False):
     """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped.
 
@@ -54,6 +72,7 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
     receipt: Text | None = None  # to be passed on to the account that asked for it
     parts: tuple[Answered, ...] = ()  # of a message in several: the SMSC's ids of all but the last
+    destination: str = ""  # of a mark, and of a question about a line: whom it is about to go to
 
 
 class Fulfilment(Struct, frozen=True, array_like=True, gc=False):

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from kairos.domain.identity import Party
 from kairos.domain.subscriber import State
 
 
@@ -21,3 +22,4 @@ class Moment(Struct, array_like=True, gc=False):
     state: State
     riding: bool  # a notification is there to ride on
     language: str = ""  # of that notification
+    party: Party | None = None  # where their account has several numbers

@@ -84,12 +84,30 @@ class Owned(Struct, frozen=True, array_like=True, gc=False):
     told: int = 0  # when an event last said until when
 
 
+class Dated(Struct, frozen=True, array_like=True, gc=False):
+    """An identity's value, and since when it is theirs (ms)."""
+
+    value: str
+    since: int
+
+
+class KnownBy(Struct, array_like=True, gc=False):
+    """What else than its number a subscription is known by; most have none of it."""
+
+    names: dict[str, Dated] = field(default_factory=dict)  # by kind: imsi, imei, account
+    sim_changed: int = 0  # when another IMSI came in the place of the one that was known, ms
+    party: int = 0  # the account's shared record, where it has several numbers
+    ended: int = 0  # when the subscription ended: its number is somebody else's, or nobody's
+
+
 class State(Struct, array_like=True, gc=False):
     """Everything that deciding needs to know of one subscriber (about 1 KB as MessagePack).
 
     `attributes`, `stamps` and `counters` stand in the order of the vocabulary's layout named by `layout`.
     A counter is a flat list [bucket, value, bucket, value, ...]. `seen` is identities as 8 bytes of hash and 4 of the
     second each, oldest first.
+
+    An empty `msisdn` is a subscription that has ended: nothing is sent to it any more.
 
     `schema` is the version of this record's shape: a field that is added goes to the end with a default, so that older
     records stay readable; one that changes its meaning raises the version, and needs a step in `OLDER`.
@@ -113,6 +131,7 @@ class State(Struct, array_like=True, gc=False):
     helped: int = 0  # when the help text was last sent, ms
     products: list[Owned] = field(default_factory=list)
     purchases: list[Purchase] = field(default_factory=list)  # under way, or stuck
+    known: KnownBy | None = None
 
 
 # How a record of each older schema becomes one of the next: a list in, a list out, `schema` being the first of both.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 # What is said where a playbook has no such message: it need not, or an offer is older than it.
-INSTEAD = {"refunded": "refused", "confirm": "which_one"}
+INSTEAD = {"refunded": "refused", "sim_changed": "refused", "confirm": "which_one"}
 
 
 def answer(
@@ -35,7 +35,7 @@ def answer(
     language = program.messages.language_for(offer.language) if offer else program.language(row)
     said = message if message in program.messages.templates else INSTEAD[message]
     text = program.messages.text(said, language, values)
-    if text:
+    if text and state.msisdn:  # their number may have become somebody else's
         work.send(index, state.id, "sms", Text(short_code, state.msisdn, text))
 
 

@@ -17,7 +17,7 @@ import structlog
 
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
-from kairos.domain.inputs import Delivery, Fulfilment, Reply, Resend, Reversal, Timer
+from kairos.domain.inputs import Change, Delivery, Fulfilment, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Text
 from kairos.domain.purchase import Purchase
 from kairos.engine.loop import Loop
@@ -28,7 +28,7 @@ from kairos.ports import Batch, Clock, Store
 log = structlog.get_logger("kairos.dead_letters")
 
 INPUTS: Final[dict[str, type[Input]]] = {
-    kind.__name__.lower(): kind for kind in (Event, Reply, Delivery, Fulfilment, Reversal, Timer, Resend)
+    kind.__name__.lower(): kind for kind in (Event, Reply, Change, Delivery, Fulfilment, Reversal, Timer, Resend)
 }
 LONGEST_REASON, LONGEST_TRACE = 500, 6000  # characters that are kept
 LARGEST = 65_536  # bytes of a payload that are kept
@@ -46,7 +46,7 @@ class DeadLetters:
         counts: Counter[str],
         *,
         keep: int = 1000,
-        read: Callable[[bytes], Event] | None = None,
+        read: Callable[[bytes], Event | Change] | None = None,
     ) -> None:
         self.store, self.clock, self.counts, self.keep, self.read = store, clock, counts, keep, read
         self.figures: dict[str, float] = {}  # how many new ones there are of each kind

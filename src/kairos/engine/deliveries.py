@@ -25,10 +25,10 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     state = engine.state(work, delivery.subscriber)
     status = delivery.status
     if status == "line":
-        if state and not _still_open(state, delivery.offer, work.now):
+        if state and not _may_go(state, delivery, work.now):
             work.answers[index] = DROPPED
         return
-    if status == "sending" and state and not _still_open(state, delivery.offer, work.now):
+    if status == "sending" and state and not _may_go(state, delivery, work.now):
         work.answers[index] = DROPPED
         status = "dropped"
     if delivery.outgoing:
@@ -44,7 +44,7 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     if status == "failed" and delivery.reason not in ("", "unknown"):
         _keep(work, delivery)
     if state and status in ("dropped", "failed", "plain") and delivery.reason != "unknown":
-        _take_back(work, state, delivery)
+        _take_back(engine, work, state, delivery)
 
 
 def take_resend(work: Work, index: int, resend: Resend) -> None:
@@ -59,11 +59,19 @@ def _keep(work: Work, delivery: Delivery) -> None:
     work.batch.dead_letters.append(DeadLetter("text", row, work.now, about, delivery.reason, encode(delivery)))
 
 
-def _take_back(work: Work, state: State, delivery: Delivery) -> None:
+def _take_back(engine: Engine, work: Work, state: State, delivery: Delivery) -> None:
     work.changed.add(state.id)
     state.contacts = [contact for contact in state.contacts if contact.decision != delivery.decision]
+    if state.known and state.known.party:
+        party = engine.party(work, state.known.party)
+        party.contacts = [contact for contact in party.contacts if contact.decision != delivery.decision]
     if respond.withdraw(state, delivery.offer, work.now):
         work.log(state.id, delivery.decision, delivery.offer, "dropped", delivery.reason)
+
+
+def _may_go(state: State, delivery: Delivery, now: int) -> bool:
+    """Whether the number it goes to is still theirs, and its offer still open."""
+    return delivery.destination in ("", state.msisdn) and _still_open(state, delivery.offer, now)
 
 
 def _still_open(state: State, offer: str, now: int) -> bool:

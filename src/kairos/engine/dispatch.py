@@ -351,6 +351,7 @@ class Dispatcher:
                 decision=text.decision,
                 reason=reason,
                 parts=outcome.parts if outcome else (),
+                destination=text.destination if status in ("sending", "line") else "",
             )
         )
 

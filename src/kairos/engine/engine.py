@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,7 +11,8 @@ from kairos import enrich, fulfil, respond
 from kairos.decide import frozen_message, with_switches
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
-from kairos.domain.inputs import Answered, Delivery, Fulfilment, Reply, Resend, Reversal, Timer
+from kairos.domain.identity import Party
+from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import State
@@ -23,12 +24,15 @@ from kairos.engine.orders import take_fulfilment, take_reversal
 from kairos.engine.program import Program
 from kairos.engine.replies import take_reply
 from kairos.engine.statistics import Statistics
+from kairos.engine.subscriptions import take_change
 from kairos.engine.work import (
     Ids,
     Input,
     Work,
+    decode_party,
     decode_state,
     encode,
+    slices,
     subscriber_of,
     waves,
 )
@@ -101,8 +105,8 @@ class Engine:
         """
         work = Work(inputs, now, self.ids)
         self._know(work, loaded or self.read(inputs))
-        for start in range(0, len(inputs), SLICE):
-            for wave in waves(enumerate(inputs[start : start + SLICE], start), work.subscribers):
+        for start, end in slices(inputs, SLICE):
+            for wave in waves(enumerate(inputs[start:end], start), work.subscribers):
                 self._wave(work, wave)
             self._write(work)
         self.flying.append(work)
@@ -114,6 +118,9 @@ class Engine:
         for index, source in wave:
             moment = self._take(work, index, source)
             if moment:
+                if (moment.state.known or work.moved) and clash(moments, moment):
+                    decide_moments(self, work, moments)
+                    moments = {}
                 moments[index] = moment
         if moments:
             decide_moments(self, work, moments)
@@ -127,12 +134,29 @@ class Engine:
 
     def _know(self, work: Work, loaded: Loaded) -> None:
         """Numbers and state blobs of the batch's subscribers: from the batches in flight, else as they were read."""
-        work.subscribers, work.blobs = loaded.subscribers, loaded.states
-        wanted = {subscriber_of(source) for source in work.inputs}
+        self._overlay(loaded, {subscriber_of(source) for source in work.inputs})
+        work.subscribers, work.blobs, work.moved = loaded.subscribers, loaded.states, loaded.moved
+
+    def _overlay(self, loaded: Loaded, wanted: set[str | int]) -> None:
+        """What the batches in flight know better of what was wanted."""
         for flying in self.flying:
-            work.subscribers.update({n: flying.subscribers[n] for n in wanted & flying.subscribers.keys()})  # type: ignore[index, misc]
-            ids = work.blobs.keys() | wanted | set(work.subscribers.values())
-            work.blobs.update({id_: flying.batch.states[id_] for id_ in flying.batch.states.keys() & ids})
+            loaded.subscribers.update({n: flying.subscribers[n] for n in wanted & flying.subscribers.keys()})  # type: ignore[index, misc]
+            if flying.moved:
+                loaded.moved.update({n: flying.moved[n] for n in wanted & flying.moved.keys()})  # type: ignore[index, misc]
+            ids = loaded.states.keys() | wanted | set(loaded.subscribers.values())
+            loaded.states.update({id_: flying.batch.states[id_] for id_ in flying.batch.states.keys() & ids})
+
+    def fetch(self, work: Work, *wanted: str | int) -> None:
+        """Read names and states now, the few that no input named."""
+        names, ids = [n for n in wanted if isinstance(n, str)], [n for n in wanted if isinstance(n, int)]
+        loaded = self.store.load(names, ids)
+        self._overlay(loaded, set(wanted))
+        for name, id_ in loaded.subscribers.items():
+            work.subscribers.setdefault(name, id_)
+        for name, since in loaded.moved.items():
+            work.moved.setdefault(name, since)
+        for id_, blob in loaded.states.items():
+            work.blobs.setdefault(id_, blob)
 
     def state(self, work: Work, id_: int) -> State | None:
         """A subscriber's state, decoded when the first input of a slice asks for it."""
@@ -151,18 +175,46 @@ class Engine:
                 self._noted.add(note)
                 self.note(note)
 
-    def subscriber(self, work: Work, msisdn: str) -> State | None:
-        """The subscriber of a number; a new one with everything unknown, or None where unknown ones are rejected."""
-        known = work.subscribers.get(msisdn)
-        if known is not None:
+    def subscriber(self, work: Work, name: str, happened: int) -> State | None:
+        """Who had a name when something happened; a new subscriber for a number that nobody has.
+
+        None where unknown numbers are rejected, and for an unknown name of another kind.
+        """
+        known = work.subscribers.get(name)
+        if work.moved and happened < work.moved.get(name, 0):
+            known = self._former(work, name, happened) or known
+        if known:
             return self.state(work, known)
-        if self.reject_unknown:
+        if self.reject_unknown or ":" in name:
             return None
+        return self.new_subscriber(work, name, work.now)
+
+    def new_subscriber(self, work: Work, msisdn: str, since: int) -> State:
         state = enrich.new_state(self.program.plan, work.ids.take("subscriber"), msisdn, work.now)
         work.subscribers[msisdn] = state.id
         work.states[state.id] = state
-        work.batch.identities.append(("msisdn", msisdn, state.id, work.now))
+        work.batch.identities.append(("msisdn", msisdn, state.id, since))
         return state
+
+    def _former(self, work: Work, name: str, happened: int) -> int:
+        """Whoever had a name before it changed hands, at that time or soonest after it; 0 where it has not changed."""
+        past = [held for one in (*self.flying, work) for held in one.past.get(name, ())]
+        ended = [held for held in (*self.store.holders(name), *past) if held.until > happened]
+        if not ended:
+            return 0
+        former = min(ended, key=lambda held: held.until).subscriber
+        if former not in work.blobs and former not in work.states:
+            self.fetch(work, former)
+        return former
+
+    def party(self, work: Work, id_: int) -> Party:
+        """An account's shared record, read when it is needed: few have one."""
+        party = work.parties.get(id_)
+        if party is None:
+            if id_ not in work.blobs:
+                self.fetch(work, id_)
+            party = work.parties[id_] = decode_party(work.blobs[id_])
+        return party
 
     def _write(self, work: Work) -> None:
         """Encode what a slice changed, and let its states go."""
@@ -171,8 +223,12 @@ class Engine:
             state = work.states[id_]
             enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR, bought)
             work.blobs[id_] = work.batch.states[id_] = encode(state)
+        for party in work.parties.values():
+            party.contacts = [contact for contact in party.contacts if contact.at > work.now - kept]
+            work.blobs[party.id] = work.batch.states[party.id] = encode(party)
         work.changed.clear()
         work.states.clear()
+        work.parties.clear()
 
     # -- one input -----------------------------------------------------------------------------------------------------
 
@@ -182,6 +238,8 @@ class Engine:
                 return take_event(self, work, index, source)
             case Reply():
                 take_reply(self, work, index, source)
+            case Change():
+                take_change(self, work, index, source)
             case Delivery():
                 take_delivery(self, work, index, source)
             case Fulfilment():
@@ -195,3 +253,12 @@ class Engine:
             case Answered():
                 work.batch.answered.append(source)
         return None
+
+
+def clash(moments: Mapping[int, Moment], moment: Moment) -> bool:
+    """Whether one of the moments must be decided first: it is of the same subscriber, or of the same account."""
+    party = moment.state.known.party if moment.state.known else 0
+    return any(
+        other.state.id == moment.state.id or (party and other.state.known and other.state.known.party == party)
+        for other in moments.values()
+    )

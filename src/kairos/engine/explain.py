@@ -12,6 +12,7 @@ import msgspec
 
 from kairos.decide import Verdict, explain
 from kairos.domain.decision import Decision
+from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
 from kairos.domain.money import Currency
 from kairos.engine.program import Program
@@ -42,7 +43,9 @@ class Records(Protocol):
     @property
     def epoch(self) -> str: ...
 
-    def load(self, msisdns: Collection[str], subscribers: Collection[int]) -> Loaded: ...
+    def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded: ...
+
+    def holders(self, name: str) -> list[Held]: ...
 
     def decision(self, id: int) -> bytes | None: ...  # noqa: A002
 

@@ -16,6 +16,7 @@ from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Contact, OpenOffer
 from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
 from kairos.engine.orders import accept
+from kairos.engine.subscriptions import learn
 from kairos.engine.work import DUPLICATE, Answer, Work, encode
 from kairos.playbook.action import Action
 from kairos.rules import to_text
@@ -28,7 +29,7 @@ DECISIONS_KEPT = 5  # ids of the latest decisions in a state, for `explain`
 
 def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment | None:
     """Fold an event, redeem what it redeems, and make a moment where some action answers its kind."""
-    state = engine.subscriber(work, event.msisdn)
+    state = engine.subscriber(work, event.msisdn, event.happened)
     if state is None:
         work.answers[index] = Answer("rejected", f"unknown subscriber `{event.msisdn}`")
         plain(work, index, event, 0)
@@ -47,9 +48,11 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         told = event.notification
         work.batch.answered.append(Answered(told.account, told.message_id, "", told.fingerprint, now))
     enrich.fold(program.plan, state, event)
+    if event.named:
+        learn(engine, work, state, event.named, event.happened)
     asked = event.kind in program.decide.answers
     promised = bool(state.offers) and any(offer.redeemed_by == event.kind for offer in state.offers)
-    if not asked and not promised:
+    if not (asked or promised) or not state.msisdn:  # late news of a subscription that has ended only folds
         plain(work, index, event, state.id)
         return None
     row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
@@ -67,6 +70,9 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
 
 
 def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> None:
+    for moment in moments.values():
+        if moment.state.known and moment.state.known.party:
+            moment.party = engine.party(work, moment.state.known.party)
     notifications = {moment.id: work.inputs[index].notification for index, moment in moments.items()}  # type: ignore[union-attr]
     compose = Composer(engine.program, notifications, engine.parts_at_most)
     decided = decide(engine.program.decide, list(moments.values()), engine.scorer, engine.draw, compose)
@@ -85,7 +91,10 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         plain(work, index, event, state.id)
         return
     action, channel = made.arm.action, engine.program.decide.channels[decision.chosen.channel]
-    state.contacts.append(Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding))
+    contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding)
+    state.contacts.append(contact)
+    if moment.party:
+        moment.party.contacts.append(contact)
     key = f"{engine.epoch}-{decision.id}"
     if makes_offer(action):
         respond.open_offer(state, _offer(engine, made.arm, made.composed.number, key, moment, event, channel))

@@ -32,11 +32,13 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     _go_on(engine, work, index, state, purchase)
 
 
-def refuse(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str) -> None:
+def refuse(
+    engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str, message: str = "refused"
+) -> None:
     """Not now, and nothing is charged: the offer stays open, and a later yes is as good."""
     engine.statistics.counts["refused"] += 1
     work.log(state.id, offer.decision, offer.key, "refused", reason)
-    answer(engine, work, index, state, "refused", offer, offer.short_code)
+    answer(engine, work, index, state, message, offer, offer.short_code)
 
 
 def take_fulfilment(engine: Engine, work: Work, index: int, fulfilment: Fulfilment) -> None:

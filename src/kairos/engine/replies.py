@@ -12,6 +12,7 @@ from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import answer, plain_row
 from kairos.engine.orders import accept, refuse
+from kairos.engine.subscriptions import SIM_SWAPPED, refused_after_sim_swap
 from kairos.engine.work import DUPLICATE, Answer, Work
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ HELP_EVERY = 3_600_000  # one help text an hour at most
 
 def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     """Understand an answer and do what it means; every meaning but a relay gets one clear text back."""
-    state = engine.subscriber(work, reply.msisdn)
+    state = engine.subscriber(work, reply.msisdn, reply.happened)
     if state is None:
         work.answers[index] = Answer("rejected", f"unknown subscriber `{reply.msisdn}`")
         stranger = enrich.new_state(engine.program.plan, 0, reply.msisdn, work.now)
@@ -41,6 +42,8 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     engine.statistics.counts[f"replies.{meaning}"] += 1
     if meaning == "accept" and offer and not engine.switches.charging:
         refuse(engine, work, index, state, offer, stated(CHARGING))
+    elif meaning == "accept" and offer and refused_after_sim_swap(engine, state, offer, work.now):
+        refuse(engine, work, index, state, offer, SIM_SWAPPED, "sim_changed")
     elif meaning == "accept" and offer:
         _take_yes(engine, work, index, state, offer, reply)
     elif meaning == "relay":

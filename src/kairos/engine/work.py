@@ -9,15 +9,17 @@ from typing import Any
 import msgspec
 
 from kairos.domain.event import Event
-from kairos.domain.inputs import Answered, Delivery, Fulfilment, Reply, Resend, Response, Reversal, Timer
+from kairos.domain.identity import Held, Party
+from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (Event, Reply)  # by MSISDN; the others name a subscriber's id
-Input = Event | Reply | Delivery | Fulfilment | Reversal | Timer | Resend | Answered
+NAMED = (Event, Reply, Change)  # by a name; the others name a subscriber's id
+Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+decode_party: Callable[[bytes], Party] = msgspec.msgpack.Decoder(Party).decode
 decode_state: Callable[[bytes], State] = read_state
 
 
@@ -56,10 +58,13 @@ class Work:
     now: int
     ids: Ids
     batch: Batch = field(default_factory=Batch)
-    subscribers: dict[str, int] = field(default_factory=dict)  # by MSISDN
+    subscribers: dict[str, int] = field(default_factory=dict)  # by name; 0: nobody has it any more
+    moved: dict[str, int] = field(default_factory=dict)  # names that changed hands, and when they did last
+    past: dict[str, list[Held]] = field(default_factory=dict)  # who had them before they did so in this batch
     blobs: dict[int, bytes] = field(default_factory=dict)  # states as they are after the slices so far, by subscriber
     states: dict[int, State] = field(default_factory=dict)  # decoded, and changed in place
     changed: set[int] = field(default_factory=set)
+    parties: dict[int, Party] = field(default_factory=dict)  # decoded with a slice's states, and changed in place
     answers: list[Answer] = field(default_factory=list)
     caused_by: dict[int, int] = field(default_factory=dict)  # outbox row -> index of its input
 
@@ -83,7 +88,7 @@ class Work:
 def identity(source: Input) -> str:
     """What makes a repeat of an input recognisable."""
     match source:
-        case Event() | Reply():
+        case Event() | Reply() | Change():
             return source.identity
         case Delivery():
             return f"outgoing/{source.outgoing}/{source.status}"
@@ -100,8 +105,25 @@ def identity(source: Input) -> str:
 
 
 def subscriber_of(source: Input) -> str | int:
-    """The MSISDN or the subscriber id that an input concerns; 0 where it concerns no state."""
+    """The name or the subscriber id that an input concerns; 0 where it concerns no state."""
     return source.msisdn if isinstance(source, NAMED) else source.subscriber
+
+
+def slices(inputs: Sequence[Input], size: int) -> Iterator[tuple[int, int]]:
+    """Where each slice begins and ends: `size` inputs at most, and a change of who has a name stands alone.
+
+    >>> reply, change = Reply("1", "12025550100", "5000", "yes", 0), Change("2", "sim_swapped", "12025550100", 0)
+    >>> list(slices([reply, change, reply, reply, reply], 2))
+    [(0, 1), (1, 2), (2, 4), (4, 5)]
+    """
+    cuts = [at for at, source in enumerate(inputs) if type(source) is Change]
+    start = 0
+    for cut in (*cuts, len(inputs)):
+        for begin in range(start, cut, size):
+            yield begin, min(begin + size, cut)
+        if cut < len(inputs):
+            yield cut, cut + 1
+        start = cut + 1
 
 
 def waves(inputs: Iterable[tuple[int, Input]], subscribers: Mapping[str, int]) -> Iterator[list[tuple[int, Input]]]:
@@ -117,7 +139,7 @@ def waves(inputs: Iterable[tuple[int, Input]], subscribers: Mapping[str, int]) -
     groups: list[list[tuple[int, Input]]] = []
     for index, source in inputs:
         name = subscriber_of(source)
-        subscriber = subscribers.get(name, name) if isinstance(name, str) else name
+        subscriber = subscribers.get(name) or name if isinstance(name, str) else name
         turn = seen.get(subscriber, 0) if subscriber else 0
         seen[subscriber] = turn + 1
         if turn == len(groups):

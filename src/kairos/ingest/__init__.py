@@ -1,6 +1,7 @@
 """Ingest: what other systems announce, read and typed after the vocabulary. See docs/events.md."""
 
 from kairos.ingest.cloudevents import EventReader, Readable, Unreadable, UnsupportedMediaTypeError
+from kairos.ingest.names import read_name
 from kairos.ingest.notifications import Matched, Patterns, Template, compile_patterns
 from kairos.ingest.numbers import normalise
 from kairos.ingest.riding import refusal
@@ -15,5 +16,6 @@ __all__ = [
     "UnsupportedMediaTypeError",
     "compile_patterns",
     "normalise",
+    "read_name",
     "refusal",
 ]

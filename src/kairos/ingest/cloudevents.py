@@ -11,9 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from kairos.domain.event import Event
+from kairos.domain.inputs import CHANGES, Change
 from kairos.domain.money import Currency
 from kairos.domain.subscriber import Bucket, Owned
 from kairos.errors import EventError, did_you_mean
+from kairos.ingest.names import FACTS, read_name
 from kairos.ingest.numbers import normalise
 from kairos.ingest.values import LONGEST_TEXT, NumberText, amount, day, in_range, number, quoted, time
 from kairos.playbook.vocabulary import Vocabulary, Wallet
@@ -35,7 +37,7 @@ class Readable(Struct, frozen=True):
     """An event, and the id that it was sent with."""
 
     id: str
-    event: Event
+    event: Event | Change
 
 
 class Unreadable(Struct, frozen=True):
@@ -111,7 +113,7 @@ class EventReader:
         if not _is_json(media) and body:
             raise UnsupportedMediaTypeError(f"`{quoted(media)}` cannot be read; send the data as application/json")
         event: dict[str, Any] = {
-            name: unquote(headers[f"ce-{name}"]) for name in _ATTRIBUTES if f"ce-{name}" in headers
+            name: unquote(headers[f"ce-{name}"]) for name in (*_ATTRIBUTES, *FACTS) if f"ce-{name}" in headers
         }
         if body:
             event["data"] = self._json(body)
@@ -133,24 +135,45 @@ class EventReader:
         if len(source) + len(id_) >= LONGEST_IDENTITY:
             raise EventError(f"`source` and `id` together are longer than {LONGEST_IDENTITY} characters", "id")
         kind = type_ if type_ in self.kinds else type_.rpartition(".")[2]
+        identity = f"{source}/{id_}"
+        if kind in CHANGES:
+            return Readable(id_, self._change(event, identity, kind, subject, _happened(happened, now)))
         fields = self.kinds.get(kind)
         if fields is None:
             raise EventError(_unknown("event type", type_, kind, self.kinds), "type")
-        try:
-            msisdn = normalise(subject, self.region)
-        except EventError as error:
-            raise EventError(f"`subject`: {error}", "subject") from None
-        identity = f"{source}/{id_}"
-        return Readable(id_, Event(identity, kind, msisdn, _happened(happened, now), _data(event, kind, fields)))
+        name = _named("subject", read_name, subject, self.region)
+        named = None if event.keys().isdisjoint(FACTS) else _facts(event)
+        at = _happened(happened, now)
+        return Readable(id_, Event(identity, kind, name, at, _data(event, kind, fields), None, named))
+
+    def _change(self, event: dict[str, Any], identity: str, kind: str, subject: str, happened: int) -> Change:
+        """News of who has a number: its facts stand among the attributes or in the data."""
+        data = _data(event, kind, dict.fromkeys((*FACTS, "number"), _text))
+        if ("number" in data) != (kind == "number_changed"):
+            raise EventError("`number` is the new number of a `number_changed`, and of nothing else", "number")
+        number = _named("number", normalise, data["number"], self.region) if "number" in data else ""
+        name = _named("subject", read_name, subject, self.region)
+        return Change(identity, kind, name, happened, _facts(event) | _facts(data), number)
 
 
-def _attribute(event: dict[str, Any], name: str) -> str:
+def _attribute(event: Mapping[str, Any], name: str) -> str:
     value = event.get(name)
     if value is None or value == "":
         raise EventError(f"`{name}` is missing", name)
     if not isinstance(value, str) or isinstance(value, NumberText):
         raise EventError(f"`{name}` must be text, not `{quoted(value)}`", name)
     return value
+
+
+def _facts(event: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _named(name, read, _attribute(event, name)) for name, read in FACTS.items() if name in event}
+
+
+def _named(field: str, read: Callable[..., str], *values: str) -> str:
+    try:
+        return read(*values)
+    except EventError as error:
+        raise EventError(f"`{field}`: {error}", field) from None
 
 
 def _happened(text: str, now: int) -> int:

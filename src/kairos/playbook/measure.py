@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.placeholders import filled
-from kairos.playbook.playbook import ANSWERS, Playbook
+from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Playbook
 from kairos.rules import Type
 from kairos.smpp.text import Encoding, measure
 
@@ -78,7 +78,7 @@ def _said_by(playbook: Playbook) -> dict[str, list[dict[str, str]]]:
         for message in {treatment.message for treatment in action.treatments}:
             said.setdefault(message, []).append(one)
     alone = {"short_code": _short_code(playbook)}
-    for message in ANSWERS:
+    for message in (*ANSWERS, *(one for one in MAY_ANSWER if one in playbook.messages)):
         said.setdefault(message, []).extend([one for _, one in values] or [alone])
     return said
 

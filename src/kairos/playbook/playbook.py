@@ -30,6 +30,7 @@ ANSWERS = (
 # Messages that a playbook may have, and needs only where it says what leads to them.
 MAY_ANSWER = (
     "confirm",  # the question for a second yes
+    "sim_changed",  # a yes that is not taken, because the SIM has just changed; without it, `refused`
     "refunded",  # taken, charged, and given back; without it, `refused`
 )
 

@@ -20,6 +20,7 @@ class Limit:
     issue: str = ""
     # `each` limits are counted for each offer or issue on its own: "action" or "issue"
     each: str = ""
+    shared: bool = False  # contacts with every number of the account count
 
 
 WEEK = 7 * 24 * 60  # minutes
@@ -56,3 +57,4 @@ class ContactPolicy:
     limits: tuple[Limit, ...] = ()
     holdout: float = 0.0  # share of subscribers, 0..1
     freezes: tuple[Freeze, ...] = ()
+    after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not

@@ -37,6 +37,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         limits=tuple(limits.values()),
         holdout=section.take("holdout", share, 0.0),
         freezes=tuple(read_freeze(one, actions, context) for one in windows),
+        after_sim_swap=section.take("after_sim_swap", duration, 0),
     )
 
 
@@ -57,14 +58,23 @@ def _limit(node: Node, actions: Sequence[Action], context: Context) -> Limit:
     about = section.take("offer", action, "") or section.take("action", action, "")
     issue = section.take("issue", known("issue", sorted({one.issue for one in actions})), "")
     each = section.take("each", known("group", ("offer", "action", "issue")), "")
+    shared = section.take("shared", boolean, False)
     if riding is not None and channel and riding != (channel == "notification"):
         message = "no contact is ever both: lines ride on `notification`, and messages of their own on the rest"
         context.problems.add(section.at("channel"), message, "leave out `riding` or `channel`")
     name = f"{at_most} {SUBJECTS[riding]}{'s' * (at_most > 1)}"
     name += f" by {channel}" * bool(channel) + f" of {about}" * bool(about) + f" about {issue}" * bool(issue)
-    name += f" of each {each}" * bool(each) + f" per {section.take('per', text, '')}"
+    name += f" of each {each}" * bool(each) + " of the account" * shared + f" per {section.take('per', text, '')}"
     return Limit(
-        section.take("name", text, name), at_most, per, riding, channel, about, issue, each.replace("offer", "action")
+        section.take("name", text, name),
+        at_most,
+        per,
+        riding,
+        channel,
+        about,
+        issue,
+        each.replace("offer", "action"),
+        shared,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast, get_args
 
+from kairos.domain.inputs import CHANGES
 from kairos.errors import RuleError
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, refused
@@ -27,7 +28,7 @@ def read_vocabulary(node: Node, context: Context) -> Vocabulary:
     events = {
         key.text: _fields(value, context)
         for _, (key, value) in section.named("events")
-        if _usable(key, "an event", context)
+        if _usable(key, "an event", context) and not _of_kairos(key, context)
     }
     wallets = {
         key.text: _wallet(key.text, value, context)
@@ -65,6 +66,12 @@ def _usable(key: Scalar, what: str, context: Context) -> bool:
         context.problems.add(key, f"`{key.text}` cannot name {what}: the rules use that word", "take another name")
         return False
     return True
+
+
+def _of_kairos(key: Scalar, context: Context) -> bool:
+    if key.text in CHANGES:
+        context.problems.add(key, f"`{key.text}` is an event of every kairos", "take another name; see docs/events.md")
+    return key.text in CHANGES
 
 
 def _fields(node: Node, context: Context) -> dict[str, FieldType]:
