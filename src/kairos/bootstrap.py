@@ -24,6 +24,7 @@ from kairos.adapters.first_answers import KEPT
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.operations import HttpOperations
+from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.smsc import Smsc
 from kairos.api import create_app
 from kairos.domain.money import Currency
@@ -175,7 +176,10 @@ class Kairos:
         registry = CollectorRegistry()
         registry.register(EngineCollector(ingress))
         explanations, operations = HttpExplanations(self.explainer), HttpOperations(self.switchboard, now)
-        app = create_app(ingress, explanations, registry, now, region=settings.region, operations=operations)
+        purchases = HttpPurchases(self.store, self.loop, now)
+        app = create_app(
+            ingress, explanations, registry, now, region=settings.region, operations=operations, purchases=purchases
+        )
         await self._serve_http(app)
         tune_interpreter()
 

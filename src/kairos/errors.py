@@ -49,6 +49,10 @@ class SettingsError(DiagnosedError):
     """Settings that cannot be used as they are."""
 
 
+class ExtractError(DiagnosedError):
+    """A file of another system that cannot be read."""
+
+
 class EventError(KairosError):
     """An event that cannot be read; `field` is the user's own name of what is wrong."""
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from kairos.adapters.extract import COLUMNS
 from kairos.adapters.ocs import AT_ONCE, document, known, outcome
 from kairos.domain.message import Order
 from kairos.fulfil import FORWARD
+from kairos.fulfil.ledger import MEANINGS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fulfilment.md").read_text(encoding="utf-8")
 ORDER = Order("5da2-4447", "447700900123", "DATA500_1D", 100, "XTS", True, "booster", "small")
@@ -52,6 +54,11 @@ def test_what_is_asked_for_is_answered_as_the_page_says() -> None:
 def test_every_step_is_explained() -> None:
     steps = [*FORWARD, "release", "refund", "deprovision"]
     assert [step for step in steps if not re.search(rf"^\| `{step}` \|", PAGE, re.MULTILINE)] == []
+
+
+def test_every_difference_and_column_of_an_extract_is_explained() -> None:
+    assert [kind for kind, means in MEANINGS.items() if f"| {kind} | {means} |" not in PAGE] == []
+    assert [column for column in COLUMNS if f"\n| `{column}` |" not in PAGE.partition("## kairos reconcile")[2]] == []
 
 
 def test_reasons_and_bounds_are_true() -> None:

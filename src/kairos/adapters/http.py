@@ -11,6 +11,7 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kairos.adapters.purchases import shown
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
@@ -153,4 +154,5 @@ def plain(found: Explanation) -> dict[str, Any]:
         "known": found.known,
         "shown": found.shown,
         "responses": [msgspec.structs.asdict(response) for response in found.responses],
+        "purchases": [shown(purchase) for purchase in found.purchases],
     }

@@ -14,8 +14,6 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
-
 from kairos.adapters import sqlite_switches
 from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.adapters.sqlite_letters import (
@@ -25,6 +23,7 @@ from kairos.adapters.sqlite_letters import (
     select_letters,
     trim_letters,
 )
+from kairos.adapters.sqlite_purchases import PURCHASE, PURCHASES_OF, purchase_row, read_purchase
 from kairos.adapters.sqlite_schema import prepare_schema
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
@@ -102,8 +101,6 @@ STATES_OF = (
     "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, '') "
     "FROM state WHERE subscriber IN "
 )
-PURCHASE = "SELECT record FROM purchase "
-read_purchase = msgspec.msgpack.Decoder(Purchase).decode
 ANSWER = "SELECT account, message_id, peer_id, identity, at FROM answered "
 ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer_id FROM outbox "
 
@@ -235,9 +232,7 @@ class SqliteStore:
         return [read_purchase(r) for (r,) in self._read(PURCHASE + "WHERE key > ? ORDER BY key LIMIT ?", after, limit)]
 
     def purchases_of(self, offer: str) -> list[Purchase]:
-        """Its key, and those that follow it with a `~`: the last of all printable characters."""
-        where = "WHERE key = ? OR key BETWEEN ? || '~' AND ? || '~~' ORDER BY made, length(key), key"
-        return [read_purchase(record) for (record,) in self._read(PURCHASE + where, offer, offer, offer)]
+        return [read_purchase(record) for (record,) in self._read(PURCHASES_OF, offer, offer, offer)]
 
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
         with self._read_lock, self._told("read"):
@@ -371,10 +366,6 @@ def pages_of(batch: Batch) -> int:
 
 def outgoing_row(row: Outgoing) -> tuple[Any, ...]:
     return (row.id, row.key, row.subscriber, row.channel, row.payload, row.due, row.status, row.attempts, row.peer_id)
-
-
-def purchase_row(one: Purchase) -> tuple[Any, ...]:
-    return (one.key, one.status, one.made, one.changed, msgspec.msgpack.encode(one))
 
 
 def response_row(row: Response) -> tuple[Any, ...]:

@@ -12,10 +12,12 @@ from typing import Any
 
 from kairos.adapters.sqlite import HOLDERS, since_of
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
+from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
 from kairos.adapters.sqlite_schema import check_version
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Response
+from kairos.domain.purchase import Purchase
 from kairos.errors import StoreError
 from kairos.ports import Loaded
 
@@ -51,6 +53,17 @@ class SqliteRecords:
     def responses(self, offer: str) -> list[Response]:
         columns = "subscriber, decision, offer, outcome, reason, at"
         return [Response(*r) for r in self._rows(f"SELECT {columns} FROM response WHERE offer = ? ORDER BY id", offer)]
+
+    def purchases(self, after: str, limit: int) -> list[Purchase]:
+        rows = self._rows("SELECT record FROM purchase WHERE key > ? ORDER BY key LIMIT ?", after, limit)
+        return [read_purchase(record) for (record,) in rows]
+
+    def purchases_of(self, offer: str) -> list[Purchase]:
+        return [read_purchase(record) for (record,) in self._rows(PURCHASES_OF, offer, offer, offer)]
+
+    def latest_playbook(self) -> dict[str, str] | None:
+        rows = self._rows("SELECT texts FROM playbook ORDER BY id DESC LIMIT 1")
+        return json.loads(rows[0][0]) if rows else None
 
     def playbook(self, revision: str) -> dict[str, str] | None:
         rows = self._rows("SELECT texts FROM playbook WHERE revision = ? ORDER BY id DESC LIMIT 1", revision)

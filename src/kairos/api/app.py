@@ -15,6 +15,7 @@ from kairos.api.events import take_events
 from kairos.api.ingress import Explanations, Ingress
 from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
+from kairos.api.purchases import Purchases, add_purchases
 from kairos.errors import EventError
 from kairos.ingest import normalise
 from kairos.ports import Clock
@@ -47,6 +48,7 @@ def create_app(
     region: str = "",
     body_limit: int = BODY_LIMIT,
     operations: Operations | None = None,
+    purchases: Purchases | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -109,6 +111,8 @@ def create_app(
 
     if operations:
         add_operations(app, operations)
+    if purchases:
+        add_purchases(app, purchases)
     return app
 
 

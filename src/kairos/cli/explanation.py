@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kairos.decide import Verdict
+from kairos.domain.purchase import Purchase
 from kairos.engine.explain import Explanation, moment
 
 STYLES = {"chosen": "bold green", "outranked": "cyan", "gate": "red", "limit": "yellow"}
@@ -31,6 +32,8 @@ def picture(explanation: Explanation) -> Group:
         parts += ["", Text(title, "bold"), _pairs(values)]
     if explanation.responses:
         parts += ["", Text("what came of it", "bold"), _responses(explanation)]
+    for purchase in explanation.purchases:
+        parts += ["", Text(f"purchase {purchase.key}: {purchase.status}", "bold"), _purchase(purchase)]
     return Group(*parts, "")
 
 
@@ -118,6 +121,17 @@ def _pairs(values: Mapping[str, str]) -> Table:
     for row in range(half):
         right = items[row + half] if row + half < len(items) else (Text(), Text())
         table.add_row(*items[row], *right)
+    return table
+
+
+def _purchase(purchase: Purchase) -> Table:
+    """What they said, each yes with the identity it came under, and how each step ended."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for said in purchase.proof:
+        table.add_row(f"{moment(said.at)} UTC", "said", Text(said.text), Text(said.identity, "dim"))
+    for step in purchase.steps:
+        at = f"{moment(step.at)} UTC" if step.at else ""
+        table.add_row(at, step.name, step.status, Text(" ".join(filter(None, (step.product, step.reason)))))
     return table
 
 

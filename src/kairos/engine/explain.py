@@ -15,6 +15,7 @@ from kairos.domain.decision import Decision
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
 from kairos.domain.money import Currency
+from kairos.domain.purchase import Purchase
 from kairos.engine.program import Program
 from kairos.engine.work import decode_state
 from kairos.ports import Loaded
@@ -35,6 +36,7 @@ class Explanation:
     channel: str  # of what was said; empty where nothing was
     msisdn: str  # empty where the subscriber is not in the store any more
     responses: tuple[Response, ...]
+    purchases: tuple[Purchase, ...] = ()  # what they became, step by step, with what the subscriber said
 
 
 class Records(Protocol):
@@ -50,6 +52,8 @@ class Records(Protocol):
     def decision(self, id: int) -> bytes | None: ...  # noqa: A002
 
     def responses(self, offer: str) -> list[Response]: ...
+
+    def purchases_of(self, offer: str) -> list[Purchase]: ...
 
     def playbook(self, revision: str) -> dict[str, str] | None: ...
 
@@ -81,6 +85,7 @@ class Explainer:
             channel=program.decide.channels[record.chosen.channel] if record.chosen else "",
             msisdn=decode_state(state).msisdn if state else "",
             responses=tuple(self.store.responses(f"{self.store.epoch}-{number}")),
+            purchases=tuple(self.store.purchases_of(f"{self.store.epoch}-{number}")),
         )
 
     def latest(self, msisdn: str) -> list[int] | None:
