@@ -169,8 +169,7 @@ async def test_a_share_of_the_window_is_for_urgent_requests() -> None:
     window = window_of(8, reserve=0.5)
     others = await entered(window, 10, urgent=False)
     assert done(others) == 4
-    assert window.room(urgent=True)
-    assert not window.room(urgent=False)
+    assert window.take(urgent=False) == inf
     urgent = await entered(window, 6, urgent=True)
     assert done(urgent) == 4
     assert (window.used, window.waiting, window.load) == (8, 8, 2.0)

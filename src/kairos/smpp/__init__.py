@@ -1,14 +1,16 @@
 """SMPP 3.4 over asyncio, both roles, standard library only.
 
-An ESME keeps a bind up with `Client`, an SMSC listens with `serve`; both speak through `Session.request(pdu)` and
-answer in a handler `async (session, pdu) -> response | None`. Texts become octets with `encode` and `split`, and come
-back with `message_bytes`, `decode` and `Reassembler`; `parse_receipt` reads delivery receipts.
+An ESME keeps a bind up with `Client`, or several with `Binds`; an SMSC listens with `serve`. Both speak through
+`Session.request(pdu)` and answer in a handler `async (session, pdu) -> response | None`. Texts become octets with
+`encode` and `split`, and come back with `message_bytes`, `decode` and `Reassembler`; `parse_receipt` reads delivery
+receipts.
 
 What the peer may have seen decides what may be done after a failure: `NotSent` (also `NotBound`) says that it surely
 did not see the request, `ResponseLost` (`ResponseTimeout`, `SessionLost`) that it may have.
 """
 
-from kairos.smpp.client import Backoff, Client, ClientState
+from kairos.smpp.binds import Binds
+from kairos.smpp.client import Backoff, Client, ClientState, Link
 from kairos.smpp.errors import (
     BindRefused,
     EncodeError,
@@ -71,7 +73,7 @@ from kairos.smpp.receipt import (
     with_message_id,
 )
 from kairos.smpp.segments import Assembled, Concatenation, Reassembler, Segment, concatenation, split
-from kairos.smpp.server import Authenticate, Server, passwords, same_secret, serve
+from kairos.smpp.server import Authenticate, Server, passwords, serve
 from kairos.smpp.session import Handler, Role, Session, SessionOptions, State
 from kairos.smpp.statistics import AccountStatistics, BindStatistics, Counters, Latency
 from kairos.smpp.status import TEMPORARY, Status, status_name
@@ -95,6 +97,7 @@ __all__ = [
     "BindTransceiverResp",
     "BindTransmitter",
     "BindTransmitterResp",
+    "Binds",
     "CancelSm",
     "CancelSmResp",
     "Client",
@@ -113,6 +116,7 @@ __all__ = [
     "GenericNack",
     "Handler",
     "Latency",
+    "Link",
     "Measure",
     "MessageState",
     "NotBound",
@@ -164,7 +168,6 @@ __all__ = [
     "receipt_for",
     "receipt_wanted",
     "room",
-    "same_secret",
     "serve",
     "split",
     "status_name",

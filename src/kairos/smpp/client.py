@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
+from typing import Any, Protocol
 
 from kairos.smpp.errors import BindRefused, NotBound, SmppError
-from kairos.smpp.pdu import Bind, Pdu, encode
+from kairos.smpp.pdu import Bind, BindReceiver, BindTransmitter, Pdu, encode
 from kairos.smpp.session import Handler, Role, Session, SessionOptions
+from kairos.smpp.statistics import BindStatistics, Counters, total
 from kairos.smpp.status import status_name
 
 log = logging.getLogger("kairos.smpp")
@@ -37,6 +41,9 @@ class Backoff:
         return rng.uniform(0, min(self.most, self.first * 2 ** min(tries, 30)))
 
 
+_KINDS: dict[type[Bind], str] = {BindTransmitter: "transmitter", BindReceiver: "receiver"}
+
+
 class ClientState(Enum):
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -45,11 +52,28 @@ class ClientState(Enum):
     CLOSED = "closed"
 
 
+class Link(Protocol):
+    """The way to an SMSC: one bind (`Client`) or several (`Binds`)."""
+
+    last_error: str
+
+    @property
+    def session(self) -> Session | None:
+        """A session that a request could go over now."""
+
+    async def start(self) -> None: ...
+    async def bound(self) -> Session: ...
+    async def request(self, pdu: Pdu, *, urgent: bool = False) -> Pdu: ...
+    async def close(self) -> None: ...
+    def statistics(self) -> tuple[BindStatistics, ...]: ...
+
+
 class Client:
     """Connects, binds, and does so again whenever the bind is lost, until `close()`.
 
     `bind` says how and as whom (BindTransmitter, BindReceiver, BindTransceiver). `handle` gets what the SMSC sends,
-    from the bind response on. `rng` and `sleep` are chance and time: hand in your own to test. Raises EncodeError for a
+    from the bind response on. With `tls`, the server proves that it is `server_name` (the host, where that is empty).
+    `rng` and `sleep` are chance and time: hand in your own to test. Raises EncodeError for a
     bind that cannot be written.
     """
 
@@ -61,6 +85,8 @@ class Client:
         handle: Handler,
         options: SessionOptions | None = None,
         *,
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "",
         rng: random.Random | None = None,
         backoff: Backoff | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -74,6 +100,12 @@ class Client:
         self.session: Session | None = None
         self.last_error = ""
         self.binds = 0  # how many times it was bound
+        self._tls: dict[str, Any] = {}
+        if tls is not None:
+            timeout = {"ssl_handshake_timeout": self.options.response_timeout}
+            self._tls = {"ssl": tls, "server_hostname": server_name or host, **timeout}
+        self.on_change: Callable[[], None] = lambda: None  # there may be room for a request, or the session ended
+        self._past = Counters()  # of sessions that ended
         self._handle = handle
         self._rng = rng or random.Random()
         self._backoff = backoff or Backoff()
@@ -112,8 +144,29 @@ class Client:
             raise NotBound(f"not bound to {self.host}:{self.port} ({self.state.value}{because})")
         return await session.request(pdu, timeout, urgent=urgent)
 
+    def statistics(self) -> tuple[BindStatistics, ...]:
+        """How this bind stands, and what went over all its sessions."""
+        session = self.session
+        state, kind = self.state.value, type(self.bind)
+        rate = session.window.pace.rate if session else self.options.rate
+        one = BindStatistics(
+            address=f"{self.host}:{self.port}",
+            kind=_KINDS.get(kind, "transceiver"),
+            standby=False,
+            state=state,
+            bound_for=session.bound_for if session else None,
+            binds=self.binds,
+            last_error=self.last_error,
+            outstanding=session.outstanding if session else 0,
+            waiting=session.window.waiting if session else 0,
+            window=self.options.window,
+            rate=rate if rate < inf else 0.0,
+            counters=total(self._past, session.counters) if session else total(self._past),
+        )
+        return (one,)
+
     async def close(self) -> None:
-        """Unbind and stay away."""
+        """Finish what is under way, unbind, and stay away."""
         session = self.session
         self.state = ClientState.CLOSED
         if session is not None:
@@ -144,7 +197,7 @@ class Client:
         session = Session(Role.ESME, self._handle, self.options, on_bound=self._enter)
         try:
             async with asyncio.timeout(self.options.response_timeout):
-                await loop.create_connection(lambda: session.wire, self.host, self.port)
+                await loop.create_connection(lambda: session.wire, self.host, self.port, **self._tls)
             await self._bind(session)
             since = loop.time()
             self.last_error = await session.closed()
@@ -156,13 +209,17 @@ class Client:
             self._bound.clear()
             self.session = None
             session.abort(self.last_error or "closed")
+            self._past.add(session.counters)
+            self.on_change()
             await session.closed()
 
     def _enter(self, session: Session) -> None:
         self.session = session
         self.state = ClientState.BOUND
         self.binds += 1
+        session.window.on_change = self.on_change
         self._bound.set()
+        self.on_change()
 
     async def _bind(self, session: Session) -> None:
         response = await session.bind_as(self.bind)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import logging
+import os
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
+from kairos.smpp.bucket import Bucket
 from kairos.smpp.pdu import Bind, BindTransceiverResp, Pdu, encode
 from kairos.smpp.session import Handler, Role, Session, SessionOptions
+from kairos.smpp.statistics import AccountStatistics, Counters, total
 from kairos.smpp.status import Status
 from kairos.smpp.tlv import tlvs
 from kairos.smpp.wire import Wire
@@ -19,25 +25,26 @@ log = logging.getLogger("kairos.smpp")
 Authenticate = Callable[[Bind, str], Awaitable[str | int]]
 
 
-def same_secret(given: str, expected: str) -> bool:
-    """Compare two secrets of any length in a time that tells nothing of where they differ.
+_SALT = os.urandom(16)
 
-    >>> same_secret("öpen", "öpen"), same_secret("open", "opened")
-    (True, False)
-    """
-    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))
+
+def _digest(secret: str) -> bytes:
+    """Digests have one length, so comparing them tells nothing of the secrets' lengths either."""
+    return hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), key=_SALT, digest_size=32).digest()
 
 
 def passwords(by_system_id: Mapping[str, str]) -> Authenticate:
     """An `authenticate` for a fixed table; the account is the system_id. An unknown one hears no more than a wrong one.
 
-    The password arrives as Latin-1 text; write a UTF-8 one in the table as its octets read in Latin-1.
+    Checking takes as long for an unknown account as for a known one. The password arrives as Latin-1 text of any
+    length; write a UTF-8 one in the table as its octets read in Latin-1.
     """
+    expected = {system_id: _digest(password) for system_id, password in by_system_id.items()}
+    nobody = os.urandom(32)
 
     async def authenticate(bind: Bind, _peer: str) -> str | int:
-        expected = by_system_id.get(bind.system_id)
-        matches = same_secret(bind.password, expected if expected is not None else "no such account")
-        return bind.system_id if matches and expected is not None else Status.ESME_RBINDFAIL
+        matches = hmac.compare_digest(_digest(bind.password), expected.get(bind.system_id, nobody))
+        return bind.system_id if matches else Status.ESME_RBINDFAIL
 
     return authenticate
 
@@ -45,12 +52,26 @@ def passwords(by_system_id: Mapping[str, str]) -> Authenticate:
 class Server:
     """A listening SMSC; made by `serve`."""
 
-    def __init__(self, authenticate: Authenticate, handle: Handler, options: SessionOptions, system_id: str) -> None:
+    def __init__(
+        self,
+        authenticate: Authenticate,
+        handle: Handler,
+        options: SessionOptions,
+        system_id: str,
+        *,
+        rates: Mapping[str, float] | None = None,
+        connections: int = 1000,
+    ) -> None:
         encode(BindTransceiverResp(system_id=system_id))  # refuse here what no bind could be answered with
         self._authenticate = authenticate
         self._handle = handle
         self._options = options
         self._system_id = system_id
+        self._rates = rates or {}
+        self._limits: dict[str, Bucket] = {}
+        self._most = connections
+        self._binds: dict[str, int] = {}  # accounts that were ever bound, and how often
+        self._past: dict[str, Counters] = {}  # of their sessions that ended
         self._open: set[Session] = set()
         self._by_account: dict[str, list[Session]] = {}
         self._turn: dict[str, int] = {}
@@ -80,7 +101,7 @@ class Server:
         return able[turn % len(able)]
 
     async def close(self) -> None:
-        """Stop listening, unbind every session, let handlers finish within the options' `grace`."""
+        """Stop listening; every session finishes what is under way and unbinds (see `Session.unbind`)."""
         assert self._listener is not None
         self._listener.close()
         sessions = list(self._open)
@@ -88,12 +109,41 @@ class Server:
         await asyncio.gather(*(session.finish_handlers(self._options.grace) for session in sessions))
         await self._listener.wait_closed()
 
-    def _wire(self) -> Wire:
-        session = Session(
-            Role.SMSC, self._handle, self._options, accept=self._accept, on_bound=self._enter, on_close=self._forget
+    def statistics(self) -> tuple[AccountStatistics, ...]:
+        """How each account stands that was ever bound, and what went over all its sessions."""
+        return tuple(self._account_statistics(account) for account in self._binds)
+
+    def _account_statistics(self, account: str) -> AccountStatistics:
+        sessions = self._by_account.get(account, ())
+        return AccountStatistics(
+            account=account,
+            sessions=len(self.sessions(account)),
+            binds=self._binds[account],
+            bound_for=max((session.bound_for or 0.0 for session in self.sessions(account)), default=None),
+            outstanding=sum(session.outstanding for session in sessions),
+            waiting=sum(session.window.waiting for session in sessions),
+            window=sum(session.window.size for session in sessions),
+            rate=self._rates.get(account, 0.0),
+            counters=total(self._past.get(account, Counters()), *(session.counters for session in sessions)),
         )
+
+    def _wire(self) -> Wire:
+        return Session(
+            Role.SMSC,
+            self._handle,
+            self._options,
+            accept=self._accept,
+            on_open=self._admit,
+            on_bound=self._enter,
+            on_close=self._forget,
+        ).wire
+
+    def _admit(self, session: Session) -> None:
+        """A connection stands (with TLS, its handshake too)."""
         self._open.add(session)
-        return session.wire
+        if len(self._open) > self._most:
+            log.warning("%s turned away: %d connections are open", session.peer, self._most)
+            session.abort("too many connections")
 
     async def _accept(self, session: Session, bind: Bind) -> tuple[Pdu, str]:
         verdict = await self._authenticate(bind, session.peer)
@@ -104,13 +154,19 @@ class Server:
         return bind.response(int(verdict)), ""
 
     def _enter(self, session: Session) -> None:
-        self._by_account.setdefault(session.account, []).append(session)
+        account = session.account
+        self._by_account.setdefault(account, []).append(session)
+        self._binds[account] = self._binds.get(account, 0) + 1
+        if rate := self._rates.get(account):
+            now = asyncio.get_running_loop().time()
+            session.limit = self._limits.setdefault(account, Bucket(rate, max(1.0, rate), now))
 
     def _forget(self, session: Session) -> None:
         self._open.discard(session)
         sessions = self._by_account.get(session.account, [])
         if session in sessions:
             sessions.remove(session)
+            self._past.setdefault(session.account, Counters()).add(session.counters)
             if not sessions:
                 del self._by_account[session.account]
 
@@ -123,11 +179,18 @@ async def serve(
     options: SessionOptions | None = None,
     *,
     system_id: str = "kairos",
+    tls: ssl.SSLContext | None = None,
+    rates: Mapping[str, float] | None = None,
+    connections: int = 1000,
 ) -> Server:
     """Listen as an SMSC; port 0 takes a free one (`server.port`). Raises OSError where the address cannot be had.
 
-    `system_id` is our name in bind responses, up to 15 octets.
+    `system_id` is our name in bind responses, up to 15 octets. `rates`: requests a second that an account may send over
+    all its sessions, a second's worth at once; beyond it they are answered with ESME_RTHROTTLED. More connections than
+    `connections` at a time are turned away.
     """
-    server = Server(authenticate, handle, options or SessionOptions(), system_id)
-    server._listener = await asyncio.get_running_loop().create_server(server._wire, host, port)
+    options = options or SessionOptions()
+    server = Server(authenticate, handle, options, system_id, rates=rates, connections=connections)
+    secure: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": options.bind_within} if tls else {}
+    server._listener = await asyncio.get_running_loop().create_server(server._wire, host, port, **secure)
     return server

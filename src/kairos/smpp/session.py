@@ -206,6 +206,10 @@ class Session:
         """When the peer last sent anything, by the event loop's clock."""
         return self._heard
 
+    def bound_for(self) -> float | None:
+        """Seconds since the bind; None where there is none."""
+        return self._loop.time() - self.bound_at if self.state in BOUND else None
+
     def __repr__(self) -> str:
         return f"<Session {self.role.value} {self.account or '?'} {self.peer} {self.state.value}>"
 
@@ -228,6 +232,10 @@ class Session:
         if pdu.answer is None:
             raise TypeError(f"{type(pdu).__name__} has no response; use `send`")
         await self.window.enter(urgent=urgent)
+        return await self.request_entered(pdu, timeout, urgent=urgent)
+
+    async def request_entered(self, pdu: Pdu, timeout: float | None, *, urgent: bool) -> Pdu:  # noqa: ASYNC109
+        """As `request`, by one who has entered the window."""
         try:
             self._check_may_send(pdu)  # the session may have ended while we waited
             self._active = self._loop.time()
@@ -384,6 +392,8 @@ class Session:
         self._heard = self._active = self._loop.time()
         if self._opened is not None:
             self._opened(self)
+        if self._closed.done():  # turned away
+            return
         self._bind_timer = self._loop.call_later(self.options.bind_within, self._bind_too_late)
         self._chore(self._keep_alive())
 

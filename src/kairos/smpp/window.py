@@ -4,18 +4,96 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from math import inf
+from typing import Generic, TypeVar
 
 from kairos.smpp.bucket import Pace
 
-_Turns = OrderedDict[asyncio.Future[None], None]
+T = TypeVar("T")
+
+
+class Turns(Generic[T]):
+    """Those who wait for something, urgent ones first; each kind keeps its order.
+
+    `take(urgent)` gives what they wait for after 0.0 seconds, or says how long it is not worth asking (inf: until
+    `admit` is called again); `give_back` takes it from one who left meanwhile.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        take: Callable[[bool], tuple[float, T | None]],
+        give_back: Callable[[T, bool], None],
+    ) -> None:
+        self._loop = loop
+        self._take = take
+        self._give_back = give_back
+        self._urgent: OrderedDict[asyncio.Future[T], None] = OrderedDict()
+        self._others: OrderedDict[asyncio.Future[T], None] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._urgent) + len(self._others)
+
+    def queued(self, *, urgent: bool) -> bool:
+        """Whether somebody waits who goes first."""
+        return bool(self._urgent) or (not urgent and bool(self._others))
+
+    async def get(self, *, urgent: bool) -> T:
+        """What is waited for, when it is our turn."""
+        if not self.queued(urgent=urgent):
+            _, got = self._take(urgent)
+            if got is not None:
+                return got
+        turns = self._urgent if urgent else self._others
+        turn: asyncio.Future[T] = self._loop.create_future()
+        turns[turn] = None
+        self.admit()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            turns.pop(turn, None)
+            if turn.done() and not turn.cancelled():
+                self._give_back(turn.result(), urgent)
+            raise
+
+    def admit(self) -> None:
+        """Something changed: let in who may go now."""
+        for turns, urgent in ((self._urgent, True), (self._others, False)):
+            while turns:
+                turn = next(iter(turns))
+                if not turn.done():  # else it was cancelled, and is not yet gone
+                    wait, got = self._take(urgent)
+                    if got is None:
+                        self._come_back(wait)
+                        return
+                    turn.set_result(got)
+                turns.popitem(last=False)
+        self._forget_timer()
+
+    def _come_back(self, wait: float) -> None:
+        if self._timer is not None and self._timer.when() <= self._loop.time() + wait:
+            return
+        self._forget_timer()
+        if wait < inf:
+            self._timer = self._loop.call_later(wait, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self.admit()
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Window:
     """At most `size` requests under way, at the rate of `pace`.
 
-    Requests that are not urgent may hold `ordinary` of the places (at least one); among those who wait, urgent ones go
-    first. Each kind keeps its order.
+    Requests that are not urgent may hold `ordinary` of the places (at least one), and among those who wait, urgent ones
+    go first. `on_change` is called when there may be room again.
     """
 
     def __init__(self, size: int, pace: Pace, loop: asyncio.AbstractEventLoop) -> None:
@@ -23,23 +101,17 @@ class Window:
         self.ordinary = max(1, int(size * (1.0 - pace.reserve)))
         self.pace = pace
         self.used = 0
+        self.on_change: Callable[[], None] | None = None
         self._ordinary_used = 0
         self._loop = loop
-        self._urgent: _Turns = OrderedDict()
-        self._others: _Turns = OrderedDict()
-        self._timer: asyncio.TimerHandle | None = None
+        self._turns: Turns[Window] = Turns(loop, self._offer, lambda _, urgent: self.leave(urgent=urgent))
         self._held = False
         self._over = False
 
     @property
     def waiting(self) -> int:
         """Requests that wait for their turn."""
-        return len(self._urgent) + len(self._others)
-
-    def room(self, *, urgent: bool) -> bool:
-        """Whether a request would find a place at once (the pace may still make it wait a moment)."""
-        paused = not urgent and self.pace.paused(self._loop.time())
-        return not (paused or self._queued(urgent)) and self._place(urgent)
+        return len(self._turns)
 
     @property
     def load(self) -> float:
@@ -48,76 +120,42 @@ class Window:
 
     async def enter(self, *, urgent: bool) -> None:
         """Wait for a turn; `leave` gives it back."""
-        if not self._queued(urgent) and self._take(urgent) == 0.0:
-            return
-        turns = self._urgent if urgent else self._others
-        turn: asyncio.Future[None] = self._loop.create_future()
-        turns[turn] = None
-        self._admit()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            turns.pop(turn, None)
-            if turn.done() and not turn.cancelled():
-                self.leave(urgent=urgent)
-            raise
+        await self._turns.get(urgent=urgent)
+
+    def take(self, *, urgent: bool) -> float:
+        """Enter at once and return 0.0; or the seconds until the pace allows it (inf: until somebody leaves)."""
+        if self._turns.queued(urgent=urgent):
+            return inf
+        return self._offer(urgent)[0]
 
     def leave(self, *, urgent: bool) -> None:
         self.used -= 1
         self._ordinary_used -= not urgent
-        self._admit()
+        self._changed()
 
     def hold(self, held: bool) -> None:
         """Let nobody in while the peer does not take what was written."""
         self._held = held
-        self._admit()
+        self._changed()
 
     def end(self) -> None:
         """The session ends: whoever waits, or comes later, goes through at once and finds it so."""
         self._over = True
-        self._admit()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._changed()
 
-    def _queued(self, urgent: bool) -> bool:
-        """Whether somebody waits who goes first."""
-        return bool(self._urgent) or (not urgent and bool(self._others))
+    def _changed(self) -> None:
+        self._turns.admit()
+        if self.on_change is not None:
+            self.on_change()
 
-    def _place(self, urgent: bool) -> bool:
-        if self._over:
-            return True
-        return not self._held and self.used < self.size and (urgent or self._ordinary_used < self.ordinary)
-
-    def _take(self, urgent: bool) -> float:
-        """Take a place and return 0.0, or the seconds until the pace allows it (inf: until somebody leaves)."""
-        wait = inf
-        if self._place(urgent):
-            wait = 0.0 if self._over else self.pace.take(self._loop.time(), urgent=urgent)
-        if wait == 0.0:
-            self.used += 1
-            self._ordinary_used += not urgent
-        return wait
-
-    def _admit(self) -> None:
-        """Let in who may go, urgent ones first; come back when the pace allows the next."""
-        for turns, urgent in ((self._urgent, True), (self._others, False)):
-            while turns:
-                turn = next(iter(turns))
-                if not turn.done():  # else it was cancelled, and is not yet gone
-                    wait = self._take(urgent)
-                    if wait > 0.0:
-                        self._come_back(wait)
-                        return
-                    turn.set_result(None)
-                turns.popitem(last=False)
-
-    def _come_back(self, wait: float) -> None:
-        if wait < inf and (self._timer is None or self._timer.when() > self._loop.time() + wait):
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_later(wait, self._again)
-
-    def _again(self) -> None:
-        self._timer = None
-        self._admit()
+    def _offer(self, urgent: bool) -> tuple[float, Window | None]:
+        wait = 0.0
+        if not self._over:
+            if self._held or self.used >= self.size or (not urgent and self._ordinary_used >= self.ordinary):
+                return inf, None
+            wait = self.pace.take(self._loop.time(), urgent=urgent)
+        if wait > 0.0:
+            return wait, None
+        self.used += 1
+        self._ordinary_used += not urgent
+        return 0.0, self

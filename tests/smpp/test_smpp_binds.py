@@ -1,0 +1,345 @@
+"""Several binds as one way to the SMSC, and what both sides count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from kairos.smpp import (
+    Backoff,
+    Bind,
+    BindReceiver,
+    Binds,
+    BindTransceiver,
+    BindTransmitter,
+    Client,
+    DeliverSm,
+    NotBound,
+    Pdu,
+    ResponseLost,
+    Server,
+    Session,
+    SessionOptions,
+    State,
+    Status,
+    SubmitSm,
+    passwords,
+    serve,
+)
+
+QUICK = SessionOptions(response_timeout=5, enquire_every=60, grace=0.3)
+SOON = Backoff(first=0.01, most=0.01)
+HELLO = SubmitSm(source_addr="4040", destination_addr="15550100", short_message=b"Hi")
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait until it holds; fails after 5 seconds."""
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.002)
+
+
+@dataclass
+class Site:
+    """An SMSC that counts what it takes; `hold` lets it keep silent, `status` refuse."""
+
+    server: Server
+    taken: list[Pdu] = field(default_factory=list)
+    by_session: Counter[int] = field(default_factory=Counter)
+    status: int = 0
+    hold: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle(self, session: Session, pdu: Pdu) -> Pdu:
+        self.taken.append(pdu)
+        self.by_session[id(session)] += 1
+        await self.hold.wait()
+        return pdu.response(self.status)
+
+
+Make = Callable[..., Awaitable[Site]]
+
+
+@dataclass
+class World:
+    stack: AsyncExitStack
+    delivered: list[Pdu] = field(default_factory=list)
+
+    async def site(self, options: SessionOptions = QUICK, **more: object) -> Site:
+        site: Site
+
+        async def handle(session: Session, pdu: Pdu) -> Pdu:
+            return await site.handle(session, pdu)
+
+        server = await serve("127.0.0.1", 0, passwords({"k": "k"}), handle, options, **more)  # type: ignore[arg-type]
+        site = Site(server)
+        site.hold.set()
+        self.stack.push_async_callback(server.close)
+        return site
+
+    def client(self, site: Site, kind: type[Bind] = BindTransceiver, options: SessionOptions = QUICK) -> Client:
+        bind = kind(system_id="k", password="k")
+        return Client("127.0.0.1", site.server.port, bind, self.take, options, backoff=SOON)
+
+    async def start(self, binds: Binds, count: int) -> None:
+        self.stack.push_async_callback(binds.close)
+        await binds.start()
+        await until(lambda: sum(one.state == "bound" for one in binds.statistics()) == count)
+
+    async def take(self, session: Session, pdu: Pdu) -> Pdu:
+        self.delivered.append(pdu)
+        return pdu.response()
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with AsyncExitStack() as stack:
+        yield World(stack)
+
+
+def only(server: Server) -> Session:
+    return server.sessions("k")[0]
+
+
+# --- sharing and taking over ---
+
+
+async def test_the_load_is_shared(world: World) -> None:
+    site = await world.site()
+    binds = Binds([world.client(site) for _ in range(3)])
+    await world.start(binds, 3)
+    for _ in range(9):
+        await binds.request(HELLO)
+    await asyncio.gather(*(binds.request(HELLO) for _ in range(60)))
+    assert sorted(site.by_session.values()) == [23, 23, 23]
+
+
+async def test_the_bind_with_room_is_taken(world: World) -> None:
+    stuck, free = await world.site(), await world.site()
+    stuck.hold.clear()
+    binds = Binds([world.client(site, options=replace(QUICK, window=2)) for site in (stuck, free)])
+    await world.start(binds, 2)
+    requests = [asyncio.create_task(binds.request(HELLO)) for _ in range(30)]
+    await until(lambda: len(free.taken) >= 26)
+    assert len(stuck.taken) == 2
+    stuck.hold.set()
+    await asyncio.gather(*requests)
+
+
+async def test_a_standby_is_for_when_the_others_are_gone(world: World) -> None:
+    first, second = await world.site(), await world.site()
+    binds = Binds([world.client(first)], standby=[world.client(second)])
+    await world.start(binds, 2)
+    for _ in range(4):
+        await binds.request(HELLO)
+    assert (len(first.taken), len(second.taken)) == (4, 0)
+    await first.server.close()
+    assert (await binds.request(HELLO)).ok
+    assert len(second.taken) == 1
+    assert [one.standby for one in binds.statistics()] == [False, True]
+
+
+async def test_what_surely_was_not_sent_goes_over_another_bind_at_once(world: World) -> None:
+    one, other = await world.site(), await world.site()
+    one.hold.clear()
+    first = world.client(one)
+    binds = Binds([first, world.client(other)])
+    await world.start(binds, 2)
+    other.hold.clear()
+    requests = [asyncio.create_task(binds.request(HELLO)) for _ in range(100)]  # more than both have room for
+    await until(lambda: len(one.taken) == len(other.taken) == 32)
+    assert binds.waiting == 36
+    only(one.server).abort("cut")
+    other.hold.set()
+    answers = await asyncio.gather(*requests, return_exceptions=True)
+    assert sum(isinstance(answer, ResponseLost) for answer in answers) == 32
+    assert sum(isinstance(answer, Pdu) and answer.ok for answer in answers) == 68
+    one.hold.set()
+    await until(lambda: first.session)
+    assert len(one.taken) + len(other.taken) == 100
+
+
+async def test_urgent_requests_go_first_and_find_room(world: World) -> None:
+    site = await world.site()
+    site.hold.clear()
+    options = replace(QUICK, window=4, reserve=0.5)
+    binds = Binds([world.client(site, options=options) for _ in range(2)])
+    await world.start(binds, 2)
+    late = replace(HELLO, short_message=b"late")
+    others = [asyncio.create_task(binds.request(late)) for _ in range(20)]
+    await until(lambda: len(site.taken) == binds.waiting - 12 == 4)
+    urgent = [asyncio.create_task(binds.request(HELLO, urgent=True)) for _ in range(10)]
+    await until(lambda: len(site.taken) == 8)
+    site.hold.set()
+    await asyncio.gather(*urgent, *others)
+    assert [pdu.short_message for pdu in site.taken[4:14] if isinstance(pdu, SubmitSm)] == [b"Hi"] * 10
+
+
+async def test_who_gives_up_waiting_leaves_no_trace(world: World) -> None:
+    site = await world.site()
+    site.hold.clear()
+    binds = Binds([world.client(site, options=replace(QUICK, window=1)) for _ in range(2)])
+    await world.start(binds, 2)
+    first = [asyncio.create_task(binds.request(HELLO)) for _ in range(2)]
+    await until(lambda: len(site.taken) == 2)
+    waiting = [asyncio.create_task(binds.request(HELLO)) for _ in range(50)]
+    await until(lambda: binds.waiting == 50)
+    for task in waiting:
+        task.cancel()
+    await until(lambda: binds.waiting == 0)
+    site.hold.set()
+    await asyncio.gather(*first)
+    assert [one.outstanding for one in binds.statistics()] == [0, 0]
+
+
+async def test_what_may_have_arrived_is_never_repeated(world: World) -> None:
+    one, other = await world.site(), await world.site()
+    one.hold.clear()
+    binds = Binds([world.client(one)], standby=[world.client(other)])
+    await world.start(binds, 2)
+    request = asyncio.create_task(binds.request(HELLO))
+    await until(lambda: one.taken)
+    only(one.server).abort("cut")
+    with pytest.raises(ResponseLost):
+        await request
+    assert other.taken == []
+
+
+async def test_without_any_bind_it_is_said_at_once(world: World) -> None:
+    site = await world.site()
+    binds = Binds([world.client(site), world.client(site)])
+    with pytest.raises(NotBound, match="still connecting"):
+        await binds.request(HELLO)
+    await world.start(binds, 2)
+    assert (await binds.bound()).is_bound
+    await binds.close()
+    assert binds.session is None
+    with pytest.raises(NotBound):
+        await binds.request(HELLO)
+    with pytest.raises(NotBound):
+        await binds.bound()
+
+
+async def test_a_transmitter_sends_and_a_receiver_receives(world: World) -> None:
+    site = await world.site()
+    binds = Binds([world.client(site, BindReceiver), world.client(site, BindTransmitter)])
+    await world.start(binds, 2)
+    await asyncio.gather(*(binds.request(HELLO) for _ in range(5)))
+    assert binds.session is not None
+    assert binds.session.state is State.BOUND_TX
+    receiver = site.server.receiver("k")
+    assert receiver is not None
+    await receiver.request(DeliverSm())
+    assert len(world.delivered) == 1
+    assert [(one.kind, one.counters.requests_sent) for one in binds.statistics()] == [
+        ("receiver", 0),
+        ("transmitter", 5),
+    ]
+
+
+# --- haste ---
+
+
+async def test_an_account_that_is_too_fast_is_told_so_over_all_its_binds(world: World) -> None:
+    site = await world.site(rates={"k": 5})
+    clients = [world.client(site) for _ in range(2)]
+    await world.start(Binds(clients), 2)
+    answers = await asyncio.gather(*(clients[turn % 2].request(HELLO) for turn in range(40)))
+    assert {answer.status for answer in answers} == {0, Status.ESME_RTHROTTLED}
+    assert sum(answer.ok for answer in answers) < 20
+    statistics = site.server.statistics()[0]
+    assert statistics.rate == 5
+    assert statistics.counters.throttled_sent == 40 - len(site.taken)
+
+
+@pytest.mark.parametrize("status", [Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL])
+async def test_a_bind_that_is_told_to_slow_down_is_spared(world: World, status: Status) -> None:
+    hasty, calm = await world.site(), await world.site()
+    hasty.status = status
+    binds = Binds([world.client(hasty), world.client(calm)])
+    await world.start(binds, 2)
+    answers = [await binds.request(HELLO) for _ in range(40)]
+    assert [answer.status for answer in answers].count(status) == len(hasty.taken) == 1
+    assert [one.counters.throttled_received for one in binds.statistics()] == [1, 0]
+    assert binds.statistics()[0].rate > 0
+
+
+# --- what is counted ---
+
+
+async def test_both_sides_count_over_all_sessions(world: World) -> None:
+    site = await world.site()
+    client = world.client(site)
+    binds = Binds([client])
+    await world.start(binds, 1)
+    for _ in range(3):
+        await binds.request(HELLO)
+    only(site.server).abort("cut")
+    await until(lambda: client.binds == 2)
+    site.status = Status.ESME_RINVDSTADR
+    await binds.request(HELLO)
+    await until(lambda: site.server.statistics()[0].sessions)
+    ours, theirs = binds.statistics()[0], site.server.statistics()[0]
+    assert (ours.binds, theirs.binds) == (2, 2)
+    assert ours.counters.sent == {"BindTransceiver": 2, "SubmitSm": 4}
+    assert theirs.counters.received == ours.counters.sent
+    assert theirs.counters.sent == ours.counters.received == {"BindTransceiverResp": 2, "SubmitSmResp": 4}
+    assert ours.counters.statuses == {0: 3, Status.ESME_RINVDSTADR: 1}
+    assert ours.counters.octets_out == theirs.counters.octets_in > 0
+    assert theirs.counters.octets_out == ours.counters.octets_in > 0
+    assert ours.counters.latency.answers == sum(ours.counters.latency.counts) == 4
+    assert 0 < ours.counters.latency.mean <= ours.counters.latency.most
+    assert (ours.state, theirs.account, theirs.sessions) == ("bound", "k", 1)
+    assert ours.bound_for is not None
+    assert theirs.bound_for is not None
+    await binds.close()
+    await until(lambda: not site.server.statistics()[0].sessions)
+    assert binds.statistics()[0].counters.requests_sent == site.server.statistics()[0].counters.requests_received == 4
+    assert binds.statistics()[0].bound_for is site.server.statistics()[0].bound_for is None
+
+
+async def test_more_connections_than_allowed_are_turned_away(world: World) -> None:
+    site = await world.site(connections=3)
+    await world.start(Binds([world.client(site) for _ in range(3)]), 3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+    assert len(site.server.sessions("k")) == 3
+
+
+# --- farewell ---
+
+
+async def test_a_farewell_waits_for_both_directions_and_sends_nothing_new(world: World) -> None:
+    site = await world.site(options=replace(QUICK, window=1, grace=2))
+    gate = asyncio.Event()
+
+    async def slow(session: Session, pdu: Pdu) -> Pdu:
+        await gate.wait()
+        return pdu.response()
+
+    options = replace(QUICK, window=1, grace=2)
+    client = Client("127.0.0.1", site.server.port, BindTransceiver(system_id="k", password="k"), slow, options)
+    await world.start(Binds([client]), 1)
+    site.hold.clear()
+    under_way = asyncio.create_task(client.request(HELLO))
+    waiting = asyncio.create_task(client.request(HELLO))
+    await until(lambda: site.taken)
+    delivering = asyncio.create_task(only(site.server).request(DeliverSm()))
+    await until(lambda: client.statistics()[0].counters.received["DeliverSm"])
+    closing = asyncio.create_task(client.close())
+    with pytest.raises(NotBound):
+        await waiting
+    assert not closing.done()
+    gate.set()
+    assert (await delivering).ok
+    assert not closing.done()
+    site.hold.set()
+    assert (await under_way).ok
+    await closing
+    assert len(site.taken) == 1
