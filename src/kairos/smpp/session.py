@@ -206,6 +206,7 @@ class Session:
         """When the peer last sent anything, by the event loop's clock."""
         return self._heard
 
+    @property
     def bound_for(self) -> float | None:
         """Seconds since the bind; None where there is none."""
         return self._loop.time() - self.bound_at if self.state in BOUND else None
