@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -12,20 +13,26 @@ from kairos.errors import KairosError, did_you_mean
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Measure on this machine: rules or events.")(bench)
+    app.command(help="Measure on this machine: rules, events or sms.")(bench)
 
 
-def _benches() -> dict[str, Callable[[], dict[str, object]]]:
+def _benches(rate: float, seconds: float, step: float) -> dict[str, Callable[[], dict[str, object]]]:
     from kairos.bench import events, rules
+    from kairos.cli import sms_bench
 
-    return {"rules": rules.run, "events": events.run}
+    return {"rules": rules.run, "events": events.run, "sms": partial(sms_bench.run, rate, seconds, step)}
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="rules or events")],
+    name: Annotated[str, typer.Argument(help="rules, events or sms")],
     as_json: Annotated[bool, typer.Option("--json", help="Only one JSON object, as the last line.")] = False,
+    rate: Annotated[float, typer.Option(help="sms: notifications a second.", min=1)] = 500,
+    seconds: Annotated[str, typer.Option("--for", help="sms: how long, 60s or 2m.")] = "60s",
+    step: Annotated[str, typer.Option(help="sms: how long at each higher rate.")] = "10s",
 ) -> None:
-    benches = _benches()
+    from kairos.cli.demo import duration
+
+    benches = _benches(rate, duration(seconds), duration(step))
     if name not in benches:
         raise KairosError(f"there is no bench `{name}`; {did_you_mean(name, benches) or 'try ' + ', '.join(benches)}")
     figures = benches[name]()

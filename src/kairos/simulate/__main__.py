@@ -62,7 +62,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def tell(kind: Literal["ports", "stats", "final", "error"], **values: Any) -> None:
+def tell(kind: Literal["ports", "ready", "stats", "step", "final", "error"], **values: Any) -> None:
     """One line to whoever started us; who has gone away need not be told."""
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.buffer.write(msgspec.json.encode({"type": kind, **values}) + b"\n")

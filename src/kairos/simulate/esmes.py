@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kairos.simulate.eocn import Notification
 from kairos.smpp import (
@@ -43,7 +43,7 @@ _LATER = {
     Status.ESME_RX_T_APPN,
     Status.ESME_RINVBNDSTS,
 }
-_OPTIONS = SessionOptions(window=64, response_timeout=5.0, grace=1.0)
+_OPTIONS = SessionOptions(response_timeout=5.0, grace=1.0)
 _BACKOFF = Backoff(first=0.1, most=0.5)
 
 
@@ -58,15 +58,16 @@ class Account:
 class Esme:
     """One of the operator's systems: bound to kairos wherever that is now."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, window: int = 64) -> None:
         self._account = account
+        self._options = replace(_OPTIONS, window=window)
         self._client: Client | None = None
 
     async def connect(self, host: str, port: int) -> None:
         """Leave where it was and bind there, again and again until it holds. Returns at once; see `bound`."""
         await self.close()
         bind = BindTransceiver(system_id=self._account.system_id, password=self._account.password)
-        self._client = Client(host, port, bind, self._handle, _OPTIONS, backoff=_BACKOFF)
+        self._client = Client(host, port, bind, self._handle, self._options, backoff=_BACKOFF)
         await self._client.start()
 
     async def bound(self) -> None:
@@ -113,8 +114,9 @@ class ChargingEsme(Esme):
         timer: Callable[[], float],
         parted: bool = False,
         retry_every: float = 0.2,
+        window: int = 64,
     ) -> None:
-        super().__init__(account)
+        super().__init__(account, window)
         self._source = source
         self._timer = timer
         self._parted = parted

@@ -45,7 +45,7 @@ class OperatorSettings:
     """How big and busy the operator is. `rate`: chargeable events a second; `think`: seconds before a subscriber acts.
 
     `smsc_latency`: seconds from the SMSC to a handset; `receipt_after`: from there to its receipt. `parted`: long
-    notifications in several parts, not in a payload.
+    notifications in several parts, not in a payload. `window`: notifications submitted and not answered, at most.
     """
 
     subscribers: int = 400
@@ -61,6 +61,7 @@ class OperatorSettings:
     smsc_latency: float = 0.0
     receipt_after: float = 0.05
     parted: bool = False
+    window: int = 64
     ocs_faults: float = 0.0  # the share of calls at the charging system that go wrong
 
 
@@ -99,6 +100,7 @@ class Operator:
             source=scenario.SHORT_CODE,
             timer=time.perf_counter,
             parted=self.settings.parted,
+            window=self.settings.window,
         )
         self.info = InfoEsme(self.settings.info_account, self._on_relayed)
         self._rng = self._chance("traffic")
@@ -177,6 +179,14 @@ class Operator:
         notification = self._charge(msisdn, service, quantity)
         if notification is not None:
             await self._submit(notification)
+        return notification
+
+    def submit_at(self, scheduled: float, msisdn: str, service: str, quantity: int) -> Notification | None:
+        """As `end_of_call`, but returns at once; its latency counts from `scheduled` (seconds)."""
+        notification = self._charge(msisdn, service, quantity)
+        if notification is not None:
+            notification.submitted = scheduled
+            self._spawn(self._submit(notification))
         return notification
 
     async def arrived(self, notification: Notification) -> Seen:
