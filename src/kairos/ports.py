@@ -89,6 +89,10 @@ class Store(Protocol):
         """A random text made when the store was: it keeps keys of two stores apart."""
         ...
 
+    def epoch_of(self, decision: int) -> str:
+        """The epoch that a decision was made in: another one where the store was restored from a backup since."""
+        ...
+
     def next_ids(self) -> NextIds: ...
 
     def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:

@@ -204,6 +204,10 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
     return settings
 
 
+def is_age(text: str) -> bool:
+    return re.fullmatch(AGE, text) is not None
+
+
 def milliseconds(age: str) -> int:
     """An age of the settings in ms; 0 is for ever.
 

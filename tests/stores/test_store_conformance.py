@@ -80,7 +80,7 @@ def test_an_empty_batch_changes_nothing(store: Store) -> None:
 
 def test_epoch_is_constant_and_not_empty(store: Store) -> None:
     assert store.epoch
-    assert store.epoch == store.epoch
+    assert store.epoch == store.epoch == store.epoch_of(1)
 
 
 def test_load_finds_states_by_number_and_by_subscriber(store: Store) -> None:

@@ -53,6 +53,9 @@ class MemoryStore:
     def epoch(self) -> str:
         return self._epoch
 
+    def epoch_of(self, decision: int) -> str:  # noqa: ARG002
+        return self._epoch
+
     def next_ids(self) -> NextIds:
         with self._lock:
             return NextIds(**self._next)

@@ -24,7 +24,7 @@ from kairos.adapters.sqlite_letters import (
     trim_letters,
 )
 from kairos.adapters.sqlite_purchases import PURCHASE, PURCHASES_OF, purchase_row, read_purchase
-from kairos.adapters.sqlite_schema import prepare_schema
+from kairos.adapters.sqlite_schema import epoch_of, prepare_schema
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
@@ -136,6 +136,10 @@ class SqliteStore:
     @property
     def epoch(self) -> str:
         return self._epoch
+
+    def epoch_of(self, decision: int) -> str:
+        with self._read_lock, self._told("read"):
+            return epoch_of(self._reader, decision)
 
     def next_ids(self) -> NextIds:
         used = dict(self._read("SELECT name, seq FROM sqlite_sequence"))

@@ -13,7 +13,7 @@ from typing import Any
 from kairos.adapters.sqlite import HOLDERS, since_of
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
 from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
-from kairos.adapters.sqlite_schema import check_version
+from kairos.adapters.sqlite_schema import check_version, epoch_of
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Response
@@ -35,6 +35,10 @@ class SqliteRecords:
                 check_version(self._connection, self._path)
             self.epoch: str = self._rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
             self.close = held.pop_all().close
+
+    def epoch_of(self, decision: int) -> str:
+        with self._told():
+            return epoch_of(self._connection, decision)
 
     def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
         by_name = "SELECT subscriber FROM identity WHERE kind = ? AND value = ?"

@@ -67,6 +67,15 @@ STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a ste
 SCHEMA_VERSION = len(STEPS)
 
 
+def epoch_of(connection: sqlite3.Connection, decision: int) -> str:
+    """The epoch that a decision was made in; a restored store has several (see `sqlite_backup.begin_anew`)."""
+    rows = connection.execute("SELECT name, value FROM meta WHERE name = 'epoch' OR name LIKE 'epoch_until_%'")
+    meta: dict[str, str] = dict(rows)
+    now = meta.pop("epoch")
+    ended = sorted((int(last), epoch) for last, epoch in map(str.split, meta.values()))
+    return next((epoch for last, epoch in ended if decision <= last), now)
+
+
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
     """Raises StoreError for a file that this kairos cannot use as it is, beside another one or without opening it."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -1,4 +1,5 @@
-"""The commands: `run`, `demo`, `new`, `check`, `test`, `explain`, `reconcile`, `switch`, `dead-letters`, `bench`.
+"""The commands: `run`, `demo`, `new`, `check`, `test`, `explain`, `reconcile`, `switch`, `dead-letters`, `backup`,
+`restore`, `bench`.
 
 Each imports what it needs when it is called, so that `--help` and `check` are quick.
 """
@@ -32,7 +33,7 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-for name in ("run", "demo", "playbook", "explain", "reconcile", "switch", "dead_letters", "bench"):
+for name in ("run", "demo", "playbook", "explain", "reconcile", "switch", "dead_letters", "backup", "bench"):
     import_module(f"kairos.cli.{name}").register(app)
 
 

@@ -45,6 +45,8 @@ class Records(Protocol):
     @property
     def epoch(self) -> str: ...
 
+    def epoch_of(self, decision: int) -> str: ...
+
     def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded: ...
 
     def holders(self, name: str) -> list[Held]: ...
@@ -84,8 +86,8 @@ class Explainer:
             shown={name: in_words(value, kinds[name], currency) for name, value in known.items()},
             channel=program.decide.channels[record.chosen.channel] if record.chosen else "",
             msisdn=decode_state(state).msisdn if state else "",
-            responses=tuple(self.store.responses(f"{self.store.epoch}-{number}")),
-            purchases=tuple(self.store.purchases_of(f"{self.store.epoch}-{number}")),
+            responses=tuple(self.store.responses(f"{self.store.epoch_of(number)}-{number}")),
+            purchases=tuple(self.store.purchases_of(f"{self.store.epoch_of(number)}-{number}")),
         )
 
     def latest(self, msisdn: str) -> list[int] | None:

@@ -1,0 +1,72 @@
+"""`kairos backup` and `kairos restore`: a copy of the store beside a running server, and a store made of it again."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kairos.errors import KairosError
+
+Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
+Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
+TOML = Path("kairos.toml")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(help="Copy the store to a FILE, while kairos runs.")(backup)
+    app.command(help="Make a backup FILE the store again.")(restore)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE")], settings: Settings = TOML, store: Store = None
+) -> None:
+    from kairos.adapters.sqlite_backup import back_up
+
+    source = path_of(settings, store)
+    started = time.time()
+    size = back_up(source, file, int(started * 1000))
+    typer.echo(f"`{file}`: {size:,} bytes, checked, in {time.time() - started:.1f} s")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    settings: Settings = TOML,
+    store: Store = None,
+    replace: Annotated[bool, typer.Option("--replace", help="The store that is there is kept beside it.")] = False,
+    resend_within: Annotated[
+        str, typer.Option(help="Texts that waited in the backup and are not older are sent (again).")
+    ] = "1 hour",
+) -> None:
+    from kairos.adapters import sqlite_backup
+    from kairos.adapters.sqlite import own
+    from kairos.settings import is_age, milliseconds
+
+    if not is_age(resend_within):
+        raise KairosError(f"`{resend_within}` is no age; write it as in `1 hour` or `2 days`, or `0 hours` for none")
+    path = path_of(settings, store)
+    with closing(own(path)):
+        done = sqlite_backup.restore(
+            file, path, time.time_ns() // 1_000_000, replace=replace, resend_within=milliseconds(resend_within)
+        )
+    typer.echo(f"`{path}` is as it was {done.age / 3_600_000:.1f} hours ago.")
+    if done.before:
+        typer.echo(f"What was there is `{done.before}`.")
+    typer.echo(
+        f"Waiting to be sent: {done.kept} go out; dropped: {done.offers_dropped} offers, "
+        f"{done.old_dropped} older than {resend_within}."
+    )
+    typer.echo(
+        "What happened since is not known: replies, consents and STOPs too. Marketing is off: bring profiles up to "
+        "date, then `kairos switch marketing on`."
+    )
+
+
+def path_of(settings: Path, store: Path | None) -> Path:
+    from kairos.settings import load_settings
+
+    return store or Path(load_settings(settings, os.environ).store.path)
