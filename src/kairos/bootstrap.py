@@ -8,16 +8,18 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from ssl import SSLContext
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from kairos.adapters import tls
 from kairos.adapters.esme import Account, Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.first_answers import KEPT
@@ -25,6 +27,7 @@ from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.operations import HttpOperations
 from kairos.adapters.purchases import HttpPurchases
+from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.api import create_app
 from kairos.domain.money import Currency
@@ -44,8 +47,21 @@ from kairos.playbook import read as read_playbook
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Channel, Store
-from kairos.settings import Settings, milliseconds
-from kairos.smpp import BindTransceiver, Client, Handler, Server, SessionOptions, SubmitSm, passwords, serve
+from kairos.settings import Notifications, Settings, milliseconds
+from kairos.settings import Smsc as SmscSettings
+from kairos.smpp import (
+    BindReceiver,
+    Binds,
+    BindTransceiver,
+    BindTransmitter,
+    Client,
+    Handler,
+    Server,
+    SessionOptions,
+    SubmitSm,
+    passwords,
+    serve,
+)
 
 log = structlog.get_logger("kairos")
 
@@ -103,7 +119,7 @@ class Kairos:
             self._unread,
         )
         self.smsc = Smsc(
-            self._client,
+            partial(smsc_binds, settings.smsc),
             self.loop,
             store,
             now,
@@ -135,6 +151,7 @@ class Kairos:
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.server: Server | None = None
         self.http_port = 0
+        self._door_tls = door_tls(settings.notifications)
         self._tasks: list[asyncio.Task[None]] = []
         self._http: uvicorn.Server | None = None
 
@@ -144,12 +161,6 @@ class Kairos:
             shape = re.sub(r"\d+", "#", text)[:200]
             reason = "no pattern of the settings reads this text"
             self.letters.put("unread", f"{account}: {shape}", pdu.destination_addr, reason, text.encode())
-
-    def _client(self, handle: Handler) -> Client:
-        smsc = self.settings.smsc
-        bind = BindTransceiver(system_id=smsc.system_id, password=smsc.password, system_type=smsc.system_type)
-        options = SessionOptions(window=smsc.window, response_timeout=smsc.response_timeout_s)
-        return Client(smsc.host, smsc.port, bind, handle, options)
 
     @property
     def smpp_port(self) -> int:
@@ -169,12 +180,20 @@ class Kairos:
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
-            self.server = self.esmes.server = await serve(door.host, door.port, passwords(secrets), self.esmes.handle)
+            self.server = self.esmes.server = await serve(
+                door.host,
+                door.port,
+                passwords(secrets),
+                self.esmes.handle,
+                tls=self._door_tls,
+                rates={name: account.rate for name, account in settings.accounts.items()},
+            )
         keep_rejected = settings.retention.rejected_events
         ingress = HttpIngress(self.loop, settings.region, self._gauges, self.letters, keep_rejected=keep_rejected)
         self.letters.read = ingress.event
         registry = CollectorRegistry()
         registry.register(EngineCollector(ingress))
+        registry.register(SmppCollector(self.smsc.client.statistics, self.server.statistics))
         explanations, operations = HttpExplanations(self.explainer), HttpOperations(self.switchboard, now)
         purchases = HttpPurchases(self.store, self.loop, now)
         app = create_app(
@@ -267,6 +286,45 @@ class Kairos:
     def _new_program(self, folder: Path) -> Program | None:
         """Reading and compiling take a while, and the store may hang: in a thread, so that nothing waits for them."""
         return open_playbook(self.store, load_texts(folder), self.program.playbook)
+
+
+def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
+    """The binds to the SMSC that the settings ask for. Raises SettingsError."""
+    files = {"ca_file": smsc.ca_file, "cert_file": smsc.cert_file, "key_file": smsc.key_file}
+    _need_tls("smsc", smsc.tls, files | {"server_name": smsc.server_name})
+    context = tls.to_smsc(**files) if smsc.tls else None
+    options = SessionOptions(
+        window=smsc.window, response_timeout=smsc.response_timeout_s, rate=smsc.rate, reserve=smsc.reserve
+    )
+    kinds = (BindTransceiver,) if smsc.bind == "transceiver" else (BindTransmitter, BindReceiver)
+    binds = [
+        kind(system_id=smsc.system_id, password=smsc.password, system_type=smsc.system_type)
+        for _ in range(smsc.binds)
+        for kind in kinds
+    ]
+
+    def clients(host: str, port: int, server_name: str) -> list[Client]:
+        return [Client(host, port, bind, handle, options, tls=context, server_name=server_name) for bind in binds]
+
+    parallel = clients(smsc.host, smsc.port, smsc.server_name)
+    standby: list[Client] = []
+    for one in smsc.also:
+        (standby if one.standby else parallel).extend(clients(one.host, one.port, one.server_name))
+    return Binds(parallel, standby)
+
+
+def door_tls(door: Notifications) -> SSLContext | None:
+    """TLS for the accounts' door, if the settings ask for it. Raises SettingsError."""
+    files = {"cert_file": door.cert_file, "key_file": door.key_file, "client_ca_file": door.client_ca_file}
+    _need_tls("notifications", door.tls, files)
+    return tls.for_accounts(**files) if door.tls else None
+
+
+def _need_tls(section: str, on: bool, keys: Mapping[str, str]) -> None:
+    """Who names certificates means TLS: going without would be silent."""
+    for key in (key for key, value in keys.items() if value and not on):
+        what = f"`{section}.{key}` is set, but `{section}.tls` is not true"
+        raise SettingsError([Diagnostic("", 0, what, f"set `tls = true` in [{section}]")])
 
 
 @contextmanager

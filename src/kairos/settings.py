@@ -11,7 +11,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -37,6 +37,9 @@ Long = Annotated[float, Meta(ge=0.01, le=31 * 86_400, description="seconds from 
 STEPS = ("reserve", "charge", "provision", "confirm")
 Hours = Annotated[float, Meta(ge=0.01, le=8760, description="hours from 0.01 to 8760")]
 Tag = Annotated[int, Meta(ge=0, le=0xFFFF, description="a TLV's tag from 1 (0x0001) to 65535 (0xFFFF), or 0")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
+Rate = Annotated[float, Meta(ge=0, le=100_000, description="requests a second from 0 (no limit) to 100000")]
+Binds = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
 Age = Annotated[str, Meta(pattern=AGE, description="an age such as `90 days` or `12 hours`, or `0` for ever")]
 Name = Annotated[str, Meta(min_length=1, max_length=15, description="a name of 1 to 15 characters")]  # SMPP 3.4, 5.2.1
@@ -46,6 +49,9 @@ WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True):
     """A part of the settings; an unknown key is an error."""
+
+
+S = TypeVar("S", bound=Section)
 
 
 class Store(Section, frozen=True):
@@ -83,6 +89,10 @@ class Notifications(Section, frozen=True):
     decide_within_ms: Limit = 200.0  # then the plain notification goes out
     parts_at_most: Parts = 1  # a line may make the notification this long, in parts, even if it was shorter
     hold_receipts_h: Hours = 72.0  # how long a receipt waits for its account to bind
+    tls: bool = False
+    cert_file: str = ""  # what shows that the door is ours (PEM, with what leads to its authority)
+    key_file: str = ""
+    client_ca_file: str = ""  # accounts must show a certificate of these authorities
 
 
 class Account(Section, frozen=True):
@@ -92,6 +102,7 @@ class Account(Section, frozen=True):
     rides: bool = True  # offers ride on its notifications; else they follow as messages of their own
     rides_on_flash: bool = False  # also on those that are shown at once and not kept (class 0)
     identity_tlv: Tag = 0  # the TLV that names a message, the same on every try; 0: none does
+    rate: Rate = 0.0  # requests a second over all its binds; beyond it they are answered with ESME_RTHROTTLED
 
 
 class Patterns(Section, frozen=True):
@@ -107,6 +118,15 @@ class Patterns(Section, frozen=True):
     decimal: str = "."
 
 
+class Also(Section, frozen=True):
+    """Another address of the same SMSC."""
+
+    host: str
+    port: Port
+    server_name: str = ""
+    standby: bool = False  # used only while no other bind has room
+
+
 class Smsc(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 2776
@@ -116,6 +136,16 @@ class Smsc(Section, frozen=True):
     window: Window = 64
     response_timeout_s: Seconds = 10.0
     identity_tlv: Tag = 0  # the TLV that names a reply, the same on every try; 0: none does
+    bind: Literal["transceiver", "transmitter+receiver"] = "transceiver"
+    binds: Binds = 1  # to each address, of each kind
+    rate: Rate = 0.0  # requests a second over each bind, at most
+    reserve: Share = 0.5  # of window and rate, for notifications alone
+    tls: bool = False
+    ca_file: str = ""  # the authorities that vouch for the SMSC; empty: those of this machine
+    cert_file: str = ""  # what shows who we are, if the SMSC asks
+    key_file: str = ""
+    server_name: str = ""  # the name in the SMSC's certificate; empty: its host
+    also: list[Also] = []
 
 
 class Fulfilment(Section, frozen=True):
@@ -167,7 +197,19 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         raise SettingsError([Diagnostic(str(path), line, "is not UTF-8", "save it as UTF-8")]) from None
     settings = read_settings(text, environment, str(path))
     store = msgspec.structs.replace(settings.store, path=str(path.parent / settings.store.path))
-    return msgspec.structs.replace(settings, playbook=str(path.parent / settings.playbook), store=store)
+    return msgspec.structs.replace(
+        settings,
+        playbook=str(path.parent / settings.playbook),
+        store=store,
+        notifications=_beside(path.parent, settings.notifications),
+        smsc=_beside(path.parent, settings.smsc),
+    )
+
+
+def _beside(folder: Path, section: S) -> S:
+    """The section with its files seen from the folder of the settings."""
+    files = {name: getattr(section, name) for name in section.__struct_fields__ if name.endswith("_file")}
+    return msgspec.structs.replace(section, **{name: str(folder / file) for name, file in files.items() if file})
 
 
 def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos.toml") -> Settings:
@@ -357,16 +399,20 @@ def _lines(text: str) -> dict[Place, int]:
 
     >>> _lines("[[patterns]]\\ntexts = []\\nwords.service = {}")
     {('patterns', 0): 1, ('patterns', 0, 'texts'): 2, ('patterns', 0, 'words', 'service'): 3}
+    >>> _lines("[smsc]\\n[[smsc.also]]\\nhost = 1\\n[[smsc.also]]")
+    {('smsc',): 1, ('smsc', 'also', 0): 2, ('smsc', 'also', 0, 'host'): 3, ('smsc', 'also', 1): 4}
     """
     found: dict[Place, int] = {}
-    seen: Counter[str] = Counter()  # [[lists of sections]]
+    seen: Counter[Place] = Counter()  # [[lists of sections]]
     section: Place = ()
     for number, line in enumerate(text.splitlines(), 1):
         if header := HEADER.match(line):
             names = _steps(header[2])
-            seen[str(names[0])] += header[1] == "[["
-            inside = (seen[str(names[0])] - 1,) if seen[str(names[0])] else ()
-            section = (names[0], *inside, *names[1:])
+            seen[names] += header[1] == "[["
+            section = ()
+            for depth, name in enumerate(names, 1):
+                place_in_list = (seen[names[:depth]] - 1,) if seen[names[:depth]] else ()
+                section = (*section, name, *place_in_list)
             found.setdefault(section, number)
         elif key := KEY.match(line):
             found.setdefault((*section, *_steps(key[0].rpartition("=")[0])), number)

@@ -87,6 +87,14 @@ BAD = {
         "[smsc]\n\"password\" = 'hunter2'\n",
         ["2: `password` does not belong in the file; set KAIROS_SMSC_PASSWORD in the environment"],
     ),
+    "another address without its port": (
+        '[smsc]\n[[smsc.also]]\nhost = "a"\nport = 1\n[[smsc.also]]\nhost = "b"\n',
+        ["5: `smsc.also.port` is missing"],
+    ),
+    "a list of a section's own": (
+        '[[smsc.also]]\nhost = "a"\nport = 1\nstandbye = true\n',
+        ["4: unknown setting `smsc.also.standbye`; did you mean `standby`?"],
+    ),
     "everything at once, in the order of the lines": (
         '[smsc]\nport = -1\n[http]\nhots = "a"\n[engine]\nqueue = "many"\n',
         ["2: `smsc.port` must be", "4: unknown setting `http.hots`", "6: `engine.queue` must be a whole number"],
@@ -139,6 +147,17 @@ def test_the_playbook_is_seen_from_the_file(tmp_path: Path) -> None:
     assert load_settings(tmp_path / "kairos.toml", {}).playbook == str(tmp_path / "books" / "prepaid")
     assert load_settings(tmp_path / "kairos.toml", {"KAIROS_PLAYBOOK": "other"}).playbook == str(tmp_path / "other")
     assert load_settings(tmp_path / "kairos.toml", {"KAIROS_PLAYBOOK": "/books"}).playbook == "/books"
+
+
+def test_certificates_are_seen_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "kairos.toml").write_text(
+        '[smsc]\nca_file = "tls/ca.pem"\n[notifications]\nkey_file = "/tls/key.pem"\n'
+    )
+    settings = load_settings(tmp_path / "kairos.toml", {"KAIROS_NOTIFICATIONS_CLIENT_CA_FILE": "ocs.pem"})
+    assert settings.smsc.ca_file == str(tmp_path / "tls" / "ca.pem")
+    assert settings.smsc.cert_file == ""
+    assert settings.notifications.key_file == "/tls/key.pem"
+    assert settings.notifications.client_ca_file == str(tmp_path / "ocs.pem")
 
 
 # -- the environment ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from kairos.settings import (
     Account,
+    Also,
     Engine,
     Fulfilment,
     Http,
@@ -37,6 +38,7 @@ KINDS: dict[str, type[Section]] = {
     "[accounts.NAME]": Account,
     "[[patterns]]": Patterns,
     "[smsc]": Smsc,
+    "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
 }
 
@@ -45,7 +47,9 @@ def values(kind: type[Section]) -> dict[str, str]:
     """Each key that is no section, with its default as the page writes it."""
     fields = msgspec.structs.fields(kind)
     return {
-        field.name: written(field) for field in fields if field.name not in ("accounts", "patterns", *sections(kind))
+        field.name: written(field)
+        for field in fields
+        if field.name not in ("accounts", "patterns", "also", *sections(kind))
     }
 
 
@@ -64,7 +68,7 @@ def written(field: Any) -> str:
 def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
-    assert named == {*sections(Settings), "accounts", "patterns"}
+    assert named == {*sections(Settings), "accounts", "patterns", "smscalso"}
 
 
 @pytest.mark.parametrize("heading", KINDS)

@@ -25,11 +25,11 @@ from kairos.ports import Clock, Outcome, Store
 from kairos.smpp import (
     TEMPORARY,
     Assembled,
-    Client,
     DataSm,
     DeliverSm,
     EncodeError,
     Handler,
+    Link,
     MessageState,
     NotSent,
     Pdu,
@@ -69,7 +69,7 @@ class Smsc:
 
     def __init__(
         self,
-        client: Callable[[Handler], Client],
+        client: Callable[[Handler], Link],
         loop: Loop,
         store: Store,
         clock: Clock,

@@ -55,7 +55,9 @@ class ClientState(Enum):
 class Link(Protocol):
     """The way to an SMSC: one bind (`Client`) or several (`Binds`)."""
 
-    last_error: str
+    @property
+    def last_error(self) -> str:
+        """Why it is not bound, where it is not."""
 
     @property
     def session(self) -> Session | None:
