@@ -25,6 +25,7 @@ HEADINGS = {
     "A variant": "variant",
     "A treatment": "treatment",
     "What a yes does": "fulfil",
+    "Another payer": "payer",
     "contact_policy.yaml": "contact_policy",
     "A freeze window": "freeze",
     "A limit": "limit",
@@ -59,7 +60,7 @@ def test_every_answer_is_explained() -> None:
 
 def test_the_examples_are_a_playbook() -> None:
     playbook = read(TEXTS)
-    assert [action.name for action in playbook.actions] == ["bonus", "booster"]
+    assert [action.name for action in playbook.actions] == ["bonus", "booster", "credit", "holiday"]
     warned = [found.message for found in check(playbook)]
     assert [message for message in warned if not message.endswith(" has no text in fr")] == []
 

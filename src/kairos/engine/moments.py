@@ -120,6 +120,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
 
 def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, event: Event, channel: str) -> OpenOffer:
     action, variant = arm.action, arm.variant
+    payer = moment.row[engine.program.places[action.paid_by]] if action.paid_by else action.payer
     return OpenOffer(
         number=number,
         key=key,
@@ -140,6 +141,9 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         redeemed_by=action.redeemed_by,
         redeemed_when=to_text(variant.redeemed_when) if variant.redeemed_when else "",
         changed=moment.now,
+        products=variant.products if action.provisions and len(variant.products) > 1 else (),
+        payer=str(payer).lstrip("+"),
+        twice=engine.program.playbook.policy.asks_twice(action, variant.price),
         lasts=variant.lasts,
     )
 

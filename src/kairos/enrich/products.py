@@ -31,6 +31,8 @@ def bought(state: State, offer: OpenOffer, now: int) -> None:
     if offer.product:
         owned = Owned(offer.product, now + offer.lasts, now, offer.action, offer.decision)
         state.products.append(owned)
+    for product in offer.products[1:]:  # the rest of a bundle, which counts as one purchase
+        state.products.append(Owned(product, now + offer.lasts, now, "", offer.decision))
 
 
 def given_back(state: State, decision: int) -> None:

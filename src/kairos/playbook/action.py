@@ -51,6 +51,7 @@ class Variant:
     rules: tuple[ArmRule, ...] = ()  # eligible, relevant, suitable, in this order
     redeemed_when: Condition | None = None  # a promise: what the qualifying event must meet
     lasts: int = 0  # how long its product is valid, ms; 0: its validity names no duration
+    products: tuple[str, ...] = ()  # all of a bundle, `product` first
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ class Action:
     not_with: tuple[str, ...] = ()  # products beside which it makes no sense
     excludes: tuple[str, ...] = ()  # actions that are not said while this one is open or theirs, and the other way
     repurchase: Repurchase = Repurchase()
+    payer: str = ""  # a sponsor's account that is charged instead of the subscriber
+    paid_by: str = ""  # the attribute with the MSISDN that is
+    twice: bool = False  # a yes is asked for twice
     file: str = ""
     line: int = 0
 

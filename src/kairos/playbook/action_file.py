@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
 
-from kairos.playbook.action import Action, ActionKind, ArmRule, Stage, Treatment, Variant
+from kairos.playbook.action import Action, ActionKind, ArmRule, NamedRule, Stage, Treatment, Variant
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
+from kairos.playbook.fulfil_file import own_rules, read_fulfil, read_products, twice
 from kairos.playbook.messages_file import OFFER_WORDS, Texts
 from kairos.playbook.placeholders import placeholders, stray
 from kairos.playbook.purchase_file import check_excludes, only_on, read_repurchase, validity
-from kairos.playbook.section import Section, entries
+from kairos.playbook.section import Section
 from kairos.playbook.values import (
     MILLISECONDS,
     NAME,
@@ -45,7 +46,7 @@ class _Draft:
     name: str
     price: int
     value: int
-    product: str
+    products: tuple[str, ...]
     fields: Mapping[str, str]
     constants: Mapping[str, Constant]
     lasts: int = 0
@@ -71,26 +72,29 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
     if "offer" in section and "action" in section:
         context.problems.add(section.at("action"), "`offer` and `action` say the same", "keep one")
     kind = cast(ActionKind, section.take("kind", known("kind", get_args(ActionKind)), "sell"))
-    charges, provisions = _fulfil(section, kind)
-    drafts = _drafts(section, kind, provisions, context)
+    fulfil = read_fulfil(section, kind, context)
+    drafts = _drafts(section, kind, fulfil.provisions, context)
     redeemed_by, redeemed = _redeemed(section, kind, drafts, context)
     return Action(
         name=section.need(called, _name, "", "booster"),
         kind=kind,
         title=section.need("title", lambda n: _title(n, drafts), "", '"{size} for {validity}"'),
         issue=section.need("issue", name, "", "upsell"),
-        variants=_variants(section, drafts, redeemed, context),
+        variants=_variants(section, drafts, redeemed, own_rules(kind, fulfil, context), context),
         answers=_answers(section, context),
         treatments=_treatments(section, messages, context),
         accept_within=section.need("accept_within", duration, 0, "24 hours"),
         after_decline=section.need("after_decline", duration_or("never"), 0, "14 days"),
         weight=section.take("weight", _weight, 1.0),
-        charges=charges,
-        provisions=provisions,
+        charges=fulfil.charges,
+        provisions=fulfil.provisions,
         redeemed_by=redeemed_by,
         send_within=section.take("send_within", duration, 10 * MILLISECONDS["minute"]),
         not_with=section.take("not_with", words, ()),
         excludes=section.take("excludes", words, ()),
+        payer=fulfil.payer,
+        paid_by=fulfil.paid_by,
+        twice=twice(section),
         repurchase=read_repurchase(section, {draft.name: draft.lasts for draft in drafts}, context),
         file=node.file,
         line=node.line,
@@ -111,27 +115,6 @@ def _weight(node: Node) -> float:
     return value
 
 
-def _fulfil(section: Section, kind: ActionKind) -> tuple[bool, bool]:
-    """Whether a yes charges, and whether it provisions; where that is wrong, a charge stands in for it."""
-    if "fulfil" not in section:
-        if kind != "care":
-            section.problems.add(section.node, "`fulfil` is missing: a yes would do nothing", _FULFIL)
-        return kind != "care", False
-    fulfil = Section(section.at("fulfil"), "fulfil", section.problems)
-    charges = bool(fulfil.take("charge", known("charge", ["price"]), ""))
-    provisions = bool(fulfil.take("provision", known("provision", ["product"]), ""))
-    if not charges and not provisions:
-        section.problems.add(fulfil.node, "`fulfil` does nothing", _FULFIL)
-        return True, False
-    if charges and kind == "promise":
-        hint = "leave `charge` out: the qualifying event is what it costs"
-        section.problems.add(fulfil.at("charge"), "a promise cannot charge", hint)
-    return charges, provisions
-
-
-_FULFIL = "write `fulfil: {charge: price, provision: product}`"
-
-
 # --- variants ------------------------------------------------------------------------------------------------------
 
 
@@ -144,31 +127,16 @@ def _drafts(section: Section, kind: ActionKind, provisions: bool, context: Conte
         if not NAME.fullmatch(key.text):
             hint = "use small letters, digits and `_`, with a letter first"
             context.problems.add(key, f"`{key.text}` cannot name a variant", hint)
-    products = _products(section, [key.text for key, _ in found], context)
+    products = read_products(section, [key.text for key, _ in found], context)
     if provisions:
         for key, _ in found:
-            if key.text not in products:
+            if not products.get(key.text):
                 hint = f"add it, as in `product: {{{key.text}: DATA500_1D}}`"
                 context.problems.add(section.at("product"), f"variant `{key.text}` has no product to provision", hint)
-    return [_draft(key.text, value, kind, products.get(key.text, ""), context) for key, value in found]
+    return [_draft(key.text, value, kind, products.get(key.text, ()), context) for key, value in found]
 
 
-def _products(section: Section, variants: list[str], context: Context) -> dict[str, str]:
-    """The catalogue's id of each variant: one for all, or a table."""
-    node = section.at("product")
-    if "product" not in section:
-        return {}
-    if isinstance(node, Scalar):
-        return dict.fromkeys(variants, section.take("product", text, ""))
-    products = {}
-    for variant, (key, value) in entries(node, context.problems):
-        if variant not in variants:
-            context.problems.add(key, f"unknown variant `{variant}`", nearest(variant, variants))
-        products[variant] = context.problems.attempt("", variant, text, value)
-    return products
-
-
-def _draft(variant: str, node: Node, kind: ActionKind, product: str, context: Context) -> _Draft:
+def _draft(variant: str, node: Node, kind: ActionKind, products: tuple[str, ...], context: Context) -> _Draft:
     section = Section(node, "variant", context.problems, free=True)
     amount = price(context.currency)
     cost = section.need("price", amount, 0, "10") if kind == "sell" else section.take("price", amount, 0)
@@ -189,7 +157,7 @@ def _draft(variant: str, node: Node, kind: ActionKind, product: str, context: Co
             continue
         fields[key] = context.problems.attempt("", key, text, own)
         constants[key] = _constant(own, fields[key])
-    return _Draft(variant, cost, value, product, fields, constants, validity(fields.get("validity", "")))
+    return _Draft(variant, cost, value, products, fields, constants, validity(fields.get("validity", "")))
 
 
 def _constant(node: Node, written: str) -> Constant:
@@ -213,7 +181,11 @@ def _title(node: Node, drafts: list[_Draft]) -> str:
 
 
 def _variants(
-    section: Section, drafts: list[_Draft], redeemed: list[Condition | None], context: Context
+    section: Section,
+    drafts: list[_Draft],
+    redeemed: list[Condition | None],
+    own: list[NamedRule],
+    context: Context,
 ) -> tuple[Variant, ...]:
     _check_rule_names(section, context)
     return tuple(
@@ -221,11 +193,12 @@ def _variants(
             name=draft.name,
             price=draft.price,
             value=draft.value,
-            product=draft.product,
+            product=next(iter(draft.products), ""),
             fields=draft.fields,
-            rules=_rules(section, draft, context),
+            rules=tuple(ArmRule("eligible", rule) for rule in own) + _rules(section, draft, context),
             redeemed_when=redeemed_when,
             lasts=draft.lasts,
+            products=draft.products,
         )
         for draft, redeemed_when in zip(drafts, redeemed, strict=True)
     )

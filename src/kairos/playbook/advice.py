@@ -35,7 +35,7 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
             if variant.value == 0:
                 message = f"{where} is worth 0, so it ranks below all others"
                 yield Diagnostic(action.file, action.line, message, "give it a `value`")
-            if variant.price and not action.charges:
+            if variant.price and not action.charges and action.kind != "advance":  # whose price is owed
                 message = f"{where} has a price that nobody is charged"
                 yield Diagnostic(action.file, action.line, message, "add `charge: price` to `fulfil`, or leave it out")
 

@@ -10,7 +10,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "currency": ("code", "digits", "sign"),
     "vocabulary": ("events", "wallets", "attributes", "counters"),
     "wallet": ("unit", "digits", "means"),
-    "attribute": ("type", "means", "default", "from", "total", "soonest_expiry"),
+    "attribute": ("type", "means", "default", "from", "total", "soonest_expiry", "owed"),
     "counter": ("sum", "count", "max", "min", "over", "step", "where", "means"),
     "action": (
         "offer",
@@ -35,10 +35,12 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "not_with",
         "excludes",
         "repurchase",
+        "confirm",
     ),
     "variant": ("price", "value", "top_up", "size", "validity"),  # and any further field of its own
     "treatment": ("channel", "message"),
-    "fulfil": ("charge", "provision"),
+    "fulfil": ("charge", "provision", "payer"),
+    "payer": ("attribute",),
     "contact_policy": (
         "contact_only_when",
         "pause_while",
@@ -47,6 +49,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "limits",
         "holdout",
         "after_sim_swap",
+        "confirm_above",
     ),
     "freeze": ("from", "to", "why", "zone", "channels", "issues", "except_care"),
     "limit": ("at_most", "per", "riding", "channel", "offer", "action", "issue", "each", "shared", "name"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kairos.playbook.action import NamedRule
+from kairos.playbook.action import Action, NamedRule
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,9 @@ class ContactPolicy:
     holdout: float = 0.0  # share of subscribers, 0..1
     freezes: tuple[Freeze, ...] = ()
     after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not
+    confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
+
+    def asks_twice(self, action: Action, price: int) -> bool:
+        """Whether a yes to a variant at this price must be said again."""
+        dear = self.confirm_above is not None and price > self.confirm_above
+        return action.taken_by_reply and (action.twice or (dear and action.charges))

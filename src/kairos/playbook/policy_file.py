@@ -11,7 +11,7 @@ from kairos.playbook.document import Node, refused
 from kairos.playbook.freeze_file import read_freeze
 from kairos.playbook.policy import ContactPolicy, Limit
 from kairos.playbook.section import Section, items
-from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, share, text, whole
+from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, share, text, whole
 
 LONGEST = 400 * MILLISECONDS["day"]
 SUBJECTS = {True: "riding line", False: "own message", None: "contact"}
@@ -37,6 +37,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         limits=tuple(limits.values()),
         holdout=section.take("holdout", share, 0.0),
         freezes=tuple(read_freeze(one, actions, context) for one in windows),
+        confirm_above=section.take("confirm_above", price(context.currency), None),
         after_sim_swap=section.take("after_sim_swap", duration, 0),
     )
 

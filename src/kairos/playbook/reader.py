@@ -13,6 +13,7 @@ from kairos.playbook.action_file import read_actions
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, parse, refused
 from kairos.playbook.freeze_file import time_zone
+from kairos.playbook.fulfil_file import check_confirm
 from kairos.playbook.measure import unfit_lines
 from kairos.playbook.messages_file import check_answers, check_placeholders, read_messages
 from kairos.playbook.playbook import Playbook
@@ -107,6 +108,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
     check_answers(messages, Table("messages.yaml", 0), context)
     check_placeholders(messages, actions, context)
     policy = read_policy(nodes["contact_policy.yaml"], actions, context)
+    check_confirm(messages, actions, policy, context)
     playbook = Playbook(
         name=named.name,
         revision=revision(texts),

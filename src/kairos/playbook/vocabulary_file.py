@@ -10,7 +10,7 @@ from kairos.errors import RuleError
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, refused
 from kairos.playbook.section import Section, entries, items
-from kairos.playbook.values import MILLISECONDS, NAME, duration, known, nearest, text, typed, whole
+from kairos.playbook.values import MILLISECONDS, NAME, boolean, duration, known, nearest, text, typed, whole
 from kairos.playbook.vocabulary import Attribute, Counter, CounterFunction, FieldType, Vocabulary, Wallet, is_column
 from kairos.rules import RESERVED, Condition, Type, parse
 
@@ -111,7 +111,13 @@ def _attribute(
     if kind != wanted:
         context.problems.add(section.at("type"), f"`{attribute}` is {wanted}, not {kind}", f"write `type: {wanted}`")
     default = section.take("default", typed(kind, context.currency), None)
-    return Attribute(attribute, kind, section.take("means", text, ""), default, sources, total, soonest)
+    owed = section.take("owed", boolean, False)
+    if owed and (kind != "money" or total or soonest):
+        message = f"`{attribute}` cannot be what is owed: that is money, and events say what is left of it"
+        context.problems.add(section.at("owed"), message, "write `type: money`, with `from`")
+    if owed and default is None:
+        default = 0
+    return Attribute(attribute, kind, section.take("means", text, ""), default, sources, total, soonest, owed)
 
 
 def _list(node: Node, context: Context) -> list[Node]:
