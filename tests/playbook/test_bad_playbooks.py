@@ -273,7 +273,7 @@ BAD = {
     "a placeholder that an answer lacks": (
         ("messages.yaml", "Nothing was charged.", "{size} was not charged."),
         "messages.yaml:10: `refused_funds` cannot say `{size}`; "
-        "there are `title`, `price`, `number`, `expires` and `short_code`",
+        "there are `title`, `price`, `number`, `expires`, `short_code`, `net` and `tax`",
     ),
     "a placeholder that only one variant has": (
         ("offers/booster.yaml", "size: 2GB,   validity: 7 days,", "size: 2GB,"),

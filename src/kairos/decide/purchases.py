@@ -29,7 +29,7 @@ def compile_purchases(actions: tuple[Action, ...], of_action: Mapping[str, int])
     owned: dict[str, int] = {}
     excludes: dict[str, int] = {}
     for action in actions:
-        own = {variant.product for variant in action.variants} if action.repurchase.after_expiry else set()
+        own = set(_products(action)) if action.repurchase.after_expiry else set()
         for product in {*action.not_with, *own} - {""}:
             owned[product] = owned.get(product, 0) | of_action[action.name]
         for other in action.excludes:
@@ -40,14 +40,20 @@ def compile_purchases(actions: tuple[Action, ...], of_action: Mapping[str, int])
     return Purchases(owned, excludes, counted, NEVER if NEVER in windows else max(windows, default=0))
 
 
+def _products(action: Action) -> Iterator[str]:
+    """All that a yes to any of its variants gives."""
+    for variant in action.variants:
+        yield from (variant.product, *variant.products)
+
+
 def refused_by_products(
     purchases: Purchases, of_action: Mapping[str, int], products: list[Owned], now: int
 ) -> Iterator[tuple[int, str, int]]:
     """Mask of arms, rule, until (ms; 0: no time can be named, -1: never again)."""
-    bought: dict[str, list[int]] = {}
+    bought: dict[str, dict[int, int]] = {}  # by action: each purchase, whatever it held, and when
     for owned in products:
         if owned.action in purchases.repurchase:
-            bought.setdefault(owned.action, []).append(owned.since)
+            bought.setdefault(owned.action, {})[owned.decision] = owned.since
         if not owned.until or owned.until > now:
             mask = purchases.owned.get(owned.product, 0)
             if mask:
@@ -56,7 +62,7 @@ def refused_by_products(
                 yield purchases.excludes[owned.action], f"{EXCLUDED} by {owned.action}", owned.until
     for action, times in bought.items():
         rule = purchases.repurchase[action]
-        counted = sorted(time for time in times if rule.per == NEVER or time > now - rule.per)
+        counted = sorted(time for time in times.values() if rule.per == NEVER or time > now - rule.per)
         if len(counted) >= rule.at_most:
             until = NEVER if rule.per == NEVER else counted[-rule.at_most] + rule.per
             yield of_action.get(action, 0), BOUGHT, until

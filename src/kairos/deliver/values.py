@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from kairos.deliver.template import compile_template
-from kairos.domain.money import Currency
+from kairos.domain.money import Currency, split_tax
 from kairos.domain.subscriber import OpenOffer
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.playbook import Playbook
@@ -78,7 +78,9 @@ class Values(dict[str, str | None]):
 
 def offer_values(playbook: Playbook, action: Action, variant: Variant) -> dict[str, str | None]:
     """What every offer of a variant says alike: its fields, title and price. Made once per playbook."""
-    return _fields(variant) | {"title": title_of(action, variant), "price": playbook.currency.show(variant.price)}
+    tax = split_tax(variant.price, action.tax)[1]
+    shown = _prices(variant.price, tax, playbook.currency)
+    return _fields(variant) | {"title": title_of(action, variant), **shown}
 
 
 def values_for(
@@ -111,19 +113,25 @@ def values_of(
     """What an answer to a reply may use: the offer as it was made (None: none is concerned), and the row's columns."""
     own: dict[str, str | None] = {"short_code": short_code or None}
     if offer is not None:
-        own = _offer(offer.title, offer.price, offer.number, offer.short_code, playbook.currency)
+        own = _offer(offer, playbook.currency)
         own["price"] = own["price"] if offer.price else None  # "Price: 0" is no answer to whoever was given something
         own["expires"] = show_time(expires_local)
     return Values(own, row, playbook.vocabulary.names, playbook.currency)
 
 
-def _offer(title: str, price: int, number: int, short_code: str, currency: Currency) -> dict[str, str | None]:
+def _offer(offer: OpenOffer, currency: Currency) -> dict[str, str | None]:
     return {
-        "title": title,
-        "price": currency.show(price),
-        "number": str(number) if number else None,
-        "short_code": short_code or None,
+        "title": offer.title,
+        **_prices(offer.price, offer.tax, currency),
+        "number": str(offer.number) if offer.number else None,
+        "short_code": offer.short_code or None,
     }
+
+
+def _prices(price: int, tax: int, currency: Currency) -> dict[str, str | None]:
+    """The price and its parts, which are said only where there is tax in it."""
+    parts = {"net": currency.show(price - tax), "tax": currency.show(tax)} if tax else {"net": None, "tax": None}
+    return {"price": currency.show(price), **parts}
 
 
 def _fields(variant: Variant) -> dict[str, str | None]:

@@ -1,4 +1,7 @@
-"""Exact amounts: integers in a unit's smallest part, parsed from and shown as decimal text."""
+"""Exact amounts: integers in a unit's smallest part, parsed from and shown as decimal text; and how they are rounded.
+
+Prices include tax. What is rounded, is rounded here, and only here: halves away from zero, as on a bill.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,34 @@ def parse_exact(text: str, digits: int) -> int:
     return -amount if sign else amount
 
 
+WHOLE: Final = 1_000_000  # a rate is an integer in parts of this: 15% is 150_000
+
+
+def divide(numerator: int, denominator: int) -> int:
+    """The nearest integer to an exact quotient; halves go away from zero. `denominator` is above zero.
+
+    >>> divide(5, 2), divide(-5, 2), divide(7, 3)
+    (3, -3, 2)
+    """
+    quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return quotient if numerator >= 0 else -quotient
+
+
+def split_tax(price: int, rate: int) -> tuple[int, int]:
+    """The net and the tax part of a price that includes tax at a rate (parts of WHOLE): together always the price.
+
+    >>> split_tax(1000, 150_000), split_tax(1, 150_000)
+    ((870, 130), (1, 0))
+    """
+    tax = divide(price * rate, WHOLE + rate)
+    return price - tax, tax
+
+
 @dataclass(frozen=True, slots=True)
 class Currency:
     """A currency: its ISO 4217 code, its minor digits, and the sign that messages show.
+
+    `step` is the smallest amount that can be charged, in minor units: 5 where the smallest coin is 0.05.
 
     >>> Currency("XTS", 2, "T$").show(1250)
     'T$12.50'
@@ -44,10 +72,19 @@ class Currency:
     code: str
     digits: int = 2
     sign: str = ""
+    step: int = 1
 
     def parse(self, text: str) -> int:
         """Minor units of a decimal text in major units."""
         return parse_exact(text, self.digits)
+
+    def chargeable(self, amount: int) -> int:
+        """The nearest amount that can be charged.
+
+        >>> Currency("XTS", 2, step=5).chargeable(1012), Currency("XTS", 2, step=5).chargeable(1013)
+        (1010, 1015)
+        """
+        return divide(amount, self.step) * self.step
 
     def show(self, amount: int) -> str:
         """How a message shows an amount; whole amounts lose their empty decimals."""

@@ -13,6 +13,7 @@ from kairos.domain.event import Event
 from kairos.domain.inputs import Answered
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
+from kairos.domain.money import split_tax
 from kairos.domain.subscriber import Contact, OpenOffer
 from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
 from kairos.engine.orders import accept
@@ -145,6 +146,7 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         payer=str(payer).lstrip("+"),
         twice=engine.program.playbook.policy.asks_twice(action, variant.price),
         lasts=variant.lasts,
+        tax=split_tax(variant.price, action.tax)[1],
     )
 
 

@@ -85,6 +85,7 @@ class Action:
     payer: str = ""  # a sponsor's account that is charged instead of the subscriber
     paid_by: str = ""  # the attribute with the MSISDN that is
     twice: bool = False  # a yes is asked for twice
+    tax: int = 0  # the rate that its prices include, in parts of `domain.money.WHOLE`
     file: str = ""
     line: int = 0
 

@@ -10,13 +10,14 @@ from kairos.playbook.action import Action, ActionKind, ArmRule, NamedRule, Stage
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.fulfil_file import own_rules, read_fulfil, read_products, twice
-from kairos.playbook.messages_file import OFFER_WORDS, Texts
+from kairos.playbook.messages_file import OFFER_WORDS, TAX_WORDS, Texts
 from kairos.playbook.placeholders import placeholders, stray
 from kairos.playbook.purchase_file import check_excludes, only_on, read_repurchase, validity
 from kairos.playbook.section import Section
 from kairos.playbook.values import (
     MILLISECONDS,
     NAME,
+    chargeable,
     duration,
     duration_or,
     known,
@@ -25,6 +26,7 @@ from kairos.playbook.values import (
     nearest,
     number,
     price,
+    rate,
     text,
     words,
 )
@@ -90,6 +92,7 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
         provisions=fulfil.provisions,
         redeemed_by=redeemed_by,
         send_within=section.take("send_within", duration, 10 * MILLISECONDS["minute"]),
+        tax=section.take("tax", rate, context.tax),
         not_with=section.take("not_with", words, ()),
         excludes=section.take("excludes", words, ()),
         payer=fulfil.payer,
@@ -139,7 +142,8 @@ def _drafts(section: Section, kind: ActionKind, provisions: bool, context: Conte
 def _draft(variant: str, node: Node, kind: ActionKind, products: tuple[str, ...], context: Context) -> _Draft:
     section = Section(node, "variant", context.problems, free=True)
     amount = price(context.currency)
-    cost = section.need("price", amount, 0, "10") if kind == "sell" else section.take("price", amount, 0)
+    cost_of = chargeable(context.currency)
+    cost = section.need("price", cost_of, 0, "10") if kind == "sell" else section.take("price", cost_of, 0)
     value = section.take("value", amount, cost)
     fields: dict[str, str] = {}
     constants = {"price": Constant("money", cost), "value": Constant("money", value)}
@@ -151,7 +155,7 @@ def _draft(variant: str, node: Node, kind: ActionKind, products: tuple[str, ...]
             fields[key] = section.take(key, text, "")
             constants[key] = Constant("text", fields[key])
     for key, (place, own) in section.others():
-        if key in context.vocabulary.names or key in OFFER_WORDS or not NAME.fullmatch(key):
+        if key in context.vocabulary.names or key in (*OFFER_WORDS, *TAX_WORDS) or not NAME.fullmatch(key):
             hint = "small letters, digits and `_`; and no word of the vocabulary or of every message"
             context.problems.add(place, f"`{key}` cannot name a variant's own field", hint)
             continue

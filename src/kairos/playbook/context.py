@@ -24,6 +24,7 @@ class Context:
     problems: Problems
     vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary({}))
     time_zone: str = "UTC"  # of wall-clock times that state none
+    tax: int = 0  # the rate that prices include where an offer says no other
 
     def condition(self, node: Node, names: Names, constants: Mapping[str, Constant] | None = None) -> Condition:
         """The rule that a scalar says. Raises RuleError or PlaybookError."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "playbook": ("name", "currency", "languages", "time_zone", "seed"),
-    "currency": ("code", "digits", "sign"),
+    "playbook": ("name", "currency", "languages", "time_zone", "seed", "tax"),
+    "currency": ("code", "digits", "sign", "rounding"),
     "vocabulary": ("events", "wallets", "attributes", "counters"),
     "wallet": ("unit", "digits", "means"),
     "attribute": ("type", "means", "default", "from", "total", "soonest_expiry", "owed"),
@@ -36,6 +36,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "excludes",
         "repurchase",
         "confirm",
+        "tax",
     ),
     "variant": ("price", "value", "top_up", "size", "validity"),  # and any further field of its own
     "treatment": ("channel", "message"),

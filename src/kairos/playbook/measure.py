@@ -89,6 +89,8 @@ def _values(playbook: Playbook, action: Action, variant: Variant) -> dict[str, s
         **variant.fields,
         "title": filled(action.title, variant.fields),
         "price": playbook.currency.show(variant.price),
+        "net": playbook.currency.show(variant.price),
+        "tax": playbook.currency.show(variant.price),
         "number": NUMBER,
         "expires": EXPIRES,
         "short_code": _short_code(playbook),

@@ -15,8 +15,9 @@ from kairos.playbook.values import NAME, nearest, text
 Texts = Mapping[str, Mapping[str, tuple[Scalar, ...]]]  # message -> language -> texts, longest first
 
 OFFER_WORDS = ("title", "price", "number", "expires", "short_code")
+TAX_WORDS = ("net", "tax")  # the parts of the price, where a rate of tax is known
 ANSWER_WORDS: Mapping[str, tuple[str, ...]] = {
-    name: ("short_code",) if name in ("stopped", "help", "which_one", "nothing_open") else OFFER_WORDS
+    name: ("short_code",) if name in ("stopped", "help", "which_one", "nothing_open") else (*OFFER_WORDS, *TAX_WORDS)
     for name in (*ANSWERS, *MAY_ANSWER)
 }
 MOST_TEXTS = 10
@@ -85,6 +86,11 @@ def _check_offer(found: Scalar, action: Action, columns: set[str], by_reply: boo
             context.problems.add(found, message, "say what to do instead")
             continue
         if word in columns or word in OFFER_WORDS:
+            continue
+        if word in TAX_WORDS:
+            if not action.tax:
+                hint = "say the rate, as in `tax: 15%`, in the offer or in playbook.yaml"
+                context.problems.add(found, f"`{{{word}}}` has no value: `{action.name}` has no tax", hint)
             continue
         lacking = [variant.name for variant in action.variants if word not in variant.fields]
         if len(lacking) == len(action.variants):

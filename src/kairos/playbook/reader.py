@@ -21,7 +21,7 @@ from kairos.playbook.policy_file import read_policy
 from kairos.playbook.replies_file import read_replies
 from kairos.playbook.section import Problems, Section
 from kairos.playbook.tests_file import read_tests
-from kairos.playbook.values import nearest, text, whole, words
+from kairos.playbook.values import nearest, price, rate, text, whole, words
 from kairos.playbook.vocabulary_file import read_vocabulary
 
 FILES = ("playbook.yaml", "vocabulary.yaml", "messages.yaml", "contact_policy.yaml", "replies.yaml")
@@ -145,13 +145,17 @@ def _read_playbook(node: Node, problems: Problems) -> tuple[_Named, Context]:
     called = section.need("name", text, "", "Prepaid")
     zone = section.take("time_zone", time_zone, "UTC")
     named = _Named(called, zone, section.take("seed", text, "kairos"))
-    return named, Context(currency, languages, problems, time_zone=zone)
+    return named, Context(currency, languages, problems, time_zone=zone, tax=section.take("tax", rate, 0))
 
 
 def _currency(node: Node, problems: Problems) -> Currency:
     section = Section(node, "currency", problems)
     code = section.need("code", _code, "XXX", "XTS")
-    return Currency(code, section.take("digits", whole(0, 4), 2), section.take("sign", _sign, f"{code} "))
+    currency = Currency(code, section.take("digits", whole(0, 4), 2), section.take("sign", _sign, f"{code} "))
+    step = section.take("rounding", price(currency), 1)
+    if not step:
+        problems.add(section.at("rounding"), "`rounding` is 0", "write the smallest amount that can be charged")
+    return replace(currency, step=step or 1)
 
 
 def _code(node: Node) -> str:

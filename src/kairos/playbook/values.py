@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from kairos.domain.money import Currency
+from kairos.domain.money import Currency, parse_exact
 from kairos.errors import did_you_mean
 from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.rules import Type
@@ -129,6 +129,21 @@ def price(currency: Currency) -> Callable[[Node], int]:
     return read
 
 
+def chargeable(currency: Currency) -> Callable[[Node], int]:
+    """A reader of a price that the smallest coin can pay."""
+    amount = price(currency)
+
+    def read(node: Node) -> int:
+        value = amount(node)
+        if value != currency.chargeable(value):
+            near = currency.show(currency.chargeable(value)).removeprefix(currency.sign)
+            step = currency.show(currency.step)
+            raise refused(node, f"`{text(node)}` is no multiple of {step}", f"the nearest one is {near}")
+        return value
+
+    return read
+
+
 def boolean(node: Node) -> bool:
     """Yes or no, in the words that YAML knows."""
     word = text(node)
@@ -169,6 +184,15 @@ def share(node: Node) -> float:
     if value < 0:
         raise refused(node, f"`{word}` is no share", "write it as in `5%`, from 0% to below 100%")
     return value
+
+
+def rate(node: Node) -> int:
+    """A percentage as an exact rate, in parts of `domain.money.WHOLE`."""
+    word = text(node)
+    digits = word.removesuffix("%").strip()
+    if not word.endswith("%") or not re.fullmatch(r"\d{1,2}(\.\d{1,4})?", digits, re.ASCII):
+        raise refused(node, f"`{word}` is no rate", "write it as in `15%` or `7.5%`, from 0% to below 100%")
+    return parse_exact(digits, 4)
 
 
 def hours(node: Node) -> tuple[int, int]:
