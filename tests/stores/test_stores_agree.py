@@ -62,6 +62,7 @@ def everything(store: Store) -> list[object]:
         store.next_ids(),
         store.load(NUMBERS, range(1, 14)),
         store.load(NUMBERS[:1], []),
+        [store.holders(number) for number in NUMBERS],
         [store.decision(i) for i in range(1, 14)],
         store.outgoing(range(1, 14)),
         [store.unsent(*page) for page in itertools.product((0, 4), (3, 100))],

@@ -94,8 +94,9 @@ STATES_BY = {  # by another kind of identity
     for kind in OTHER_KINDS
 }
 HOLDERS = (
-    "SELECT subscriber, since, until FROM identity_past WHERE kind = ?1 AND value = ?2 "
-    "UNION ALL SELECT subscriber, since, 0 FROM identity WHERE kind = ?1 AND value = ?2 AND subscriber <> 0"
+    "SELECT subscriber, since, until FROM (SELECT id, subscriber, since, until FROM identity_past "
+    "WHERE kind = ?1 AND value = ?2 UNION ALL SELECT ~(1 << 63), subscriber, since, 0 FROM identity "
+    "WHERE kind = ?1 AND value = ?2 AND subscriber <> 0) ORDER BY id"
 )
 STATES_OF = (
     "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, '') "
@@ -174,7 +175,7 @@ class SqliteStore:
                     found.moved[name] = since
 
     def holders(self, name: str) -> list[Held]:
-        return sorted((Held(*row) for row in self._read(HOLDERS, *split_name(name))), key=since_of)
+        return [Held(*row) for row in self._read(HOLDERS, *split_name(name))]
 
     def commit(self, batch: Batch) -> None:
         with self._write_lock, self._told("commit"):
@@ -445,10 +446,6 @@ def by_other_kind(names: Iterable[str]) -> dict[str, list[str]]:
         if colon and kind in OTHER_KINDS:
             found.setdefault(kind, []).append(value)
     return found
-
-
-def since_of(held: Held) -> tuple[int, bool]:
-    return held.since, not held.until
 
 
 def pieces(count: int) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from kairos.adapters.sqlite import HOLDERS, since_of
+from kairos.adapters.sqlite import HOLDERS
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
 from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
 from kairos.adapters.sqlite_schema import check_version, epoch_of
@@ -48,7 +48,7 @@ class SqliteRecords:
         return Loaded(found, states)
 
     def holders(self, name: str) -> list[Held]:
-        return sorted((Held(*row) for row in self._rows(HOLDERS, *split_name(name))), key=since_of)
+        return [Held(*row) for row in self._rows(HOLDERS, *split_name(name))]
 
     def decision(self, id: int) -> bytes | None:  # noqa: A002
         rows = self._rows("SELECT record FROM decision WHERE id = ?", id)

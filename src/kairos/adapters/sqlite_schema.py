@@ -56,11 +56,12 @@ CREATE TABLE purchase(key TEXT PRIMARY KEY, status TEXT NOT NULL, made INTEGER N
   record BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX purchase_stuck ON purchase(changed) WHERE status = 'stuck';
 ALTER TABLE identity ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;
-CREATE TABLE identity_past(kind TEXT NOT NULL, value TEXT NOT NULL, until INTEGER NOT NULL, subscriber INTEGER NOT NULL,
-  since INTEGER NOT NULL, PRIMARY KEY (kind, value, until, subscriber)) STRICT, WITHOUT ROWID;
+CREATE TABLE identity_past(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, subscriber INTEGER NOT NULL,
+  since INTEGER NOT NULL, until INTEGER NOT NULL) STRICT;
+CREATE INDEX identity_past_value ON identity_past(kind, value);
 CREATE TRIGGER identity_moved AFTER UPDATE OF subscriber ON identity WHEN old.subscriber <> 0 BEGIN
-  INSERT OR REPLACE INTO identity_past(kind, value, until, subscriber, since)
-  VALUES (old.kind, old.value, new.since, old.subscriber, old.since); END;
+  INSERT INTO identity_past(kind, value, subscriber, since, until)
+  VALUES (old.kind, old.value, old.subscriber, old.since, new.since); END;
 """
 
 STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a step that was released never changes
