@@ -20,8 +20,9 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from kairos.adapters import tls
-from kairos.adapters.esme import Account, Esmes
+from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
+from kairos.adapters.esme_notifications import Account, Reader
 from kairos.adapters.first_answers import KEPT
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
@@ -85,6 +86,7 @@ class Kairos:
             old_vocabulary=partial(old_vocabulary, store),
             reject_unknown=settings.engine.unknown_subscribers == "reject",
             parts_at_most=settings.notifications.parts_at_most,
+            parts_within=round(settings.notifications.parts_within_s * 1000),
             steps=settings.fulfilment.taken,
             note=log.warning,
         )
@@ -100,14 +102,18 @@ class Kairos:
         )
         msisdn = partial(normalise, region=settings.region)
         self.esmes = Esmes(
-            [
-                Account(name, account.rides, account.rides_on_flash, account.identity_tlv)
-                for name, account in settings.accounts.items()
-            ],
-            read_patterns(settings, program),
+            Reader(
+                [
+                    Account(name, account.rides, account.rides_on_flash, account.identity_tlv)
+                    for name, account in settings.accounts.items()
+                ],
+                read_patterns(settings, program),
+                now,
+                msisdn,
+                self._unread,
+            ),
             self.loop,
             now,
-            msisdn,
             lambda *about: self.smsc.forward(*about),
             settings.notifications.decide_within_ms / 1000,
             Messages(
@@ -116,8 +122,8 @@ class Kairos:
                 lambda *about: self.smsc.forwarded(*about),
                 lambda row: self.dispatcher.take_back(row),
             ).asked,
-            self._unread,
         )
+        self.engine.read_whole = self.esmes.reader.whole
         self.smsc = Smsc(
             partial(smsc_binds, settings.smsc),
             self.loop,
@@ -206,7 +212,7 @@ class Kairos:
         bound = self.smsc.client.session is not None
         accounts = self.server.accounts if self.server else ()
         counted = {
-            "esme": self.esmes.counts + self.esmes.first.counts,
+            "esme": self.esmes.counts + self.esmes.first.counts + self.esmes.reader.counts,
             "smsc": self.smsc.counts + self.smsc.first.counts,
         }
         counts = {f"{who}.{name}": float(n) for who, of in counted.items() for name, n in of.items()}
@@ -273,7 +279,7 @@ class Kairos:
             try:
                 program = await asyncio.to_thread(self._new_program, folder)
                 if program:
-                    self.esmes.patterns = read_patterns(self.settings, program)
+                    self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
                     self.program = program
                     log.info("new playbook", revision=program.playbook.revision)

@@ -192,7 +192,7 @@ class Outcome:
     status: Literal["sent", "done", "refused", "retry", "failed", "unknown", "absent"]
     peer_id: str = ""
     reason: str = ""
-    parts: tuple[Answered, ...] = ()  # of a message in several: the ids of all but the last
+    parts: tuple[Answered, ...] = ()  # of an account's message in several: each one's id
 
 
 class Channel(Protocol):

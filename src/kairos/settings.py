@@ -88,6 +88,7 @@ class Notifications(Section, frozen=True):
     port: Port = 2775
     decide_within_ms: Limit = 200.0  # then the plain notification goes out
     parts_at_most: Parts = 1  # a line may make the notification this long, in parts, even if it was shorter
+    parts_within_s: Seconds = 10.0  # then the parts of an incomplete one go out as they came
     hold_receipts_h: Hours = 72.0  # how long a receipt waits for its account to bind
     tls: bool = False
     cert_file: str = ""  # what shows that the door is ours (PEM, with what leads to its authority)

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from kairos.adapters.esme import Account, Esmes
+from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
+from kairos.adapters.esme_notifications import Account, Reader
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.smsc import Smsc
 from kairos.domain.message import Outgoing
@@ -190,11 +191,9 @@ class World:
         accounts.append(Account("named", identity_tlv=0x1501))
         msisdn: Callable[[str], str] = lambda text: normalise(text, "")  # noqa: E731
         self.esmes = Esmes(
-            accounts,
-            patterns,
+            Reader(accounts, patterns, clock, msisdn),
             self.loop,
             clock,
-            msisdn,
             lambda *about: self.smsc.forward(*about),
             self.decide_within,
             Messages(
@@ -204,6 +203,7 @@ class World:
                 lambda row: self.dispatcher.take_back(row),
             ).asked,
         )
+        self.bench.engine.read_whole = self.esmes.reader.whole
         self.smsc = Smsc(self._client, self.loop, self.store, clock, msisdn, self.esmes.deliver)
         ways: dict[str, Channel] = {
             "notification": self.smsc,

@@ -9,7 +9,7 @@ import pytest
 
 from kairos.domain.message import Text
 from kairos.engine.work import Input
-from kairos.smpp import Assembled, BindReceiver, BindTransmitter, DataSm, MessageState, Status, parse_receipt, split
+from kairos.smpp import Assembled, BindReceiver, BindTransmitter, DataSm, MessageState, Status, parse_receipt
 
 NOTIFICATION = "Your call cost T$0.35. Balance T$12.40. Ref 8f3a21"
 NEARLY_EMPTY = "Your call cost T$0.35. Balance T$1.40. Ref 8f3a22"
@@ -160,16 +160,6 @@ async def test_what_is_no_notification_goes_out_as_it_came(start: Any, bind: Any
     assert world.esmes.counts == {"not_read": 1, "forwarded": 1}
 
 
-async def test_parts_of_a_longer_text_go_out_as_they_came(start: Any, bind: Any) -> None:
-    world = await start()
-    esme = await bind(world, "ocs")
-    parts = split(NOTIFICATION + " " * 160, 9)
-    for part in parts:
-        fields = {"esm_class": part.esm_class, "short_message": part.short_message}
-        assert (await esme.submit("x", **fields)).ok
-    assert [pdu.short_message for pdu in world.peer.submitted] == [part.short_message for part in parts]
-
-
 async def test_a_data_sm_goes_out_as_it_came(start: Any, bind: Any) -> None:
     world = await start()
     esme = await bind(world, "ocs")
@@ -282,7 +272,7 @@ async def test_a_notification_that_breaks_its_reading_goes_out_as_it_came(
 ) -> None:
     world = await start()
     esme = await bind(world, "ocs")
-    monkeypatch.setattr(world.esmes, "patterns", None)
+    monkeypatch.setattr(world.esmes.reader, "patterns", None)
     assert (await esme.submit()).ok
     assert world.peer.texts == [NOTIFICATION]
 
@@ -307,4 +297,4 @@ async def test_on_flash_no_line_rides_and_the_offer_follows_by_itself(start: Any
     assert world.peer.texts[0] == RUNNING_LOW
     assert world.peer.submitted[0].data_coding == 0x10
     assert world.peer.texts[1].startswith("Running low? 500 MB for 1 day for T$10 until ")
-    assert world.esmes.counts["no_line.flash"] == 1
+    assert world.esmes.reader.counts["no_line.flash"] == 1

@@ -300,49 +300,6 @@ async def test_a_reply_that_is_no_text_is_taken_and_answered(start: Any, coding:
     assert len(world.peer.texts) == 1
 
 
-async def test_a_reply_that_leaves_unfinished_is_owed_until_it_is_taken(start: Any) -> None:
-    """Its parts were acknowledged: nobody will send them again."""
-    world = await start()
-    moment = [0.0]
-    world.smsc._replies._clock = lambda: moment[0]
-    first, _ = world.peer.parts("HELP " + "please " * 30)
-    assert await world.peer.deliver(first) == 0
-    moment[0] = 1000.0
-    (other,) = world.peer.parts("help", source="12025550124")
-    world.loop.queue = 0
-    assert await world.peer.deliver(other) == Status.ESME_RX_T_APPN
-    world.loop.queue = 10
-    assert await world.peer.deliver(other) == 0
-    await world.until(lambda: len(world.peer.texts) == 2)
-    assert {pdu.destination_addr for pdu in world.peer.submitted} == {"12025550123", "12025550124"}
-
-
-async def test_a_reply_that_breaks_the_engine_costs_no_other_reply(start: Any, monkeypatch: Any) -> None:
-    world = await start()
-    moment = [0.0]
-    world.smsc._replies._clock = lambda: moment[0]
-    take = world.bench.engine._take
-    breaking = {"12025550123", "12025550124"}
-
-    def breaks(work: Any, index: int, reply: Any) -> Any:
-        if getattr(reply, "msisdn", "") in breaking:
-            raise ZeroDivisionError("a bug")
-        return take(work, index, reply)
-
-    monkeypatch.setattr(world.bench.engine, "_take", breaks)
-    words = "HELP " + "please " * 30
-    first, _ = world.peer.parts(words)
-    assert await world.peer.deliver(first) == 0
-    moment[0] = 1000.0  # the first leaves unfinished, and breaks the engine
-    begin, end = world.peer.parts(words, source="12025550124")
-    assert await world.peer.deliver(begin) == 0
-    assert await world.peer.deliver(end) == Status.ESME_RSYSERR
-    breaking.clear()
-    assert await world.peer.deliver(end) == 0  # not taken for a repeat of what was refused
-    await world.until(lambda: world.peer.texts)
-    assert [pdu.destination_addr for pdu in world.peer.submitted] == ["12025550124"]
-
-
 # -- receipts in the SMSC's own words ----------------------------------------------------------------------------------
 
 VERBOSE = DeliverSm(

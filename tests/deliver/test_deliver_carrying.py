@@ -87,7 +87,7 @@ def test_parts_are_told_as_they_were_told(form: str, reference: int) -> None:
     went = with_text(came, LONG + "x" * 153, 9)
     assert text_of(went) == LONG + "x" * 153
     assert [concatenation(pdu) for pdu in went] == [Concatenation(form, reference, 3, n) for n in (1, 2, 3)]
-    assert [pdu.registered_delivery for pdu in went] == [1, 1, 0]
+    assert [pdu.registered_delivery for pdu in went] == [1, 0, 1]
 
 
 def test_one_message_that_gets_longer_takes_our_reference() -> None:
@@ -145,6 +145,7 @@ def test_nothing_else_changes(values: dict[str, Any], esm_class: int, form: str,
             if field.name not in CHANGING:
                 assert getattr(pdu, field.name) == getattr(before, field.name), field.name
         assert pdu.esm_class | 0x40 == before.esm_class | 0x40
-        assert pdu.registered_delivery == (before.registered_delivery if place < len(came) else 0)
+        between = len(came) <= place + 1 < len(went)
+        assert pdu.registered_delivery == (0 if between else before.registered_delivery)
         told = {Tag.message_payload, Tag.sar_msg_ref_num, Tag.sar_total_segments, Tag.sar_segment_seqnum}
         assert [one for one in pdu.tlvs if one[0] not in told] == others

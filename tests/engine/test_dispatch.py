@@ -453,7 +453,8 @@ async def test_a_fulfiller_that_breaks_is_asked_again(bench: Any) -> None:
 async def test_a_notification_goes_out_though_its_state_cannot_be_read(bench: Any) -> None:
     bench.profile()
     handset = Handset(RETRY)
-    async with running(bench, handset) as (loop, _):
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(0.05, 0.05)
         await loop.submit(call(bench))
         await until(lambda: len(handset.got) > 0)
         bench.store.commit(Batch(states={bench.state().id: b"\xc1"}))

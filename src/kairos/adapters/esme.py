@@ -7,25 +7,27 @@ after the commit. Whatever else is submitted, or is not decided in time, goes to
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from uuid import uuid4
 
+import msgspec
 import structlog
 
-from kairos.adapters.first_answers import FirstAnswers, fingerprint
-from kairos.domain.event import Event, Notification
+from kairos.adapters.esme_messages import Ask
+from kairos.adapters.esme_notifications import Came, Reader
+from kairos.adapters.first_answers import FirstAnswers
+from kairos.domain.inputs import Part
 from kairos.domain.message import Carried, Text
 from kairos.engine.loop import Loop, Submission
-from kairos.errors import EventError, KairosError
-from kairos.ingest import Matched, Patterns, refusal
+from kairos.errors import KairosError
 from kairos.ports import Clock, Outcome
 from kairos.smpp import (
     TEMPORARY,
     CancelSm,
+    Concatenation,
     DataSm,
     DeliverSm,
     EncodeError,
@@ -41,46 +43,19 @@ from kairos.smpp import (
     SubmitSm,
     TextError,
     concatenation,
-    decode,
     decode_pdu,
     encode_pdu,
-    message_bytes,
     receipt_for,
     split,
 )
 
 log = structlog.get_logger("kairos.esme")
 
-RECEIPTS = 0x13  # registered_delivery: a final or an intermediate receipt is asked for (SMPP 3.4, 5.2.17)
-
-Ask = QuerySm | CancelSm | ReplaceSm
+ALONE = 60.0  # seconds: the parts of one message come within them
 
 # Send as it came, for this account, with the identity that a retry has too, and the time of the event loop until which
 # the answer may wait for the store. SmppError: there is no answer.
 Forward = Callable[[SubmitSm | DataSm, str, str, float], Awaitable[Pdu]]
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An ESME's rights: `rides` says whether offers ride on its notifications or follow as messages of their own;
-    `rides_on_flash`, whether also on those of class 0.
-    """
-
-    name: str
-    rides: bool = True
-    rides_on_flash: bool = False
-    identity_tlv: int = 0  # the TLV that names a message, the same on every try; 0: none does
-
-
-@dataclass(frozen=True, slots=True)
-class Came:
-    """What an account submitted: `own` says that its identity is its own; `until`, when it has to be answered."""
-
-    identity: str
-    own: bool
-    until: float
-    event: Event | None = None
-    message_id: str = ""  # that we answer with, where the event is taken
 
 
 class Esmes:
@@ -88,22 +63,18 @@ class Esmes:
 
     def __init__(
         self,
-        accounts: Sequence[Account],
-        patterns: Patterns,
+        reader: Reader,
         loop: Loop,
         clock: Clock,
-        msisdn: Callable[[str], str],
         forward: Forward,
         decide_within: float,
         asked: Callable[[Ask, str], Awaitable[Pdu]],
-        unread: Callable[[str, SubmitSm, str], None] = lambda _account, _pdu, _text: None,
     ) -> None:
-        self.accounts: Mapping[str, Account] = {account.name: account for account in accounts}
-        self.patterns, self.loop, self.clock, self.msisdn = patterns, loop, clock, msisdn
+        self.reader, self.loop, self.clock = reader, loop, clock
         self.forward, self.decide_within = forward, decide_within
         self.asked = asked  # about a message that was submitted before
         self.first = FirstAnswers(clock)
-        self.unread = unread  # (account, PDU, text): what no pattern reads
+        self._alone: OrderedDict[str, float] = OrderedDict()  # messages whose parts go out by themselves, until when
         self.counts: Counter[str] = Counter()
         self.server: Server | None = None
         self._reference = itertools.count(1)
@@ -116,7 +87,7 @@ class Esmes:
             return await self.asked(pdu, session.account)
         if not isinstance(pdu, SubmitSm | DataSm):
             return pdu.response(Status.ESME_RINVCMDID)
-        came = self._came(session.account, pdu)
+        came = self.reader.came(session.account, pdu, asyncio.get_running_loop().time() + self.decide_within)
         while first := self.first.again(came.identity, session, own=came.own):
             message_id = await asyncio.shield(first.answer)
             if message_id:
@@ -125,7 +96,7 @@ class Esmes:
         first = self.first.begin(came.identity, session.account, session)
         response = None
         try:
-            response = await self._take(pdu, came, session.account)
+            response = await self._take(pdu, came)
         finally:
             message_id = getattr(response, "message_id", "")
             self.first.settle(first, message_id)
@@ -133,100 +104,81 @@ class Esmes:
                 self.first.forget(came.identity, first)
         return response
 
-    async def _take(self, pdu: SubmitSm | DataSm, came: Came, account: str) -> Pdu:
+    async def _take(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
+        if isinstance(pdu, SubmitSm) and (said := concatenation(pdu)) and self.reader.patterns.of(came.account):
+            return await self._part(pdu, said, came)
         if came.event is None:
             self.counts["not_read"] += 1
-            return await self._forward(pdu, came, account)
+            return await self._forward(pdu, came)
         self.counts["notifications"] += 1
-        return await self._notify(pdu, came, account)
+        return await self._notify(pdu, came)
 
-    def _came(self, account: str, pdu: SubmitSm | DataSm) -> Came:
-        """What a PDU is, and by what a retry of it is known."""
-        tag = self.accounts[account].identity_tlv
-        value = (pdu.tlv(tag) or b"").hex() if tag else ""
-        event = self._event(account, pdu, value) if isinstance(pdu, SubmitSm) else None
-        until = asyncio.get_running_loop().time() + self.decide_within
-        if event and event.notification:
-            told = event.notification
-            return Came(told.fingerprint or event.identity, not told.fingerprint, until, event, told.message_id)
-        if value:
-            return Came(f"{account}/tlv:{value}", True, until)
-        return Came(f"{account}/{fingerprint(pdu)}", False, until)
-
-    def _event(self, account: str, pdu: SubmitSm, identity: str) -> Event | None:
-        """The event that a notification announces; None where no pattern reads it, or it is a part of a longer one."""
+    async def _part(self, pdu: SubmitSm, said: Concatenation, came: Came) -> Pdu:
+        """One of several: answered when it is safe, or sent on by itself where it may not wait for the others."""
+        way = f"{came.account}/{pdu.source_addr}>{pdu.destination_addr}"
+        key, known = f"{way} {said.kind} {said.reference}/{said.parts}", uuid4().hex[:16]
         try:
-            if concatenation(pdu):
-                return None
-            text = decode(pdu.data_coding, message_bytes(pdu)[1])
-            matched = self.patterns.match(account, text)
-            if matched is None:
-                self.unread(account, pdu, text)
-                return None
-            reference = matched.id or (f"tlv:{identity}" if identity else "")
-            return self._read(account, pdu, text, matched, reference)
-        except EventError:
-            return None
-        except Exception:  # whatever breaks, the notification must go out
-            log.exception("a notification could not be read", account=account)
-            return None
+            msisdn = self.reader.msisdn(pdu.destination_addr)
+            if self._alone.get(key, 0.0) > asyncio.get_running_loop().time():
+                return await self._forward(pdu, came)
+            part = Part(key, came.account, msisdn, said.parts, said.part, Carried(known, encode_pdu(pdu, 0)))
+            submission = self.loop.post(part, regulated=True)
+        except KairosError:
+            return await self._forward(pdu, came)
+        self.counts["parts"] += 1
+        await asyncio.wait({submission.answer}, timeout=self.decide_within)
+        if not submission.answer.done():
+            response = await self._overtake(pdu, replace(came, message_id=known), submission)
+            if response.ok and getattr(response, "message_id", known) != known:
+                self._goes_alone(part)
+            return response
+        if error := submission.answer.exception():
+            log.error("a part was not taken", reason=str(error))
+            self.counts["undecided"] += 1
+            self._goes_alone(part)
+            return await self._forward(pdu, came)
+        answer = submission.answer.result()
+        if answer.status == "rejected":
+            return await self._forward(pdu, came)
+        return pdu.response(message_id=answer.reason or known)
 
-    def _read(self, account: str, pdu: SubmitSm, text: str, matched: Matched, reference: str) -> Event:
-        msisdn = self.msisdn(pdu.destination_addr)
-        identity = f"{account}/{msisdn}/{reference or uuid4().hex}"
-        message_id = hashlib.blake2b(identity.encode(), digest_size=8).hexdigest()
-        now = self.clock()
-        notification = Notification(
-            account=account,
-            message_id=message_id,
-            source=pdu.source_addr,
-            destination=pdu.destination_addr,
-            text=text,
-            language=matched.language,
-            receipt=bool(pdu.registered_delivery & RECEIPTS),
-            rides=self._rides(account, pdu, now),
-            carried=(Carried(message_id, encode_pdu(pdu, 0)),),
-            fingerprint="" if reference else f"{account}/{fingerprint(pdu)}",
-        )
-        return Event(identity, matched.kind, msisdn, now, matched.data, notification)
+    def _goes_alone(self, part: Part) -> None:
+        """A part goes out by itself: so do those that follow, and those that we have."""
+        now = asyncio.get_running_loop().time()
+        self._alone[part.key] = now + ALONE
+        self._alone.move_to_end(part.key)
+        while next(iter(self._alone.values())) < now:
+            self._alone.popitem(last=False)
+        told = self.loop.post(msgspec.structs.replace(part, carried=Carried(part.carried.message_id, b"")), own=True)
+        told.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
 
-    def _rides(self, account: str, pdu: SubmitSm, now: int) -> bool:
-        """Whether a line may go with it: the account permits it, and the message can carry it."""
-        permits = self.accounts[account]
-        if not permits.rides:
-            return False
-        reason = refusal(pdu, now, flash=permits.rides_on_flash)
-        if reason:
-            self.counts[f"no_line.{reason}"] += 1
-        return not reason
-
-    async def _notify(self, pdu: SubmitSm | DataSm, came: Came, account: str) -> Pdu:
+    async def _notify(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
         """Let the engine decide within the limit; else the plain text goes out, and the queued one is withdrawn."""
         assert came.event is not None
         accepted = pdu.response(message_id=came.message_id)
         try:
-            submission = self.loop.post(came.event)
+            submission = self.loop.post(came.event, regulated=True)
         except KairosError:
-            return await self._forward(pdu, came, account)
+            return await self._forward(pdu, came)
         await asyncio.wait({submission.answer}, timeout=self.decide_within)
         if not submission.answer.done():
-            return await self._overtake(pdu, came, submission, account)
+            return await self._overtake(pdu, came, submission)
         if error := submission.answer.exception():  # whatever broke, the notification must go out
             log.error("not decided", reason=str(error))
             self.counts["undecided"] += 1
-            return await self._forward(pdu, came, account)
+            return await self._forward(pdu, came)
         return accepted
 
-    async def _overtake(self, pdu: SubmitSm | DataSm, came: Came, submission: Submission, account: str) -> Pdu:
+    async def _overtake(self, pdu: SubmitSm | DataSm, came: Came, submission: Submission) -> Pdu:
         """Too slow: send the plain notification now. If the SMSC will not have it, the queued copy stays."""
         self.counts["too_slow"] += 1
         submission.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         submission.overtaken = asyncio.get_running_loop().create_future()
         response = None
         try:
-            response = await self.forward(pdu, account, came.identity, came.until)
+            response = await self.forward(pdu, came.account, came.identity, came.until)
         except SmppError as error:
-            log.warning("not forwarded", account=account, reason=str(error))
+            log.warning("not forwarded", account=came.account, reason=str(error))
         finally:
             submission.overtaken.set_result(response is not None and response.ok)
         if response is not None and response.ok:
@@ -237,13 +189,13 @@ class Esmes:
             return pdu.response(response.status if response is not None else Status.ESME_RSYSERR)
         return pdu.response(message_id=came.message_id)
 
-    async def _forward(self, pdu: SubmitSm | DataSm, came: Came, account: str) -> Pdu:
+    async def _forward(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
         """As it came, to the SMSC; the submitter gets the SMSC's own answer."""
         self.counts["forwarded"] += 1
         try:
-            response = await self.forward(pdu, account, came.identity, came.until)
+            response = await self.forward(pdu, came.account, came.identity, came.until)
         except SmppError as error:
-            log.warning("not forwarded", account=account, reason=str(error))
+            log.warning("not forwarded", account=came.account, reason=str(error))
             return pdu.response(Status.ESME_RSYSERR)
         return own_answer(pdu, response)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ import structlog
 
 from kairos.adapters.first_answers import FirstAnswers, fingerprint
 from kairos.deliver import with_text
-from kairos.domain.inputs import Answered, Delivery, Reply
+from kairos.domain.inputs import Answered, Delivery, Part, Reply
 from kairos.domain.message import Carried, Outgoing, Text
 from kairos.engine.loop import Loop
 from kairos.engine.work import Answer
@@ -34,7 +33,6 @@ from kairos.smpp import (
     NotSent,
     Pdu,
     PduError,
-    Reassembler,
     Receipt,
     Segment,
     Session,
@@ -42,6 +40,7 @@ from kairos.smpp import (
     Status,
     SubmitSm,
     TextError,
+    concatenation,
     decode_pdu,
     encode_pdu,
     id_forms,
@@ -57,8 +56,9 @@ ALPHANUMERIC, INTERNATIONAL, NETWORK_SPECIFIC = 5, 1, 3  # type of number, SMPP 
 ISDN = 1  # numbering plan, section 5.2.6
 IDS_KEPT = 100_000  # of the latest messages, for their receipts
 RECEIPT_WAIT = (0.02, 0.1, 0.5, 2.0)  # seconds: a receipt may overtake the commit of its message's id
-ACCOUNT_OF_ALL = "smsc"
+FROM_SUBSCRIBERS = ""  # for an account: replies are nobody's
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 _text = msgspec.msgpack.Decoder(Text).decode
@@ -87,8 +87,7 @@ class Smsc:
         self.first = FirstAnswers(clock)  # of replies
         self.counts: Counter[str] = Counter()
         self._reference = itertools.count(1)
-        self._replies = Reassembler(ttl=120.0, clock=time.monotonic, limit=10_000)
-        self._owed: list[Assembled] = []  # acknowledged, and not taken by the engine yet
+        self._begun: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # ids of the parts that have gone
         self._forwarded: OrderedDict[str, Answered] = OrderedDict()  # by the SMSC's message id
         self._submitted: OrderedDict[str, None] = OrderedDict()  # ids of our own messages, committed or not yet
 
@@ -100,18 +99,27 @@ class Smsc:
             pdus = carried(text) or [_submit_sm(text, one) for one in split(text.text, next(self._reference))]
         except (TextError, PduError) as error:
             return Outcome("failed", reason=str(error))
-        message_id, parts = "", []
-        for place, pdu in enumerate(pdus):
-            outcome = await self._submit(pdu)
+        key = (text.message_id, text.text)
+        ids = self._begun.pop(key, []) if text.carried else []  # the parts that went out before go no second time
+        for pdu in pdus[len(ids) :]:
+            outcome = await self._submit(pdu, urgent=bool(text.carried))
             if outcome.status != "sent":
-                begun = place and outcome.status == "retry"
+                if text.carried and ids:
+                    _keep(self._begun, key, ids)
+                begun = ids and outcome.status == "retry"
                 return Outcome("unknown", reason=outcome.reason) if begun else outcome
-            message_id = outcome.peer_id
-            if place < len(pdus) - 1 and place < len(text.carried):
-                known = text.carried[place].message_id
-                parts.append(Answered(text.account, known, message_id, "", self.clock()))
-        _keep(self._submitted, message_id, None)
-        return Outcome("sent", message_id, parts=tuple(parts))
+            ids.append(outcome.peer_id)
+        _keep(self._submitted, ids[-1], None)
+        return Outcome("sent", ids[-1], parts=self._parts(text, ids))
+
+    def _parts(self, text: Text, ids: list[str]) -> tuple[Answered, ...]:
+        """Under which ids of the SMSC's the account's parts are there."""
+        known = [one.message_id for one in text.carried]
+        if known in ([], [text.message_id]):
+            return ()
+        now = self.clock()
+        pairs = [*zip(known[:-1], ids, strict=False), (known[-1], ids[-1])]
+        return tuple(Answered(text.account, ours, id_, "", now) for ours, id_ in pairs)
 
     async def forward(self, pdu: SubmitSm | DataSm, account: str, identity: str = "", until: float = 0.0) -> Pdu:
         """Send somebody's PDU as it came, and give back the SMSC's own answer. Raises SmppError where there is none.
@@ -119,7 +127,7 @@ class Smsc:
         Whose it is goes into the store, so that its receipts find their way after a restart. The answer waits for that
         until `until` (the event loop's clock) at most: a store that is slow or down holds nothing up.
         """
-        response = await self.client.request(replace(pdu, sequence=0))
+        response = await self.client.request(replace(pdu, sequence=0), urgent=True)
         message_id = getattr(response, "message_id", "")
         if response.ok and message_id:
             told = Answered(account, message_id, message_id, identity, self.clock())
@@ -129,7 +137,7 @@ class Smsc:
 
     async def _save(self, told: Answered, within: float) -> None:
         try:
-            answer = self.loop.post(told).answer
+            answer = self.loop.post(told, regulated=True).answer
         except KairosError:
             self.counts["forwarded_unsaved"] += 1
             return
@@ -146,16 +154,16 @@ class Smsc:
         for told in records:
             if told.peer_id:
                 _keep(self._forwarded, told.peer_id, told)
-        self.first.remember(told for told in records if told.account == ACCOUNT_OF_ALL)
+        self.first.remember(told for told in records if told.account == FROM_SUBSCRIBERS)
 
     def forwarded(self, account: str, message_id: str) -> bool:
         """Whether this is an account's message that was forwarded lately, under the SMSC's own id."""
         told = self._forwarded.get(message_id)
         return told is not None and (told.account, told.message_id) == (account, message_id)
 
-    async def _submit(self, pdu: SubmitSm) -> Outcome:
+    async def _submit(self, pdu: SubmitSm, *, urgent: bool) -> Outcome:
         try:
-            response = await self.client.request(pdu)
+            response = await self.client.request(pdu, urgent=urgent)
         except NotSent as error:
             return Outcome("retry", reason=str(error))
         except EncodeError as error:
@@ -188,49 +196,39 @@ class Smsc:
 
     async def _once(self, session: Session, pdu: DeliverSm | DataSm) -> None:
         """Take a text, unless the SMSC brings it again because it may not have seen that we took it."""
-        named = (pdu.tlv(self.identity_tlv) or b"") if self.identity_tlv else b""
-        identity = fingerprint(pdu, named)
-        while first := self.first.again(identity, session, own=bool(named)):
+        name = self._name(pdu)
+        identity = fingerprint(pdu, name)
+        while first := self.first.again(identity, session, own=bool(name)):
             if await asyncio.shield(first.answer):
                 self.first.settle(first, "taken")
                 return
-        first = self.first.begin(identity, ACCOUNT_OF_ALL, session)
+        first = self.first.begin(identity, FROM_SUBSCRIBERS, session)
         taken = ""
         try:
-            await self._texts(pdu)
+            await self._text(pdu)
             taken = "taken"
         finally:
             self.first.settle(first, taken)
 
-    async def _texts(self, pdu: DeliverSm | DataSm) -> None:
-        """Take the texts that a PDU is, completes, or makes leave unfinished; the last were acknowledged long ago."""
-        owed, self._owed = self._owed, []
-        for message in owed + self._replies.add(ACCOUNT_OF_ALL, pdu):
-            ours = any(part is pdu for part in message.pdus)
-            try:
-                await self._reply(message)
-            except EventError:
-                if ours:
-                    raise
-            except Exception as error:
-                if ours:
-                    self._replies.reopen(ACCOUNT_OF_ALL, pdu)
-                    raise
-                if isinstance(error, KairosError):
-                    self._owed.append(message)
-                else:  # it broke the engine, and would again
-                    log.exception("reply not taken", source=message.pdus[0].source_addr)
+    async def _text(self, pdu: DeliverSm | DataSm) -> None:
+        """Take a reply, or a part of one: the engine keeps it until the others have come."""
+        msisdn = self.msisdn(pdu.source_addr)
+        said = concatenation(pdu)
+        if said:
+            key = f"{pdu.source_addr}>{pdu.destination_addr} {said.kind} {said.reference}/{said.parts}"
+            kept = Carried(f"smsc/{uuid4().hex}", encode_pdu(pdu, 0))
+            answer = await self.loop.submit(Part(key, FROM_SUBSCRIBERS, msisdn, said.parts, said.part, kept))
+            if answer.status != "rejected":  # of whom we do not know nothing is kept: each part is a reply
+                return
+        name = self._name(pdu)
+        told = fingerprint(pdu, name)
+        identity = f"smsc/{told}" if name else f"smsc/{uuid4().hex}"
+        text = Assembled((pdu,)).text()
+        await self.loop.submit(Reply(identity, msisdn, pdu.destination_addr, text, self.clock(), "" if name else told))
 
-    async def _reply(self, message: Assembled) -> None:
-        first = message.pdus[0]
-        msisdn = self.msisdn(first.source_addr)
-        named = (first.tlv(self.identity_tlv) or b"") if self.identity_tlv else b""
-        told = fingerprint(first, named)
-        identity = f"smsc/{told}" if named else f"smsc/{uuid4().hex}"
-        text = message.text()
-        await self.loop.submit(
-            Reply(identity, msisdn, first.destination_addr, text, self.clock(), "" if named else told)
-        )
+    def _name(self, pdu: DeliverSm | DataSm) -> bytes:
+        """What the SMSC calls a reply, where it does."""
+        return (pdu.tlv(self.identity_tlv) or b"") if self.identity_tlv else b""
 
     async def _receipt(self, pdu: DeliverSm | DataSm, receipt: Receipt) -> None:
         """Note a receipt, and pass it on to the account that asked, under the id that it knows."""
@@ -281,8 +279,9 @@ class Smsc:
         text = _text(row.payload)
         status = "delivered" if receipt.state is MessageState.DELIVERED else "failed"
         final = receipt.state.final and not receipt.intermediate
-        last = text.carried[-1].message_id if text.carried else text.message_id
-        passed = self._passed(text.account, last, pdu, receipt) if text.receipt else None
+        told = self.store.answered_by_peer_id(row.peer_id) if len(text.carried) > 1 else None
+        known = told.message_id if told else text.message_id
+        passed = self._passed(text.account, known, pdu, receipt) if text.receipt else None
         return Delivery(
             row.id if final else 0,
             row.subscriber if passed else 0,
@@ -293,9 +292,9 @@ class Smsc:
         )
 
 
-def _keep(latest: OrderedDict[str, T], message_id: str, value: T) -> None:
-    """Note an id, and forget the oldest beyond `IDS_KEPT`."""
-    latest[message_id] = value
+def _keep(latest: OrderedDict[K, T], key: K, value: T) -> None:
+    """Note something, and forget the oldest beyond `IDS_KEPT`."""
+    latest[key] = value
     if len(latest) > IDS_KEPT:
         latest.popitem(last=False)
 

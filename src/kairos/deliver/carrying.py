@@ -20,8 +20,8 @@ def with_text(pdus: Sequence[SubmitSm], text: str, reference: int) -> list[Submi
     Kept: every field but data_coding (only where the text needs another alphabet; its message class stays), the
     user data header and UDHI bit (where the number of parts changes), the text itself in the form that it came in
     (short_message or message_payload). Parts are told as they were (header of 8 or 16 bits, sar TLVs) under their own
-    reference number; what becomes longer than one message takes `reference`. Parts beyond those that came ask for no
-    receipt. Raises TextError for more than 255 parts.
+    reference number; what becomes longer than one message takes `reference`. Of parts that are more than
+    came, only the last asks for what the last asked for. Raises TextError for more than 255 parts.
 
     >>> [pdu.short_message for pdu in with_text([SubmitSm(short_message=b"Ref 1")], "Ref 1\\nMore?", 7)]
     [b'Ref 1\\nMore?']
@@ -36,7 +36,7 @@ def with_text(pdus: Sequence[SubmitSm], text: str, reference: int) -> list[Submi
     parts = []
     for segment in segments:
         pdu = pdus[min(segment.part, len(pdus)) - 1]
-        if segment.part > len(pdus):
+        if len(pdus) <= segment.part < len(segments):  # one more than came; what the last asks for, the last asks
             pdu = replace(pdu, registered_delivery=0)
         octets, esm_class = segment.short_message, pdu.esm_class & ~UDHI | segment.esm_class
         kept = tuple(one for one in pdu.tlvs if one[0] not in SAR)

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from kairos.domain.message import Text
+from kairos.domain.message import Carried, Text
 
 CHANGES: Final = ("number_assigned", "number_recycled", "number_disconnected", "number_changed", "sim_swapped")
 
@@ -22,13 +22,24 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
     fingerprint: str = ""  # where it has no identity of its own: what a retry of it has too
 
 
+class Part(Struct, frozen=True, array_like=True, gc=False):
+    """One part of a message in several. With an empty PDU: it went out without us, and the others are to follow it."""
+
+    key: str  # what the parts of one message share
+    account: str  # who submitted it; "" for a subscriber's reply
+    msisdn: str
+    parts: int
+    part: int
+    carried: Carried
+
+
 class Answered(Struct, frozen=True, array_like=True, gc=False):
     """What somebody was answered with, where no other record keeps it: an account for a message, the SMSC for a reply.
 
     `identity` is what a retry of it has too, or "" where none can be told.
     """
 
-    account: str  # "smsc" for a reply
+    account: str  # "" for a reply
     message_id: str  # that the account knows; of a reply: its identity
     peer_id: str  # the SMSC's, where it has the message
     identity: str
@@ -71,7 +82,7 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     decision: int = 0
     reason: str = ""
     receipt: Text | None = None  # to be passed on to the account that asked for it
-    parts: tuple[Answered, ...] = ()  # of a message in several: the SMSC's ids of all but the last
+    parts: tuple[Answered, ...] = ()  # of an account's message in several: each one's id
     destination: str = ""  # of a mark, and of a question about a line: whom it is about to go to
 
 

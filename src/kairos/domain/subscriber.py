@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from kairos.domain.message import Carried
 from kairos.domain.purchase import Purchase, Said
 
 SCHEMA: Final = 1  # of a State
@@ -101,6 +102,18 @@ class KnownBy(Struct, array_like=True, gc=False):
     ended: int = 0  # when the subscription ended: its number is somebody else's, or nobody's
 
 
+class Gathering(Struct, array_like=True, gc=False):
+    """The parts of a message that is not complete, by number; `done`: of one that was, with digests for PDUs."""
+
+    key: str
+    account: str  # "" for a reply
+    msisdn: str
+    total: int
+    since: int
+    parts: dict[int, Carried] = field(default_factory=dict)
+    done: bool = False
+
+
 class State(Struct, array_like=True, gc=False):
     """Everything that deciding needs to know of one subscriber (about 1 KB as MessagePack).
 
@@ -133,6 +146,7 @@ class State(Struct, array_like=True, gc=False):
     products: list[Owned] = field(default_factory=list)
     purchases: list[Purchase] = field(default_factory=list)  # under way, or stuck
     known: KnownBy | None = None
+    gatherings: list[Gathering] = field(default_factory=list)
 
 
 # How a record of each older schema becomes one of the next: a list in, a list out, `schema` being the first of both.

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from kairos import respond
 from kairos.decide import Arm, Composed
 from kairos.decide.program import NOTIFICATION
-from kairos.deliver import Row, values_for
+from kairos.deliver import Row, values_for, with_text
 from kairos.domain.event import Notification
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program
 from kairos.playbook.action import Action
+from kairos.smpp import SubmitSm, decode_pdu
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,19 @@ class Composer:
         values = values_for(self.program.playbook, offer, number, here.short_code, expires, here.row)
         if channel == NOTIFICATION and here.notification:
             text = messages.line(message, here.language, values, here.notification.text, self.parts_at_most)
+            if text and not self._as_many_parts(here.notification, text):
+                return None
         else:
             text = messages.text(message, here.language, values)
         return Composed(text, number) if text else None
+
+    def _as_many_parts(self, notification: Notification, text: str) -> bool:
+        """Whether what came in parts goes out in as many, or in as many more as it may: each has its receipt."""
+        came = len(notification.carried)
+        if came < 2:
+            return True
+        pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in notification.carried]  # type: ignore[misc]
+        return came <= len(with_text(pdus, text, 0)) <= max(came, self.parts_at_most)
 
     def _situation(self, moment: Moment) -> Situation:
         notification = self.notifications.get(moment.id)

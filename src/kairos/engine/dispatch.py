@@ -199,7 +199,7 @@ class Dispatcher:
             return
         text = _text(row.payload)
         if submission and row.channel == "notification" and await submission.withdrawn():
-            await self._news(row, text, "dropped", reason="sent plain by its bringer")
+            await self._without(row, text)
         elif text.marketing:
             await self._once(row, text)
         else:
@@ -330,6 +330,17 @@ class Dispatcher:
         if row.id not in self._taken_back:  # else it is dropped already
             await self._news(row, text, "plain", reason="unknown" if may_have_gone else why)
         return msgspec.structs.replace(text, text=text.plain, plain="")
+
+    async def _without(self, row: Outgoing, text: Text) -> None:
+        """A notification that its bringer has sent is dropped; of several parts, it sent the one that came last."""
+        rest = tuple(one for one in text.carried if one.message_id != text.message_id)
+        if not rest:
+            await self._news(row, text, "dropped", reason="sent plain by its bringer")
+            return
+        if text.plain:
+            await self._news(row, text, "plain", reason="sent plain by its bringer")
+        plain = msgspec.structs.replace(text, text=text.plain or text.text, plain="", carried=rest)
+        await self._until_sent(row, plain, waited=False)
 
     async def _wait(self, attempts: int) -> None:
         await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))

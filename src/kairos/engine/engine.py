@@ -12,8 +12,8 @@ from kairos.decide import frozen_message, with_switches
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
 from kairos.domain.identity import Party
-from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Reply, Resend, Reversal, Timer
-from kairos.domain.message import Text
+from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Reversal, Timer
+from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import State
 from kairos.domain.switch import Switches, stated
@@ -21,6 +21,7 @@ from kairos.engine.deliveries import take_delivery, take_resend
 from kairos.engine.expiry import take_timer
 from kairos.engine.moments import decide_moments, take_event
 from kairos.engine.orders import take_fulfilment, take_reversal
+from kairos.engine.parts import take_part
 from kairos.engine.program import Program
 from kairos.engine.replies import take_reply
 from kairos.engine.statistics import Statistics
@@ -64,6 +65,7 @@ class Engine:
         old_vocabulary: Callable[[str], Vocabulary | None] = lambda _layout: None,
         reject_unknown: bool = False,
         parts_at_most: int = 1,
+        parts_within: int = 10_000,
         steps: Sequence[str] = fulfil.ONE_CALL,
         note: Callable[[str], None] = lambda _note: None,
     ) -> None:
@@ -76,6 +78,8 @@ class Engine:
         self.epoch = store.epoch
         self.flying: list[Work] = []
         self.statistics = Statistics()
+        self.parts_within = parts_within
+        self.read_whole: Callable[[str, str, tuple[Carried, ...]], Event | None] = lambda _account, _id, _parts: None
         self._noted: set[str] = set()
         self.draw: Draw = keyed_draw(program.playbook.seed)
         self.switches = Switches()
@@ -103,7 +107,7 @@ class Engine:
 
         `loaded` is what `read` gave for these inputs, at a time when no more works were flying than now.
         """
-        work = Work(inputs, now, self.ids)
+        work = Work(list(inputs), now, self.ids)
         self._know(work, loaded or self.read(inputs))
         for start, end in slices(inputs, SLICE):
             for wave in waves(enumerate(inputs[start:end], start), work.subscribers):
@@ -247,9 +251,11 @@ class Engine:
             case Reversal():
                 take_reversal(self, work, index, source)
             case Timer():
-                take_timer(self, work, source)
+                take_timer(self, work, index, source)
             case Resend():
                 take_resend(work, index, source)
+            case Part():
+                return take_part(self, work, index, source)
             case Answered():
                 work.batch.answered.append(source)
         return None

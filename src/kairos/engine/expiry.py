@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING
 
 from kairos import respond
 from kairos.domain.inputs import Timer
-from kairos.engine.work import (
-    Work,
-)
+from kairos.engine.parts import PARTS, end_waiting
+from kairos.engine.work import Work
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 
-def take_timer(engine: Engine, work: Work, timer: Timer) -> None:
+def take_timer(engine: Engine, work: Work, index: int, timer: Timer) -> None:
+    """The end of an open offer, or of the wait for a message's other parts."""
     work.batch.timers_done.append(timer.id)
     state = engine.state(work, timer.subscriber)
+    if state and timer.payload.startswith(PARTS):
+        end_waiting(engine, work, index, state, timer.payload)
+        return
     offer = respond.expire(state, timer.payload, work.now) if state else None
     if state and offer:
         work.changed.add(state.id)

@@ -19,6 +19,8 @@ from kairos.engine.work import Answer, Input, Work
 from kairos.errors import KairosError, StoreError
 from kairos.ports import Clock, Loaded
 
+RESERVED = 0.25  # of the queue
+
 
 class OverloadedError(KairosError):
     """More is waiting than the queue may hold: come back, or go on without a decision."""
@@ -84,14 +86,16 @@ class Loop:
         self._following = Ahead()  # its states are being read beside the commit
         self._next: Program | None = None
 
-    def post(self, source: Input, *, own: bool = False) -> Submission:
+    def post(self, source: Input, *, own: bool = False, regulated: bool = False) -> Submission:
         """Queue an input; its answer comes after the commit. Our `own` news is never turned away.
 
-        Raises OverloadedError where the queue is full. The answer raises StoreError where the commit failed.
+        A share of the queue (`RESERVED`) is for notifications (`regulated`) alone. Raises OverloadedError where there
+        is no room. The answer raises StoreError where the commit failed.
         """
-        if len(self._waiting) >= self.queue and not own:
+        room = self.queue if regulated else self.queue - int(self.queue * RESERVED)
+        if len(self._waiting) >= room and not own:
             self.engine.statistics.counts["overloaded"] += 1
-            raise OverloadedError(f"{self.queue} inputs are waiting; slow down and send again")
+            raise OverloadedError(f"{room} inputs are waiting; slow down and send again")
         submission = Submission(source)
         self._waiting.append(submission)
         self._arrived.set()

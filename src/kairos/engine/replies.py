@@ -31,12 +31,15 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         _relay(work, index, stranger, reply, _understood(engine, stranger, reply, work.now))
         return
     remembered = enrich.remember(engine.program.plan, state, reply.identity, work.now)
+    if remembered.evicted:
+        engine.statistics.counts["identities_evicted"] += remembered.evicted
     if not remembered.new:
+        engine.statistics.counts["duplicates"] += 1
         work.answers[index] = DUPLICATE
         return
     work.changed.add(state.id)
     if reply.fingerprint:
-        work.batch.answered.append(Answered("smsc", reply.identity, "", reply.fingerprint, work.now))
+        work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
     understood = _understood(engine, state, reply, work.now)
     offer, meaning = understood.offer, understood.meaning
     engine.statistics.counts[f"replies.{meaning}"] += 1

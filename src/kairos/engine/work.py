@@ -10,13 +10,13 @@ import msgspec
 
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
-from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Reply, Resend, Response, Reversal, Timer
+from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (Event, Reply, Change)  # by a name; the others name a subscriber's id
-Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered
+NAMED = (Event, Reply, Change, Part)  # by a name; the others name a subscriber's id
+Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered | Part
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_party: Callable[[bytes], Party] = msgspec.msgpack.Decoder(Party).decode
@@ -54,7 +54,7 @@ class Ids:
 class Work:
     """What is known of the batch's subscribers, and everything that it writes. `states` holds one slice at a time."""
 
-    inputs: Sequence[Input]
+    inputs: list[Input]
     now: int
     ids: Ids
     batch: Batch = field(default_factory=Batch)
@@ -100,6 +100,8 @@ def identity(source: Input) -> str:
             return f"timer/{source.id}"
         case Resend():
             return f"dead-letter/{source.letter}"
+        case Part():
+            return f"part/{source.carried.message_id}"
         case Answered():
             return f"answered/{source.account}/{source.message_id}"
 

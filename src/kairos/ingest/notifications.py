@@ -97,6 +97,10 @@ class Patterns:
     def __init__(self, accounts: Mapping[str, Sequence[Pattern]]) -> None:
         self._accounts = {account: tuple(patterns) for account, patterns in accounts.items()}
 
+    def of(self, account: str) -> bool:
+        """Whether an account has any."""
+        return bool(self._accounts.get(account))
+
     def match(self, account: str, text: str) -> Matched | None:
         """What the first pattern of the account that reads the whole text makes of it; None where none does."""
         patterns = self._accounts.get(account, ())
