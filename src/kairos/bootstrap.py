@@ -30,6 +30,7 @@ from kairos.adapters.operations import HttpOperations
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.api import create_app
 from kairos.domain.money import Currency
 from kairos.engine.dead_letters import DeadLetters
@@ -154,6 +155,18 @@ class Kairos:
             store, self.loop, channels, self.fulfiller, now, patience=patience, owed_for=owed_for
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
+        self.links = Links(self._smsc_binds, now)
+        self.playbook = PlaybookWatch(program.playbook.name, program.playbook.revision, now())
+        self.status = Status(
+            self.loop,
+            self.dispatcher,
+            self.switchboard,
+            store,
+            self.links,
+            self.playbook,
+            settings.store.path,
+            lambda: self.letters.figures,
+        )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.server: Server | None = None
         self.http_port = 0
@@ -182,7 +195,7 @@ class Kairos:
         self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
         self._tasks.append(asyncio.create_task(self.letters.run(self.loop)))
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
-        self._tasks.append(asyncio.create_task(self._watch_smsc()))
+        self._tasks.append(asyncio.create_task(self.links.run()))
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
@@ -194,13 +207,14 @@ class Kairos:
                 tls=self._door_tls,
                 rates={name: account.rate for name, account in settings.accounts.items()},
             )
+        self.links.accounts = lambda: self.server.accounts if self.server else ()
         keep_rejected = settings.retention.rejected_events
         ingress = HttpIngress(self.loop, settings.region, self._gauges, self.letters, keep_rejected=keep_rejected)
         self.letters.read = ingress.event
         registry = CollectorRegistry()
         registry.register(EngineCollector(ingress))
         registry.register(SmppCollector(self.smsc.client.statistics, self.server.statistics))
-        explanations, operations = HttpExplanations(self.explainer), HttpOperations(self.switchboard, now)
+        explanations, operations = HttpExplanations(self.explainer), HttpOperations(self.switchboard, self.status, now)
         purchases = HttpPurchases(self.store, self.loop, now)
         app = create_app(
             ingress, explanations, registry, now, region=settings.region, operations=operations, purchases=purchases
@@ -257,23 +271,16 @@ class Kairos:
         await self.fulfiller.close()
         self.store.close()
 
-    async def _watch_smsc(self) -> None:
-        """Log when the bind to the SMSC stands, and when and why it does not: everything that is sent waits for it."""
-        client, address = self.smsc.client, f"{self.settings.smsc.host}:{self.settings.smsc.port}"
-        said: str | None = None
-        while True:
-            trouble = "" if client.session else client.last_error or said
-            if trouble != said and trouble:
-                log.warning("not bound to the SMSC; trying again", address=address, reason=trouble)
-            elif trouble != said:
-                log.info("bound to the SMSC", address=address)
-            said = trouble
-            await asyncio.sleep(1)
+    def _smsc_binds(self) -> dict[str, tuple[bool, str]]:
+        """Whether each bind to the SMSC stands, and what it ended with last, by its name."""
+        binds = self.smsc.client.statistics()
+        names = [f"{one.address} {one.kind} {place}" for place, one in enumerate(binds, 1)]
+        named = zip(names if len(binds) > 1 else [one.address for one in binds], binds, strict=True)
+        return {name: (one.bound_for is not None, one.last_error) for name, one in named}
 
     async def _watch_playbook(self) -> None:
         """Take a new revision when the folder has one that is sound; else the old one stays, and the log says why."""
         folder = Path(self.settings.playbook)
-        refused = ""
         while True:
             await asyncio.sleep(self.settings.reload_every_s)
             try:
@@ -282,12 +289,14 @@ class Kairos:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
                     self.program = program
+                    self.playbook.taken(program.playbook.name, program.playbook.revision, now())
                     log.info("new playbook", revision=program.playbook.revision)
-                refused = ""
+                self.playbook.refused = ""
             except Exception as error:  # whatever is wrong with it, the watch goes on
-                if repr(error) != refused:
-                    refused = repr(error)
-                    log.error("the new playbook is not sound; the old one stays", reason=str(error) or refused)
+                why = str(error) or repr(error)
+                if why != self.playbook.refused:
+                    self.playbook.refused, self.playbook.refused_since = why, now()
+                    log.error("the new playbook is not sound; the old one stays", reason=why)
 
     def _new_program(self, folder: Path) -> Program | None:
         """Reading and compiling take a while, and the store may hang: in a thread, so that nothing waits for them."""

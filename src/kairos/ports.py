@@ -77,6 +77,23 @@ class NextIds(Struct, frozen=True):
     timer: int
 
 
+class Unsent(Struct, frozen=True):
+    """What waits in the outbox for one channel; `oldest` is when the oldest was due (ms), 0 where nobody knows."""
+
+    channel: str
+    count: int
+    oldest: int
+
+
+class Figures(Struct, frozen=True):
+    """How a store stands."""
+
+    unsent: list[Unsent]  # by channel
+    timers_due: int
+    size: int  # octets of the file
+    log_size: int  # octets of the write-ahead log
+
+
 class Store(Protocol):
     """Durable state. Only `commit` writes what the engine decided; when it returns, that survives a power cut.
 
@@ -175,6 +192,10 @@ class Store(Protocol):
 
     def turn_switch(self, switch: Switch) -> None:
         """Keep one change, in a transaction of its own."""
+        ...
+
+    def figures(self, now: int) -> Figures:
+        """How the store stands; holds up nobody who reads or commits. Timers are those due at `now`."""
         ...
 
     def close(self) -> None: ...

@@ -24,6 +24,12 @@ class Board:
     turned: list[Switch] = field(default_factory=list)
     down: bool = False
 
+    async def status(self) -> dict[str, Any]:
+        return {"well": not self.troubles(), "troubles": self.troubles()}
+
+    def troubles(self) -> list[str]:
+        return ["not bound to the SMSC"] if self.down else []
+
     def wrong_name(self, name: str) -> str:
         return wrong_name(name, {"action": ("booster",)})
 
@@ -103,3 +109,20 @@ async def test_a_store_that_is_down_is_a_503(client: httpx.AsyncClient, board: B
         await client.put("/v1/switches/marketing", json={"on": True}),
     ):
         assert (answer.status_code, answer.json()["detail"]) == (503, "the disk is gone")
+
+
+async def test_the_status_is_told_as_it_is(client: httpx.AsyncClient, board: Board) -> None:
+    assert (await client.get("/v1/status")).json() == {"well": True, "troubles": []}
+
+
+async def test_troubles_that_keep_no_event_out_leave_kairos_ready(board: Board) -> None:
+    class Well:
+        def troubles(self) -> list[str]:
+            return []
+
+    board.down = True
+    app = create_app(Well(), Well(), CollectorRegistry(), lambda: NOW, operations=board)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kairos") as client:
+        answer = await client.get("/health")
+    assert answer.status_code == 200
+    assert answer.json() == {"live": True, "ready": True, "troubles": ["not bound to the SMSC"]}

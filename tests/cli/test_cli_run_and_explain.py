@@ -26,6 +26,7 @@ from kairos.errors import StoreError
 from kairos.ports import Batch
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid" / "kairos.toml"
+SETTINGS = ("--settings", str(EXAMPLE))
 LONG = 60.0  # seconds; no run comes near
 
 
@@ -181,6 +182,34 @@ def test_explain_is_readable_in_80_columns(environment: dict[str, str], server: 
     assert any(line.split() == ["subscriber", "+12025550123"] for line in lines)
     assert any(line.split() == ["service", "voice", "cost", "T$1.25"] for line in lines)
     assert "…" not in done.stdout
+
+
+def test_status_says_what_is_wrong_and_its_exit_status_does(environment: dict[str, str], server: Server) -> None:
+    there = ("--url", f"http://127.0.0.1:{server.ports['http_port']}")
+    switched = run_to_its_end(environment, "switch", "marketing", "off", "--reason", "wrong prices", *SETTINGS)
+    assert switched.returncode == 0
+    assert server.post("profile", "1", plan="prepaid") == "applied"
+
+    def told() -> tuple[int, dict[str, Any]]:
+        done = run_to_its_end(environment, "status", *SETTINGS, *there, "--json")
+        return done.returncode, json.loads(done.stdout)
+
+    status, found = told()
+    while len(found["troubles"]) < 2:  # it looks every second
+        status, found = told()
+    assert (status, found["well"], found["counts"]["events"]) == (1, False, 1)
+    unbound, off = found["troubles"]
+    assert unbound.startswith("not bound to the SMSC 127.0.0.1:1 for ")
+    assert off.startswith("marketing is off since ")
+    assert off.endswith(": wrong prices")
+    shown = run_to_its_end(environment | {"COLUMNS": "80"}, "status", *SETTINGS, *there)
+    assert shown.returncode == 1
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert shown.stdout.startswith("✗ not bound to the SMSC")
+    server.end(signal.SIGTERM)
+    gone = run_to_its_end(environment, "status", *SETTINGS, *there)
+    assert (gone.returncode, gone.stdout) == (2, "")
+    assert gone.stderr.startswith("no kairos answers at http://127.0.0.1:")
 
 
 def explained(environment: dict[str, str], *arguments: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase, Said, Step
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
-from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate, Store
+from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate, Store, Unsent
 
 NUMBER = "15550100"
 
@@ -449,3 +449,16 @@ def test_the_latest_turn_of_a_switch_holds_and_every_turn_is_kept(store: Store) 
     assert store.switches() == [sms, on]
     assert store.switch_history(10) == [on, sms, off]
     assert store.switch_history(1) == [on]
+
+
+def test_figures_count_what_waits_by_channel(store: Store) -> None:
+    assert store.figures(2**62).unsent == []
+    own = [row(1), row(2, "sending"), row(3, "sent")]
+    order = Outgoing(4, "key-4", 7, "ocs", b"payload", due=500)
+    timers = [Timer(1, 100, 7, "offer"), Timer(2, 200, 7, "offer")]
+    store.commit(Batch(outgoing=[*own, order], timers=timers))
+    store.commit(Batch(updates=[OutgoingUpdate(1, "pending", 0, 1)]))  # news of a row forget when it was due
+    found = store.figures(150)
+    assert found.unsent == [Unsent("ocs", 1, 500), Unsent("sms", 2, 1002)]
+    assert (found.timers_due, store.figures(200).timers_due, store.figures(99).timers_due) == (1, 2, 0)
+    assert min(found.size, found.log_size) >= 0

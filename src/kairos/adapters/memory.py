@@ -16,7 +16,7 @@ from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
-from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
+from kairos.ports import Batch, Figures, Loaded, NextIds, OutgoingUpdate, Unsent
 
 UNSENT = ("pending", "sending")
 
@@ -170,6 +170,16 @@ class MemoryStore:
 
     def playbook_with_layout(self, layout: str) -> dict[str, str] | None:
         return self._latest_playbook(1, layout)
+
+    def figures(self, now: int) -> Figures:
+        with self._lock:
+            rows = [self._outgoing[id_] for id_ in self._unsent]
+            timers = sum(timer.due <= now for timer in self._timers.values())
+        unsent = []
+        for channel in sorted({row.channel for row in rows}):
+            dues = [row.due for row in rows if row.channel == channel]
+            unsent.append(Unsent(channel, len(dues), min((due for due in dues if due > 0), default=0)))
+        return Figures(unsent, timers, 0, 0)
 
     def switches(self) -> list[Switch]:
         with self._lock:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from kairos.adapters.status import Status
 from kairos.domain.switch import Switch, wrong_name
 from kairos.engine.switchboard import Switchboard
 from kairos.playbook.playbook import Playbook
@@ -12,10 +14,16 @@ from kairos.ports import Clock
 
 
 class HttpOperations:
-    """Switches, read and turned in threads: a store that hangs holds up its own request alone."""
+    """Its status and its switches, in threads: a store that hangs holds up its own request alone."""
 
-    def __init__(self, switchboard: Switchboard, clock: Clock) -> None:
-        self.switchboard, self.clock = switchboard, clock
+    def __init__(self, switchboard: Switchboard, status: Status, clock: Clock) -> None:
+        self.switchboard, self._status, self.clock = switchboard, status, clock
+
+    async def status(self) -> Mapping[str, Any]:
+        return await self._status.report()
+
+    def troubles(self) -> Sequence[str]:
+        return self._status.troubles()
 
     def wrong_name(self, name: str) -> str:
         return wrong_name(name, names_of(self.switchboard.engine.program.playbook))

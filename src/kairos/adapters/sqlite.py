@@ -32,7 +32,7 @@ from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
-from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate
+from kairos.ports import Batch, Figures, Loaded, NextIds, OutgoingUpdate, Unsent
 
 PAGE = 4096  # bytes; 2 and 8 KB were slower and wrote no less
 
@@ -104,6 +104,11 @@ STATES_OF = (
 )
 ANSWER = "SELECT account, message_id, peer_id, identity, at FROM answered "
 ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer_id FROM outbox "
+
+UNSENT = (
+    "SELECT channel, count(*), coalesce(min(iif(due > 0, due, NULL)), 0) FROM outbox "
+    "WHERE status IN ('pending', 'sending') GROUP BY channel ORDER BY channel"
+)
 
 
 class SqliteStore:
@@ -263,6 +268,16 @@ class SqliteStore:
 
     def playbook_with_layout(self, layout: str) -> dict[str, str] | None:
         return self._latest_playbook("layout", layout)
+
+    def figures(self, now: int) -> Figures:
+        log = Path(f"{self._path}-wal")
+        with self._told("read"), connect(self._path) as own_connection:
+            unsent = [Unsent(*row) for row in own_connection.execute(UNSENT)]
+            ((timers,),) = own_connection.execute("SELECT count(*) FROM timer WHERE due <= ?", (now,)).fetchall()
+        try:
+            return Figures(unsent, timers, self._path.stat().st_size, log.stat().st_size if log.exists() else 0)
+        except OSError as error:
+            raise StoreError(f"cannot read the store `{self._path}`: {error.strerror}") from error
 
     def switches(self) -> list[Switch]:
         with self._read_lock, self._told("read"):

@@ -74,9 +74,10 @@ def create_app(
 
     @app.get("/health", response_model=None)
     async def health() -> Response:
-        """200 when events can be taken, 503 when not, with the reasons; any answer means that the process lives."""
-        troubles = list(ingress.troubles())
-        return _json({"live": True, "ready": not troubles, "troubles": troubles}, 503 if troubles else 200)
+        """200 when events can be taken, 503 when not, with all troubles; any answer means that the process lives."""
+        ready = not ingress.troubles()
+        troubles = list(operations.troubles() if operations else ingress.troubles())
+        return _json({"live": True, "ready": ready, "troubles": troubles}, 200 if ready else 503)
 
     @app.get("/metrics", response_model=None)
     async def metrics() -> Response:

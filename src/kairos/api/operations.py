@@ -1,8 +1,8 @@
-"""What operations does over HTTP: look at switches and turn them."""
+"""What operations does over HTTP: ask how kairos stands, look at switches and turn them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -27,6 +27,14 @@ RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 class Operations(Protocol):
     """The running kairos, as operations sees it. All raise StoreError where the store cannot be used."""
+
+    async def status(self) -> Mapping[str, Any]:
+        """How everything stands, as plain data; `troubles` says in words what is wrong."""
+        ...
+
+    def troubles(self) -> Sequence[str]:
+        """What is wrong, in words, the gravest first; quick, and without asking the store."""
+        ...
 
     def wrong_name(self, name: str) -> str:
         """What is wrong with a switch's name, or an empty text."""
@@ -56,6 +64,15 @@ class Turn(Struct, frozen=True, forbid_unknown_fields=True):
 def add_operations(app: FastAPI, operations: Operations) -> None:
     """The routes."""
 
+    @app.get("/v1/status", response_model=None)
+    async def status() -> Response:
+        """How everything stands: what is wrong, binds, queues, lags, the store, switches."""
+        return _json(await operations.status())
+
+    _add_switches(app, operations)
+
+
+def _add_switches(app: FastAPI, operations: Operations) -> None:
     @app.get("/v1/switches", response_model=None)
     async def switches() -> Response:
         """Every switch that was ever turned as it stands (all others are on), and the latest changes, newest first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,9 +13,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from kairos.domain.event import Event
 from kairos.domain.message import Outgoing
 from kairos.engine.engine import Engine
 from kairos.engine.program import Program
+from kairos.engine.timings import Timings
 from kairos.engine.work import Answer, Input, Work
 from kairos.errors import KairosError, StoreError
 from kairos.ports import Clock, Loaded
@@ -33,6 +36,7 @@ class Submission:
     input: Input
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     overtaken: asyncio.Future[bool] | None = None
+    posted: float = field(default_factory=time.perf_counter)
 
     async def withdrawn(self) -> bool:
         """Whether the notification went out without us; waits while that is being tried."""
@@ -78,6 +82,7 @@ class Loop:
         self.broken = broken
         self.failure: Exception | None = None  # of the latest batch; None while the store is well
         self.failed_at = 0  # ms
+        self.timings = Timings()
         self._waiting: deque[Submission] = deque()
         self._arrived = asyncio.Event()
         self._committing: asyncio.Task[bool] | None = None
@@ -178,7 +183,10 @@ class Loop:
     def _apply(self, batch: Ahead) -> tuple[Work | None, Exception]:
         try:
             inputs = [submission.input for submission in batch.submissions]
-            return self.engine.apply(inputs, self.clock(), batch.loaded), StoreError("")
+            begun = time.perf_counter()
+            work = self.engine.apply(inputs, self.clock(), batch.loaded)
+            self.timings.deciding.append((time.perf_counter() - begun) * 1000)
+            return work, StoreError("")
         except Exception as error:  # a bug must cost one input, not the batch and not the loop
             return None, error
 
@@ -190,6 +198,7 @@ class Loop:
 
     async def _commit(self, batch: list[Submission], work: Work, following: Ahead) -> bool:
         """Commit in a thread, which then reads ahead; acknowledge."""
+        begun = time.perf_counter()
         try:
             await asyncio.get_running_loop().run_in_executor(None, self._write_and_read, work, following)
         except Exception as error:
@@ -201,6 +210,11 @@ class Loop:
         for submission, answer in zip(batch, work.answers, strict=True):
             if not submission.answer.done():
                 submission.answer.set_result(answer)
+        ended = time.perf_counter()
+        self.timings.committing.append((ended - begun) * 1000)
+        self.timings.answering.append((ended - batch[0].posted) * 1000)
+        if isinstance(first := batch[0].input, Event):
+            self.timings.happened.append(work.now - first.happened)
         if work.batch.outgoing:
             self.handed([(row, batch[work.caused_by[row.id]]) for row in work.batch.outgoing])
         return True

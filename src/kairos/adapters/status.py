@@ -1,0 +1,209 @@
+"""How a running kairos stands: binds, queues, lags, the store, switches; and in words what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+import kairos
+from kairos.adapters.http import TROUBLE_LASTS
+from kairos.domain.switch import CHARGING, MARKETING
+from kairos.engine.dispatch import Dispatcher
+from kairos.engine.explain import moment
+from kairos.engine.loop import Loop
+from kairos.engine.switchboard import Switchboard
+from kairos.errors import KairosError
+from kairos.ports import Clock, Figures, Store
+
+log = structlog.get_logger("kairos")
+
+OVERDUE = 60_000  # ms that a message, an order or a timer may be late before somebody is told
+PASSED_ON = ("dead_letters.unread", "dead_letters.rejected")  # letters that tell of nothing lost
+
+
+class Link(Struct, frozen=True):
+    """A bind as it stands. `name`: the SMSC's address or an account; `since`: ms."""
+
+    name: str
+    bound: bool
+    since: int
+    last_error: str = ""
+
+
+class Links:
+    """Binds, looked at every second: since when each stands as it does, said in the log when that changes."""
+
+    def __init__(self, smsc: Callable[[], Mapping[str, tuple[bool, str]]], clock: Clock) -> None:
+        self._smsc, self.clock = smsc, clock
+        self.accounts: Callable[[], Sequence[str]] = tuple
+        self.smsc: dict[str, Link] = {}
+        self.of_accounts: dict[str, Link] = {}  # those that were ever bound
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.look()
+            await asyncio.sleep(1)
+
+    def look(self) -> None:
+        now = self.clock()
+        for address, (bound, error) in self._smsc().items():
+            before = self.smsc.get(address)
+            if before is None or before.bound != bound or (not bound and before.last_error != error):
+                since = before.since if before and before.bound == bound else now
+                self.smsc[address] = Link(address, bound, since, error)
+                self._say(self.smsc[address], before)
+        bound_now = self.accounts()
+        for account in {*bound_now, *self.of_accounts}:
+            before = self.of_accounts.get(account)
+            if before is None or before.bound != (account in bound_now):
+                self.of_accounts[account] = Link(account, account in bound_now, now)
+
+    @staticmethod
+    def _say(link: Link, before: Link | None) -> None:
+        if link.bound:
+            log.info("bound to the SMSC", address=link.name)
+        elif before or link.last_error:  # at the very start nobody knows yet
+            log.warning("not bound to the SMSC; trying again", address=link.name, reason=link.last_error)
+
+
+class PlaybookWatch(Struct):
+    """The playbook in use, and why a newer one in its folder is not."""
+
+    name: str
+    revision: str
+    since: int  # ms
+    refused: str = ""
+    refused_since: int = 0
+
+    def taken(self, name: str, revision: str, at: int) -> None:
+        self.name, self.revision, self.since = name, revision, at
+
+
+class Status:
+    """Gathers what `kairos status` shows and /health tells."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        dispatcher: Dispatcher,
+        switchboard: Switchboard,
+        store: Store,
+        links: Links,
+        playbook: PlaybookWatch,
+        path: str,
+        letters: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self.loop, self.dispatcher, self.switchboard, self.store = loop, dispatcher, switchboard, store
+        self.links, self.playbook, self.path, self.letters = links, playbook, path, letters
+        self.started = loop.clock()
+
+    async def report(self) -> dict[str, Any]:
+        """All of it, as plain data. A store that cannot be read is one of the troubles."""
+        now = self.loop.clock()
+        figures, error = await self._figures(now)
+        troubles = [*self.troubles(), *self._lags(figures, now), *([error] if error else [])]
+        switches = self.switchboard
+        return {
+            "well": not troubles,
+            "troubles": troubles,
+            "version": kairos.__version__,
+            "now": now,
+            "started": self.started,
+            "playbook": msgspec.structs.asdict(self.playbook),
+            "smsc": [msgspec.structs.asdict(link) for link in self.links.smsc.values()],
+            "accounts": [msgspec.structs.asdict(link) for link in self.links.of_accounts.values()],
+            "queues": {
+                "waiting": self.loop.waiting,
+                "room": self.loop.queue,
+                "sending": self.dispatcher.under_way,
+                "unsent": [msgspec.structs.asdict(one) for one in figures.unsent] if figures else [],
+                "timers_overdue": figures.timers_due if figures else 0,
+            },
+            "timings_ms": self.loop.timings.figures(),
+            "store": {
+                "path": self.path,
+                "epoch": self.store.epoch,
+                "size": figures.size if figures else 0,
+                "log_size": figures.log_size if figures else 0,
+                "last_error": str(self.loop.failure or ""),
+            },
+            "switches": {
+                "off": [msgspec.structs.asdict(one) for one in switches.engine.switches.off.values()],
+                "trouble": switches.trouble,
+            },
+            "dead_letters": {kind.removeprefix("dead_letters."): int(count) for kind, count in self.letters().items()},
+            "counts": dict(self.loop.engine.statistics.counts),
+        }
+
+    def troubles(self) -> list[str]:
+        """What is wrong, in words, the gravest first, as far as the process knows without asking the store."""
+        return [*self._store_troubles(), *self._link_troubles(), *self._switched_off(), *self._other_troubles()]
+
+    async def _figures(self, now: int) -> tuple[Figures | None, str]:
+        try:
+            async with asyncio.timeout(5):
+                return await asyncio.to_thread(self.store.figures, now - OVERDUE), ""
+        except (KairosError, TimeoutError) as error:
+            return None, f"the store cannot be read: {error or 'no answer for 5 s'}"
+
+    def _store_troubles(self) -> Iterator[str]:
+        failure = self.loop.failure
+        if failure and self.loop.clock() - self.loop.failed_at < TROUBLE_LASTS:
+            yield f"the store does not take batches: {failure}"
+        if self.loop.waiting > self.loop.queue / 2:
+            yield f"overloaded: {self.loop.waiting} inputs wait, of {self.loop.queue} that may"
+
+    def _link_troubles(self) -> Iterator[str]:
+        now = self.loop.clock()
+        for link in self.links.smsc.values():
+            if not link.bound:
+                because = f": {link.last_error}" if link.last_error else ""
+                yield f"not bound to the SMSC {link.name} for {lasting(now - link.since)}{because}"
+        for link in self.links.of_accounts.values():
+            if not link.bound:
+                yield f"account `{link.name}` is not bound for {lasting(now - link.since)}; it was before"
+
+    def _switched_off(self) -> Iterator[str]:
+        if trouble := self.switchboard.trouble:
+            yield f"marketing is off, for the switches cannot be read: {trouble}"
+        off = self.switchboard.engine.switches.off
+        first = [name for name in (MARKETING, CHARGING) if name in off]
+        for name in [*first, *(name for name in sorted(off) if name not in first)]:
+            switch = off[name]
+            yield f"{name} is off since {moment(switch.at)} UTC, by {switch.who}: {switch.reason}"
+
+    def _other_troubles(self) -> Iterator[str]:
+        if self.playbook.refused:
+            since = moment(self.playbook.refused_since)
+            yield f"the playbook in the folder is refused since {since} UTC; revision {self.playbook.revision} stays"
+
+        letters = sum(count for kind, count in self.letters().items() if kind not in PASSED_ON)
+        if letters:
+            yield f"{letters:.0f} dead letters wait for somebody to look: `kairos dead-letters list`"
+
+    def _lags(self, figures: Figures | None, now: int) -> Iterator[str]:
+        words = {"notification": "a notification", "sms": "a message", "receipt": "a receipt", "ocs": "an order"}
+        for one in figures.unsent if figures else ():
+            if one.oldest and now - one.oldest > OVERDUE:
+                what = words.get(one.channel, f"something for `{one.channel}`")
+                yield f"{what} waits for {lasting(now - one.oldest)} to be sent, with {one.count - 1} others"
+        if figures and figures.timers_due:
+            yield f"{figures.timers_due} timers are overdue by more than a minute"
+
+
+def lasting(ms: int) -> str:
+    """How long something lasts, in words.
+
+    >>> lasting(40_000), lasting(3 * 60_000), lasting(26 * 3_600_000)
+    ('40 s', '3 min', '26 h')
+    """
+    seconds = max(0, ms) // 1000
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

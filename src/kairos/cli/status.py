@@ -1,0 +1,67 @@
+"""`kairos status`: how a running kairos stands, what is wrong first; its exit status is a health probe."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from kairos.settings import Http
+
+IN_TROUBLE, NOT_REACHED = 1, 2  # exit statuses
+PATIENCE = 10.0  # seconds
+
+
+def register(app: typer.Typer) -> None:
+    app.command(help="Show how a running kairos stands. Exit status: 0 well, 1 in trouble, 2 not reached.")(status)
+
+
+def status(
+    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    url: Annotated[str, typer.Option(help="The HTTP door, if it is not the one of the settings.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    from kairos.settings import load_settings
+
+    door = url or address(load_settings(settings, os.environ).http)
+    found, error = ask(door)
+    if error:
+        said = json.dumps({"well": False, "reached": False, "troubles": [error]}, ensure_ascii=False)
+        typer.echo(said if as_json else error, err=not as_json)
+        raise typer.Exit(NOT_REACHED)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from kairos.cli.status_view import picture
+
+        Console(highlight=False).print(picture(found))
+    raise typer.Exit(0 if found["well"] else IN_TROUBLE)
+
+
+def address(http: Http) -> str:
+    """Where a kairos with these settings is reached from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
+    return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
+
+
+def ask(door: str) -> tuple[dict[str, Any], str]:
+    """The status, or why there is none."""
+    import httpx
+
+    try:
+        answer = httpx.get(f"{door}/v1/status", timeout=PATIENCE, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return {}, f"no kairos answers at {door}: {error or type(error).__name__}; does it run? else name it with --url"
+    try:
+        found = answer.json() if answer.status_code == 200 else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "troubles" not in found:
+        return {}, f"what answers at {door} is no kairos with a status (HTTP {answer.status_code})"
+    return found, ""

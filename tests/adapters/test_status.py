@@ -1,0 +1,163 @@
+"""How a running kairos stands: troubles in words, the gravest first, and every figure behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kairos.adapters.status import Links, PlaybookWatch, Status
+from kairos.cli.status_view import picture
+from kairos.domain.message import Outgoing
+from kairos.domain.switch import Switch, Switches
+from kairos.engine.dispatch import Dispatcher
+from kairos.engine.loop import Loop
+from kairos.engine.switchboard import Switchboard
+from kairos.errors import StoreError
+from kairos.ports import Batch
+
+MINUTE = 60_000
+
+
+@dataclass
+class Desk:
+    """A status over a bench, with binds that the test makes and breaks."""
+
+    bench: Any
+    smsc: dict[str, tuple[bool, str]] = field(default_factory=lambda: {"10.0.0.1:2775": (True, "")})
+    accounts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        bench = self.bench
+        self.loop = Loop(bench.engine, lambda: bench.now, lambda _: None, queue=10)
+        charging: Any = None
+        dispatcher = Dispatcher(bench.store, self.loop, {}, charging, lambda: bench.now)
+        self.board = Switchboard(bench.store, bench.engine, dispatcher)
+        self.links = Links(lambda: self.smsc, lambda: bench.now)
+        self.links.accounts = lambda: self.accounts
+        self.playbook = PlaybookWatch("small", "abc", bench.now)
+        self.letters: dict[str, float] = {}
+        self.status = Status(
+            self.loop, dispatcher, self.board, bench.store, self.links, self.playbook, "kairos.db", lambda: self.letters
+        )
+
+    def later(self, ms: int) -> None:
+        self.links.look()
+        self.bench.now += ms
+        self.links.look()
+
+
+@pytest.fixture
+async def desk(bench: Any) -> AsyncIterator[Desk]:
+    desk = Desk(bench)
+    running = asyncio.create_task(desk.loop.run())
+    await desk.board.look()
+    desk.later(1000)
+    yield desk
+    desk.loop.close()
+    await asyncio.wait_for(running, 10)
+
+
+async def test_all_is_well(desk: Desk) -> None:
+    await desk.loop.submit(desk.bench.event("recharge", amount=1))
+    found = await desk.status.report()
+    assert (found["well"], found["troubles"], found["counts"]["events"]) == (True, [], 1)
+    assert set(found["timings_ms"]) == {"happened", "answering", "deciding", "committing"}
+
+
+async def test_a_bind_that_is_lost_and_comes_back(desk: Desk) -> None:
+    desk.accounts = ("ocs",)
+    desk.later(1000)
+    desk.smsc["10.0.0.1:2775"] = (False, "connection reset")
+    desk.accounts = ()
+    desk.later(0)
+    desk.later(40_000)
+    assert desk.status.troubles() == [
+        "not bound to the SMSC 10.0.0.1:2775 for 40 s: connection reset",
+        "account `ocs` is not bound for 40 s; it was before",
+    ]
+    desk.smsc["10.0.0.1:2775"] = (False, "connection refused")  # another reason: the outage is the same
+    desk.later(3 * MINUTE)
+    assert desk.status.troubles()[0] == "not bound to the SMSC 10.0.0.1:2775 for 3 min: connection refused"
+    desk.smsc["10.0.0.1:2775"], desk.accounts = (True, ""), ("ocs",)
+    desk.later(1000)
+    assert desk.status.troubles() == []
+
+
+async def test_switches_that_are_off_are_said_the_gravest_first(desk: Desk) -> None:
+    off = [Switch(name, False, "a reason", "ada", desk.bench.now) for name in ("action:x", "charging", "marketing")]
+    desk.bench.engine.turn(Switches({switch.name: switch for switch in off}))
+    said = desk.status.troubles()
+    assert [word.partition(" is off since 2026-03-04 12:00:01 UTC, by ada: a reason")[0] for word in said] == [
+        "marketing",
+        "charging",
+        "action:x",
+    ]
+
+
+async def test_switches_that_cannot_be_read(desk: Desk) -> None:
+    def broken() -> Any:
+        raise StoreError("the disk is gone")
+
+    desk.bench.store.switches = broken
+    await desk.board.look()
+    assert desk.status.troubles() == ["marketing is off, for the switches cannot be read: the disk is gone"]
+
+
+async def test_a_store_that_fails_and_cannot_be_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Any) -> Any:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(desk.bench.store, "commit", full)
+    monkeypatch.setattr(desk.bench.store, "figures", full)
+    with pytest.raises(StoreError):
+        await desk.loop.submit(desk.bench.event("recharge", amount=1))
+    found = await desk.status.report()
+    assert found["troubles"] == [
+        "the store does not take batches: the disk is full",
+        "the store cannot be read: the disk is full",
+    ]
+    assert found["store"]["last_error"] == "the disk is full"
+
+
+async def test_what_waits_for_too_long_is_said(desk: Desk) -> None:
+    now = desk.bench.now
+    rows = [Outgoing(n, f"k{n}", 7, channel, b"", now) for n, channel in enumerate(["ocs", "receipt", "sms"], 1)]
+    desk.bench.store.commit(Batch(outgoing=rows))
+    assert (await desk.status.report())["well"]
+    desk.later(5 * MINUTE)
+    found = await desk.status.report()
+    assert found["troubles"] == [
+        "an order waits for 5 min to be sent, with 0 others",
+        "a receipt waits for 5 min to be sent, with 0 others",
+        "a message waits for 5 min to be sent, with 0 others",
+    ]
+
+
+async def test_dead_letters_are_a_trouble_unless_what_they_tell_of_was_passed_on(desk: Desk) -> None:
+    desk.letters = {"dead_letters.unread": 500}
+    assert desk.status.troubles() == []
+    desk.letters["dead_letters.event"] = 3
+    assert desk.status.troubles() == ["3 dead letters wait for somebody to look: `kairos dead-letters list`"]
+
+
+async def test_a_playbook_that_is_refused_and_a_picture_of_everything(desk: Desk) -> None:
+    desk.playbook.refused, desk.playbook.refused_since = "offers/x.yaml:3: unknown name `balanse`", desk.bench.now
+    desk.bench.profile()
+    desk.letters = {"dead_letters.text": 2}
+    desk.bench.engine.turn(Switches({"marketing": Switch("marketing", False, "wrong " * 30, "ada", 0)}))
+    found = await desk.status.report()
+    assert found["troubles"][-2].startswith("the playbook in the folder is refused since 2026-03-04 12:00:01 UTC")
+    console = Console(width=80, record=True, highlight=False, file=io.StringIO())
+    console.print(picture(found))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [line.split() for line in text.splitlines()]
+    assert ["SMSC", "10.0.0.1:2775", "bound"] in [line[:3] for line in lines]
+    assert ["refused", "offers/x.yaml:3:", "unknown", "name", "`balanse`"] in lines
+    assert ["switches", "marketing", "off"] in lines
