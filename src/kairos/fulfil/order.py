@@ -11,6 +11,7 @@ def order(purchase: Purchase, step: Step) -> Order:
 
     The key is the purchase's and the step's, never the reply's: however often it is asked for, it takes effect once.
     """
+    about_all = step.name not in ("provision", "deprovision")  # these have a product of their own
     return Order(
         key=step.key,
         msisdn=purchase.msisdn,
@@ -24,5 +25,5 @@ def order(purchase: Purchase, step: Step) -> Order:
         purchase=purchase.key,
         undoes=step.undoes,
         payer=purchase.payer,
-        products=purchase.products if step.name == "order" and len(purchase.products) > 1 else (),
+        products=purchase.products if about_all and len(purchase.products) > 1 else (),
     )

@@ -208,7 +208,7 @@ class Order:
 
     @property
     def done(self) -> bool:
-        return self.status < 300
+        return self.status == 200
 
 
 @dataclass(slots=True)
@@ -387,6 +387,8 @@ class Ocs:
         self._purchase(request)
 
     def _release(self, request: OrderRequest) -> None:
+        order = self._purchase(request)
+        order.status, order.reason = 409, order.reason or "released"
         self.reserved.pop(request.purchase, None)
 
     def _refund(self, request: OrderRequest) -> None:
@@ -473,7 +475,7 @@ class Ocs:
         for order in self.orders.values():
             costs = order.request.charge and order.request.price.strip("0.") != ""
             paid = charges[order.key] == bool(order.provisioned) if costs else not charges[order.key]
-            whole = not order.done or sorted(order.provisioned) == sorted(order.request.wanted)
+            whole = not order.done or set(order.request.wanted) <= set(order.provisioned)
             if not (paid and whole):
                 found.append(order.key)
         return found
