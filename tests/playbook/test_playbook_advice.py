@@ -55,6 +55,11 @@ WARNINGS = {
         "offers/booster.yaml:1: variant `small` of `booster` is worth 0, so it ranks below all others; "
         "give it a `value`",
     ),
+    "an advance that nobody counts": (
+        ("offers/booster.yaml", "fulfil: {charge: price,", "kind: advance\nfulfil: {"),
+        "offers/booster.yaml:1: nothing counts what is owed for `booster`: who has one may get another; "
+        "add an attribute with `owed: yes`, as in `debt: {type: money, from: [recharge.debt], owed: yes}`",
+    ),
     "a STOP that changes nothing": (
         ("contact_policy.yaml", "marketing consent: marketing_consent", "prepaid: plan = 'prepaid'"),
         "replies.yaml: STOP to 5000 withdraws `marketing_consent`, but no rule of `contact_only_when` asks for it; "

@@ -26,6 +26,10 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
     if not playbook.actions:
         yield Diagnostic("", 0, "there is no action: nothing is ever said", "add one under `offers/`")
     for action in playbook.actions:
+        if action.kind == "advance" and not playbook.vocabulary.owed:
+            message = f"nothing counts what is owed for `{action.name}`: who has one may get another"
+            hint = "add an attribute with `owed: yes`, as in `debt: {type: money, from: [recharge.debt], owed: yes}`"
+            yield Diagnostic(action.file, action.line, message, hint)
         for variant in action.variants:
             where = f"variant `{variant.name}` of `{action.name}`"
             for rule in variant.rules:
