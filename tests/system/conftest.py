@@ -280,7 +280,7 @@ class System:
     def states(self) -> dict[str, State]:
         """Every subscriber's state, read from the store's file."""
         with closing(sqlite3.connect(f"file:{self.server.store}?mode=ro", uri=True)) as store:
-            rows = store.execute("SELECT blob FROM state").fetchall()
+            rows = store.execute("SELECT blob FROM current_state").fetchall()
         return {state.msisdn: state for (blob,) in rows if (state := decode_state(blob))}
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

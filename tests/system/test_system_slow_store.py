@@ -81,7 +81,7 @@ async def test_while_the_store_hangs_notifications_go_out_plain_and_afterwards_a
         await system.drained()
         assert (await system.http.get(f"{system.server.url}/health")).status_code == 200
         assert len(system.orders(first)) == 1
-        assert system.states()[third].counters[4][1::2] == [2]  # recharges: the first, and this one once
+        assert sum(system.states()[third].counters[4][1::2]) == 2  # recharges: the first, and this one once
         receipts = operator.charging.receipts
         for notification in operator.notifications.values():
             await system.until(lambda id_=notification.message_id: receipts[id_], "the receipt")
@@ -114,7 +114,7 @@ async def test_a_state_that_cannot_be_read_costs_its_offers_and_nobody_elses(lau
         sick = system.states()[broken].id
         with closing(sqlite3.connect(system.server.store, isolation_level=None)) as other:
             other.execute("PRAGMA busy_timeout = 60000")
-            other.execute("UPDATE state SET blob = x'c1' WHERE subscriber = ?", (sick,))
+            other.execute("UPDATE journal SET blob = x'c1' WHERE subscriber = ?", (sick,))
         seen = await asyncio.gather(*(system.call(msisdn) for msisdn in (broken, *others, broken)))
         assert [one.offer is not None for one in seen] == [False] + [True] * len(others) + [False]
         assert seen[0].text == operator.notifications[seen[0].ref].text

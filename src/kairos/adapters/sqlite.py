@@ -9,13 +9,12 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from kairos.adapters import sqlite_switches
 from kairos.adapters.sqlite_checkpoint import Checkpointer
+from kairos.adapters.sqlite_journal import Journal
 from kairos.adapters.sqlite_letters import (
     count_letters,
     mark_letters,
@@ -25,6 +24,7 @@ from kairos.adapters.sqlite_letters import (
 )
 from kairos.adapters.sqlite_purchases import PURCHASE, PURCHASES_OF, purchase_row, read_purchase
 from kairos.adapters.sqlite_schema import epoch_of, prepare_schema
+from kairos.adapters.sqlite_statements import Many, select, split, split_numbers, write
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
@@ -36,16 +36,6 @@ from kairos.ports import Batch, Figures, Loaded, NextIds, OutgoingUpdate, Unsent
 
 PAGE = 4096  # bytes; 2 and 8 KB were slower and wrote no less
 
-# `sqlite3` lets the GIL go and takes it back once per step, so a batch is a few statements of many rows, not many of
-# one. Each exists in these sizes only (they stay prepared); the empty places are filled with NULLs and passed over.
-SIZES = (1, 8, 64, 512)
-
-# What may be written of many rows at once: the text before and after a table of values, and its width. A statement that
-# could fail alone (ABORT, the default, which a NOT NULL beside OR REPLACE also means) first copies every page to a
-# journal of its own: a quarter of the cost of writing states. So a failure ends the whole transaction instead, and
-# `state.blob` has no NOT NULL.
-Many = tuple[str, str, int]
-STATES: Many = ("INSERT OR REPLACE INTO state(subscriber, blob) SELECT * FROM", "", 2)
 IDENTITIES: Many = (
     "INSERT INTO identity(kind, value, subscriber, since) SELECT * FROM",
     "ON CONFLICT DO UPDATE SET subscriber = excluded.subscriber, since = excluded.since, moved = 1 "
@@ -82,25 +72,18 @@ ANSWERED: Many = (
 )
 
 # Reading joins many rows into one, so that it is one step too: each column's values end to end, and their lengths.
-STATES_BY_MSISDN = (
-    "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, ''), "
-    "group_concat(length(CAST(value AS BLOB))), group_concat(value, ''), "
-    "group_concat(iif(moved, value || ':' || since, NULL)) "
-    "FROM identity LEFT JOIN state USING (subscriber) WHERE kind = 'msisdn' AND value IN "
+BY_MSISDN = (
+    "SELECT group_concat(subscriber), group_concat(length(CAST(value AS BLOB))), group_concat(value, ''), "
+    "group_concat(iif(moved, value || ':' || since, NULL)) FROM identity WHERE kind = 'msisdn' AND value IN "
 )
-STATES_BY = {  # by another kind of identity
-    kind: "SELECT value, subscriber, blob, moved * since FROM identity LEFT JOIN state USING (subscriber) "
-    f"WHERE kind = '{kind}' AND value IN "
+BY = {  # by another kind of identity
+    kind: f"SELECT value, subscriber, moved * since FROM identity WHERE kind = '{kind}' AND value IN "
     for kind in OTHER_KINDS
 }
 HOLDERS = (
     "SELECT subscriber, since, until FROM (SELECT id, subscriber, since, until FROM identity_past "
     "WHERE kind = ?1 AND value = ?2 UNION ALL SELECT ~(1 << 63), subscriber, since, 0 FROM identity "
     "WHERE kind = ?1 AND value = ?2 AND subscriber <> 0) ORDER BY id"
-)
-STATES_OF = (
-    "SELECT group_concat(subscriber), group_concat(ifnull(length(blob), -1)), group_concat(blob, '') "
-    "FROM state WHERE subscriber IN "
 )
 ANSWER = "SELECT account, message_id, peer_id, identity, at FROM answered "
 ROW = "SELECT id, key, subscriber, channel, payload, due, status, attempts, peer_id FROM outbox "
@@ -129,6 +112,7 @@ class SqliteStore:
             # Should checkpoints beside the commits not keep up, one inside a commit bounds the log.
             self._writer.execute(f"PRAGMA wal_autocheckpoint = {5 * checkpoint_pages:d}")
             prepare_schema(self._writer, self._path)
+            self._journal = Journal(self._writer)
             self._reader = held.enter_context(connect(self._path))
             self._reader.execute("PRAGMA query_only = 1")
             self._loader = held.enter_context(connect(self._path))
@@ -154,28 +138,22 @@ class SqliteStore:
     def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
         found = Loaded({}, {})
         with self._read_lock, self._told("read"), transaction(self._loader, "DEFERRED"):
-            for ids, lengths, blobs, *named, moved in select(self._loader, STATES_BY_MSISDN, names):
+            for ids, *named, moved in select(self._loader, BY_MSISDN, names):
                 if ids:
-                    known = split_numbers(ids)
-                    found.states.update(split_states(known, lengths, blobs))
                     values = map(bytes.decode, split(named[1], split_numbers(named[0])))
-                    found.subscribers.update(zip(values, known, strict=True))
+                    found.subscribers.update(zip(values, split_numbers(ids), strict=True))
                 if moved:
                     found.moved.update(split_moved(moved))
             if len(found.subscribers) < len(names):  # some are new, or no MSISDN
                 self._load_others(names, found)
-            for ids, lengths, blobs in select(self._loader, STATES_OF, set(subscribers).difference(found.states)):
-                if ids:
-                    found.states.update(split_states(split_numbers(ids), lengths, blobs))
+            found.states = self._journal.states(self._loader, {*found.subscribers.values(), *subscribers})
         return found
 
     def _load_others(self, names: Collection[str], found: Loaded) -> None:
         for kind, values in by_other_kind(names).items():
-            for value, subscriber, blob, since in select(self._loader, STATES_BY[kind], values):
+            for value, subscriber, since in select(self._loader, BY[kind], values):
                 name = f"{kind}:{value.decode()}"
                 found.subscribers[name] = subscriber
-                if blob is not None:
-                    found.states[subscriber] = blob
                 if since:
                     found.moved[name] = since
 
@@ -185,7 +163,10 @@ class SqliteStore:
     def commit(self, batch: Batch) -> None:
         with self._write_lock, self._told("commit"):
             with transaction(self._writer, "IMMEDIATE"):
+                written = self._journal.write(self._writer, batch.states)
                 write_batch(self._writer, batch)
+            with self._read_lock:  # no reader finds by old places rows that are gone, or by new ones an old snapshot
+                self._journal.note(written)
             self._checkpointer.grew(pages_of(batch))
 
     def outgoing(self, ids: Sequence[int]) -> list[Outgoing]:
@@ -357,9 +338,7 @@ def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
 
 
 def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
-    """Every row of the batch, inside the caller's transaction."""
-    # In the order of their keys: neighbours share pages of the tree, and each page is then found once.
-    write(connection, STATES, sorted(batch.states.items()))
+    """Every row of the batch but the states, inside the caller's transaction."""
     write(connection, DECISIONS, batch.decisions)
     write(connection, OUTGOING, map(outgoing_row, batch.outgoing))
     write(connection, UPDATES, merged(batch.updates))
@@ -378,10 +357,10 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
 
 
 def pages_of(batch: Batch) -> int:
-    """About how many pages a batch changes: one or more for each state; other rows are appended side by side."""
-    scattered = sum(1 + len(blob) // PAGE for blob in batch.states.values())
-    appended = sum(len(row[3]) for row in batch.decisions) + sum(150 + len(row.payload) for row in batch.outgoing)
-    return scattered + appended // PAGE + 10
+    """About how many pages a batch changes: its rows are appended side by side; the rest is the journal's upkeep."""
+    appended = sum(map(len, batch.states.values())) + sum(len(row[3]) for row in batch.decisions)
+    appended += sum(150 + len(row.payload) for row in batch.outgoing)
+    return appended // PAGE + len(batch.states) // 4 + 10
 
 
 def outgoing_row(row: Outgoing) -> tuple[Any, ...]:
@@ -399,47 +378,6 @@ def merged(updates: Iterable[OutgoingUpdate]) -> list[tuple[Any, ...]]:
         peer_id = update.peer_id or (last[update.id][4] if update.id in last else "")
         last[update.id] = (update.id, update.status, update.due, update.attempts, peer_id)
     return list(last.values())
-
-
-def write(connection: sqlite3.Connection, many: Many, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Run a statement over all rows, in as few steps as its sizes allow."""
-    width = many[2]
-    values = list(chain.from_iterable(rows))
-    for start, size in pieces(len(values) // width):
-        piece = values[start * width : (start + size) * width]
-        piece += [None] * (size * width - len(piece))
-        connection.execute(statement(many, size), piece)
-
-
-def select(connection: sqlite3.Connection, sql: str, keys: Collection[Any]) -> Iterator[tuple[Any, ...]]:
-    """The rows whose key is one of `keys`; `sql` ends where their list begins."""
-    wanted = list(keys)
-    for start, size in pieces(len(wanted)):
-        piece = wanted[start : start + size]
-        piece += [None] * (size - len(piece))
-        yield from connection.execute(f"{sql}({','.join('?' * size)})", piece)
-
-
-def split_numbers(joined: bytes) -> list[int]:
-    return list(map(int, joined.split(b",")))
-
-
-def split(joined: bytes, lengths: Iterable[int]) -> Iterator[bytes]:
-    """The values that stand end to end.
-
-    >>> list(split(b"onetwo", [3, 0, 3]))
-    [b'one', b'', b'two']
-    """
-    start = 0
-    for length in lengths:
-        yield joined[start : start + length]
-        start += length
-
-
-def split_states(subscribers: list[int], lengths: bytes, blobs: bytes | None) -> Iterator[tuple[int, bytes]]:
-    """Each subscriber and their state; the length of what is not there is -1."""
-    there = [(id_, length) for id_, length in zip(subscribers, split_numbers(lengths), strict=True) if length >= 0]
-    return zip((id_ for id_, _ in there), split(blobs or b"", (length for _, length in there)), strict=True)
 
 
 def split_moved(joined: bytes) -> Iterator[tuple[str, int]]:
@@ -461,25 +399,3 @@ def by_other_kind(names: Iterable[str]) -> dict[str, list[str]]:
         if colon and kind in OTHER_KINDS:
             found.setdefault(kind, []).append(value)
     return found
-
-
-def pieces(count: int) -> Iterator[tuple[int, int]]:
-    """Where each piece begins and its size, the smallest that holds what is left.
-
-    >>> list(pieces(600))
-    [(0, 512), (512, 512)]
-    >>> list(pieces(5))
-    [(0, 8)]
-    """
-    start = 0
-    while start < count:
-        size = next((size for size in SIZES if size >= count - start), SIZES[-1])
-        yield start, size
-        start += size
-
-
-@cache
-def statement(many: Many, size: int) -> str:
-    before, after, width = many
-    row = f"({','.join('?' * width)})"
-    return f"{before} (VALUES {','.join([row] * size)}) WHERE column1 IS NOT NULL {after}"

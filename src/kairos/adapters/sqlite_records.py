@@ -44,7 +44,9 @@ class SqliteRecords:
         by_name = "SELECT subscriber FROM identity WHERE kind = ? AND value = ?"
         found = {name: row[0] for name in names for row in self._rows(by_name, *split_name(name))}
         ids = {*found.values(), *subscribers}
-        states = {one: row[0] for one in ids for row in self._rows("SELECT blob FROM state WHERE subscriber = ?", one)}
+        states = {
+            one: row[0] for one in ids for row in self._rows("SELECT blob FROM current_state WHERE subscriber = ?", one)
+        }
         return Loaded(found, states)
 
     def holders(self, name: str) -> list[Held]:

@@ -62,6 +62,16 @@ CREATE INDEX identity_past_value ON identity_past(kind, value);
 CREATE TRIGGER identity_moved AFTER UPDATE OF subscriber ON identity WHEN old.subscriber <> 0 BEGIN
   INSERT INTO identity_past(kind, value, subscriber, since, until)
   VALUES (old.kind, old.value, old.subscriber, old.since, new.since); END;
+CREATE TABLE journal(id INTEGER PRIMARY KEY, subscriber INTEGER NOT NULL, blob BLOB) STRICT;
+ALTER TABLE state ADD COLUMN place INTEGER;
+CREATE TABLE settled(last INTEGER NOT NULL) STRICT;
+INSERT INTO settled(last) VALUES (0);
+CREATE VIEW tail(subscriber, blob) AS SELECT subscriber, blob FROM journal WHERE id IN (
+  SELECT max(id) FROM journal WHERE id > (SELECT last FROM settled) GROUP BY subscriber);
+CREATE VIEW current_state(subscriber, blob) AS
+  SELECT state.subscriber, ifnull(journal.blob, state.blob) FROM state LEFT JOIN journal ON journal.id = state.place
+  WHERE NOT EXISTS (SELECT 1 FROM tail WHERE tail.subscriber = state.subscriber)
+  UNION ALL SELECT subscriber, blob FROM tail;
 """
 
 STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a step that was released never changes

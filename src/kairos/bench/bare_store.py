@@ -7,37 +7,47 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from kairos.adapters.sqlite import (
     DECISIONS,
     OUTGOING,
     POSITIONS,
-    STATES,
     SqliteStore,
     connect,
-    select,
     transaction,
-    write,
 )
+from kairos.adapters.sqlite_journal import APPEND, ROWS_EACH, SETTLE
+from kairos.adapters.sqlite_statements import select, write
 from kairos.ports import Batch
 
 STATES_BY_MSISDN = (
-    "SELECT value, subscriber, blob FROM identity LEFT JOIN state USING (subscriber) "
-    "WHERE kind = 'msisdn' AND value IN "
+    "SELECT identity.subscriber, journal.blob FROM identity JOIN state USING (subscriber) "
+    "JOIN journal ON journal.id = place WHERE kind = 'msisdn' AND value IN "
+)
+SETTLED = (
+    "INSERT OR REPLACE INTO state(subscriber, place) "
+    "SELECT subscriber, max(id) FROM journal WHERE id > (SELECT last FROM settled) GROUP BY subscriber"
 )
 RECORD, TEXT = 450, 220  # bytes of a decision record and of an outbox payload, as `bench events` writes them
 PREPARED_AT_ONCE = 20_000
 
 
 def prepare(path: Path, subscribers: int, blob: Callable[[int], bytes], msisdn: Callable[[int], str]) -> None:
-    """A store with so many subscribers, ids from 1."""
+    """A store with so many subscribers, ids from 1, as it is after a while: its journal is as full as it gets."""
     store = SqliteStore(path, checkpoint_pages=100_000)
     for start in range(1, subscribers + 1, PREPARED_AT_ONCE):
         ids = range(start, min(start + PREPARED_AT_ONCE, subscribers + 1))
         identities = [("msisdn", msisdn(id_), id_, 0) for id_ in ids]
         store.commit(Batch(states={id_: blob(id_) for id_ in ids}, identities=identities))
+    chance = random.Random(subscribers)
+    for _ in range(0, (ROWS_EACH - 1) * subscribers, PREPARED_AT_ONCE):
+        again = {chance.randrange(1, subscribers + 1) for _ in range(PREPARED_AT_ONCE)}
+        store.commit(Batch(states=store.load([], again).states))
     store.close()
+    with connect(path) as connection:  # the bare loop knows of no tail
+        connection.execute(SETTLED)
 
 
 def run(
@@ -50,8 +60,8 @@ def run(
     msisdn: Callable[[int], str],
 ) -> dict[str, float]:
     """One thread, one connection, one transaction after another, checkpoints inside the commits (SQLite's own way):
-    read states by number, write them back with a record each, and an outbox row with every fourth. Returns
-    `events_per_s` and `bytes_written_an_event`."""
+    read states by number, append them with a record each, note their places, and an outbox row with every fourth.
+    Returns `events_per_s` and `bytes_written_an_event`."""
     chance = random.Random(seed)
     hot = max(1, subscribers // 100)
     record, text = chance.randbytes(RECORD), chance.randbytes(TEXT)
@@ -59,16 +69,20 @@ def run(
         connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages:d}")
         used = dict(connection.execute("SELECT name, seq FROM sqlite_sequence"))
         decision, outgoing = used["decision"] + 1, used["outbox"] + 1
+        (place,) = connection.execute("SELECT max(id) + 1 FROM journal").fetchone()
         written, started = written_bytes(path.parent), time.perf_counter()
         for _ in range(events // batch):
             wanted = [1 + chance.randrange(hot if chance.random() < 0.1 else subscribers) for _ in range(batch)]
             with transaction(connection, "IMMEDIATE"):
                 found = select(connection, STATES_BY_MSISDN, [msisdn(id_) for id_ in wanted])
-                write(connection, STATES, sorted({subscriber: blob for _, subscriber, blob in found}.items()))
+                states = dict(found)
+                places = dict(zip(sorted(states), count(place), strict=False))
+                write(connection, APPEND, ((at, id_, states[id_]) for id_, at in places.items()))
+                write(connection, SETTLE, places.items())
                 write(connection, DECISIONS, ((decision + n, id_, 0, record) for n, id_ in enumerate(wanted)))
                 write(connection, OUTGOING, (outbox_row(outgoing + n, text) for n in range(batch // 4)))
                 write(connection, POSITIONS, [("bench", 0, decision)])
-            decision, outgoing = decision + batch, outgoing + batch // 4
+            decision, outgoing, place = decision + batch, outgoing + batch // 4, place + len(places)
         seconds = time.perf_counter() - started
         written = written_bytes(path.parent) - written
     return {"events_per_s": round(events / seconds), "bytes_written_an_event": round(written / events)}
