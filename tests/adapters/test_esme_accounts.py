@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
+import kairos.adapters.esme_notifications
+import kairos.engine.moments
+import kairos.enrich
+import kairos.ingest.notifications
 from kairos.domain.message import Text
+from kairos.engine.loop import OverloadedError
 from kairos.engine.work import Input
 from kairos.smpp import Assembled, BindReceiver, BindTransmitter, DataSm, MessageState, Status, parse_receipt
 
@@ -132,6 +137,60 @@ async def test_a_bug_in_deciding_holds_no_notification_up(start: Any, bind: Any,
     monkeypatch.setattr(world.loop.engine, "apply", broken)
     assert (await esme.submit(NEARLY_EMPTY)).message_id == "1"
     assert world.peer.texts == [NEARLY_EMPTY]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (kairos.enrich, "fold"),
+        (kairos.enrich, "row"),
+        (kairos.enrich, "remember"),
+        (kairos.engine.moments, "decide"),
+        (kairos.engine.moments, "Composer"),
+        (kairos.engine.moments, "_say"),
+        (kairos.ingest.notifications, "_matched"),
+        (kairos.adapters.esme_notifications, "refusal"),
+    ],
+)
+async def test_whatever_breaks_on_the_way_the_notification_goes_out(
+    start: Any, bind: Any, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(module, name, broken)
+    assert (await esme.submit(NEARLY_EMPTY)).message_id == "1"
+    assert world.peer.texts == [NEARLY_EMPTY]
+
+
+async def test_a_model_that_breaks_holds_no_notification_up(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    world.loop.engine.scorer = None
+    assert (await esme.submit(NEARLY_EMPTY)).message_id == "1"
+    assert world.peer.texts == [NEARLY_EMPTY]
+
+
+async def test_what_others_bring_leaves_room_for_notifications(start: Any, bind: Any) -> None:
+    world = await start(queue=8)
+    esme = await bind(world, "ocs")
+    world.store.gate.clear()
+    first = world.loop.post(world.bench.event("recharge", amount=1))
+    await world.until(lambda: world.loop.engine.flying)
+    second = world.loop.post(world.bench.event("recharge", amount=1))
+    await world.until(lambda: not world.loop.waiting)
+    others = [world.loop.post(world.bench.event("recharge", amount=1)) for _ in range(6)]
+    with pytest.raises(OverloadedError):
+        world.loop.post(world.bench.event("recharge", amount=1))
+    asked = asyncio.create_task(esme.submit(NEARLY_EMPTY))
+    await world.until(lambda: world.loop.waiting > len(others))
+    world.store.gate.set()
+    assert len((await asked).message_id) == 16  # decided
+    for submission in (first, second, *others):
+        await submission.answer
 
 
 # -- everything else ---------------------------------------------------------------------------------------------------
