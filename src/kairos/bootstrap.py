@@ -39,6 +39,7 @@ from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
 from kairos.engine.program import Program, compile_program
+from kairos.engine.retention import Retention
 from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, PlaybookError, SettingsError
@@ -155,6 +156,17 @@ class Kairos:
             store, self.loop, channels, self.fulfiller, now, patience=patience, owed_for=owed_for
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
+        kept = settings.retention
+        ages = {
+            "decisions": kept.decisions,
+            "outbox": kept.outbox,
+            "responses": kept.responses,
+            "answered": kept.answered,
+            "dead_letters": kept.dead_letters,
+        }
+        self.retention = Retention(
+            store, now, {what: milliseconds(age) for what, age in ages.items()}, self.engine.statistics.counts
+        )
         self.links = Links(self._smsc_binds, now)
         self.playbook = PlaybookWatch(program.playbook.name, program.playbook.revision, now())
         self.status = Status(
@@ -194,6 +206,7 @@ class Kairos:
         self._tasks.append(asyncio.create_task(self.dispatcher.run()))
         self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
         self._tasks.append(asyncio.create_task(self.letters.run(self.loop)))
+        self._tasks.append(asyncio.create_task(self.retention.run(self.loop)))
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
         self._tasks.append(asyncio.create_task(self.links.run()))
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}

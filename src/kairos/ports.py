@@ -77,6 +77,13 @@ class NextIds(Struct, frozen=True):
     timer: int
 
 
+class Forgotten(Struct, frozen=True):
+    """How many rows went, and the last id that was looked at; 0 where none of them was old, which ends a pass."""
+
+    deleted: int
+    reached: int
+
+
 class Unsent(Struct, frozen=True):
     """What waits in the outbox for one channel; `oldest` is when the oldest was due (ms), 0 where nobody knows."""
 
@@ -174,6 +181,14 @@ class Store(Protocol):
 
     def trim_dead_letters(self, keep: int) -> int:
         """Drop the oldest of each kind that has more than `keep`, save those to be replayed; how many."""
+        ...
+
+    def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:
+        """Delete rows that are older than `before` (ms) and closed, of the next `limit` after the id `after`.
+
+        What: decisions (without an open offer), outbox (sent, failed or dropped), responses, answered, dead_letters;
+        or playbooks, those that no decision and no layout needs, whatever their age. No id is used again.
+        """
         ...
 
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None: ...

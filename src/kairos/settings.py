@@ -62,6 +62,11 @@ class Store(Section, frozen=True):
 class Retention(Section, frozen=True):
     """What is kept, and for how long. See docs/operations.md."""
 
+    decisions: Age = "90 days"
+    outbox: Age = "30 days"
+    responses: Age = "400 days"
+    answered: Age = "14 days"  # ids that messages were answered with, for receipts and retries
+    dead_letters: Age = "90 days"
     undelivered: Age = "3 days"  # receipts and relayed replies for an account that is not bound
     dead_letters_kept: Count = 1000  # of each kind, at most
     rejected_events: bool = False  # keep events over HTTP that cannot be read, too

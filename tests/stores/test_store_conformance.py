@@ -349,6 +349,82 @@ def test_the_oldest_dead_letters_of_a_kind_make_room_and_no_id_comes_back(store:
     assert store.dead_letters()[0].id > newest
 
 
+def forget(store: Store, what: str, before: int, limit: int = 3) -> int:
+    """All of it, however many turns that takes."""
+    after = deleted = 0
+    while True:
+        gone = store.forget(what, before, after, limit)
+        assert gone.reached == 0 or gone.reached > after
+        deleted, after = deleted + gone.deleted, gone.reached
+        if not after:
+            return deleted
+
+
+def test_what_is_old_and_closed_is_forgotten_and_no_id_comes_back(store: Store) -> None:
+    states = ["sent", "pending", "delivered", "sending", "failed", "dropped", "sent", "sent"]
+    rows = [Outgoing(i, "k", 7, "sms", b"", due=100 * i, status=said) for i, said in enumerate(states, 1)]
+    store.commit(
+        Batch(
+            states={7: b"stays"},
+            decisions=[(i, 7, 100 * i, b"") for i in range(1, 9)],
+            timers=[Timer(1, 5000, 7, "epoch-2"), Timer(2, 5000, 7, "odd"), Timer(3, 5000, 7, "epoch-7")],
+            outgoing=rows,
+            responses=[Response(7, i, "offer", "accepted", "", 100 * i) for i in range(1, 9)],
+            answered=[Answered("ocs", f"m{i}", f"p{i}", "", 100 * i) for i in range(1, 9)],
+            dead_letters=[letter(str(i), at=100 * i) for i in range(1, 9)],
+        )
+    )
+    first = store.dead_letters()[-1]
+    store.commit(Batch(letters_marked=[(first.id, "replay")]))
+    ids = store.next_ids()
+    kinds = {"decisions": 4, "outbox": 3, "responses": 5, "answered": 5, "dead_letters": 4}
+    for what, expected in kinds.items():
+        assert forget(store, what, 600) == expected, what
+        assert forget(store, what, 600) == 0, what
+    assert [i for i in range(1, 9) if store.decision(i) is not None] == [2, 6, 7, 8], "2 has an offer that is open"
+    assert [found.id for found in store.outgoing(range(1, 9))] == [2, 4, 6, 7, 8], "what waits is never deleted"
+    assert [found.at for found in store.responses("offer")] == [600, 700, 800]
+    assert [found.message_id for found in store.latest_answered(9)] == ["m6", "m7", "m8"]
+    assert [found.identity for found in store.dead_letters()] == ["8", "7", "6", "1"]
+    assert store.load([], [7]).states == {7: b"stays"}
+    store.commit(Batch(timers_done=[1, 2, 3]))
+    assert forget(store, "decisions", 2**62) == 4
+    assert forget(store, "outbox", 2**62) == 3
+    assert store.next_ids() == ids
+    assert store.timers_due(2**62, 9) == []
+
+
+def test_a_row_that_looks_young_holds_up_nothing_behind_it(store: Store) -> None:
+    """A clock that jumped: rows are not in the order of their times."""
+    store.commit(Batch(decisions=[(i, 7, at, b"") for i, at in enumerate([900, 100, 900, 100], 1)]))
+    assert forget(store, "decisions", 600) == 2
+    assert [i for i in range(1, 5) if store.decision(i) is not None] == [1, 3]
+
+
+def test_a_playbook_goes_when_no_decision_and_no_layout_needs_it(store: Store) -> None:
+    def decided(first: int, last: int) -> None:
+        store.commit(Batch(decisions=[(i, 7, i, b"") for i in range(first, last + 1)]))
+
+    store.save_playbook("r1", "old layout", {"a": "1"})
+    store.save_playbook("r2", "layout", {"a": "2"})
+    decided(1, 4)
+    store.save_playbook("r3", "layout", {"a": "3"})
+    decided(5, 8)
+    store.save_playbook("r4", "layout", {"a": "4"})
+    decided(9, 12)
+
+    def known() -> list[str]:
+        return [revision for revision in ("r1", "r2", "r3", "r4") if store.playbook(revision)]
+
+    assert forget(store, "playbooks", 0) == 0
+    assert forget(store, "decisions", 9) == 8
+    assert forget(store, "playbooks", 0) == 1
+    assert known() == ["r1", "r3", "r4"], "r1 is the last of its layout; r3 was followed too lately"
+    assert forget(store, "decisions", 2**62) == 4
+    assert forget(store, "playbooks", 0) == 0
+    assert known() == ["r1", "r3", "r4"]
+
+
 REPEATS: dict[str, Callable[[Batch], None]] = {
     "decision of an earlier batch": lambda batch: batch.decisions.append((1, 7, 0, b"again")),
     "decision twice": lambda batch: batch.decisions.extend([(5, 7, 0, b"x"), (5, 7, 0, b"y")]),

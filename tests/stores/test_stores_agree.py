@@ -81,6 +81,15 @@ def everything(store: Store) -> list[object]:
     ]
 
 
+def forgotten(store: Store, what: str) -> int:
+    after = deleted = 0
+    while True:
+        gone = store.forget(what, 6, after, 100)  # a share without anything old ends a pass
+        deleted, after = deleted + gone.deleted, gone.reached
+        if not after:
+            return deleted
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(BATCHES, max_size=8))
 def test_both_stores_say_the_same(batches: list[Batch]) -> None:
@@ -90,6 +99,9 @@ def test_both_stores_say_the_same(batches: list[Batch]) -> None:
         for batch in batches:
             assert committed(sqlite, batch) == committed(memory, batch)
             assert everything(sqlite) == everything(memory)
+        for what in ("decisions", "outbox", "responses", "answered", "dead_letters", "playbooks"):
+            assert forgotten(sqlite, what) == forgotten(memory, what)
+        assert everything(sqlite) == everything(memory)
         sqlite.close()
         reopened = SqliteStore(path)
         assert everything(reopened) == everything(memory)

@@ -16,7 +16,7 @@ from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
-from kairos.ports import Batch, Figures, Loaded, NextIds, OutgoingUpdate, Unsent
+from kairos.ports import Batch, Figures, Forgotten, Loaded, NextIds, OutgoingUpdate, Unsent
 
 UNSENT = ("pending", "sending")
 
@@ -37,6 +37,7 @@ class MemoryStore:
         self._states: dict[int, bytes] = {}
         self._identities: dict[tuple[str, str], list[Held]] = {}  # (kind, value) -> oldest first
         self._decisions: dict[int, bytes] = {}
+        self._decided: dict[int, int] = {}  # when
         self._outgoing: dict[int, Outgoing] = {}
         self._unsent: set[int] = set()
         self._timers: dict[int, Timer] = {}
@@ -45,6 +46,7 @@ class MemoryStore:
         self._purchases: dict[str, Purchase] = {}
         self._answered: list[Answered] = []
         self._playbooks: dict[tuple[str, str], dict[str, str]] = {}  # (revision, layout), latest saved last
+        self._first_decision: dict[tuple[str, str], int] = {}
         self._switches: list[Switch] = []
         self._letters: dict[tuple[str, str], DeadLetter] = {}  # by kind and identity
         self._latest_letter = 0
@@ -160,10 +162,59 @@ class MemoryStore:
                 del self._letters[name]
             return len(dropped)
 
+    def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:  # noqa: ARG002
+        """All of it at once: there is nothing that it could hold up."""
+        with self._lock:
+            return Forgotten(getattr(self, f"_forget_{what}")(before), 0)
+
+    def _forget_decisions(self, before: int) -> int:
+        still_open = {timer.payload.rpartition("-")[2] for timer in self._timers.values()}
+        gone = [i for i, at in self._decided.items() if at < before and str(i) not in still_open]
+        for id_ in gone:
+            del self._decisions[id_], self._decided[id_]
+        return len(gone)
+
+    def _forget_outbox(self, before: int) -> int:
+        gone = [row.id for row in self._outgoing.values() if row.due < before and row.id not in self._unsent]
+        for id_ in gone:
+            del self._outgoing[id_]
+        return len(gone)
+
+    def _forget_responses(self, before: int) -> int:
+        kept = {offer: [one for one in said if one.at >= before] for offer, said in self._responses.items()}
+        gone = sum(map(len, self._responses.values())) - sum(map(len, kept.values()))
+        self._responses = {offer: said for offer, said in kept.items() if said}
+        return gone
+
+    def _forget_answered(self, before: int) -> int:
+        kept = [one for one in self._answered if one.at >= before]
+        gone, self._answered = len(self._answered) - len(kept), kept
+        return gone
+
+    def _forget_dead_letters(self, before: int) -> int:
+        gone = [name for name, one in self._letters.items() if one.last < before and one.status != "replay"]
+        for name in gone:
+            del self._letters[name]
+        return len(gone)
+
+    def _forget_playbooks(self, _before: int) -> int:
+        names = list(self._playbooks)
+        oldest = min(self._decisions, default=self._next["decision"])
+        gone = [
+            name
+            for place, name in enumerate(names[:-2])
+            if any(layout == name[1] for _, layout in names[place + 1 :])
+            and self._first_decision[names[place + 2]] < oldest
+        ]
+        for name in gone:
+            del self._playbooks[name]
+        return len(gone)
+
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._lock:
             self._playbooks.pop((revision, layout), None)
             self._playbooks[revision, layout] = dict(texts)
+            self._first_decision[revision, layout] = self._next["decision"] - 1
 
     def playbook(self, revision: str) -> dict[str, str] | None:
         return self._latest_playbook(0, revision)
@@ -215,6 +266,7 @@ class MemoryStore:
             if not known or known[-1].until:
                 known.append(Held(subscriber, since))
         self._decisions.update((id_, record) for id_, _, _, record in batch.decisions)
+        self._decided.update((id_, at) for id_, _, at, _ in batch.decisions)
         for row in batch.outgoing:
             self._put(replace(row))
         for update in batch.updates:

@@ -23,6 +23,7 @@ from kairos.adapters.sqlite_letters import (
     trim_letters,
 )
 from kairos.adapters.sqlite_purchases import PURCHASE, PURCHASES_OF, purchase_row, read_purchase
+from kairos.adapters.sqlite_retention import forget_rows
 from kairos.adapters.sqlite_schema import epoch_of, prepare_schema
 from kairos.adapters.sqlite_statements import Many, select, split, split_numbers, write
 from kairos.domain.dead_letter import DeadLetter
@@ -32,7 +33,7 @@ from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
-from kairos.ports import Batch, Figures, Loaded, NextIds, OutgoingUpdate, Unsent
+from kairos.ports import Batch, Figures, Forgotten, Loaded, NextIds, OutgoingUpdate, Unsent
 
 PAGE = 4096  # bytes; 2 and 8 KB were slower and wrote no less
 
@@ -237,10 +238,15 @@ class SqliteStore:
         with self._write_lock, self._told("trim"), transaction(self._writer, "IMMEDIATE"):
             return trim_letters(self._writer, keep)
 
+    def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:
+        with self._write_lock, self._told("clear"), transaction(self._writer, "IMMEDIATE"):
+            return forget_rows(self._writer, what, before, after, limit)
+
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
             self._writer.execute(
-                "INSERT OR REPLACE INTO playbook(revision, layout, texts) VALUES (?, ?, ?)",
+                "INSERT OR REPLACE INTO playbook(revision, layout, texts, first_decision) "
+                "SELECT ?, ?, ?, seq FROM sqlite_sequence WHERE name = 'decision'",
                 (revision, layout, json.dumps(dict(texts), ensure_ascii=False)),
             )
 

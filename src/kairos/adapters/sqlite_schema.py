@@ -38,6 +38,8 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('o
 
 # `purchase`: `record` is all of it (`kairos.domain.purchase`); who looks by offer finds its keys side by side.
 # `dead_letter`: what could not be handled (`kairos.domain.dead_letter`), one row for each kind and identity.
+# `playbook.first_decision`: the highest decision when it was saved. `outbox.due`: version 1 lost it with the first news
+# of a row; now it is when the last news came, and retention goes by it.
 # `switch`: every change of one, the latest of a name holds; `is_on` is 0 or 1.
 SECOND = """
 CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, identity TEXT NOT NULL,
@@ -72,6 +74,9 @@ CREATE VIEW current_state(subscriber, blob) AS
   SELECT state.subscriber, ifnull(journal.blob, state.blob) FROM state LEFT JOIN journal ON journal.id = state.place
   WHERE NOT EXISTS (SELECT 1 FROM tail WHERE tail.subscriber = state.subscriber)
   UNION ALL SELECT subscriber, blob FROM tail;
+ALTER TABLE playbook ADD COLUMN first_decision INTEGER NOT NULL DEFAULT 0;
+UPDATE playbook SET first_decision = (SELECT seq FROM sqlite_sequence WHERE name = 'decision');
+UPDATE outbox SET due = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE due = 0;
 """
 
 STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a step that was released never changes

@@ -64,7 +64,7 @@ class Outgoing(Struct, array_like=True, gc=False):
     subscriber: int
     channel: str
     payload: bytes  # MessagePack of Text or Order
-    due: int  # ms; not before
+    due: int  # ms: when it was written, later when there was the last news of it
     status: str = "pending"
     attempts: int = 0
     peer_id: str = ""  # the id that the counterpart (SMSC) gave it

@@ -33,7 +33,7 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
         status = "dropped"
     if delivery.outgoing:
         row_status = "pending" if status == "plain" else status
-        update = OutgoingUpdate(delivery.outgoing, row_status, 0, delivery.attempts, delivery.peer_id)
+        update = OutgoingUpdate(delivery.outgoing, row_status, work.now, delivery.attempts, delivery.peer_id)
         work.batch.updates.append(update)
         engine.statistics.counts[f"outgoing.{status}"] += 1
     elif delivery.receipt:

@@ -44,7 +44,7 @@ def refuse(
 def take_fulfilment(engine: Engine, work: Work, index: int, fulfilment: Fulfilment) -> None:
     """A step has ended: begin the next, or say how all of it ended."""
     status = "failed" if fulfilment.status == "unanswered" else "delivered"
-    work.batch.updates.append(OutgoingUpdate(fulfilment.outgoing, status, 0, 0))
+    work.batch.updates.append(OutgoingUpdate(fulfilment.outgoing, status, work.now, 0))
     state = engine.state(work, fulfilment.subscriber)
     purchase = _purchase(engine, work, state, fulfilment.offer)
     if purchase is None:

@@ -1,0 +1,61 @@
+"""What is old goes from the SQLite file, a few rows in one transaction; its pages are used again by what is written.
+
+A file does not shrink: rows come and go at the same rate, so what is freed is wanted again (docs/operations.md has the
+figures), and `auto_vacuum` would write a map of pages with every commit.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from kairos.ports import Forgotten
+
+# What -> its table, the column that says how old a row is, and what a row must be like to go.
+KINDS = {
+    "decisions": ("decision", "at", "TRUE"),
+    "outbox": ("outbox", "due", "status NOT IN ('pending', 'sending')"),
+    "responses": ("response", "at", "TRUE"),
+    "answered": ("answered", "at", "TRUE"),
+    "dead_letters": ("dead_letter", "last", "status <> 'replay'"),
+}
+
+# A playbook goes when no decision refers to it: when all are gone that were made before its successor was certainly in
+# use, and that is when the next one after it came. The latest of a layout stays: states may be written in it.
+PLAYBOOKS = """
+DELETE FROM playbook WHERE
+  EXISTS (SELECT 1 FROM playbook AS newer WHERE newer.layout = playbook.layout AND newer.id > playbook.id)
+  AND (SELECT newer.first_decision FROM playbook AS newer WHERE newer.id > playbook.id ORDER BY newer.id LIMIT 1, 1)
+    < ifnull((SELECT min(id) FROM decision), (SELECT seq + 1 FROM sqlite_sequence WHERE name = 'decision'))
+"""
+
+
+def forget_rows(connection: sqlite3.Connection, what: str, before: int, after: int, limit: int) -> Forgotten:
+    """See `kairos.ports.Store.forget`; in the caller's transaction."""
+    if what == "playbooks":
+        return Forgotten(connection.execute(PLAYBOOKS).rowcount, 0)
+    table, age, closed = KINDS[what]
+    looked_at = f"SELECT id, {age} AS age FROM {table} WHERE id > ? ORDER BY id LIMIT ?"
+    last, old = connection.execute(
+        f"SELECT max(id), total(age < ?) FROM ({looked_at})", (before, after, limit)
+    ).fetchone()
+    if not old:
+        return Forgotten(0, 0)
+    kept = open_decisions(connection, last) if what == "decisions" else []
+    places = ",".join("?" * len(kept))
+    gone = f"DELETE FROM {table} WHERE id > ? AND id <= ? AND {age} < ? AND {closed} AND id NOT IN ({places})"
+    return Forgotten(connection.execute(gone, (after, last, before, *kept)).rowcount, last)
+
+
+def open_decisions(connection: sqlite3.Connection, last: int) -> list[int]:
+    """Decisions up to the id `last` whose offers are still open: each has a timer, named by the offer's key.
+
+    Ids of timers rise with those of decisions, so this looks only at timers as old as the decisions that may go.
+    """
+    found: list[int] = []
+    for (key,) in connection.execute("SELECT payload FROM timer ORDER BY id"):
+        number = key.rpartition("-")[2]
+        if number.isdigit():
+            if int(number) > last:
+                break
+            found.append(int(number))
+    return found[:30_000]  # what one statement takes
