@@ -227,7 +227,8 @@ class Kairos:
         registry = CollectorRegistry()
         registry.register(EngineCollector(ingress))
         registry.register(SmppCollector(self.smsc.client.statistics, self.server.statistics))
-        explanations, operations = HttpExplanations(self.explainer), HttpOperations(self.switchboard, self.status, now)
+        explanations = HttpExplanations(self.explainer)
+        operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
         app = create_app(
             ingress, explanations, registry, now, region=settings.region, operations=operations, purchases=purchases

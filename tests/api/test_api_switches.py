@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from kairos.api import create_app
 from kairos.domain.switch import Switch, wrong_name
-from kairos.errors import StoreError
+from kairos.errors import EventError, StoreError
 
 NOW = 1_795_543_205_000
 
@@ -29,6 +29,11 @@ class Board:
 
     def troubles(self) -> list[str]:
         return ["not bound to the SMSC"] if self.down else []
+
+    async def trial(self, msisdn: str, offer: str, past_switches: bool) -> dict[str, Any]:
+        if offer != "booster":
+            raise EventError(f"unknown offer `{offer}`")
+        return {"decision": 7, "said": "booster", "past": past_switches}
 
     def wrong_name(self, name: str) -> str:
         return wrong_name(name, {"action": ("booster",)})
@@ -126,3 +131,18 @@ async def test_troubles_that_keep_no_event_out_leave_kairos_ready(board: Board) 
         answer = await client.get("/health")
     assert answer.status_code == 200
     assert answer.json() == {"live": True, "ready": True, "troubles": ["not bound to the SMSC"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b'{"msisdn": "+12025550123", "offer": "booster"}', 200, '"past":false'),
+        (b'{"msisdn": "+12025550123", "offer": "booster", "past_switches": true}', 200, '"past":true'),
+        (b'{"msisdn": "+12025550123", "offer": "boster"}', 422, "unknown offer `boster`"),
+        (b'{"offer": "booster"}', 400, "`msisdn`"),
+        (b"[" * 20_000, 413, "larger than"),
+    ],
+)
+async def test_a_trial(client: httpx.AsyncClient, body: bytes, status: int, said: str) -> None:
+    answer = await client.post("/v1/trials", content=body)
+    assert (answer.status_code, said in answer.text) == (status, True)

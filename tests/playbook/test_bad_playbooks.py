@@ -302,6 +302,22 @@ BAD = {
         "messages.yaml:1: `booster_line` can ride on no notification: "
         "its shortest text in en takes 170 units of gsm7; add a shorter text",
     ),
+    "a tester without an international number": (
+        ("seeds.yaml", "", 'testers: [{name: Ada, msisdn: "0123"}]'),
+        'seeds.yaml:1: msisdn: `0123` is no international number; write it in quotes, as in `"+12025550123"`',
+    ),
+    "a tester of an unknown offer": (
+        ("seeds.yaml", "", 'testers: [{name: Ada, msisdn: "+12025550123", offer: boster/small}]'),
+        "seeds.yaml:1: offer: unknown offer `boster/small`; did you mean `booster/small`?",
+    ),
+    "two testers of one number": (
+        (
+            "seeds.yaml",
+            "",
+            'testers:\n- {name: Ada, msisdn: "+12025550123"}\n- {name: Bob, msisdn: "12025550123"}',
+        ),
+        "seeds.yaml:3: `12025550123` is the number of `Ada` already; name it once",
+    ),
     "a freeze without a time": (
         ("contact_policy.yaml", "holdout: 5%", "freeze:\n  - {from: christmas, to: 2026-12-27 00:00, why: x}"),
         "contact_policy.yaml:8: from: `christmas` is no time; "

@@ -29,6 +29,8 @@ HEADINGS = {
     "contact_policy.yaml": "contact_policy",
     "A freeze window": "freeze",
     "A limit": "limit",
+    "seeds.yaml": "seeds",
+    "A tester": "tester",
     "replies.yaml": "replies",
     "tests/*.yaml": "test",
     "What is said": "then",

@@ -5,25 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
+from kairos.adapters.http import plain
 from kairos.adapters.status import Status
+from kairos.domain.event import Event
 from kairos.domain.switch import Switch, wrong_name
+from kairos.engine.explain import Explainer
+from kairos.engine.loop import Loop
 from kairos.engine.switchboard import Switchboard
+from kairos.engine.trials import TRIAL
+from kairos.errors import EventError
+from kairos.ingest import normalise
 from kairos.playbook.playbook import Playbook
-from kairos.ports import Clock
 
 
 class HttpOperations:
     """Its status and its switches, in threads: a store that hangs holds up its own request alone."""
 
-    def __init__(self, switchboard: Switchboard, status: Status, clock: Clock) -> None:
-        self.switchboard, self._status, self.clock = switchboard, status, clock
+    def __init__(self, switchboard: Switchboard, status: Status, loop: Loop, explainer: Explainer, region: str) -> None:
+        self.switchboard, self._status, self.loop, self.explainer = switchboard, status, loop, explainer
+        self.region, self.clock = region, loop.clock
 
     async def status(self) -> Mapping[str, Any]:
         return await self._status.report()
 
     def troubles(self) -> Sequence[str]:
         return self._status.troubles()
+
+    async def trial(self, msisdn: str, offer: str, past_switches: bool) -> Any:
+        number = normalise(msisdn, self.region)
+        event = Event(f"trial/{uuid4().hex}", TRIAL, number, self.clock(), {}, trial=offer, past_switches=past_switches)
+        answer = await self.loop.submit(event)
+        if answer.status != "applied":
+            raise EventError(answer.reason)
+        found = await asyncio.to_thread(self.explainer.decision, answer.decision)
+        return plain(found) if found else {"decision": answer.decision}
 
     def wrong_name(self, name: str) -> str:
         return wrong_name(name, names_of(self.switchboard.engine.program.playbook))

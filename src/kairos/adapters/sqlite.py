@@ -59,9 +59,9 @@ UPDATES: Many = (
 TIMERS: Many = ("INSERT OR ROLLBACK INTO timer(id, due, subscriber, payload) SELECT * FROM", "", 4)
 TIMERS_DONE: Many = ("DELETE FROM timer WHERE id IN (SELECT column1 FROM", ")", 1)
 RESPONSES: Many = (
-    "INSERT OR ROLLBACK INTO response(subscriber, decision, offer, outcome, reason, at) SELECT * FROM",
+    "INSERT OR ROLLBACK INTO response(subscriber, decision, offer, outcome, reason, at, test) SELECT * FROM",
     "",
-    6,
+    7,
 )
 PURCHASES: Many = ("INSERT OR REPLACE INTO purchase(key, status, made, changed, record) SELECT * FROM", "", 5)
 POSITIONS: Many = ("INSERT OR REPLACE INTO input_position(source, partition, position) SELECT * FROM", "", 3)
@@ -93,6 +93,7 @@ UNSENT = (
     "SELECT channel, count(*), coalesce(min(iif(due > 0, due, NULL)), 0) FROM outbox "
     "WHERE status IN ('pending', 'sending') GROUP BY channel ORDER BY channel"
 )
+RESPONSES_OF = "SELECT subscriber, decision, offer, outcome, reason, at, test FROM response WHERE offer = ? ORDER BY id"
 
 
 class SqliteStore:
@@ -213,8 +214,7 @@ class SqliteStore:
         return rows[0][0] if rows else None
 
     def responses(self, offer: str) -> list[Response]:
-        columns = "subscriber, decision, offer, outcome, reason, at"
-        return [Response(*r) for r in self._read(f"SELECT {columns} FROM response WHERE offer = ? ORDER BY id", offer)]
+        return [read_response(row) for row in self._read(RESPONSES_OF, offer)]
 
     def purchase(self, key: str) -> Purchase | None:
         rows = self._read(PURCHASE + "WHERE key = ?", key)
@@ -373,8 +373,13 @@ def outgoing_row(row: Outgoing) -> tuple[Any, ...]:
     return (row.id, row.key, row.subscriber, row.channel, row.payload, row.due, row.status, row.attempts, row.peer_id)
 
 
+def read_response(row: Sequence[Any]) -> Response:
+    subscriber, decision, offer, outcome, reason, at, test = row
+    return Response(subscriber, decision, offer, outcome, reason, at, bool(test))
+
+
 def response_row(row: Response) -> tuple[Any, ...]:
-    return (row.subscriber, row.decision, row.offer, row.outcome, row.reason, row.at)
+    return (row.subscriber, row.decision, row.offer, row.outcome, row.reason, row.at, int(row.test))
 
 
 def merged(updates: Iterable[OutgoingUpdate]) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from kairos.adapters.sqlite import HOLDERS
+from kairos.adapters.sqlite import HOLDERS, RESPONSES_OF, read_response
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
 from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
 from kairos.adapters.sqlite_schema import check_version, epoch_of
@@ -57,8 +57,7 @@ class SqliteRecords:
         return rows[0][0] if rows else None
 
     def responses(self, offer: str) -> list[Response]:
-        columns = "subscriber, decision, offer, outcome, reason, at"
-        return [Response(*r) for r in self._rows(f"SELECT {columns} FROM response WHERE offer = ? ORDER BY id", offer)]
+        return [read_response(row) for row in self._rows(RESPONSES_OF, offer)]
 
     def purchases(self, after: str, limit: int) -> list[Purchase]:
         rows = self._rows("SELECT record FROM purchase WHERE key > ? ORDER BY key LIMIT ?", after, limit)

@@ -54,6 +54,7 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('dead_letter', 0);
 CREATE TABLE switch(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, is_on INTEGER NOT NULL,
   reason TEXT NOT NULL, who TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
 CREATE INDEX switch_name ON switch(name, id);
+ALTER TABLE response ADD COLUMN test INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE purchase(key TEXT PRIMARY KEY, status TEXT NOT NULL, made INTEGER NOT NULL, changed INTEGER NOT NULL,
   record BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX purchase_stuck ON purchase(changed) WHERE status = 'stuck';

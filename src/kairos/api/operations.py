@@ -1,4 +1,4 @@
-"""What operations does over HTTP: ask how kairos stands, look at switches and turn them."""
+"""What operations does over HTTP: ask how kairos stands, turn switches, try an offer on a test subscriber."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from starlette.responses import Response
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.problem import problem
 from kairos.domain.switch import Switch, wrong_turn
-from kairos.errors import KairosError
+from kairos.errors import EventError, KairosError
 
 log = structlog.get_logger("kairos.api")
 
 SHOWN = 100  # changes of switches
 BODY_LIMIT = 10_000  # bytes
+TRIAL_EXAMPLE = """write it as in {"msisdn": "+12025550123", "offer": "booster"}"""
 EXAMPLE = """write it as in {"on": false, "reason": "wrong prices", "who": "ada"}"""
 RETRY_AFTER = {"retry-after": "1"}  # seconds
 
@@ -34,6 +35,10 @@ class Operations(Protocol):
 
     def troubles(self) -> Sequence[str]:
         """What is wrong, in words, the gravest first; quick, and without asking the store."""
+        ...
+
+    async def trial(self, msisdn: str, offer: str, past_switches: bool) -> Any:
+        """Let a test subscriber have an offer now; the decision, explained. Raises EventError where that is refused."""
         ...
 
     def wrong_name(self, name: str) -> str:
@@ -61,6 +66,14 @@ class Turn(Struct, frozen=True, forbid_unknown_fields=True):
     who: str = ""
 
 
+class Trial(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a trial."""
+
+    msisdn: str
+    offer: str
+    past_switches: bool = False
+
+
 def add_operations(app: FastAPI, operations: Operations) -> None:
     """The routes."""
 
@@ -68,6 +81,21 @@ def add_operations(app: FastAPI, operations: Operations) -> None:
     async def status() -> Response:
         """How everything stands: what is wrong, binds, queues, lags, the store, switches."""
         return _json(await operations.status())
+
+    @app.post("/v1/trials", response_model=None, openapi_extra=_TURN)
+    async def trial(request: Request) -> Response:
+        """Let a test subscriber have an offer now; answers with the decision, explained."""
+        try:
+            wanted = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=Trial)
+            return _json(await operations.trial(wanted.msisdn, wanted.offer, wanted.past_switches))
+        except (TooLargeError, ClientDisconnect):
+            return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
+        except msgspec.DecodeError as error:
+            return problem(400, f"the body cannot be read: {error}; {TRIAL_EXAMPLE}")
+        except EventError as error:
+            return problem(422, str(error), error.field)
+        except KairosError as error:
+            return _not_now(error)
 
     _add_switches(app, operations)
 
@@ -118,7 +146,7 @@ _TURN = {"requestBody": {"required": True, "content": {"application/json": {"sch
 
 
 def _not_now(error: KairosError) -> Response:
-    log.warning("switches not reached", reason=str(error))
+    log.warning("not now", reason=str(error))
     return problem(503, str(error), headers=RETRY_AFTER)
 
 

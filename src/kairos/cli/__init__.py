@@ -1,5 +1,5 @@
-"""The commands: `run`, `demo`, `new`, `check`, `test`, `explain`, `reconcile`, `switch`, `status`, `dead-letters`,
-`backup`, `restore`, `bench`.
+"""The commands: `run`, `demo`, `new`, `check`, `test`, `explain`, `reconcile`, `switch`, `status`, `try`,
+`dead-letters`, `backup`, `restore`, `bench`.
 
 Each imports what it needs when it is called, so that `--help` and `check` are quick.
 """
@@ -33,7 +33,21 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-for name in ("run", "demo", "playbook", "explain", "reconcile", "switch", "status", "dead_letters", "backup", "bench"):
+COMMANDS = (
+    "run",
+    "demo",
+    "playbook",
+    "explain",
+    "reconcile",
+    "switch",
+    "status",
+    "trial",
+    "dead_letters",
+    "backup",
+    "bench",
+)
+
+for name in COMMANDS:
     import_module(f"kairos.cli.{name}").register(app)
 
 

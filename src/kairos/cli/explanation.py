@@ -49,6 +49,9 @@ def _head(explanation: Explanation) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row(Text("decision", "bold"), Text(str(decision.id), "bold"))
     table.add_row("subscriber", subscriber)
+    if decision.test:
+        asked = f", to get {decision.asked}" if decision.asked else ""
+        table.add_row("test", Text(f"a test subscriber{asked}: past limits, pauses and holdout; no report counts it"))
     table.add_row("at", f"{moment(decision.now)} UTC, after {decision.kind} at {moment(decision.happened)}")
     table.add_row(
         "with", Text(f"playbook {explanation.playbook}, revision {decision.revision}, model {decision.model}")

@@ -17,7 +17,7 @@ PATIENCE = 10.0  # seconds
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Show how a running kairos stands. Exit status: 0 well, 1 in trouble, 2 not reached.")(status)
+    app.command(help="How a running kairos stands. Exit: 0 well, 1 in trouble, 2 away.")(status)
 
 
 def status(

@@ -4,7 +4,7 @@ from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
 from kairos.decide.freezes import frozen_message
-from kairos.decide.program import Arm, Program, compile_program
+from kairos.decide.program import Arm, Program, compile_program, wanted
 
 __all__ = [
     "Arm",
@@ -16,5 +16,6 @@ __all__ = [
     "decide",
     "explain",
     "frozen_message",
+    "wanted",
     "with_switches",
 ]

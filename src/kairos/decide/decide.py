@@ -90,14 +90,16 @@ def _record(program: Program, moment: Moment, model: str) -> Decision:
         row=moment.row,
         riding=moment.riding,
         limits=[],
+        test=moment.test,
+        asked=moment.asked,
     )
 
 
 def gates(program: Program, moment: Moment, decision: Decision) -> int:
     """The arms that answer this moment and may still speak: all, or care at most where a gate is closed."""
     age = moment.now - moment.happened
-    alive = 0
-    for at_most, mask in program.answers.get(moment.kind, ()):
+    alive = moment.wanted
+    for at_most, mask in () if alive else program.answers.get(moment.kind, ()):
         if at_most < 0 or age <= at_most:
             alive |= mask
     shut = gate(program, moment)
@@ -113,7 +115,7 @@ def eligibility(program: Program, moment: Moment, decision: Decision, alive: int
         return 0
     passed, failed = program.check.run(moment.row)
     decision.failed = failed.to_bytes((failed.bit_length() + 7) // 8, "little")
-    return alive & passed
+    return alive if moment.wanted else alive & passed
 
 
 def limits(program: Program, moment: Moment, decision: Decision, alive: int, index: int, survivors: Survivors) -> None:
@@ -121,24 +123,34 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
 
     Where there is a notification to ride on, nothing else interrupts: the only channel is the notification.
     """
-    alive = _switched(program.closed, decision, alive)
-    for channel in (0,) if moment.riding else program.own_channels:
+    closed = Closed() if moment.past_switches else program.closed
+    alive = _switched(closed, decision, alive)
+    for channel in _channels(program, moment):
         candidates = alive & program.on_channel[channel]
         if not candidates:
             continue
-        if program.closed.channels and program.closed.channels[channel]:
-            decision.limits.append(Refusal(-1, channel, program.closed.channels[channel], 0))
+        if closed.channels and closed.channels[channel]:
+            decision.limits.append(Refusal(-1, channel, closed.channels[channel], 0))
             continue
-        quiet = quiet_until(program.quiet_hours, moment.row, moment.now) if channel else 0
+        quiet = quiet_until(program.quiet_hours, moment.row, moment.now) if channel and not moment.wanted else 0
         if quiet:
             decision.limits.append(Refusal(-1, channel, QUIET, quiet))
             continue
         parts = _frozen(program, channel, moment.now) if program.freezes else ()
-        for mask, rule, until in chain(parts, refused(program, moment.state, channel, moment.now, moment.party)):
+        counted = () if moment.test else refused(program, moment.state, channel, moment.now, moment.party)
+        for mask, rule, until in chain(parts, counted):
             if hit := candidates & mask:
                 candidates &= ~mask
                 decision.limits.extend([Refusal(arm, channel, rule, until) for arm in bits(hit)])
         survivors.add(index, candidates, channel)
+
+
+def _channels(program: Program, moment: Moment) -> Sequence[int]:
+    """Those that are open; what a tester asked for and what can only ride is said to them all the same."""
+    if moment.riding:
+        return (0,)
+    own = [channel for channel in program.own_channels if moment.wanted & program.on_channel[channel]]
+    return own or (0,) if moment.wanted else program.own_channels
 
 
 def _switched(closed: Closed, decision: Decision, alive: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kairos.decide.program import Program
+from kairos.decide.program import Program, wanted
 from kairos.domain.decision import Decision, Refusal
 
 NOT_ASKED = "does not answer this moment"
@@ -57,6 +57,8 @@ def _verdict(program: Program, decision: Decision, bit: int) -> Verdict:
 
 def _refusal(program: Program, decision: Decision, bit: int) -> tuple[State, str, int] | None:
     """The first thing that refused an arm, in the order of the stages."""
+    if decision.asked:
+        return _not_asked(program, decision, bit)
     age = decision.now - decision.happened
     ages = [at_most for at_most, mask in program.answers.get(decision.kind, ()) if mask >> bit & 1]
     if not ages:
@@ -69,6 +71,15 @@ def _refusal(program: Program, decision: Decision, bit: int) -> tuple[State, str
     for condition, rule in program.reasons[bit]:
         if failed >> condition & 1:
             return "rule", rule.name, 0
+    return _limited(decision, bit)
+
+
+def _not_asked(program: Program, decision: Decision, bit: int) -> tuple[State, str, int] | None:
+    """What refused an arm where a tester was to get one offer: its rules were not asked."""
+    if not wanted(program, decision.asked) >> bit & 1:
+        return "moment", f"`{decision.asked}` was asked for", 0
+    if decision.gate and (decision.care_too or not program.care >> bit & 1):
+        return "gate", decision.gate, decision.until
     return _limited(decision, bit)
 
 

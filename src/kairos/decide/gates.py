@@ -30,14 +30,17 @@ OPEN = Shut("")
 def gate(program: Program, moment: Moment) -> Shut:
     """The first gate that is closed, or OPEN.
 
-    A consent counts only where its rule is TRUE; a pause is lifted only where its rule is FALSE.
+    A consent counts only where its rule is TRUE; a pause is lifted only where its rule is FALSE. A test subscriber has
+    agreed by being one, unless a consent is FALSE; neither pauses nor the holdout are for them.
     """
-    if program.closed.all:
+    if program.closed.all and not moment.past_switches:
         return Shut(program.closed.all, care_too=True)
     for window, until in frozen(program, moment.now) if program.freezes else ():
         if window.whole:
             return Shut(window.freeze.why, until, not window.freeze.except_care)
     row = moment.row
+    if moment.test:
+        return next((Shut(name) for name, refuses in program.withdrawn if refuses(row)), OPEN)
     for name, agreed in program.consents:
         if not agreed(row):
             return Shut(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,8 @@ class Program:
     seed: str
     reasons: tuple[tuple[tuple[int, NamedRule], ...], ...]  # by arm: its conditions' numbers and rules, in order
     closed: Closed = Closed()
+    withdrawn: tuple[tuple[str, Predicate], ...] = ()  # consents that are FALSE, not only unknown
+    testers: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # MSISDN -> arms that they shall get, in words
     freezes: tuple[Frozen, ...] = ()
 
 
@@ -120,6 +122,8 @@ def compile_program(playbook: Playbook) -> Program:
         holdout=policy.holdout,
         seed=playbook.seed,
         reasons=tuple(tuple((number[r.rule.condition.key], r.rule) for r in arm.variant.rules) for arm in arms),
+        withdrawn=tuple((r.name, compile_false(r.condition, columns)) for r in policy.contact_only_when),
+        testers={one.msisdn: (_named(arms, one.offer), one.offer) for one in playbook.testers},
         freezes=tuple(_frozen(freeze, arms, channels) for freeze in policy.freezes),
     )
 
@@ -153,3 +157,12 @@ def _frozen(freeze: Freeze, arms: Sequence[Arm], channels: Sequence[str]) -> Fro
         and not (freeze.except_care and arm.action.kind == "care")
     )
     return Frozen(freeze, _mask(stopped), frozenset(places), not freeze.channels and not freeze.issues)
+
+
+def wanted(program: Program, offer: str) -> int:
+    """The mask of the arms that an offer, or offer/variant, names; 0 where there is none."""
+    return _named(program.arms, offer)
+
+
+def _named(arms: Sequence[Arm], offer: str) -> int:
+    return _mask(arm for arm in arms if offer in (arm.action.name, arm.name))

@@ -58,3 +58,5 @@ class Decision(Struct, array_like=True, gc=False):
     riding: bool = False
     until: int = 0  # when the gate opens, ms; 0 where nobody knows
     care_too: bool = False  # the gate is closed for care as well
+    test: bool = False  # of a test subscriber: no report counts it
+    asked: str = ""  # the offer, or offer/variant, that a tester was to get

@@ -39,3 +39,5 @@ class Event(Struct, frozen=True, array_like=True, gc=False):
     data: dict[str, Any]
     notification: Notification | None = None
     named: dict[str, str] | None = None  # what else it names them by: imsi, imei, account
+    trial: str = ""  # no event: a tester asks for this offer, or offer/variant, now
+    past_switches: bool = False  # and gets it though switches are off

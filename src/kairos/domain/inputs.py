@@ -136,3 +136,4 @@ class Response(Struct, frozen=True, array_like=True, gc=False):
     outcome: str
     reason: str
     at: int
+    test: bool = False  # of a test subscriber: no report counts it

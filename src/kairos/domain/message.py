@@ -33,6 +33,7 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     carried: tuple[Carried, ...] = ()  # the account's own PDUs, in the order of their parts: all their fields go out
     action: str = ""  # of the offer that it carries: what switches and freezes stop it by
     issue: str = ""
+    past_switches: bool = False  # a tester asked for it though switches are off
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

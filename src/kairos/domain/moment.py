@@ -23,3 +23,7 @@ class Moment(Struct, array_like=True, gc=False):
     riding: bool  # a notification is there to ride on
     language: str = ""  # of that notification
     party: Party | None = None  # where their account has several numbers
+    test: bool = False  # of a test subscriber
+    wanted: int = 0  # mask of the arms that were asked for; 0: whatever is best
+    asked: str = ""  # the same in words
+    past_switches: bool = False

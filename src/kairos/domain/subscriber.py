@@ -65,6 +65,7 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     twice: bool = False  # a yes is asked for twice
     proof: tuple[Said, ...] = ()  # the yeses so far
     attempt: int = 1  # the next yes after a refusal for want of money has a key of its own
+    test: bool = False  # said to a test subscriber
     tax: int = 0  # the part of its price that is tax
 
 

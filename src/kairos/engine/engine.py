@@ -26,6 +26,7 @@ from kairos.engine.program import Program
 from kairos.engine.replies import take_reply
 from kairos.engine.statistics import Statistics
 from kairos.engine.subscriptions import take_change
+from kairos.engine.trials import take_trial
 from kairos.engine.work import (
     Ids,
     Input,
@@ -97,7 +98,8 @@ class Engine:
 
     def halt(self, text: Text, channel: str, now: int) -> Halt | None:
         """What stops an offer that is about to go out on a channel."""
-        if stopping := self.switches.stopping(channel, text.action, text.issue):
+        stopping = self.switches.stopping(channel, text.action, text.issue)
+        if stopping and not text.past_switches:
             return Halt(stated(stopping), None if self.switches.read else now)
         why, until = frozen_message(self.program.decide, channel, text.action, text.issue, now)
         return Halt(why, until) if why else None
@@ -239,7 +241,7 @@ class Engine:
     def _take(self, work: Work, index: int, source: Input) -> Moment | None:
         match source:
             case Event():
-                return take_event(self, work, index, source)
+                return (take_trial if source.trial else take_event)(self, work, index, source)
             case Reply():
                 take_reply(self, work, index, source)
             case Change():

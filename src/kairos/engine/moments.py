@@ -67,7 +67,11 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
     riding = event.notification is not None and event.notification.rides
     language = event.notification.language if event.notification else ""
     decision = work.ids.take("decision")
-    return Moment(decision, event.identity, event.kind, min(event.happened, now), now, row, state, riding, language)
+    moment = Moment(decision, event.identity, event.kind, min(event.happened, now), now, row, state, riding, language)
+    if program.decide.testers and state.msisdn in program.decide.testers:
+        moment.test = True
+        moment.wanted, moment.asked = program.decide.testers[state.msisdn]
+    return moment
 
 
 def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> None:
@@ -93,8 +97,9 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         return
     action, channel = made.arm.action, engine.program.decide.channels[decision.chosen.channel]
     contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding)
-    state.contacts.append(contact)
-    if moment.party:
+    if not moment.test:
+        state.contacts.append(contact)
+    if moment.party and not moment.test:
         moment.party.contacts.append(contact)
     key = f"{engine.epoch}-{decision.id}"
     if makes_offer(action):
@@ -115,6 +120,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         decision.id,
         action=action.name,
         issue=action.issue,
+        past_switches=moment.past_switches,
     )
     work.send(index, state.id, channel, text)
 
@@ -142,6 +148,7 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         redeemed_by=action.redeemed_by,
         redeemed_when=to_text(variant.redeemed_when) if variant.redeemed_when else "",
         changed=moment.now,
+        test=moment.test,
         products=variant.products if action.provisions and len(variant.products) > 1 else (),
         payer=str(payer).lstrip("+"),
         twice=engine.program.playbook.policy.asks_twice(action, variant.price),

@@ -22,7 +22,7 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     taken = respond.accept(state, offer.key, work.now)
     if taken is None:
         return
-    engine.statistics.counts[outcome] += 1
+    engine.statistics.counts[f"test_{outcome}" if offer.test else outcome] += 1
     work.log(state.id, offer.decision, offer.key, outcome, "" if taken.attempt == 1 else f"attempt {taken.attempt}")
     if taken.kind == "advance":  # one at a time: what is owed for it is known only when it is fulfilled
         for other in respond.withdraw_all(state, "advance", work.now):

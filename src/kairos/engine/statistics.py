@@ -20,6 +20,9 @@ class Statistics:
         self._program: Program | None = None
 
     def decided(self, program: Program, decision: Decision) -> None:
+        if decision.test:
+            self.counts["test_decisions"] += 1
+            return
         if program is not self._program or len(self._failed) >= 4096:
             self._add_up()
             self._program = program

@@ -29,6 +29,7 @@ class Answer:
 
     status: str
     reason: str = ""
+    decision: int = 0  # of a trial
 
 
 APPLIED = Answer("applied")
@@ -82,7 +83,9 @@ class Work:
         self.batch.timers.append(Timer(self.ids.take("timer"), due, subscriber, payload))
 
     def log(self, subscriber: int, decision: int, offer: str, outcome: str, reason: str = "") -> None:
-        self.batch.responses.append(Response(subscriber, decision, offer, outcome, reason, self.now))
+        state = self.states.get(subscriber)
+        test = state is not None and any(one.test and one.key == offer for one in state.offers)
+        self.batch.responses.append(Response(subscriber, decision, offer, outcome, reason, self.now, test))
 
 
 def identity(source: Input) -> str:

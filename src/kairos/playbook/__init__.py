@@ -10,7 +10,7 @@ from kairos.playbook.advice import check
 from kairos.playbook.folder import load_texts, new
 from kairos.playbook.keywords import fold
 from kairos.playbook.measure import Measured, measure_messages
-from kairos.playbook.playbook import ANSWERS, Playbook, PlaybookTest
+from kairos.playbook.playbook import ANSWERS, Playbook, PlaybookTest, Tester
 from kairos.playbook.policy import ContactPolicy, Limit
 from kairos.playbook.reader import read, revision
 from kairos.playbook.replies import ReplyWords
@@ -30,6 +30,7 @@ __all__ = [
     "Playbook",
     "PlaybookTest",
     "ReplyWords",
+    "Tester",
     "Treatment",
     "Variant",
     "Vocabulary",

@@ -53,6 +53,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "confirm_above",
     ),
     "freeze": ("from", "to", "why", "zone", "channels", "issues", "except_care"),
+    "seeds": ("testers",),
+    "tester": ("name", "msisdn", "offer"),
     "limit": ("at_most", "per", "riding", "channel", "offer", "action", "issue", "each", "shared", "name"),
     "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services"),
     "test": ("test", "given", "when", "then", "at", "riding"),

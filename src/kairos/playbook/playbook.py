@@ -54,6 +54,15 @@ class PlaybookTest:
 
 
 @dataclass(frozen=True)
+class Tester:
+    """A test subscriber. `offer`: the action, or action/variant, that they shall get; empty for what is best."""
+
+    name: str
+    msisdn: str
+    offer: str = ""
+
+
+@dataclass(frozen=True)
 class Playbook:
     """What a folder of YAML compiled to.
 
@@ -73,3 +82,4 @@ class Playbook:
     replies: Mapping[str, ReplyWords]  # short code -> words
     tests: tuple[PlaybookTest, ...] = ()
     seed: str = "kairos"  # salts the holdout and draws
+    testers: tuple[Tester, ...] = ()

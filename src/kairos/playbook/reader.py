@@ -20,11 +20,13 @@ from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy_file import read_policy
 from kairos.playbook.replies_file import read_replies
 from kairos.playbook.section import Problems, Section
+from kairos.playbook.seeds_file import read_seeds
 from kairos.playbook.tests_file import read_tests
 from kairos.playbook.values import nearest, price, rate, text, whole, words
 from kairos.playbook.vocabulary_file import read_vocabulary
 
 FILES = ("playbook.yaml", "vocabulary.yaml", "messages.yaml", "contact_policy.yaml", "replies.yaml")
+OPTIONAL = ("seeds.yaml",)
 FOLDERS = ("offers", "actions", "messages", "tests")
 MAX_CHARACTERS = 8 * 1024 * 1024  # of all files
 
@@ -84,9 +86,9 @@ def _documents(texts: Mapping[str, str], problems: Problems) -> dict[str, Node]:
 
 def _place(path: str) -> None:
     folder, _, file = path.rpartition("/")
-    if path in FILES or (folder in FOLDERS and file.endswith(".yaml")):
+    if path in (*FILES, *OPTIONAL) or (folder in FOLDERS and file.endswith(".yaml")):
         return
-    hint = nearest(path, FILES) if not folder else nearest(folder, FOLDERS)
+    hint = nearest(path, (*FILES, *OPTIONAL)) if not folder else nearest(folder, FOLDERS)
     if path.endswith(".yml"):
         hint = "name it `.yaml`"
     raise PlaybookError([Diagnostic(path, 0, "nothing in a playbook has this place", hint)])
@@ -126,6 +128,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
         replies=read_replies(nodes["replies.yaml"], context),
         tests=read_tests(_in(nodes, "tests"), actions, policy, context),
         seed=named.seed,
+        testers=read_seeds(nodes["seeds.yaml"], actions, context) if "seeds.yaml" in nodes else (),
     )
     if not context.problems:
         for message, language, said in unfit_lines(playbook):

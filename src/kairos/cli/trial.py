@@ -1,0 +1,60 @@
+"""`kairos try`: a test subscriber gets an offer now, from the running kairos."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kairos.cli.status import NOT_REACHED, PATIENCE, address
+from kairos.errors import KairosError
+
+
+def register(app: typer.Typer) -> None:
+    app.command("try", help="Send an OFFER to a test subscriber (seeds.yaml) now.")(trial)
+
+
+def trial(
+    msisdn: Annotated[str, typer.Argument(help="The test subscriber's number.")],
+    offer: Annotated[str, typer.Argument(help="The offer, or one variant of it as in booster/large.")],
+    past_switches: Annotated[bool, typer.Option("--past-switches", help="Though marketing is switched off.")] = False,
+    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    url: Annotated[str, typer.Option(help="The HTTP door, if it is not the one of the settings.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="The decision, explained, as JSON.")] = False,
+) -> None:
+    from kairos.settings import load_settings
+
+    door = url or address(load_settings(settings, os.environ).http)
+    made = ask(door, {"msisdn": msisdn, "offer": offer, "past_switches": past_switches})
+    typer.echo(json.dumps(made, ensure_ascii=False) if as_json else told(made, msisdn, offer))
+    raise typer.Exit(0 if made["said"] else 1)
+
+
+def ask(door: str, body: dict[str, Any]) -> Any:
+    """The decision, explained. Raises KairosError where it is refused, with what to do."""
+    import httpx
+
+    try:
+        answer = httpx.post(f"{door}/v1/trials", json=body, timeout=PATIENCE, trust_env=False)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        typer.echo(f"no kairos answers at {door}: {error}; does it run? else name it with --url", err=True)
+        raise typer.Exit(NOT_REACHED) from None
+    try:
+        found = answer.json()
+    except ValueError:
+        found = {}
+    if answer.status_code != 200 or "said" not in found:
+        raise KairosError(str(found.get("detail") or f"{door} answered {answer.status_code}"))
+    return found
+
+
+def told(made: dict[str, Any], msisdn: str, offer: str) -> str:
+    """What became of it, in words."""
+    why = f"; `kairos explain {made['decision']}` shows it"
+    if made["said"]:
+        return f"{made['said']} is on its way to {msisdn}{why}"
+    asked = [one for one in made["verdicts"] if offer in (one["arm"], one["action"])]
+    return f"`{offer}` is not sent: {asked[0]['reason'] if asked else 'nobody knows it'}{why}"
