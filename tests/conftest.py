@@ -18,6 +18,8 @@ from kairos.engine.work import Answer, Input, Work, decode_state
 from kairos.learn import FixedPropensity
 from kairos.playbook import read
 
+pytest.register_assert_rewrite("tests.system.ledgers")
+
 NOON = 1_772_625_600_000  # Wednesday 2026-03-04 12:00 UTC
 HOUR = 3_600_000
 MSISDN = "12025550123"

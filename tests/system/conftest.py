@@ -265,16 +265,27 @@ class System:
     def still_open(self) -> dict[str, Any]:
         """What has not come to its end, for whoever looks into a failure."""
         operator = self.operator
-        waiting = [one.waiting for one in operator.handsets.values() if one.waiting is not None and one.waiting.accepts]
+        waiting = [one for one in operator.handsets.values() if one.waiting is not None and one.waiting.accepts]
         missing = [one for one in operator.notifications.values() if one.acknowledged and not one.delivered]
         return {
-            "waiting": waiting[:3],
+            "waiting": [self.all_of(one.msisdn) for one in waiting[:3]],
             "missing": missing[:3],
             "events": operator.feed.under_way,
             "texts": operator.smsc.under_way,
-            "orders": [self.orders(one.msisdn) for one in waiting[:3]],
-            "outbox": self.rows(UNSENT),
+            "outbox": self.rows(UNSENT)[:20],
             "log": self.server.log[-2000:],
+        }
+
+    def all_of(self, msisdn: str) -> dict[str, Any]:
+        """Everything about one subscriber's last doings, on both sides."""
+        handset, state = self.operator.handsets[msisdn], self.states()[msisdn]
+        sql = f"SELECT id, key, channel, status, attempts FROM outbox WHERE subscriber = {state.id} ORDER BY id DESC"
+        return {
+            "answers": handset.answers[-3:],
+            "inbox": [(seen.at, seen.text) for seen in handset.inbox[-6:]],
+            "orders": self.orders(msisdn)[-3:],
+            "offers": [(offer.key, offer.number, offer.status, offer.changed) for offer in state.offers],
+            "outbox": self.rows(sql)[:8],
         }
 
     def states(self) -> dict[str, State]:

@@ -38,7 +38,9 @@ async def all_is_well(system: Any, known: Mapping[str, int] = KNOWN) -> None:
     assert unsettled(operator) == []
     assert figures.accepted > figures.unsettled
     assert (figures.charged_twice, figures.unasked, figures.duplicate_offers) == (0, 0, 0), figures
-    assert figures.undelivered == figures.notifications_refused == figures.events_rejected == 0
+    assert (figures.undelivered, figures.notifications_refused, figures.events_rejected) == (0, 0, 0), (
+        operator.feed.complaints
+    )
     assert figures.notifications_delivered == figures.notifications_acknowledged == len(operator.notifications)
     assert told_two_ways(operator) == {}
     await receipts_for_all(system)
