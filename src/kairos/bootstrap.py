@@ -167,7 +167,7 @@ class Kairos:
         self.retention = Retention(
             store, now, {what: milliseconds(age) for what, age in ages.items()}, self.engine.statistics.counts
         )
-        self.links = Links(self._smsc_binds, now)
+        self.links = Links(self.smsc.client.statistics, now)
         self.playbook = PlaybookWatch(program.playbook.name, program.playbook.revision, now())
         self.status = Status(
             self.loop,
@@ -220,7 +220,7 @@ class Kairos:
                 tls=self._door_tls,
                 rates={name: account.rate for name, account in settings.accounts.items()},
             )
-        self.links.accounts = lambda: self.server.accounts if self.server else ()
+        self.links.accounts = self.server.statistics
         keep_rejected = settings.retention.rejected_events
         ingress = HttpIngress(self.loop, settings.region, self._gauges, self.letters, keep_rejected=keep_rejected)
         self.letters.read = ingress.event
@@ -284,13 +284,6 @@ class Kairos:
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
         self.store.close()
-
-    def _smsc_binds(self) -> dict[str, tuple[bool, str]]:
-        """Whether each bind to the SMSC stands, and what it ended with last, by its name."""
-        binds = self.smsc.client.statistics()
-        names = [f"{one.address} {one.kind} {place}" for place, one in enumerate(binds, 1)]
-        named = zip(names if len(binds) > 1 else [one.address for one in binds], binds, strict=True)
-        return {name: (one.bound_for is not None, one.last_error) for name, one in named}
 
     async def _watch_playbook(self) -> None:
         """Take a new revision when the folder has one that is sound; else the old one stays, and the log says why."""

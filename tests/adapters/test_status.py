@@ -20,8 +20,10 @@ from kairos.engine.loop import Loop
 from kairos.engine.switchboard import Switchboard
 from kairos.errors import StoreError
 from kairos.ports import Batch
+from kairos.smpp import AccountStatistics, BindStatistics, Counters
 
 MINUTE = 60_000
+SMSC = "10.0.0.1:2775"
 
 
 @dataclass
@@ -29,8 +31,9 @@ class Desk:
     """A status over a bench, with binds that the test makes and breaks."""
 
     bench: Any
-    smsc: dict[str, tuple[bool, str]] = field(default_factory=lambda: {"10.0.0.1:2775": (True, "")})
+    smsc: tuple[bool, str] = (True, "")  # bound, and what it ended with last
     accounts: tuple[str, ...] = ()
+    known: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         bench = self.bench
@@ -38,13 +41,24 @@ class Desk:
         charging: Any = None
         dispatcher = Dispatcher(bench.store, self.loop, {}, charging, lambda: bench.now)
         self.board = Switchboard(bench.store, bench.engine, dispatcher)
-        self.links = Links(lambda: self.smsc, lambda: bench.now)
-        self.links.accounts = lambda: self.accounts
+        self.links = Links(self.binds, lambda: bench.now)
+        self.links.accounts = self.bound_accounts
         self.playbook = PlaybookWatch("small", "abc", bench.now)
         self.letters: dict[str, float] = {}
         self.status = Status(
             self.loop, dispatcher, self.board, bench.store, self.links, self.playbook, "kairos.db", lambda: self.letters
         )
+
+    def binds(self) -> list[BindStatistics]:
+        bound, error = self.smsc
+        state, since = ("bound", 1.0) if bound else ("waiting", None)
+        counters = Counters(requests_sent=70, throttled_received=3)
+        return [BindStatistics(SMSC, "transceiver", False, state, since, 1, error, 0, 0, 10, 0.0, counters)]
+
+    def bound_accounts(self) -> list[AccountStatistics]:
+        self.known |= {*self.accounts}
+        sessions = {name: int(name in self.accounts) for name in sorted(self.known)}
+        return [AccountStatistics(n, count, 1, 1.0, 0, 0, 10, 0.0, Counters()) for n, count in sessions.items()]
 
     def later(self, ms: int) -> None:
         self.links.look()
@@ -73,7 +87,7 @@ async def test_all_is_well(desk: Desk) -> None:
 async def test_a_bind_that_is_lost_and_comes_back(desk: Desk) -> None:
     desk.accounts = ("ocs",)
     desk.later(1000)
-    desk.smsc["10.0.0.1:2775"] = (False, "connection reset")
+    desk.smsc = (False, "connection reset")
     desk.accounts = ()
     desk.later(0)
     desk.later(40_000)
@@ -81,10 +95,10 @@ async def test_a_bind_that_is_lost_and_comes_back(desk: Desk) -> None:
         "not bound to the SMSC 10.0.0.1:2775 for 40 s: connection reset",
         "account `ocs` is not bound for 40 s; it was before",
     ]
-    desk.smsc["10.0.0.1:2775"] = (False, "connection refused")  # another reason: the outage is the same
+    desk.smsc = (False, "connection refused")  # another reason: the outage is the same
     desk.later(3 * MINUTE)
     assert desk.status.troubles()[0] == "not bound to the SMSC 10.0.0.1:2775 for 3 min: connection refused"
-    desk.smsc["10.0.0.1:2775"], desk.accounts = (True, ""), ("ocs",)
+    desk.smsc, desk.accounts = (True, ""), ("ocs",)
     desk.later(1000)
     assert desk.status.troubles() == []
 
@@ -158,6 +172,7 @@ async def test_a_playbook_that_is_refused_and_a_picture_of_everything(desk: Desk
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 80
     lines = [line.split() for line in text.splitlines()]
-    assert ["SMSC", "10.0.0.1:2775", "bound"] in [line[:3] for line in lines]
+    (bind,) = (line for line in lines if line[:1] == ["SMSC"])
+    assert (bind[:3], bind[-2:]) == (["SMSC", SMSC, "bound"], ["70", "3"])
     assert ["refused", "offers/x.yaml:3:", "unknown", "name", "`balanse`"] in lines
     assert ["switches", "marketing", "off"] in lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -210,6 +211,36 @@ def test_status_says_what_is_wrong_and_its_exit_status_does(environment: dict[st
     gone = run_to_its_end(environment, "status", *SETTINGS, *there)
     assert (gone.returncode, gone.stdout) == (2, "")
     assert gone.stderr.startswith("no kairos answers at http://127.0.0.1:")
+
+
+def test_an_offer_is_tried_on_a_test_subscriber_and_on_nobody_else(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "playbook"
+    shutil.copytree(EXAMPLE.parent, folder, ignore=shutil.ignore_patterns("*.toml"))
+    (folder / "seeds.yaml").write_text('testers: [{name: Ada, msisdn: "+12025550123"}]', encoding="utf-8")
+    server = Server(environment | {"KAIROS_PLAYBOOK": str(folder)})
+    door = f"http://127.0.0.1:{server.ports['http_port']}"
+
+    def tried(*arguments: str) -> tuple[int, str]:
+        done = run_to_its_end(environment, "try", *arguments, *SETTINGS, "--url", door)
+        return done.returncode, done.stdout + done.stderr
+
+    try:
+        status, said = tried("+12025550123", "music_pass")
+        assert (status, "is on its way to +12025550123" in said) == (0, True), said
+        assert tried("+12025550199", "music_pass") == (1, "`12025550199` is no test subscriber; add it to seeds.yaml\n")
+        assert tried("+12025550123", "music_pas") == (1, "unknown offer `music_pas`\n")
+        off = json.dumps({"on": False, "reason": "wrong prices"}).encode()
+        turn = urllib.request.Request(f"{door}/v1/switches/marketing", off, method="PUT")
+        urllib.request.urlopen(turn, timeout=LONG).close()
+        status, said = tried("+12025550123", "music_pass")
+        assert (status, said.startswith("`music_pass` is not sent: switch marketing;")) == (1, True), said
+        status, said = tried("+12025550123", "music_pass", "--past-switches")
+        assert status == 0, said
+        shown = run_to_its_end(environment, "explain", "+12025550123", *SETTINGS).stdout
+        assert "a test subscriber, to get music_pass" in shown
+    finally:
+        server.end(signal.SIGTERM)
+    assert tried("+12025550123", "music_pass")[0] == 2
 
 
 def explained(environment: dict[str, str], *arguments: str) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from kairos.engine.loop import Loop
 from kairos.engine.switchboard import Switchboard
 from kairos.errors import KairosError
 from kairos.ports import Clock, Figures, Store
+from kairos.smpp import AccountStatistics, BindStatistics
 
 log = structlog.get_logger("kairos")
 
@@ -38,9 +39,9 @@ class Link(Struct, frozen=True):
 class Links:
     """Binds, looked at every second: since when each stands as it does, said in the log when that changes."""
 
-    def __init__(self, smsc: Callable[[], Mapping[str, tuple[bool, str]]], clock: Clock) -> None:
-        self._smsc, self.clock = smsc, clock
-        self.accounts: Callable[[], Sequence[str]] = tuple
+    def __init__(self, binds: Callable[[], Sequence[BindStatistics]], clock: Clock) -> None:
+        self._binds, self.clock = binds, clock
+        self.accounts: Callable[[], Sequence[AccountStatistics]] = tuple
         self.smsc: dict[str, Link] = {}
         self.of_accounts: dict[str, Link] = {}  # those that were ever bound
 
@@ -52,17 +53,32 @@ class Links:
 
     def look(self) -> None:
         now = self.clock()
-        for address, (bound, error) in self._smsc().items():
-            before = self.smsc.get(address)
+        for name, one in self.named().items():
+            before, bound, error = self.smsc.get(name), one.bound_for is not None, one.last_error
             if before is None or before.bound != bound or (not bound and before.last_error != error):
                 since = before.since if before and before.bound == bound else now
-                self.smsc[address] = Link(address, bound, since, error)
-                self._say(self.smsc[address], before)
-        bound_now = self.accounts()
-        for account in {*bound_now, *self.of_accounts}:
-            before = self.of_accounts.get(account)
-            if before is None or before.bound != (account in bound_now):
-                self.of_accounts[account] = Link(account, account in bound_now, now)
+                self.smsc[name] = Link(name, bound, since, error)
+                self._say(self.smsc[name], before)
+        for account in self.accounts():
+            before = self.of_accounts.get(account.account)
+            if account.binds and (before is None or before.bound != (account.sessions > 0)):
+                self.of_accounts[account.account] = Link(account.account, account.sessions > 0, now)
+
+    def named(self) -> dict[str, BindStatistics]:
+        """The binds to the SMSC by the address, or where there are several by their kind and place in the list, too."""
+        binds = self._binds()
+        names = [f"{one.address} {one.kind} {place}" for place, one in enumerate(binds, 1)]
+        return dict(zip(names if len(binds) > 1 else [one.address for one in binds], binds, strict=True))
+
+    def report_smsc(self) -> list[dict[str, Any]]:
+        """Each bind to the SMSC with what went over it."""
+        named = self.named()
+        return [msgspec.structs.asdict(link) | _of_bind(named[link.name]) for link in self.smsc.values()]
+
+    def report_accounts(self) -> list[dict[str, Any]]:
+        """Each account that was ever bound with what went over its sessions."""
+        figures = {one.account: _of_account(one) for one in self.accounts()}
+        return [msgspec.structs.asdict(link) | figures.get(link.name, {}) for link in self.of_accounts.values()]
 
     @staticmethod
     def _say(link: Link, before: Link | None) -> None:
@@ -70,6 +86,24 @@ class Links:
             log.info("bound to the SMSC", address=link.name)
         elif before or link.last_error:  # at the very start nobody knows yet
             log.warning("not bound to the SMSC; trying again", address=link.name, reason=link.last_error)
+
+
+def _of_bind(one: BindStatistics) -> dict[str, Any]:
+    counters = one.counters
+    return {
+        "standby": one.standby,
+        "reconnects": max(0, one.binds - 1),
+        "sent": counters.requests_sent,
+        "throttled": counters.throttled_received,
+        "timeouts": counters.timeouts,
+        "outstanding": one.outstanding,
+        "window": one.window,
+    }
+
+
+def _of_account(one: AccountStatistics) -> dict[str, Any]:
+    counters = one.counters
+    return {"sessions": one.sessions, "received": counters.requests_received, "throttled": counters.throttled_sent}
 
 
 class PlaybookWatch(Struct):
@@ -116,8 +150,8 @@ class Status:
             "now": now,
             "started": self.started,
             "playbook": msgspec.structs.asdict(self.playbook),
-            "smsc": [msgspec.structs.asdict(link) for link in self.links.smsc.values()],
-            "accounts": [msgspec.structs.asdict(link) for link in self.links.of_accounts.values()],
+            "smsc": self.links.report_smsc(),
+            "accounts": self.links.report_accounts(),
             "queues": {
                 "waiting": self.loop.waiting,
                 "room": self.loop.queue,

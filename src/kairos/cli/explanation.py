@@ -25,8 +25,9 @@ def picture(explanation: Explanation) -> Group:
     parts: list[RenderableType] = [_head(explanation)]
     if own:
         parts += ["", _verdicts(own, explanation.decision.now)]
-    for (state, reason), arms in _together(verdicts):
-        line = Text.assemble("\n", (WORDS[state] + reason, STYLES.get(state, "bold")), ": ", ", ".join(arms))
+    for (state, reason, until), arms in _together(verdicts):
+        because = WORDS[state] + reason + _until(until, explanation.decision.now)
+        line = Text.assemble("\n", (because, STYLES.get(state, "bold")), ": ", ", ".join(arms))
         parts.append(line)
     for title, values in _known(explanation):
         parts += ["", Text(title, "bold"), _pairs(values)]
@@ -98,11 +99,15 @@ def span(ms: int) -> str:
     raise AssertionError
 
 
-def _together(verdicts: Sequence[Verdict]) -> Iterator[tuple[tuple[str, str], list[str]]]:
+def _together(verdicts: Sequence[Verdict]) -> Iterator[tuple[tuple[str, str, int], list[str]]]:
     """Offers that fell to the same gate, or to the moment itself."""
-    refused = sorted((v for v in verdicts if v.state in NOT_FOR_ALL), key=lambda v: (v.state, v.reason))
-    for key, group in groupby(refused, key=lambda v: (v.state, v.reason)):
+    refused = sorted((v for v in verdicts if v.state in NOT_FOR_ALL), key=_cause)
+    for key, group in groupby(refused, key=_cause):
         yield key, [verdict.arm for verdict in group]
+
+
+def _cause(verdict: Verdict) -> tuple[str, str, int]:
+    return verdict.state, verdict.reason, verdict.until
 
 
 def _known(explanation: Explanation) -> Iterator[tuple[str, Mapping[str, str]]]:

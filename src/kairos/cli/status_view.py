@@ -69,14 +69,18 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
 
 def _binds(status: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Why one is not bound stands above."""
-    table = _table("bind", "", "since")
+    table = _table("bind", "", "since", ">texts", ">throttled")
     for kind in ("smsc", "accounts"):
         for link in status[kind]:
             name = f"SMSC {link['name']}" if kind == "smsc" else f"account {link['name']}"
             state = Text("bound", "green") if link["bound"] else Text("not bound", "bold red")
-            table.add_row(Text(name), state, f"{at(link['since'])} ({span(status['now'] - link['since'])})")
+            texts, throttled = (
+                number(link.get(key, 0)) for key in ("sent" if kind == "smsc" else "received", "throttled")
+            )
+            since = f"{at(link['since'])} ({span(status['now'] - link['since'])})"
+            table.add_row(Text(name), state, Text(since), texts, throttled)
     if not status["accounts"]:
-        table.add_row("accounts", Text("none bound yet", "yellow"), "")
+        table.add_row("accounts", Text("none bound yet", "yellow"))
     yield table
     yield ""
 
