@@ -98,3 +98,30 @@ async def test_what_cannot_be_provisioned_is_refunded_and_told_once(launch: Any,
         went = ["reserve", "charge", "provision", "deprovision", "refund"]
         assert [step["name"] for step in shown["steps"]] == went
         assert shown["proof"][0]["text"] == "1"
+
+
+@pytest.mark.parametrize("mode", ["order", "steps"])
+async def test_under_load_with_faults_and_kills_the_ledger_is_whole(launch: Any, a_free_port: Any, mode: str) -> None:
+    settings = around(rate=60.0, seed=3, think=(0.02, 0.3), smsc_port=a_free_port(), ocs_faults=0.25)
+    patience = {"FULFILMENT_TIMEOUT_S": 0.5, "FULFILMENT_PROVISION_WITHIN_S": 1}
+    async with launch(operator=settings, restarts=True, FULFILMENT_MODE=mode, **patience) as system:
+        operator: Operator = system.operator
+        operator.ocs.honours_keys = False
+        operator.ocs_faults.late = 1.0
+        for one in operator.subscribers:
+            await system.known(one.msisdn, main=2000)
+        living = asyncio.create_task(operator.run(3600))
+        for bought in (5, 15, 30):
+            await system.until(lambda bought=bought: len(operator.ocs.orders) > bought, "purchases")
+            await system.server.kill()
+            await system.restart()
+        living.cancel()
+        operator.ocs_faults.share = 0.0
+        await system.drained()
+        assert operator.ocs_faults.happened
+        assert (operator.ocs.charges_repeated(), operator.ocs.unbalanced()) == (0, [])
+        ended = dict(system.rows("SELECT key, status FROM purchase"))
+        assert set(ended.values()) <= {"done", "refused", "refunded"}
+        charged = {key for key, count in operator.ocs.charges().items() if count}
+        provisioned = {key for key, order in operator.ocs.orders.items() if order.provisioned}
+        assert charged <= {key for key, status in ended.items() if status == "done"} == provisioned
