@@ -366,18 +366,24 @@ def open_playbook(store: Store, texts: dict[str, str], current: Playbook | None 
     playbook = read_playbook(texts)
     if current and playbook.revision == current.revision:
         return None
-    if current and not same_money(playbook.currency, current.currency):
-        what = f"the currency changed from {current.currency.code} with {current.currency.digits} digits"
+    program = compile_program(playbook)
+    written = money_of(playbook.currency)
+    kept = store.keep("currency", money_of((current or playbook).currency))
+    if kept != written:
+        what = f"the currency changed from {kept}"
         hint = "prices of open offers and balances are kept in it: begin a new store for another currency"
         raise PlaybookError([Diagnostic("playbook.yaml", 0, what, hint)])
-    program = compile_program(playbook)
     store.save_playbook(playbook.revision, playbook.vocabulary.layout, dict(texts))
     return program
 
 
-def same_money(one: Currency, other: Currency) -> bool:
-    """Whether an amount in minor units means the same in both."""
-    return (one.code, one.digits) == (other.code, other.digits)
+def money_of(currency: Currency) -> str:
+    """What an amount in minor units means, in words.
+
+    >>> money_of(Currency("XTS", 2, "T$"))
+    'XTS with 2 digits'
+    """
+    return f"{currency.code} with {currency.digits} digits"
 
 
 def old_vocabulary(store: Store, layout: str) -> Vocabulary | None:

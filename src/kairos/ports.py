@@ -117,6 +117,10 @@ class Store(Protocol):
         """The epoch that a decision was made in: another one where the store was restored from a backup since."""
         ...
 
+    def keep(self, name: str, value: str) -> str:
+        """What is kept under a name for good: the first value that was ever given for it."""
+        ...
+
     def next_ids(self) -> NextIds: ...
 
     def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:

@@ -17,6 +17,7 @@ from kairos.engine.dead_letters import opened
 from kairos.engine.dispatch import Backoff, Dispatcher, Patience
 from kairos.engine.loop import Loop, Submission
 from kairos.ports import Batch, Outcome
+from kairos.respond import ANSWERABLE_FOR
 
 QUICK = Backoff(0.001, 0.002)
 DAY = 86_400_000
@@ -178,6 +179,18 @@ async def test_a_line_that_may_have_gone_out_is_repeated_even_when_late(bench: A
         bench.now += 3_600_000
         await until(lambda: status(bench, 1) == "sent")
     assert handset.got[0].text == handset.got[1].text
+
+
+async def test_a_line_whose_number_may_be_another_offers_by_now_is_taken_off(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(UNKNOWN, SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(0.05, 0.05)
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) == 1)
+        bench.now += DAY + ANSWERABLE_FOR  # and with it the time until which an answer may come
+        await until(lambda: status(bench, 1) == "sent")
+    assert [text.text.partition("\n")[2] != "" for text in handset.got] == [True, False]
 
 
 async def test_an_offer_of_its_own_is_never_sent_twice(bench: Any) -> None:

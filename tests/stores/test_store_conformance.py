@@ -83,6 +83,11 @@ def test_epoch_is_constant_and_not_empty(store: Store) -> None:
     assert store.epoch == store.epoch == store.epoch_of(1)
 
 
+def test_what_is_kept_for_good_is_the_first_value(store: Store) -> None:
+    assert [store.keep("currency", value) for value in ("XTS", "XXX", "XTS")] == ["XTS"] * 3
+    assert store.keep("epoch", "mine") == "mine" != store.epoch
+
+
 def test_load_finds_states_by_number_and_by_subscriber(store: Store) -> None:
     store.commit(
         Batch(

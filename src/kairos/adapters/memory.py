@@ -34,6 +34,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._epoch = uuid.uuid4().hex
         self._next = {"subscriber": 1, "decision": 1, "outgoing": 1, "timer": 1}
+        self._kept: dict[str, str] = {}
         self._states: dict[int, bytes] = {}
         self._identities: dict[tuple[str, str], list[Held]] = {}  # (kind, value) -> oldest first
         self._decisions: dict[int, bytes] = {}
@@ -57,6 +58,10 @@ class MemoryStore:
 
     def epoch_of(self, decision: int) -> str:  # noqa: ARG002
         return self._epoch
+
+    def keep(self, name: str, value: str) -> str:
+        with self._lock:
+            return self._kept.setdefault(name, value)
 
     def next_ids(self) -> NextIds:
         with self._lock:

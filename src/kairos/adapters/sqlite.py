@@ -133,6 +133,12 @@ class SqliteStore:
         with self._read_lock, self._told("read"):
             return epoch_of(self._reader, decision)
 
+    def keep(self, name: str, value: str) -> str:
+        with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
+            self._writer.execute("INSERT OR IGNORE INTO meta(name, value) VALUES (?, ?)", (f"kept_{name}", value))
+        kept: str = self._read("SELECT value FROM meta WHERE name = ?", f"kept_{name}")[0][0]
+        return kept
+
     def next_ids(self) -> NextIds:
         used = dict(self._read("SELECT name, seq FROM sqlite_sequence"))
         return NextIds(used["state"] + 1, used["decision"] + 1, used["outbox"] + 1, used["timer"] + 1)

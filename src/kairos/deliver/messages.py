@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from kairos.deliver.template import Template, compile_template
@@ -22,16 +23,12 @@ class Messages:
     templates: Mapping[str, Mapping[str, tuple[Template, ...]]]
 
     def language_for(self, preferred: str) -> str:
-        """The playbook's language for a tag (BCP 47; any case, `_` too): itself, its primary language, the fallback.
+        """The playbook's language for a tag (BCP 47; any case, `_` too); its first where none is near (`nearest`).
 
         >>> Messages(("en", "fr"), {}).language_for("fr-FR"), Messages(("en", "fr"), {}).language_for("xx")
         ('fr', 'en')
         """
-        if preferred in self.languages:
-            return preferred
-        tag = preferred.strip().replace("_", "-").lower()
-        known = {language.lower(): language for language in self.languages}
-        return known.get(tag) or known.get(tag.partition("-")[0], self.languages[0])
+        return preferred if preferred in self.languages else nearest(self.languages, preferred)
 
     def needs(self, message: str) -> frozenset[str]:
         """The placeholders that every text of a message has: where one has no value, nothing can be said."""
@@ -69,6 +66,35 @@ class Messages:
             if _fits(whole, parts):
                 return whole
         return None
+
+
+@lru_cache(maxsize=4096)
+def nearest(languages: tuple[str, ...], preferred: str) -> str:
+    """The tag with ever fewer subtags (RFC 4647, section 3.4); else another kind of the same language, unless it is
+    written in another script than the one that was asked for; else the first.
+
+    >>> nearest(("en", "pt", "sr-Cyrl", "sr-Latn"), "pt-BR"), nearest(("en", "pt", "sr-Cyrl", "sr-Latn"), "sr_latn_RS")
+    ('pt', 'sr-Latn')
+    >>> nearest(("en", "pt-BR", "sr-Cyrl"), "pt"), nearest(("en", "pt-BR", "sr-Cyrl"), "sr-Latn")
+    ('pt-BR', 'en')
+    """
+    known = {language.lower(): language for language in reversed(languages)}
+    subtags = preferred.strip().replace("_", "-").lower().split("-")
+    for length in range(len(subtags), 0, -1):
+        if found := known.get("-".join(subtags[:length])):
+            return found
+    wanted = _script(subtags)
+    alike = (
+        tag
+        for tag in languages
+        if (its := tag.lower().split("-"))[0] == subtags[0] and (not wanted or _script(its) in ("", wanted))
+    )
+    return next(alike, languages[0])
+
+
+def _script(subtags: Sequence[str]) -> str:
+    """The script of a tag's subtags: four letters, directly after the language; empty where it says none."""
+    return subtags[1] if len(subtags) > 1 and len(subtags[1]) == 4 and subtags[1].isalpha() else ""
 
 
 def _fits(text: str, parts: int) -> bool:

@@ -23,6 +23,7 @@ from kairos.engine.loop import Loop, Submission
 from kairos.engine.work import Input
 from kairos.errors import KairosError
 from kairos.ports import Channel, Clock, Fulfiller, Outcome, Store
+from kairos.respond import ANSWERABLE_FOR
 
 log = structlog.get_logger("kairos.dispatch")
 
@@ -315,8 +316,8 @@ class Dispatcher:
 
         A switch takes the line off even where it may have gone out with it before: no marketing goes out again.
         """
-        if not may_have_gone and self.clock() > text.send_by:
-            return "too late"
+        if self.clock() > text.send_by + (ANSWERABLE_FOR if may_have_gone else 0):
+            return "too late"  # after so long its number may be another offer's
         halt = self.loop.engine.halt(text, row.channel, self.clock())
         return halt.rule if halt else ""
 

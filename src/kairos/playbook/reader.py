@@ -181,4 +181,6 @@ def _languages(node: Node) -> tuple[str, ...]:
     for tag in tags:
         if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}", tag, re.ASCII):
             raise refused(node, f"`{tag}` is no language tag", "write it as in `en` or `pt-BR`")
+    if len({tag.lower() for tag in tags}) < len(set(tags)):
+        raise refused(node, "two tags differ only in their case", "keep one")
     return tuple(dict.fromkeys(tags))
