@@ -15,6 +15,7 @@ from kairos.domain.identity import Held, Party
 from kairos.domain.inputs import Change, Delivery
 from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket, State
+from kairos.engine.explain import Explainer
 from kairos.engine.work import Work, decode_state
 
 A, B, C = "12025550123", "12025550124", "12025550125"
@@ -148,6 +149,25 @@ def test_a_number_has_many_owners_one_after_the_other(policed: Any) -> None:
     for owner, date in zip(owners, dates, strict=True):
         bench.apply(msgspec.structs.replace(bench.event("recharge", amount=1), happened=date + HOUR))
         assert by_id(bench, owner).counters[0]
+
+
+def test_explain_says_who_had_the_number_and_when(policed: Any) -> None:
+    bench = policed
+    bench.store.save_playbook(bench.program.playbook.revision, "", bench.program.playbook.texts)
+    explainer = Explainer(bench.store, lambda _texts: bench.program)
+    bench.apply(offered(bench))
+    first, old = explainer.latest(A), bench.state().id
+    assert first
+    assert explainer.decision(first[0]).held == ()  # type: ignore[union-attr]
+    started = bench.store.holders(A)[0].since
+    bench.now += HOUR
+    bench.apply(change(bench, "number_recycled", imsi="001010000000002"))
+    bench.apply(offered(bench))
+    then, now = explainer.decision(first[0]), explainer.decision((explainer.latest("imsi:001010000000002") or [0])[0])
+    assert then
+    assert now
+    assert (then.msisdn, then.ended, now.ended) == ("", bench.now, 0)
+    assert now.held == (Held(old, started, bench.now), Held(bench.state().id, bench.now))
 
 
 def test_a_disconnected_number_is_nobodys_until_it_is_used_again(policed: Any) -> None:

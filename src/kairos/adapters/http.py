@@ -141,6 +141,8 @@ def plain(found: Explanation) -> dict[str, Any]:
         "decision": decision.id,
         "subscriber": decision.subscriber,
         "msisdn": found.msisdn,
+        "held": [msgspec.structs.asdict(held) for held in found.held],
+        "ended": found.ended,
         "kind": decision.kind,
         "happened": decision.happened,
         "decided": decision.now,

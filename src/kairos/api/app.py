@@ -17,7 +17,7 @@ from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
 from kairos.api.purchases import Purchases, add_purchases
 from kairos.errors import EventError
-from kairos.ingest import normalise
+from kairos.ingest import read_name
 from kairos.ports import Clock
 
 BODY_LIMIT = 1_048_576  # bytes
@@ -104,7 +104,7 @@ def create_app(
     async def decisions(msisdn: str) -> Response:
         """The latest decisions about a subscriber, the newest first."""
         try:
-            number = normalise(msisdn, region)
+            number = read_name(msisdn, region)
         except EventError as error:
             return problem(400, str(error), "msisdn")
         found = explanations.subscriber(number)

@@ -46,10 +46,10 @@ def explain(
 
 def find(explainer: Explainer, what: str, region: str, latest: int) -> list[Explanation]:
     """The decisions asked for, the newest first. Raises KairosError where there is none."""
-    from kairos.ingest import normalise
+    from kairos.ingest import read_name
 
     try:
-        numbers = explainer.latest(normalise(what, region))
+        numbers = explainer.latest(read_name(what, region))
     except EventError:
         numbers = None
     if numbers is None and what.isascii() and what.isdigit() and len(what) < 19:

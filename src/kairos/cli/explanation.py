@@ -47,9 +47,13 @@ def _head(explanation: Explanation) -> Table:
         number = f"as offer {chosen.number}, " if chosen.number else ""
         said = f"{arm}, {number}{how}, with message {chosen.message}"
     subscriber = f"+{explanation.msisdn}" if explanation.msisdn else f"number {decision.subscriber}"
+    subscriber += f", whose subscription ended at {moment(explanation.ended)} UTC" if explanation.ended else ""
     table = Table.grid(padding=(0, 2))
     table.add_row(Text("decision", "bold"), Text(str(decision.id), "bold"))
     table.add_row("subscriber", subscriber)
+    for held in explanation.held:
+        until = f"until {moment(held.until)} UTC" if held.until else "now"
+        table.add_row("", Text(f"subscriber {held.subscriber} from {moment(held.since)} UTC, {until}", "dim"))
     if decision.test:
         asked = f", to get {decision.asked}" if decision.asked else ""
         table.add_row("test", Text(f"a test subscriber{asked}: past limits, pauses and holdout; no report counts it"))

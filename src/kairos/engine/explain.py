@@ -36,6 +36,8 @@ class Explanation:
     channel: str  # of what was said; empty where nothing was
     msisdn: str  # empty where the subscriber is not in the store any more
     responses: tuple[Response, ...]
+    held: tuple[Held, ...] = ()  # who had their number, oldest first, where it ever changed hands
+    ended: int = 0  # when their subscription ended, ms
     purchases: tuple[Purchase, ...] = ()  # what they became, step by step, with what the subscriber said
 
 
@@ -77,7 +79,9 @@ class Explainer:
         row = zip(program.decide.columns, record.row, strict=True)
         known = {name: value for name, value in row if value is not None}
         kinds, currency = program.playbook.vocabulary.names, program.playbook.currency
-        state = self.store.load([], [record.subscriber]).states.get(record.subscriber)
+        blob = self.store.load([], [record.subscriber]).states.get(record.subscriber)
+        state = decode_state(blob) if blob else None
+        held = self.store.holders(state.msisdn) if state and state.msisdn else []
         return Explanation(
             decision=record,
             playbook=program.playbook.name,
@@ -85,15 +89,17 @@ class Explainer:
             known=known,
             shown={name: in_words(value, kinds[name], currency) for name, value in known.items()},
             channel=program.decide.channels[record.chosen.channel] if record.chosen else "",
-            msisdn=decode_state(state).msisdn if state else "",
+            msisdn=state.msisdn if state else "",
+            held=tuple(held) if len(held) > 1 else (),
+            ended=state.known.ended if state and state.known else 0,
             responses=tuple(self.store.responses(f"{self.store.epoch_of(number)}-{number}")),
             purchases=tuple(self.store.purchases_of(f"{self.store.epoch_of(number)}-{number}")),
         )
 
-    def latest(self, msisdn: str) -> list[int] | None:
+    def latest(self, name: str) -> list[int] | None:
         """The ids of a subscriber's latest decisions, the newest first; None for one who is not known."""
-        loaded = self.store.load([msisdn], [])
-        blob = loaded.states.get(loaded.subscribers.get(msisdn, 0))
+        loaded = self.store.load([name], [])
+        blob = loaded.states.get(loaded.subscribers.get(name, 0))
         return decode_state(blob).decisions[::-1] if blob else None
 
     def _compile(self, revision: str, compile_texts: Callable[[dict[str, str]], Program]) -> Program | None:
