@@ -245,6 +245,7 @@ class Kairos:
         }
         counts = {f"{who}.{name}": float(n) for who, of in counted.items() for name, n in of.items()}
         return {
+            "marketing_on": not self.engine.switches.marketing,
             "sending": self.dispatcher.under_way,
             "smsc_bound": bound,
             "accounts_bound": len(accounts),

@@ -153,6 +153,16 @@ async def test_what_waits_for_too_long_is_said(desk: Desk) -> None:
     ]
 
 
+async def test_a_freeze_that_holds_is_shown_and_is_no_trouble(desk: Desk, bench_with: Any) -> None:
+    policy = "freeze: [{from: wed 00:00, to: thu 00:00, why: billing run}]\n"
+    desk.bench.engine.use(bench_with({"contact_policy.yaml": policy}).program)
+    found = await desk.status.report()
+    assert (found["troubles"], found["frozen"]) == ([], [{"why": "billing run", "until": 1_772_668_800_000}])
+    console = Console(width=80, record=True, highlight=False, file=io.StringIO())
+    console.print(picture(found))
+    assert "billing run, until 2026-03-05 00:00 UTC" in console.export_text()
+
+
 async def test_dead_letters_are_a_trouble_unless_what_they_tell_of_was_passed_on(desk: Desk) -> None:
     desk.letters = {"dead_letters.unread": 500}
     assert desk.status.troubles() == []

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 import kairos
 from kairos.adapters.http import TROUBLE_LASTS
+from kairos.decide import frozen
 from kairos.domain.switch import CHARGING, MARKETING
 from kairos.engine.dispatch import Dispatcher
 from kairos.engine.explain import moment
@@ -171,6 +172,10 @@ class Status:
                 "off": [msgspec.structs.asdict(one) for one in switches.engine.switches.off.values()],
                 "trouble": switches.trouble,
             },
+            "frozen": [
+                {"why": window.freeze.why, "until": until}
+                for window, until in frozen(switches.engine.program.decide, now)
+            ],
             "dead_letters": {kind.removeprefix("dead_letters."): int(count) for kind, count in self.letters().items()},
             "counts": dict(self.loop.engine.statistics.counts),
         }

@@ -62,6 +62,8 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "store", Text(f"{store['path']}: {size}, epoch {store['epoch'][:8]}", overflow="fold")
     if store["last_error"]:
         yield "  failed", Text(store["last_error"], "red", overflow="fold")
+    for one in status["frozen"]:
+        yield "freeze", Text(f"{one['why']}, until {at(one['until'])}", "yellow", overflow="fold")
     off = status["switches"]["off"]
     state = Text(", ".join(f"{one['name']} off" for one in off), "bold red") if off else Text("all on", "green")
     yield "switches", Text("not read", "bold red") if status["switches"]["trouble"] else state
@@ -113,7 +115,7 @@ def _timings(status: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def _counts(status: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Since the start, three pairs a row."""
-    counts: dict[str, int] = status["counts"]
+    counts = {name: count for name, count in status["counts"].items() if count}
     ordered = [name for name in COUNTED if name in counts] + sorted(set(counts) - set(COUNTED))
     if not ordered:
         return

@@ -3,7 +3,7 @@
 from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
-from kairos.decide.freezes import frozen_message
+from kairos.decide.freezes import frozen, frozen_message
 from kairos.decide.program import Arm, Program, compile_program, wanted
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "compile_program",
     "decide",
     "explain",
+    "frozen",
     "frozen_message",
     "wanted",
     "with_switches",
