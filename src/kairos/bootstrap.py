@@ -68,6 +68,9 @@ from kairos.smpp import (
 
 log = structlog.get_logger("kairos")
 
+PATIENCE = (
+    1.0  # seconds that what is no notification waits for room on a bind; then it is asked again whether it may go
+)
 FIRST_LOOK = 2.0  # seconds to wait for the switches at the start; then the doors open with marketing off
 
 
@@ -333,7 +336,7 @@ def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
     standby: list[Client] = []
     for one in smsc.also:
         (standby if one.standby else parallel).extend(clients(one.host, one.port, one.server_name))
-    return Binds(parallel, standby)
+    return Binds(parallel, standby, PATIENCE)
 
 
 def door_tls(door: Notifications) -> SSLContext | None:

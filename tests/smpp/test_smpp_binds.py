@@ -20,6 +20,7 @@ from kairos.smpp import (
     Client,
     DeliverSm,
     NotBound,
+    NotSent,
     Pdu,
     ResponseLost,
     Server,
@@ -177,6 +178,22 @@ async def test_urgent_requests_go_first_and_find_room(world: World) -> None:
     site.hold.set()
     await asyncio.gather(*urgent, *others)
     assert [pdu.short_message for pdu in site.taken[4:14] if isinstance(pdu, SubmitSm)] == [b"Hi"] * 10
+
+
+async def test_what_is_not_urgent_does_not_wait_for_long(world: World) -> None:
+    site = await world.site()
+    site.hold.clear()
+    binds = Binds([world.client(site, options=replace(QUICK, window=1))], patience=0.02)
+    await world.start(binds, 1)
+    first = asyncio.create_task(binds.request(HELLO))
+    await until(lambda: site.taken)
+    urgent = asyncio.create_task(binds.request(HELLO, urgent=True))
+    with pytest.raises(NotSent, match="no bind had room within"):
+        await binds.request(HELLO)
+    assert binds.waiting == 1
+    site.hold.set()
+    assert (await first).ok
+    assert (await urgent).ok
 
 
 async def test_who_gives_up_waiting_leaves_no_trace(world: World) -> None:

@@ -21,14 +21,18 @@ class Binds:
     A request goes over the bind with room that is the least loaded, in turn where they are equal; over a `standby` only
     while no other bind has room; and waits, urgent ones first, while none has. One that surely was not sent is tried
     over another bind at once; one whose outcome is unknown is never repeated here. Receivers only receive.
+
+    One that is not urgent waits `patience` seconds for its turn at most, and then is not sent: whoever asked may think
+    again whether it should be.
     """
 
-    def __init__(self, clients: Sequence[Client], standby: Sequence[Client] = ()) -> None:
+    def __init__(self, clients: Sequence[Client], standby: Sequence[Client] = (), patience: float = inf) -> None:
         if not clients:
             raise ValueError("at least one bind is needed")
         self._all = (*clients, *standby)
         self._standby = frozenset(standby)
         self._senders = [client for client in self._all if not isinstance(client.bind, BindReceiver)]
+        self._patience = patience
         self._turn = 0
         self._turns: Turns[tuple[Session | None]] | None = None
 
@@ -75,7 +79,7 @@ class Binds:
         """As `Session.request`, over one bind after the other until it is sent. Raises NotBound while none stands."""
         fault: NotSent | None = None
         while self._turns is not None:
-            (session,) = await self._turns.get(urgent=urgent)
+            (session,) = await self._enter(self._turns, urgent)
             if session is None:
                 break
             try:
@@ -95,6 +99,14 @@ class Binds:
         return tuple(
             replace(one, standby=client in self._standby) for client in self._all for one in client.statistics()
         )
+
+    async def _enter(self, turns: Turns[tuple[Session | None]], urgent: bool) -> tuple[Session | None]:
+        limit = None if urgent or self._patience == inf else self._patience
+        try:
+            async with asyncio.timeout(limit):
+                return await turns.get(urgent=urgent)
+        except TimeoutError:
+            raise NotSent(f"no bind had room within {self._patience:g} s") from None
 
     def _offer(self, urgent: bool) -> tuple[float, tuple[Session | None] | None]:
         """A session whose window the request has entered, or the seconds until one has room; none where none stands."""
