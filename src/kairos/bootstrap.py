@@ -136,12 +136,13 @@ class Kairos:
             now,
             msisdn,
             self.esmes.deliver,
-            hold_receipts=round(settings.notifications.hold_receipts_h * 3_600_000),
             identity_tlv=settings.smsc.identity_tlv,
         )
         answered = store.latest_answered(KEPT)
-        self.esmes.first.remember(told for told in answered if told.account in settings.accounts)
-        self.smsc.remember(answered)
+        newest = store.outgoing([store.next_ids().outgoing - 1])
+        ended = max((row.due for row in newest), default=0)
+        self.esmes.first.remember((told for told in answered if told.account in settings.accounts), ended)
+        self.smsc.remember(answered, ended)
         self.fulfiller = HttpFulfiller(
             settings.fulfilment.url, settings.fulfilment.timeout_s, program.playbook.currency.digits
         )
@@ -156,7 +157,14 @@ class Kairos:
         )
         owed_for = milliseconds(settings.retention.undelivered) or sys.maxsize
         self.dispatcher = Dispatcher(
-            store, self.loop, channels, self.fulfiller, now, patience=patience, owed_for=owed_for
+            store,
+            self.loop,
+            channels,
+            self.fulfiller,
+            now,
+            patience=patience,
+            owed_for=owed_for,
+            accounts=settings.accounts,
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         kept = settings.retention

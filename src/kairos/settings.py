@@ -35,7 +35,6 @@ Limit = Annotated[float, Meta(ge=1, le=60_000, description="milliseconds from 1 
 Seconds = Annotated[float, Meta(ge=0.01, le=3600, description="seconds from 0.01 to 3600")]
 Long = Annotated[float, Meta(ge=0.01, le=31 * 86_400, description="seconds from 0.01 to 2678400, which is 31 days")]
 STEPS = ("reserve", "charge", "provision", "confirm")
-Hours = Annotated[float, Meta(ge=0.01, le=8760, description="hours from 0.01 to 8760")]
 Tag = Annotated[int, Meta(ge=0, le=0xFFFF, description="a TLV's tag from 1 (0x0001) to 65535 (0xFFFF), or 0")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
 Rate = Annotated[float, Meta(ge=0, le=100_000, description="requests a second from 0 (no limit) to 100000")]
@@ -94,7 +93,6 @@ class Notifications(Section, frozen=True):
     decide_within_ms: Limit = 200.0  # then the plain notification goes out
     parts_at_most: Parts = 1  # a line may make the notification this long, in parts, even if it was shorter
     parts_within_s: Seconds = 10.0  # then the parts of an incomplete one go out as they came
-    hold_receipts_h: Hours = 72.0  # how long a receipt waits for its account to bind
     tls: bool = False
     cert_file: str = ""  # what shows that the door is ours (PEM, with what leads to its authority)
     key_file: str = ""

@@ -179,6 +179,29 @@ async def test_a_reply_is_known_again_after_a_restart(world: Any) -> None:
     assert await bring(world) == 0
     told = world.store.latest_answered(10)
     world.smsc.first._known.clear()
-    world.smsc.remember(told)
+    world.smsc.remember(told, 0)
     assert [await bring(world), await bring(world)] == [0, 0]
     assert replies(world) == 2
+
+
+async def test_what_was_answered_long_before_the_end_was_seen(world: Any) -> None:
+    assert await bring(world) == 0
+    told = world.store.latest_answered(10)
+    world.smsc.first._known.clear()
+    world.smsc.remember(told, told[0].at + 60_000)
+    assert await bring(world) == 0
+    assert replies(world) == 2
+
+
+async def test_what_looks_like_a_repeat_and_is_a_yes_to_something_open_counts(world: Any, bind: Any) -> None:
+    assert await bring(world, "1") == 0  # there is no offer yet
+    esme = await bind(world, "ocs")
+    await esme.submit("Your data session cost T$0.35. Balance T$12.40, data 118.5 MB. Ref 8f3a23")
+    await world.until(lambda: world.bench.state().offers)
+    await rebound(world)
+    assert await bring(world, "1") == 0
+    assert world.loop.engine.statistics.counts["replies.accept"] == 1
+    await rebound(world)
+    assert await bring(world, "1") == 0  # and its repeat does not
+    assert world.loop.engine.statistics.counts["replies.accept"] == 1
+    assert world.loop.engine.statistics.counts["duplicates"] == 1

@@ -373,6 +373,14 @@ async def test_a_receipt_waits_for_its_account_and_not_for_ever(start: Any, bind
     assert await world.peer.receipt("1") == 0
     await world.until(lambda: world.rows("receipt"))
     assert world.rows("receipt")[0].status == "pending"
-    world.bench.now += world.smsc.hold_receipts + 1
-    await world.until(lambda: world.rows("receipt")[0].status == "dropped")
-    assert world.loop.engine.statistics.counts["outgoing.dropped"] == 1
+    world.bench.now += world.dispatcher.owed_for + 1
+    await world.until(lambda: world.rows("receipt")[0].status == "failed")
+
+
+@pytest.mark.parametrize("kind", [0x08, 0x10])
+async def test_a_handsets_acknowledgement_is_no_reply(start: Any, kind: int) -> None:
+    world = await start()
+    (part,) = world.peer.parts("seen")
+    assert await world.peer.deliver(replace(part, esm_class=kind)) == 0
+    assert world.smsc.counts["acknowledgements_dropped"] == 1
+    assert not any(name.startswith("replies.") for name in world.loop.engine.statistics.counts)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kairos.domain.inputs import Delivery
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.dead_letters import opened
@@ -567,3 +568,26 @@ async def test_what_an_account_is_owed_waits_for_it_so_long_and_then_becomes_a_d
         await until(lambda: status(bench, 1) == "failed")
     (letter,) = bench.store.dead_letters("text")
     assert letter.reason == f"not taken in time: {away.reason}"
+
+
+async def test_an_account_that_is_away_holds_up_no_other(bench: Any) -> None:
+    class Esmes(Handset):
+        async def send(self, text: Text) -> Outcome:
+            self.got.append(text)
+            return Outcome("retry", reason="not bound") if text.account == "away" else SENT
+
+    esmes = Esmes(SENT)
+    dispatcher: Dispatcher
+    loop = Loop(bench.engine, lambda: bench.now, lambda rows: dispatcher.hand(rows))
+    channels = {"receipt": esmes, "notification": esmes}
+    dispatcher = Dispatcher(
+        bench.store, loop, channels, Charging(DONE), lambda: bench.now, hold=2, backoff=QUICK, accounts=("away", "here")
+    )
+    tasks = [asyncio.create_task(loop.run()), asyncio.create_task(dispatcher.run())]
+    for account in ("away", "away", "away", "away", "here", "unknown"):
+        passed = Text("12025550123", "5000", "", account=account, message_id="m")
+        await loop.submit(Delivery(0, 0, "receipt", bench.now, receipt=passed))
+    await until(lambda: {text.account for text in esmes.got} == {"away", "here", "unknown"})
+    await dispatcher.close()
+    loop.close()
+    await asyncio.wait_for(asyncio.gather(*tasks), 5)

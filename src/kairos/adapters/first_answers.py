@@ -22,7 +22,7 @@ KEPT = 100_000  # of the latest; what is forgotten before its time is counted
 RETRY_WITHIN = 1_800_000  # ms: who tries again does so within half an hour
 PART = (Tag.sar_msg_ref_num, Tag.sar_total_segments, Tag.sar_segment_seqnum)
 SURELY = 1.0  # seconds: a session that was heard so long after an answer has delivered it
-BEFORE_THE_END = 10_000  # ms: what was answered so shortly before kairos went away may not have been seen
+BEFORE_THE_END = 1_000  # ms: what was answered so shortly before kairos went away may not have been seen
 
 
 @dataclass(slots=True, eq=False)
@@ -67,10 +67,13 @@ class FirstAnswers:
         self.counts: Counter[str] = Counter()
         self._known: OrderedDict[str, list[First]] = OrderedDict()
 
-    def remember(self, records: Iterable[Answered]) -> None:
-        """Take what an earlier run answered, oldest first; the last of it may not have been seen."""
+    def remember(self, records: Iterable[Answered], ended: int = 0) -> None:
+        """Take what an earlier run answered, oldest first; the last of it may not have been seen.
+
+        `ended` (ms): when it last wrote anything, as far as known.
+        """
         records = [one for one in records if one.identity]
-        ended = max((one.at for one in records), default=0)
+        ended = max([ended, *(one.at for one in records)])
         for one in records:
             first = First(one.account, one.at, None, unseen=one.at >= ended - BEFORE_THE_END)
             first.answer.set_result(one.message_id)

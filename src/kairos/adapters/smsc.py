@@ -54,6 +54,8 @@ log = structlog.get_logger("kairos.smsc")
 
 ALPHANUMERIC, INTERNATIONAL, NETWORK_SPECIFIC = 5, 1, 3  # type of number, SMPP 3.4 section 5.2.5
 ISDN = 1  # numbering plan, section 5.2.6
+MESSAGE_TYPE = 0x3C  # bits of esm_class, section 5.2.12
+ACKNOWLEDGEMENTS = (0x08, 0x10)  # of a handset or its user; they name no message, and are no reply
 IDS_KEPT = 100_000  # of the latest messages, for their receipts
 RECEIPT_WAIT = (0.02, 0.1, 0.5, 2.0)  # seconds: a receipt may overtake the commit of its message's id
 FROM_SUBSCRIBERS = ""  # for an account: replies are nobody's
@@ -76,14 +78,12 @@ class Smsc:
         msisdn: Callable[[str], str],
         receipts_to: Callable[[str, DeliverSm | DataSm], Awaitable[Outcome]],
         *,
-        hold_receipts: int = 3 * 86_400_000,
         identity_tlv: int = 0,
     ) -> None:
         self.client = client(self.handle)
         self.loop, self.store, self.clock, self.msisdn = loop, store, clock, msisdn
         self.receipts_to = receipts_to  # (account, receipt): at once, while the store takes nothing
         self.identity_tlv = identity_tlv  # the TLV that names a reply, the same on every try; 0: none does
-        self.hold_receipts = hold_receipts  # ms that one waits for its account
         self.first = FirstAnswers(clock)  # of replies
         self.counts: Counter[str] = Counter()
         self._reference = itertools.count(1)
@@ -149,12 +149,12 @@ class Smsc:
         if answer.cancelled() or answer.exception():
             self.counts["forwarded_unsaved"] += 1
 
-    def remember(self, records: Sequence[Answered]) -> None:
-        """What an earlier run answered, oldest first."""
+    def remember(self, records: Sequence[Answered], ended: int) -> None:
+        """What an earlier run answered, oldest first, and when it last wrote anything."""
         for told in records:
             if told.peer_id:
                 _keep(self._forwarded, told.peer_id, told)
-        self.first.remember(told for told in records if told.account == FROM_SUBSCRIBERS)
+        self.first.remember([told for told in records if told.account == FROM_SUBSCRIBERS], ended)
 
     def forwarded(self, account: str, message_id: str) -> bool:
         """Whether this is an account's message that was forwarded lately, under the SMSC's own id."""
@@ -181,6 +181,9 @@ class Smsc:
         if not isinstance(pdu, DeliverSm | DataSm):
             return pdu.response(Status.ESME_RINVCMDID)
         receipt = parse_receipt(pdu)
+        if not receipt and pdu.esm_class & MESSAGE_TYPE in ACKNOWLEDGEMENTS:
+            self.counts["acknowledgements_dropped"] += 1
+            return pdu.response()
         try:
             if receipt:
                 await self._receipt(pdu, receipt)
@@ -198,19 +201,24 @@ class Smsc:
         """Take a text, unless the SMSC brings it again because it may not have seen that we took it."""
         name = self._name(pdu)
         identity = fingerprint(pdu, name)
+        repeated = False
         while first := self.first.again(identity, session, own=bool(name)):
             if await asyncio.shield(first.answer):
                 self.first.settle(first, "taken")
-                return
-        first = self.first.begin(identity, FROM_SUBSCRIBERS, session)
+                if name:
+                    return
+                repeated = True  # it looks like one: what may still be wanted of it, the engine knows
+                break
+        else:
+            first = self.first.begin(identity, FROM_SUBSCRIBERS, session)
         taken = ""
         try:
-            await self._text(pdu)
+            await self._text(pdu, repeated=repeated)
             taken = "taken"
         finally:
             self.first.settle(first, taken)
 
-    async def _text(self, pdu: DeliverSm | DataSm) -> None:
+    async def _text(self, pdu: DeliverSm | DataSm, *, repeated: bool) -> None:
         """Take a reply, or a part of one: the engine keeps it until the others have come."""
         msisdn = self.msisdn(pdu.source_addr)
         said = concatenation(pdu)
@@ -224,7 +232,8 @@ class Smsc:
         told = fingerprint(pdu, name)
         identity = f"smsc/{told}" if name else f"smsc/{uuid4().hex}"
         text = Assembled((pdu,)).text()
-        await self.loop.submit(Reply(identity, msisdn, pdu.destination_addr, text, self.clock(), "" if name else told))
+        told = "" if name else told
+        await self.loop.submit(Reply(identity, msisdn, pdu.destination_addr, text, self.clock(), told, repeated))
 
     def _name(self, pdu: DeliverSm | DataSm) -> bytes:
         """What the SMSC calls a reply, where it does."""
@@ -268,7 +277,6 @@ class Smsc:
             source=pdu.source_addr,
             destination=pdu.destination_addr,
             text=receipt.state.name,
-            send_by=self.clock() + self.hold_receipts,
             account=account,
             message_id=message_id,
             carried=(Carried(message_id, named),),

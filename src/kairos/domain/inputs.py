@@ -20,6 +20,7 @@ class Reply(Struct, frozen=True, array_like=True, gc=False):
     text: str
     happened: int
     fingerprint: str = ""  # where it has no identity of its own: what a retry of it has too
+    repeated: bool = False  # the SMSC may bring it for the second time
 
 
 class Part(Struct, frozen=True, array_like=True, gc=False):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -73,11 +73,6 @@ class Backlog:
     left: bool = True
 
 
-def lane_of(row: Outgoing) -> str:
-    """Whom a row is for. All that a handset gets has one order; else each channel is a lane of its own."""
-    return "handset" if row.channel in HANDSET else row.channel
-
-
 class Dispatcher:
     """Sends outbox rows. At most `hold` of a lane are in memory; the rest wait in the store till there is room."""
 
@@ -94,6 +89,7 @@ class Dispatcher:
         hold: int = 10_000,
         owed_for: int = 3 * 86_400_000,
         chance: Callable[[], float] = random.random,
+        accounts: Collection[str] = (),
     ) -> None:
         self.store, self.loop, self.channels, self.fulfiller, self.clock = store, loop, channels, fulfiller, clock
         self.backoff, self.patience, self.hold, self.chance = backoff, patience, hold, chance
@@ -101,6 +97,7 @@ class Dispatcher:
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._last: dict[tuple[int | str, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
+        self._backlogs |= {f"{channel}/{account}": Backlog() for channel in OWED for account in accounts}
         self._left_behind = store.next_ids().outgoing  # rows below are an earlier run's: they may have gone out
         self._handed_to = self._left_behind - 1  # rows above may be in the store, but are still to be handed to us
         self._overtaken: dict[int, Submission] = {}  # of rows that wait in the store
@@ -116,7 +113,7 @@ class Dispatcher:
             return
         for row, submission in rows:
             self._handed_to = row.id
-            backlog = self._backlogs[lane_of(row)]
+            backlog = self._backlogs[self._lane(row)]
             if backlog.left or backlog.held >= self.hold:
                 backlog.left = True
                 if submission.overtaken:  # told by now, if it ever is: the answer came before us
@@ -164,20 +161,30 @@ class Dispatcher:
             if row.id > self._handed_to:  # just committed
                 backlog.left = False
                 return
-            if lane_of(row) == lane:
+            if self._lane(row) == lane:
                 if backlog.held >= self.hold:
                     return
                 self._start(row, self._overtaken.pop(row.id, None))
             backlog.read_to = row.id
         backlog.left = len(rows) == PAGE
 
+    def _lane(self, row: Outgoing) -> str:
+        """Whom a row is for. All that a handset gets has one order; else each channel, and each account, is a lane."""
+        if row.channel in HANDSET:
+            return "handset"
+        if row.channel in OWED:
+            lane = f"{row.channel}/{_text(row.payload).account}"
+            if lane in self._backlogs:
+                return lane
+        return row.channel
+
     def _start(self, row: Outgoing, submission: Submission | None) -> None:
         # Those whom we do not know share no order: one of them that cannot be reached must not hold up the others.
-        lane = (row.subscriber or f"row {row.id}", lane_of(row))
+        lane = (row.subscriber or f"row {row.id}", self._lane(row))
         before = self._last.get(lane)
         task = asyncio.create_task(self._row(row, submission, before))
         self._under_way[row.id] = self._last[lane] = task
-        backlog = self._backlogs[lane_of(row)]
+        backlog = self._backlogs[self._lane(row)]
         backlog.held += 1
 
         def done(finished: asyncio.Task[None]) -> None:
@@ -262,7 +269,7 @@ class Dispatcher:
         if halt.until is None or (text.send_by and halt.until > text.send_by):
             await self._news(row, text, "dropped", reason=halt.rule)
             return
-        backlog = self._backlogs[lane_of(row)]
+        backlog = self._backlogs[self._lane(row)]
         backlog.held += 1
 
         def again() -> None:
@@ -278,7 +285,7 @@ class Dispatcher:
 
         A line that comes too late, or whose offer ended while it waited, is taken off as long as it surely did not go
         out; after that the same text is sent again, unless a switch was turned off or a freeze began. What is for an
-        account has its end (`send_by`).
+        account that does not come back has its end (`owed_for`).
         """
         attempts = row.attempts
         may_have_gone = row.id < self._left_behind
@@ -287,9 +294,6 @@ class Dispatcher:
         ):  # its line was taken off in an earlier run: only that leaves a tried row pending
             text = msgspec.structs.replace(text, text=text.plain, plain="")
         while True:
-            if text.send_by and not text.decision and self.clock() > text.send_by:
-                await self._news(row, text, "dropped", reason="too late")
-                return
             if text.plain and row.id not in self._taken_back:
                 asked = not may_have_gone and (waited or attempts > row.attempts)
                 text = await self._with_its_line(row, text, may_have_gone, asked=asked)

@@ -37,11 +37,15 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         engine.statistics.counts["duplicates"] += 1
         work.answers[index] = DUPLICATE
         return
+    understood = _understood(engine, state, reply, work.now)
+    offer, meaning = understood.offer, understood.meaning
+    if reply.repeated and not _still_wanted(understood):
+        engine.statistics.counts["duplicates"] += 1
+        work.answers[index] = DUPLICATE
+        return
     work.changed.add(state.id)
     if reply.fingerprint:
         work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
-    understood = _understood(engine, state, reply, work.now)
-    offer, meaning = understood.offer, understood.meaning
     engine.statistics.counts[f"replies.{meaning}"] += 1
     if meaning == "accept" and offer and not engine.switches.charging:
         refuse(engine, work, index, state, offer, stated(CHARGING))
@@ -54,6 +58,15 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     elif _may_answer(meaning, state, work.now):
         _carry_out(engine, work, state, understood, reply)
         answer(engine, work, index, state, respond.ANSWER[meaning], offer, reply.short_code)
+
+
+def _still_wanted(understood: respond.Understood) -> bool:
+    """Whether a reply that may be a repeat does something all the same: a yes to what is open and was not taken yet.
+
+    The first would have taken it. A second yes that an offer asks for is never made of a repeat.
+    """
+    offer = understood.offer
+    return understood.meaning == "accept" and offer is not None and not (offer.twice and offer.proof)
 
 
 def _take_yes(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reply: Reply) -> None:
