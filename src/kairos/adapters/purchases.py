@@ -36,4 +36,5 @@ def shown(purchase: Purchase) -> dict[str, Any]:
     """A purchase as JSON can hold it."""
     plain = msgspec.structs.asdict(purchase)
     steps = [msgspec.structs.asdict(step) for step in purchase.steps]
-    return plain | {"steps": steps, "proof": [msgspec.structs.asdict(said) for said in purchase.proof]}
+    proof = [msgspec.structs.asdict(said) for said in purchase.proof]
+    return plain | {"steps": steps, "proof": proof, "products": list(purchase.products)}

@@ -182,6 +182,7 @@ class Status:
 
     def troubles(self) -> list[str]:
         """What is wrong, in words, the gravest first, as far as the process knows without asking the store."""
+        self.links.look()  # a bind may have come since the last look
         return [*self._store_troubles(), *self._link_troubles(), *self._switched_off(), *self._other_troubles()]
 
     async def _figures(self, now: int) -> tuple[Figures | None, str]:
