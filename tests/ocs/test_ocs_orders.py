@@ -219,6 +219,19 @@ async def test_an_answer_that_comes_twice_is_one_answer(start: Start) -> None:
     assert ocs.connections == 2
 
 
+async def test_a_question_does_not_take_the_answer_to_another(start: Start) -> None:
+    """What was answered twice lies there when the next thing asked is a question."""
+
+    async def twice(ocs: Ocs, writer: asyncio.StreamWriter) -> None:
+        key = ocs.requests[-1][1]["idempotency-key"]
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: 18\r\nIdempotency-Key: {key}\r\n\r\n"
+        writer.write((head + '{"status": "done"}').encode() * 2)
+
+    _, fulfiller = await start(twice)
+    assert (await fulfiller.fulfil(ORDER)).status == "done"
+    assert (await fulfiller.ask(replace(ORDER, key="another"))).status == "unknown"
+
+
 async def test_a_redirect_is_not_followed(start: Start) -> None:
     elsewhere, _ = await start(answer(200))
     _, fulfiller = await start(answer(307, headers=f"Location: http://127.0.0.1:{elsewhere.port}/\r\n"))

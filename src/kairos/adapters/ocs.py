@@ -82,24 +82,24 @@ class HttpFulfiller:
 
     async def fulfil(self, order: Order) -> Outcome:
         """One attempt. Never raises for what the network or the counterpart does."""
-        sent = {"content": _write(document(order, self.digits)), "headers": {KEY: order.key}}
+        sent = _write(document(order, self.digits))
         async with self._places:  # waiting for a place is no part of the attempt
-            return await self._attempt("POST", self._address(order), outcome, sent)
+            return await self._attempt("POST", self._address(order), outcome, order.key, sent)
 
     async def ask(self, order: Order) -> Outcome:
         """What became of a call that was sent before; `absent` where it never came, or where nobody can tell."""
         async with self._places:
-            return await self._attempt("GET", f"{self._address(order)}/{quote(order.key, safe='~')}", known, {})
+            return await self._attempt("GET", f"{self._address(order)}/{quote(order.key, safe='~')}", known, order.key)
 
     def _address(self, order: Order) -> str:
         return self.url if order.step == "order" else f"{self.url}/{order.step}"
 
     async def _attempt(
-        self, method: str, url: str, read: Callable[[int, bytes], Outcome], sent: dict[str, Any]
+        self, method: str, url: str, read: Callable[[int, bytes], Outcome], key: str, sent: bytes | None = None
     ) -> Outcome:
         try:
             async with asyncio.timeout(self.timeout_s):
-                status, body = await self._call(method, url, sent)
+                status, body = await self._call(method, url, key, sent)
         except _NEVER_LEFT as error:
             return self._noted(Outcome("retry", reason=f"no connection: {_words(error)}"))
         except httpx.HTTPError as error:
@@ -111,11 +111,10 @@ class HttpFulfiller:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _call(self, method: str, url: str, sent: dict[str, Any]) -> tuple[int, bytes]:
+    async def _call(self, method: str, url: str, key: str, sent: bytes | None) -> tuple[int, bytes]:
         """Status and body, as much of it as MAX_ANSWER. What names another key is no answer: its connection goes."""
-        async with self._client.stream(method, url, **sent) as response:
-            key = sent.get("headers", {}).get(KEY)
-            if key and response.headers.get(KEY, key) != key:
+        async with self._client.stream(method, url, content=sent, headers={KEY: key}) as response:
+            if response.headers.get(KEY, key) != key:
                 raise httpx.RemoteProtocolError("it answers another call")
             read = bytearray()
             async for chunk in response.aiter_raw():

@@ -31,6 +31,7 @@ FAULTS: Mapping[str, str] = {
     "late": "it is done, and answered when nobody waits any more",
     "lost": "it is done, and the connection is cut",
     "error_after": "it is done, and 500 is the answer",
+    "twice": "it is done, and answered twice on one connection",
     "pending": "it is done, and 202 says that it is not yet",
 }
 
@@ -135,8 +136,9 @@ class OrderDoor:
             return _answer(500, {}) if fault == "error_after" else _answer(202, {"status": "pending"})
         if fault == "lost":
             return _cut(request)
-        answer = _found(made.status, made.reason)
-        answer.headers["Idempotency-Key"] = key
+        answer = _found(made.status, made.reason, key)
+        if fault == "twice":
+            _write(request, answer)
         return answer
 
     async def _tell(self, step: str, when: str) -> None:
@@ -144,33 +146,48 @@ class OrderDoor:
             await self.faults.when(step, when)
 
     async def _ordered(self, request: Request) -> Response:
-        return self._known(self._ocs.orders.get(request.path_params["key"]))
+        key = request.path_params["key"]
+        return self._known(self._ocs.orders.get(key), key)
 
     async def _stepped(self, request: Request) -> Response:
-        return self._known(self._ocs.calls.get(request.path_params["key"]))
+        key = request.path_params["key"]
+        return self._known(self._ocs.calls.get(key), key)
 
-    def _known(self, found: Order | Call | None) -> Response:
+    def _known(self, found: Order | Call | None, key: str) -> Response:
         if self._ocs.out_of_service:
             return _answer(503, {"reason": "out_of_service"})
         if found is None:
-            return _answer(404, {"reason": "unknown_key"})
+            return _answer(404, {"reason": "unknown_key"}, key)
         refused = {"status": "refused", "reason": found.reason}
-        return _answer(200, {"status": "done"} if found.status < 300 else refused)
+        return _answer(200, {"status": "done"} if found.status < 300 else refused, key)
 
 
-def _found(status: int, reason: str) -> Response:
-    return _answer(status, {"status": "done"} if status < 300 else {"reason": reason})
+def _found(status: int, reason: str, key: str) -> Response:
+    return _answer(status, {"status": "done"} if status < 300 else {"reason": reason}, key)
 
 
-def _answer(status: int, body: Mapping[str, str]) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")
+def _answer(status: int, body: Mapping[str, str], key: str = "") -> Response:
+    """It names the call that it answers."""
+    headers = {"Idempotency-Key": key} if key else {}
+    return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
 
 
 def _cut(request: Request) -> Response:
     """Close the connection under the request: whatever is answered then comes nowhere."""
-    cycle: Any = getattr(request.receive, "__self__", None)
-    cycle.transport.abort()
+    _transport(request).abort()
     return _answer(500, {})
+
+
+def _write(request: Request, answer: Response) -> None:
+    """Send an answer past the server, which knows nothing of it."""
+    head = b"".join(name + b": " + value + b"\r\n" for name, value in answer.raw_headers)
+    _transport(request).write(b"HTTP/1.1 %d OK\r\n%s\r\n%s" % (answer.status_code, head, bytes(answer.body)))
+
+
+def _transport(request: Request) -> Any:
+    """The connection that a request came on."""
+    cycle: Any = getattr(request.receive, "__self__", None)
+    return cycle.transport
 
 
 class _Server(uvicorn.Server):
