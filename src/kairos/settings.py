@@ -56,6 +56,7 @@ S = TypeVar("S", bound=Section)
 class Store(Section, frozen=True):
     path: str = "kairos.db"
     checkpoint_pages: Pages = 4000  # SQLite pages between checkpoints: more is faster, fewer stalls are shorter
+    copy_before_upgrade: bool = True  # of a store of an older schema
 
 
 class Retention(Section, frozen=True):

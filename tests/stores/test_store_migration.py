@@ -12,6 +12,7 @@ import pytest
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite_schema import FIRST, SCHEMA_VERSION, STEPS, prepare_schema
 from kairos.engine.work import decode_state
+from kairos.errors import StoreError
 from kairos.ports import NextIds
 
 # Written by the last commit before version 2, through its own engine: three subscribers, an offer taken and fulfilled,
@@ -99,3 +100,34 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(old: Path, monkeypatch: pyt
         assert not connection.in_transaction
     assert query(old, "PRAGMA user_version") == [(1,)]
     assert (schema(old), rows(old, columns(old))) == before
+
+
+def test_a_copy_is_kept_before_an_upgrade_and_only_then(old: Path) -> None:
+    shape = columns(old)
+    before = rows(old, shape)
+    SqliteStore(old).close()
+    copy = old.with_name("kairos.db.version-1")
+    assert query(copy, "PRAGMA user_version") == [(1,)]
+    held = rows(copy, shape)
+    held["meta"] = [row for row in held["meta"] if row[0] != "backup_at"]
+    assert held == before
+    copy.unlink()
+    SqliteStore(old).close()
+    assert not copy.exists()
+
+
+def test_an_upgrade_without_a_copy_where_it_is_asked_for(old: Path) -> None:
+    SqliteStore(old, copy=False).close()
+    assert sorted(one.name for one in old.parent.iterdir()) == ["kairos.db", "kairos.db-owner"]
+
+
+def test_no_upgrade_without_the_copy_that_cannot_be_made(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(StoreError, match="No space left on device; `copy_before_upgrade = false`"):
+            SqliteStore(old)
+    assert query(old, "PRAGMA user_version") == [(1,)]
+    SqliteStore(old).close()

@@ -7,12 +7,16 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import structlog
+
 from kairos.adapters import sqlite_switches
+from kairos.adapters.sqlite_backup import copy_before_upgrade
 from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.adapters.sqlite_journal import Journal
 from kairos.adapters.sqlite_letters import (
@@ -24,7 +28,7 @@ from kairos.adapters.sqlite_letters import (
 )
 from kairos.adapters.sqlite_purchases import PURCHASE, PURCHASES_OF, purchase_row, read_purchase
 from kairos.adapters.sqlite_retention import forget_rows
-from kairos.adapters.sqlite_schema import epoch_of, prepare_schema
+from kairos.adapters.sqlite_schema import SCHEMA_VERSION, epoch_of, prepare_schema
 from kairos.adapters.sqlite_statements import Many, select, split, split_numbers, write
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
@@ -96,24 +100,30 @@ UNSENT = (
 RESPONSES_OF = "SELECT subscriber, decision, offer, outcome, reason, at, test FROM response WHERE offer = ? ORDER BY id"
 
 
+log = structlog.get_logger("kairos.store")
+
+
 class SqliteStore:
     """A `kairos.ports.Store` in the SQLite file at `path`, made when it is not there; open in one process at a time.
 
     `checkpoint_pages`: about how far the write-ahead log grows (pages of 4 KB) before it is copied into the file. More
-    pages mean more throughput and longer stalls. Raises StoreError when the file cannot be used.
+    pages mean more throughput and longer stalls. `copy`: a file of an older schema is copied before it is upgraded.
+    Raises StoreError when the file cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000) -> None:
+    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000, *, copy: bool = True) -> None:
         self._path = Path(path)
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         with ExitStack() as held, self._told("open"):
             held.enter_context(own(self._path))
+            kept = copy_before_upgrade(self._path, time.time_ns() // 1_000_000) if copy else None
             self._writer = held.enter_context(connect(self._path))
             self._writer.execute("PRAGMA cache_size = -8192")  # KB: holds a batch of 2,000 states until its commit
             # Should checkpoints beside the commits not keep up, one inside a commit bounds the log.
             self._writer.execute(f"PRAGMA wal_autocheckpoint = {5 * checkpoint_pages:d}")
-            prepare_schema(self._writer, self._path)
+            if older := prepare_schema(self._writer, self._path):
+                log.info("the store was upgraded", path=str(path), schema=SCHEMA_VERSION, before=older, copy=str(kept))
             self._journal = Journal(self._writer)
             self._reader = held.enter_context(connect(self._path))
             self._reader.execute("PRAGMA query_only = 1")

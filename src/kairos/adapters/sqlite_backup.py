@@ -57,6 +57,26 @@ def back_up(source: Path, target: Path, at: int, *, pause: float = PAUSE) -> int
     return target.stat().st_size
 
 
+def copy_before_upgrade(path: Path, at: int) -> Path | None:
+    """A copy beside a store whose schema is older than ours, as a way back; None where there is nothing to upgrade.
+
+    The caller owns the path. A copy of the same version that is there already stays, and is named. Raises StoreError.
+    """
+    if not path.exists():
+        return None
+    with told("read", path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not 0 < version < SCHEMA_VERSION:
+        return None
+    copy = path.with_name(f"{path.name}.version-{version}")
+    if not copy.exists():
+        try:
+            back_up(path, copy, at, pause=0.0)
+        except StoreError as error:
+            raise StoreError(f"{error}; `copy_before_upgrade = false` of [store] upgrades without a copy") from error
+    return copy
+
+
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What a restore did: how old the backup was (ms), and what became of messages that waited in it."""

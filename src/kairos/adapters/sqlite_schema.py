@@ -102,10 +102,11 @@ def check_version(connection: sqlite3.Connection, path: Path) -> None:
     raise StoreError(f"`{path}` is no store of this kairos: schema version {version}, not {SCHEMA_VERSION}; {hint}")
 
 
-def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
+def prepare_schema(connection: sqlite3.Connection, path: Path) -> int:
     """Make the tables in a new file, and bring an older one up to date, in one transaction.
 
-    Raises StoreError for a file that is not ours, or that a newer kairos wrote.
+    Gives the version of an older one; 0 where there was nothing to bring. Raises StoreError for a file that is not
+    ours, or that a newer kairos wrote.
     """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
@@ -113,7 +114,7 @@ def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
             f"`{path}` has schema version {version}, newer than this kairos knows ({SCHEMA_VERSION}); upgrade kairos"
         )
     if version == SCHEMA_VERSION:
-        return
+        return 0
     if not version and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
         raise StoreError(f"`{path}` is a database of another program; name a file of its own for the store")
     connection.execute("BEGIN IMMEDIATE")
@@ -128,6 +129,7 @@ def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+    return int(version)
 
 
 def statements(step: str) -> Iterator[str]:

@@ -92,7 +92,8 @@ async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
     over = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
-    with closing(SqliteStore(settings.store.path, settings.store.checkpoint_pages)) as store:
+    file = settings.store
+    with closing(SqliteStore(file.path, file.checkpoint_pages, copy=file.copy_before_upgrade)) as store:
         program = open_playbook(store, load_texts(Path(settings.playbook)))
         assert program is not None
         kairos = Kairos(settings, store, program)
