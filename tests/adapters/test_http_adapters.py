@@ -18,6 +18,7 @@ from kairos.engine.explain import Explainer, in_words
 from kairos.engine.loop import Loop, OverloadedError
 from kairos.engine.program import compile_program
 from kairos.errors import StoreError
+from kairos.ingest import Readable
 from kairos.playbook import read
 
 
@@ -142,6 +143,25 @@ def test_a_reason_in_any_words_is_valid_prometheus_text() -> None:
 
 
 # -- explanations ------------------------------------------------------------------------------------------------------
+
+
+async def test_news_of_who_has_a_number_comes_through_the_same_door(ingress: HttpIngress, bench: Any) -> None:
+    event = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/crm",
+        "type": "org.example.number_recycled",
+        "subject": "+12025550123",
+        "time": "2026-03-04T12:00:00Z",
+        "data": {"imsi": "001010000000002"},
+    }
+    bench.profile()
+    before = bench.state().id
+    (entry,) = ingress.reader().read("application/cloudevents+json", {}, msgspec.json.encode(event), bench.now)
+    assert isinstance(entry, Readable)
+    assert [answer.status for answer in await ingress.submit([entry.event, entry.event])] == ["applied", "duplicate"]
+    assert bench.state().id != before
+    assert bench.store.load(["imsi:001010000000002"], []).subscribers == {"imsi:001010000000002": bench.state().id}
 
 
 @pytest.fixture
