@@ -262,6 +262,25 @@ async def test_a_receipt_of_a_forwarded_text_is_passed_on_in_the_smscs_words(sta
     assert other.received == []
 
 
+async def test_a_receipt_does_not_overtake_the_answer_to_its_submitter(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "info")
+    save = world.smsc._save
+
+    async def save_while_the_receipt_comes(*about: Any) -> None:
+        world.early = asyncio.create_task(world.peer.receipt("1"))
+        await save(*about)
+        await asyncio.sleep(0.1)  # a commit that takes its time
+        world.received_meanwhile = list(esme.received)
+
+    world.smsc._save = save_while_the_receipt_comes
+    assert (await esme.submit("hello")).message_id == "1"
+    assert world.received_meanwhile == []
+    assert await world.early == Status.ESME_RX_T_APPN  # "come back", and it does
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+
+
 # -- to the accounts ---------------------------------------------------------------------------------------------------
 
 

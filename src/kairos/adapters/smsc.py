@@ -89,6 +89,7 @@ class Smsc:
         self._reference = itertools.count(1)
         self._begun: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # ids of the parts that have gone
         self._forwarded: OrderedDict[str, Answered] = OrderedDict()  # by the SMSC's message id
+        self._answering: set[str] = set()  # ids whose receipts wait: they must not overtake the answer to the account
         self._submitted: OrderedDict[str, None] = OrderedDict()  # ids of our own messages, committed or not yet
 
     # -- out -----------------------------------------------------------------------------------------------------------
@@ -132,7 +133,11 @@ class Smsc:
         if response.ok and message_id:
             told = Answered(account, message_id, message_id, identity, self.clock())
             _keep(self._forwarded, message_id, told)
-            await self._save(told, until - asyncio.get_running_loop().time())
+            self._answering.add(message_id)
+            try:
+                await self._save(told, until - asyncio.get_running_loop().time())
+            finally:
+                self._answering.discard(message_id)
         return response
 
     async def _save(self, told: Answered, within: float) -> None:
@@ -245,6 +250,8 @@ class Smsc:
         for wait in (0.0, *RECEIPT_WAIT):
             await asyncio.sleep(wait)
             for form in forms:
+                if form in self._answering:
+                    break
                 if told := self._forwarded.get(form):
                     await self._pass_on(told, pdu, receipt)
                     return
@@ -256,7 +263,7 @@ class Smsc:
                     return
                 if form in self._submitted:
                     break
-        if any(form in self._submitted for form in forms):
+        if any(form in self._submitted or form in self._answering for form in forms):
             raise StoreError(f"the id `{receipt.message_id}` of its message is not committed yet")
         log.info("receipt of an unknown message", id=receipt.message_id)
 
