@@ -31,9 +31,10 @@ check: $(READY) ## Lint, format, types, layers and the example playbook
 	$(BIN)/kairos check examples/prepaid
 	$(BIN)/kairos test examples/prepaid
 
-bench: $(READY) ## Measure: rules and events (one JSON object at the end of each)
+bench: $(READY) ## Measure: rules, events and memory (one JSON object at the end of each)
 	$(BIN)/kairos bench rules --json
 	$(BIN)/kairos bench events --json
+	$(BIN)/kairos bench memory --json
 
 test-peers: $(READY) ## Tests against foreign servers (sets up what it can, skips the rest with a reason) and the long ones
 	-sh tests/peers/setup.sh
