@@ -343,6 +343,7 @@ def connect(path: Path) -> closing[sqlite3.Connection]:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA secure_delete = FAST")  # pages that come free are not written for it
     return closing(connection)
 
 
