@@ -29,7 +29,7 @@ from kairos.adapters.sqlite_letters import (
 from kairos.adapters.sqlite_purchases import PURCHASE, PURCHASES_OF, purchase_row, read_purchase
 from kairos.adapters.sqlite_retention import forget_rows
 from kairos.adapters.sqlite_schema import SCHEMA_VERSION, epoch_of, prepare_schema
-from kairos.adapters.sqlite_statements import Many, select, split, split_numbers, write
+from kairos.adapters.sqlite_statements import Many, select, split_numbers, split_texts, write
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
@@ -78,8 +78,10 @@ ANSWERED: Many = (
 
 # Reading joins many rows into one, so that it is one step too: each column's values end to end, and their lengths.
 BY_MSISDN = (
-    "SELECT group_concat(subscriber), group_concat(length(CAST(value AS BLOB))), group_concat(value, ''), "
-    "group_concat(iif(moved, value || ':' || since, NULL)) FROM identity WHERE kind = 'msisdn' AND value IN "
+    "SELECT group_concat(subscriber), group_concat(ifnull(place, 0)), "
+    "group_concat(length(CAST(value AS BLOB))), group_concat(value, ''), "
+    "group_concat(iif(moved, value || ':' || since, NULL)) "
+    "FROM identity LEFT JOIN state USING (subscriber) WHERE kind = 'msisdn' AND value IN "
 )
 BY = {  # by another kind of identity
     kind: f"SELECT value, subscriber, moved * since FROM identity WHERE kind = '{kind}' AND value IN "
@@ -154,17 +156,19 @@ class SqliteStore:
         return NextIds(used["state"] + 1, used["decision"] + 1, used["outbox"] + 1, used["timer"] + 1)
 
     def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
-        found = Loaded({}, {})
+        found, places = Loaded({}, {}), dict[int, int]()
         with self._read_lock, self._told("read"), transaction(self._loader, "DEFERRED"):
-            for ids, *named, moved in select(self._loader, BY_MSISDN, names):
+            for ids, at, lengths, values, moved in select(self._loader, BY_MSISDN, names):
                 if ids:
-                    values = map(bytes.decode, split(named[1], split_numbers(named[0])))
-                    found.subscribers.update(zip(values, split_numbers(ids), strict=True))
+                    known = split_numbers(ids)
+                    places.update(zip(known, split_numbers(at), strict=True))
+                    found.subscribers.update(zip(split_texts(values, lengths), known, strict=True))
                 if moved:
                     found.moved.update(split_moved(moved))
             if len(found.subscribers) < len(names):  # some are new, or no MSISDN
                 self._load_others(names, found)
-            found.states = self._journal.states(self._loader, {*found.subscribers.values(), *subscribers})
+            others = {*found.subscribers.values(), *subscribers}.difference(places)
+            found.states = self._journal.states(self._loader, places, others)
         return found
 
     def _load_others(self, names: Collection[str], found: Loaded) -> None:

@@ -85,16 +85,26 @@ class Journal:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def states(self, connection: sqlite3.Connection, subscribers: Collection[int]) -> dict[int, bytes]:
-        """The states of those who have one; `connection` gives texts as bytes, and is in a transaction."""
-        places = {id_: self._places.get(id_, 0) for id_ in subscribers}
-        for ids, at in select(connection, PLACES, [id_ for id_, place in places.items() if not place]):
+    def states(
+        self, connection: sqlite3.Connection, settled: Mapping[int, int], others: Collection[int]
+    ) -> dict[int, bytes]:
+        """The states of those who have one.
+
+        `settled`: places that were read from `state` already (0: it has none), in the transaction that `connection` is
+        in; it gives texts as bytes.
+        """
+        places = dict(settled)
+        places.update(dict.fromkeys(others, 0))
+        for ids, at in select(connection, PLACES, others):
             if ids:
                 places.update(zip(split_numbers(ids), split_numbers(at), strict=True))
+        for id_ in places.keys() & self._places.keys():
+            places[id_] = self._places[id_]
         newer = dict(connection.execute(TAIL, (self._ends.next - 1,)))  # of a commit that is not noted yet
         places.update({id_: newer[id_] for id_ in places.keys() & newer.keys()})
         states = dict(_blobs(connection, STATES_AT, sorted(filter(None, places.values()))))
-        states.update(_blobs(connection, STATES_OF, [id_ for id_, place in places.items() if not place]))
+        if len(states) < len(places):
+            states.update(_blobs(connection, STATES_OF, [id_ for id_, place in places.items() if not place]))
         return states
 
     # -- writing -------------------------------------------------------------------------------------------------------

@@ -53,6 +53,15 @@ def split(joined: bytes, lengths: Iterable[int]) -> Iterator[bytes]:
         start += length
 
 
+def split_texts(joined: bytes, lengths: bytes) -> list[str]:
+    """Texts that stand end to end.
+
+    >>> split_texts("onetwö".encode(), b"3,4")
+    ['one', 'twö']
+    """
+    return [text.decode() for text in split(joined, split_numbers(lengths))]
+
+
 def pieces(count: int) -> Iterator[tuple[int, int]]:
     """Where each piece begins and its size, the smallest that holds what is left.
 
