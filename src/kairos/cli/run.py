@@ -47,9 +47,11 @@ def logs() -> None:
     import structlog
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    shown = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    for_people = [structlog.dev.ConsoleRenderer()]  # it shows what broke by itself
+    for_machines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    shown = for_people if sys.stderr.isatty() else for_machines
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), shown],
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), *shown],
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unbroken(sys.stderr))),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )

@@ -32,6 +32,7 @@ class Turns(Generic[T]):
         self._urgent: OrderedDict[asyncio.Future[T], None] = OrderedDict()
         self._others: OrderedDict[asyncio.Future[T], None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = inf  # of the timer; uvloop's handle of a very short one cannot say
 
     def __len__(self) -> int:
         return len(self._urgent) + len(self._others)
@@ -73,10 +74,12 @@ class Turns(Generic[T]):
         self._forget_timer()
 
     def _come_back(self, wait: float) -> None:
-        if self._timer is not None and self._timer.when() <= self._loop.time() + wait:
+        due = self._loop.time() + wait
+        if self._timer is not None and self._due <= due:
             return
         self._forget_timer()
         if wait < inf:
+            self._due = due
             self._timer = self._loop.call_later(wait, self._again)
 
     def _again(self) -> None:
