@@ -304,5 +304,6 @@ async def test_soak(launch: Any, a_free_port: Any, tmp_path: Path) -> None:
             "rejected",
             "miscounted",
         )
+        assert [system.all_of(one.msisdn) | {"yes": one} for one, *_ in unsettled(operator)[:3]] == []
         assert {name: summary[name] for name in (*never, "miscounted") if summary[name]} == {}
         assert mb_a_minute <= GROWS * mb, soak.lives[-1][::30]
