@@ -111,6 +111,7 @@ def test_the_rule_must_be_true(
         ("recharge", {"expires": NOW}, NOW - 1, True),  # announced late, but it happened in time
         ("recharge", {"made": NOW}, NOW, True),
         ("recharge", {"made": NOW}, NOW - 1, False),  # it happened before anything was promised
+        ("recharge", {"made": NOW + HOUR, "expires": NOW + 2 * HOUR}, NOW - 1, True),  # the clock went back since
         ("recharge", {"redeemed_when": ""}, None, True),
     ],
 )

@@ -19,13 +19,17 @@ def redeemed(
     """The open promises that an event of this kind redeems: their rule is TRUE on its row (in vocabulary order).
 
     An event counts from when the promise was made until it expires, by when it `happened` (None: the row's `now`).
+    Where the clock went back behind the promise, it cannot say which was first, and what comes now counts.
     `accept` each of them: then none is redeemed twice.
     """
     waiting = [offer for offer in state.offers if offer.redeemed_by == kind and offer.status == "open"]
     if not waiting:
         return []
-    at = row[replies.vocabulary.columns.index("now")] if happened is None else happened
-    return [o for o in waiting if o.made <= at < o.expires and _rule(replies, o.redeemed_when)(row)]
+    now = row[replies.vocabulary.columns.index("now")]
+    at = now if happened is None else happened
+    return [
+        o for o in waiting if (o.made <= at or now < o.made) and at < o.expires and _rule(replies, o.redeemed_when)(row)
+    ]
 
 
 def _rule(replies: Replies, text: str) -> Holds:
