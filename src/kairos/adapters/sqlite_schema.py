@@ -142,7 +142,8 @@ def statements(step: str) -> Iterator[str]:
     for piece in step.split(";"):
         statement += piece
         if sqlite3.complete_statement(statement + ";"):
-            yield statement.strip()
+            if statement.strip():
+                yield statement.strip()
             statement = ""
         else:
             statement += ";"
