@@ -106,10 +106,24 @@ def settle(
         if chosen is None and order.kind == PROMISE:
             chosen = _recharged(accepted, spare, order)
         if chosen is None:
-            unasked.append(order)
+            if not _tried_again(order, orders):
+                unasked.append(order)
         else:
             chosen.order = order
     return accepted, unasked
+
+
+def _tried_again(order: Order, orders: Sequence[Order]) -> bool:
+    """Whether it is a yes of before, asked once more after a refusal (KEY~2), and refused again: it cost nobody anything.
+
+    After a crash an SMSC may bring a yes again that it has brought already, after the refusal was told.
+    """
+    first, _, again = order.key.partition("~")
+    return (
+        bool(again)
+        and not order.charged
+        and any(one.key.partition("~")[0] == first for one in orders if one is not order)
+    )
 
 
 def _recharged(accepted: list[Acceptance], recharges: list[Recharge], order: Order) -> Acceptance | None:
