@@ -114,7 +114,7 @@ def settle(
 
 
 def _tried_again(order: Order, orders: Sequence[Order]) -> bool:
-    """Whether it is a yes of before, asked once more after a refusal (KEY~2), and refused again: it cost nobody anything.
+    """Whether it is a yes of before, asked once more after a refusal (KEY~2), and refused again: it cost nobody.
 
     After a crash an SMSC may bring a yes again that it has brought already, after the refusal was told.
     """
