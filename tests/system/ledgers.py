@@ -58,7 +58,7 @@ def unsettled(operator: Operator) -> list[Any]:
     found = []
     for msisdn, handset in operator.handsets.items():
         recharges = [one for one in operator.ocs.recharges if one.msisdn == msisdn]
-        heard = {id(seen) for answer in handset.answers for seen in answer.answered}
+        heard = {id(seen) for answer in handset.answers if answer.accepts for seen in answer.answered}
         spare = [seen for seen in handset.inbox if id(seen) not in heard and refusal_in(seen.text)]
         for one in settle(handset.answers, operator.ocs.orders_of[msisdn], recharges)[0]:
             if one.fulfilled or one.reason:
