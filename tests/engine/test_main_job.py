@@ -76,6 +76,16 @@ def test_an_offer_is_charged_once_however_often_it_is_answered(bench: Any) -> No
     assert answers == ["You have 2 GB for 7 days already."] * 3
 
 
+def test_what_may_be_a_repeat_of_a_refused_yes_charges_nobody_and_is_answered(bench: Any) -> None:
+    bench.profile()
+    call(bench)
+    fulfilled(bench, bench.apply(bench.reply("1")), "refused", "insufficient_funds")
+    doubtful = bench.apply(msgspec.structs.replace(bench.reply("1"), repeated=True))
+    assert orders(doubtful) == []
+    assert [text.text for text in texts(doubtful, "sms")] == ["Not enough balance for 2 GB for 7 days."]
+    assert len(orders(bench.apply(bench.reply("1")))) == 1
+
+
 def test_settling_twice_says_and_changes_nothing(bench: Any) -> None:
     bench.profile()
     call(bench)

@@ -18,6 +18,7 @@ from kairos.engine.work import DUPLICATE, Answer, Work
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
+REPEATED = "may be a repeat"  # of the yes that was refused for want of money: it must not charge what came since
 PROOF = 160  # characters of a yes that are kept
 HELP_EVERY = 3_600_000  # one help text an hour at most
 
@@ -51,6 +52,8 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         refuse(engine, work, index, state, offer, stated(CHARGING))
     elif meaning == "accept" and offer and refused_after_sim_swap(engine, state, offer, work.now):
         refuse(engine, work, index, state, offer, SIM_SWAPPED, "sim_changed")
+    elif meaning == "accept" and offer and reply.repeated and offer.status == "unpaid":
+        refuse(engine, work, index, state, offer, REPEATED, "refused_funds")
     elif meaning == "accept" and offer:
         _take_yes(engine, work, index, state, offer, reply)
     elif meaning == "relay":
