@@ -242,9 +242,12 @@ class Loop:
 def tune_interpreter() -> None:
     """Look for garbage cycles rarely, for records have none, and let a commit's thread have its turn soon.
 
+    What awaits does leave some, a few for each input: at 1,000,000 objects between two looks a server grew by 22 MB a
+    minute at 2,000 events a second.
+
     Looking for cycles cost a fifth of deciding; with the usual 5 ms a commit waited for the thread that decides.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(1_000_000, 20, 100)
+    gc.set_threshold(50_000, 10, 10)
     sys.setswitchinterval(0.0005)
