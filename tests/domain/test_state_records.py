@@ -31,7 +31,7 @@ def test_a_record_of_an_older_schema_is_brought_up_step_by_step(monkeypatch: pyt
     """Two invented schemas: -1 counted seconds, 0 had a plus before the number."""
     steps = {
         -1: lambda old: [0, *old[1:4], old[4] * 1000, *old[5:]],
-        0: lambda old: [1, old[1], old[2].lstrip("+"), *old[3:]],
+        0: lambda old: [SCHEMA, old[1], old[2].lstrip("+"), *old[3:]],
     }
     monkeypatch.setattr("kairos.domain.subscriber.OLDER", steps)
     older = record(schema=-1, msisdn="+15550123", created=1)
@@ -52,5 +52,5 @@ def test_a_damaged_record_is_refused(blob: bytes) -> None:
 
 
 def test_what_is_wrong_inside_a_record_is_named() -> None:
-    with pytest.raises(msgspec.ValidationError, match=r"\$\[11\]"):
+    with pytest.raises(msgspec.ValidationError, match=r"\$\[12\]"):
         read_state(msgspec.msgpack.encode(record(offers=[["one"]])))

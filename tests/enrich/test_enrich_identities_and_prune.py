@@ -12,6 +12,7 @@ from kairos.enrich import (
     IDENTITIES_KEPT_FOR,
     Plan,
     Remembered,
+    counter_buckets,
     fold,
     new_state,
     prune,
@@ -137,7 +138,7 @@ class TestPrune:
         before = row(plan, state, "", {}, NOW, NOW)
         prune(plan, state, NOW, DAY, DAY)
         one_day = list(plan.vocabulary.counters).index("recharged_1d")
-        assert state.counters[one_day] == [(NOW - HOUR) // HOUR, 100, NOW // HOUR, 100]
+        assert counter_buckets(state, one_day) == [(NOW - HOUR) // HOUR, 100, NOW // HOUR, 100]
         assert row(plan, state, "", {}, NOW, NOW) == before
         prune(plan, state, NOW + 31 * DAY, DAY, DAY)
-        assert not any(state.counters)
+        assert not any(counter_buckets(state, place) for place in range(len(plan.totals)))

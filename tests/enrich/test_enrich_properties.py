@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kairos.domain.event import Event
-from kairos.domain.subscriber import Bucket, State
-from kairos.enrich import Plan, compile_plan, fold, migrate, new_state, prune, remember, row
+from kairos.domain.subscriber import Bucket, State, read_state
+from kairos.enrich import Plan, compile_plan, counter_buckets, fold, migrate, new_state, prune, remember, row
 from kairos.playbook.vocabulary import Attribute, Counter, Vocabulary, Wallet
 
 MINUTE = 60_000
@@ -84,7 +84,8 @@ def test_the_order_of_arrival_does_not_matter(stream: list[Event], random: Rando
     shuffled = stream.copy()
     random.shuffle(shuffled)
     one, other = folded(stream), folded(shuffled)
-    assert (one.attributes, one.stamps, one.counters) == (other.attributes, other.stamps, other.counters)
+    assert (one.attributes, one.stamps) == (other.attributes, other.stamps)
+    assert (one.counters, one.past) == (other.counters, other.past)
     assert one.announced == other.announced
     assert sorted(map(msgspec.to_builtins, one.buckets)) == sorted(map(msgspec.to_builtins, other.buckets))
     assert values(one) == values(other)
@@ -167,3 +168,21 @@ def test_pruning_takes_nothing_that_a_later_row_would_show(stream: list[Event], 
     state, pruned = folded(stream), folded(stream)
     prune(PLAN, pruned, NOW + first, DAY, DAY)
     assert values(pruned, NOW + first + then) == values(state, NOW + first + then)
+
+
+@settings(deadline=None, max_examples=100)
+@given(streams, streams, st.integers(0, DAY))
+def test_a_record_of_schema_1_counts_on(before: list[Event], after: list[Event], later: int) -> None:
+    """It had each counter as a list of its buckets."""
+    state, lived = folded(before), folded([*before, *after])
+    record: list[Any] = msgspec.msgpack.decode(msgspec.msgpack.encode(state))
+    lists = [counter_buckets(state, place) for place in range(len(state.past))]
+    older = [1, *record[1:7], lists, *record[9:]]
+    upgraded = read_state(msgspec.msgpack.encode(older))
+    assert values(upgraded) == values(state)
+    for event in after:
+        fold(PLAN, upgraded, event)
+    assert values(upgraded) == values(lived)
+    prune(PLAN, upgraded, NOW + later, DAY, DAY)
+    prune(PLAN, lived, NOW + later, DAY, DAY)
+    assert (upgraded.counters, upgraded.past) == (lived.counters, lived.past)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kairos import enrich
 from kairos.playbook import load_texts, read
 from kairos.simulate import Operator
 from kairos.simulate.figures import settle
@@ -113,6 +114,6 @@ def applied(system: Any) -> dict[str, Counter[str]]:
     names = list(read(load_texts(EXAMPLE)).vocabulary.counters)
     found = {}
     for msisdn, state in system.states().items():
-        sums = {name: int(sum(buckets[1::2])) for name, buckets in zip(names, state.counters, strict=True)}
+        sums = {name: int(sum(enrich.counter_buckets(state, place)[1::2])) for place, name in enumerate(names)}
         found[msisdn] = Counter({name: sums[name] for name in ADDED_UP if sums[name]})
     return found

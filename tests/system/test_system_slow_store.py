@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from kairos import enrich
 from kairos.simulate import Operator
 
 TAKEN = "Talk 60 is active."
@@ -81,7 +82,9 @@ async def test_while_the_store_hangs_notifications_go_out_plain_and_afterwards_a
         await system.drained()
         assert (await system.http.get(f"{system.server.url}/health")).status_code == 200
         assert len(system.orders(first)) == 1
-        assert sum(system.states()[third].counters[4][1::2]) == 2  # recharges: the first, and this one once
+        assert (
+            sum(enrich.counter_buckets(system.states()[third], 4)[1::2]) == 2
+        )  # recharges: the first, and this one once
         receipts = operator.charging.receipts
         for notification in operator.notifications.values():
             await system.until(lambda id_=notification.message_id: receipts[id_], "the receipt")

@@ -40,8 +40,8 @@ STATES_AT = BLOBS + "journal WHERE id IN "
 STATES_OF = BLOBS + "state WHERE blob IS NOT NULL AND subscriber IN "  # written by schema version 1, and not since
 TAIL = "SELECT subscriber, max(id) FROM journal WHERE id > ? GROUP BY subscriber"
 LIVE = (
-    "SELECT group_concat(id), group_concat(subscriber) FROM journal JOIN state USING (subscriber) "
-    "WHERE id >= ? AND id < ? AND state.place = journal.id"
+    "SELECT CAST(group_concat(id) AS BLOB), CAST(group_concat(subscriber) AS BLOB) "
+    "FROM journal JOIN state USING (subscriber) WHERE id >= ? AND id < ? AND state.place = journal.id"
 )
 
 ROWS_EACH = 2  # rows that the journal holds for each subscriber before old ones are copied: about a fifth of them is

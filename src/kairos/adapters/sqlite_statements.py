@@ -37,8 +37,8 @@ def select(connection: sqlite3.Connection, sql: str, keys: Collection[Any]) -> I
         yield from connection.execute(f"{sql}({','.join('?' * size)})", piece)
 
 
-def split_numbers(joined: bytes | str) -> list[int]:
-    return list(map(int, joined.split(b"," if isinstance(joined, bytes) else ",")))
+def split_numbers(joined: bytes) -> list[int]:
+    return list(map(int, joined.split(b",")))
 
 
 def split(joined: bytes, lengths: Iterable[int]) -> Iterator[bytes]:

@@ -171,7 +171,8 @@ def state(program: Program, subscriber: int, chance: random.Random) -> bytes:
         enrich.set_attribute(program.plan, made, name, value, START - 40 * DAY)
     for place, counter in enumerate(program.playbook.vocabulary.counters.values()):
         first = START // counter.step - 6
-        made.counters[place] = [part for n in range(4) for part in (first + n, chance.randrange(1, 1_000_000))]
+        buckets = [part for n in range(4) for part in (first + n, chance.randrange(1, 1_000_000))]
+        enrich.put_buckets(made, place, buckets, program.plan.totals[place])
     made.buckets = [
         Bucket("main", chance.randrange(1500, 9000)),
         Bucket("data", chance.randrange(1, 900_000), START + 3 * DAY),

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from kairos.domain.message import Carried
 from kairos.domain.purchase import Purchase, Said
 
-SCHEMA: Final = 1  # of a State
+SCHEMA: Final = 2  # of a State
 
 
 class Bucket(Struct, frozen=True, array_like=True, gc=False):
@@ -118,9 +118,9 @@ class Gathering(Struct, array_like=True, gc=False):
 class State(Struct, array_like=True, gc=False):
     """Everything that deciding needs to know of one subscriber (about 1 KB as MessagePack).
 
-    `attributes`, `stamps` and `counters` stand in the order of the vocabulary's layout named by `layout`.
-    A counter is a flat list [bucket, value, bucket, value, ...]. `seen` is identities as 8 bytes of hash and 4 of the
-    second each, oldest first.
+    `attributes`, `stamps`, `counters` and `past` stand in the order of the vocabulary's layout named by `layout`; the
+    last two are `kairos.enrich.counters`'. `seen` is identities as 8 bytes of hash and 4 of the second each, oldest
+    first.
 
     An empty `msisdn` is a subscription that has ended: nothing is sent to it any more.
 
@@ -128,14 +128,15 @@ class State(Struct, array_like=True, gc=False):
     records stay readable; one that changes its meaning raises the version, and needs a step in `OLDER`.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     id: int
     msisdn: str
     layout: str
     created: int
     attributes: list[Any] = field(default_factory=list)
     stamps: list[int] = field(default_factory=list)  # when each attribute's value happened, ms; 0 = never
-    counters: list[list[int | float]] = field(default_factory=list)
+    counters: list[Any] = field(default_factory=list)  # four numbers each, of which the newest bucket is a part
+    past: list[bytes] = field(default_factory=list)  # and its earlier buckets, packed
     buckets: list[Bucket] = field(default_factory=list)
     announced: dict[str, int] = field(default_factory=dict)  # wallet -> when its buckets were announced, ms
     contacts: list[Contact] = field(default_factory=list)
@@ -150,9 +151,25 @@ class State(Struct, array_like=True, gc=False):
     gatherings: list[Gathering] = field(default_factory=list)
 
 
+def _packed_counters(record: list[Any]) -> list[Any]:
+    """Schema 1 had each counter as a list [bucket, value, ...]; of schema 2 see `kairos.enrich.counters`.
+
+    Only the vocabulary knows what a counter's buckets make together. An oldest bucket of -1 is out of every window, so
+    they are added up when the record is read, and anew when it is written.
+    """
+    counters = record[7] if len(record) > 7 else []
+    newest = [number for held in counters for number in ((-1, 0, *held[-2:]) if held else (0, 0, -1, 0))]
+    past = [
+        b"\xdc" + len(held[:-2]).to_bytes(2) + b"".join(map(_encode, held[:-2])) if held else b"" for held in counters
+    ]
+    return [2, *record[1:7], newest, past, *record[8:]]
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
 # How a record of each older schema becomes one of the next: a list in, a list out, `schema` being the first of both.
 # A record is brought up to date when it is read, and written anew when it changes: nothing waits for all of them.
-OLDER: Final[Mapping[int, Callable[[list[Any]], list[Any]]]] = {}
+OLDER: Final[Mapping[int, Callable[[list[Any]], list[Any]]]] = {1: _packed_counters}
 
 _read: Final = msgspec.msgpack.Decoder(State).decode
 _read_list: Final = msgspec.msgpack.Decoder(list[Any]).decode

@@ -11,6 +11,7 @@ Repeats, lateness and order, in one place:
   that is too late for the window is not counted.
 """
 
+from kairos.enrich.counters import counter_buckets, put_buckets
 from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, remember
 from kairos.enrich.migrate import migrate
 from kairos.enrich.plan import Plan, compile_plan, fold, new_state, row, set_attribute
@@ -24,11 +25,13 @@ __all__ = [
     "Remembered",
     "bought",
     "compile_plan",
+    "counter_buckets",
     "fold",
     "given_back",
     "migrate",
     "new_state",
     "prune",
+    "put_buckets",
     "remember",
     "row",
     "set_attribute",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from kairos.domain.subscriber import Bucket, State
+from kairos.enrich.counters import NEWEST, VALUE, WIDTH, Merge, count, total_of
 from kairos.enrich.products import announce
 from kairos.enrich.writer import Writer, indented
 from kairos.playbook.vocabulary import Counter, Vocabulary, is_column
@@ -22,7 +23,6 @@ LARGEST_MONEY: Final = 2**53
 LARGEST_NUMBER: Final = 1e300
 
 Fold = Callable[[State, Mapping[str, Any], int], None]
-Merge = Callable[[Any, Any], Any]
 
 
 def compile_fold(vocabulary: Vocabulary, kind: str) -> Fold:
@@ -48,7 +48,7 @@ class _Fold:
             if source == kind and not attribute.derived
         ]
         self.columns = tuple(f"{kind}.{name}" for name, type_ in self.fields.items() if is_column(type_))
-        self.writer = Writer(announced=_announced, replace=_replace, count=_count, own=announce)
+        self.writer = Writer(announced=_announced, replace=_replace, count=count, own=announce)
         self.values = {name: HAPPENED if name == HAPPENED else f"v{i}" for i, name in enumerate(self.fields)}
         self.steps = {step: f"b{i}" for i, step in enumerate({c.step: None for _, c in self.counters})}
 
@@ -92,12 +92,15 @@ class _Fold:
         value = self.values[counter.field] if counter.field else "1"
         limit = LARGEST_MONEY if counter.type == "money" else LARGEST_NUMBER
         merge = self.writer.constant({"max": max, "min": min}.get(counter.function, _adder(limit)))
-        lines = [f"c = counters[{place}]"]
-        if counter.function in ("sum", "count"):  # by far the most frequent way, without a call
-            lines.append(f"if c and c[-2] == {bucket} and -{limit} < c[-1] + {value} < {limit}: c[-1] += {value}")
-            lines.append(f"else: count(c, {bucket}, {value}, {merge})")
+        total = self.writer.constant(total_of(counter.function))
+        newest, held = f"counters[{place * WIDTH + NEWEST}]", f"counters[{place * WIDTH + VALUE}]"
+        known = f"{newest} == {bucket}"
+        lines = []  # by far the most frequent way without unpacking, and for sums without a call
+        if counter.function in ("sum", "count"):
+            lines.append(f"if {known} and -{limit} < {held} + {value} < {limit}: {held} += {value}")
         else:
-            lines.append(f"count(c, {bucket}, {value}, {merge})")
+            lines.append(f"if {known}: {held} = {merge}({held}, {value})")
+        lines.append(f"else: count(state, {place}, {bucket}, {value}, {merge}, {total})")
         conditions = [f"{value} is not None"] if counter.field else []
         if counter.where is not None:
             known = ", ".join(self.values[column.partition(".")[2]] for column in self.columns)
@@ -130,14 +133,3 @@ def _replace(state: State, buckets: Sequence[Bucket], happened: int) -> None:
     if fresh:
         wallets = {bucket.wallet for bucket in fresh}
         state.buckets = [bucket for bucket in state.buckets if bucket.wallet not in wallets] + fresh
-
-
-def _count(buckets: list[Any], bucket: int, value: Any, merge: Merge) -> None:
-    """Add to a counter; its buckets stay in the order of time, so that the order of arrival leaves no trace."""
-    place = len(buckets)
-    while place and buckets[place - 2] > bucket:
-        place -= 2
-    if place and buckets[place - 2] == bucket:
-        buckets[place - 1] = merge(buckets[place - 1], value)
-    else:
-        buckets[place:place] = (bucket, value)

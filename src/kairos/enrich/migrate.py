@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from kairos.domain.subscriber import State
+from kairos.enrich.counters import EMPTY, WIDTH
 from kairos.enrich.plan import Plan
 from kairos.playbook.vocabulary import Counter, Vocabulary, definition
 
@@ -32,10 +34,12 @@ def migrate(plan: Plan, state: State, old: Vocabulary | None) -> list[str]:
     carry = plan.carries.get(key)
     if carry is None:
         carry = plan.carries[key] = _carry(old, plan.vocabulary) if old else _nothing(plan.vocabulary)
-    attributes, stamps, counters = state.attributes, state.stamps, state.counters
+    attributes, stamps, counters, past = state.attributes, state.stamps, state.counters, state.past
     state.attributes = [attributes[i] if i >= 0 else None for i in carry.attributes]
     state.stamps = [stamps[i] if i >= 0 else 0 for i in carry.attributes]
-    state.counters = [counters[i] if i >= 0 else [] for i in carry.counters]
+    kept = (counters[i * WIDTH : (i + 1) * WIDTH] if i >= 0 else EMPTY for i in carry.counters)
+    state.counters = list(chain.from_iterable(kept))
+    state.past = [past[i] if i >= 0 else b"" for i in carry.counters]
     state.buckets = [b for b in state.buckets if b.wallet in carry.wallets]
     state.announced = {wallet: at for wallet, at in state.announced.items() if wallet in carry.wallets}
     state.layout = plan.layout

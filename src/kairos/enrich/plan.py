@@ -9,6 +9,7 @@ from typing import Any
 
 from kairos.domain.event import Event
 from kairos.domain.subscriber import SCHEMA, State
+from kairos.enrich.counters import EMPTY, Total, total_of
 from kairos.enrich.fold import Fold, compile_fold
 from kairos.enrich.local_time import Zones
 from kairos.enrich.row import MakeRow, compile_row, first_bucket
@@ -25,7 +26,7 @@ class Plan:
     rows: dict[str, MakeRow]
     plain_row: MakeRow  # of a moment that no event made
     places: dict[str, int]  # of the stored attributes
-    windows: tuple[tuple[int, int], ...]  # over and step of each counter
+    totals: tuple[Total, ...]  # what each counter's buckets make
     first_buckets: Callable[[int], Sequence[int]]  # by now (ms): each counter's oldest in its window
     carries: dict[str, Any] = field(default_factory=dict)  # how to migrate, by the old layout (empty: unknown)
 
@@ -50,15 +51,25 @@ def compile_plan(vocabulary: Vocabulary, time_zone: str) -> Plan:
         rows={kind: compile_row(vocabulary, kind, zones) for kind in vocabulary.events},
         plain_row=compile_row(vocabulary, "", zones),
         places=places,
-        windows=windows,
+        totals=tuple(total_of(counter.function) for counter in vocabulary.counters.values()),
         first_buckets=first_buckets,
     )
 
 
 def new_state(plan: Plan, id: int, msisdn: str, now: int) -> State:  # noqa: A002
     """A subscriber of whom nothing is known, consent included; defaults are applied when a row is made."""
-    count = len(plan.vocabulary.attributes)
-    return State(SCHEMA, id, msisdn, plan.layout, now, [None] * count, [0] * count, [[] for _ in plan.windows])
+    attributes, counters = len(plan.vocabulary.attributes), len(plan.vocabulary.counters)
+    return State(
+        schema=SCHEMA,
+        id=id,
+        msisdn=msisdn,
+        layout=plan.layout,
+        created=now,
+        attributes=[None] * attributes,
+        stamps=[0] * attributes,
+        counters=list(EMPTY * counters),
+        past=[b""] * counters,
+    )
 
 
 def fold(plan: Plan, state: State, event: Event) -> None:

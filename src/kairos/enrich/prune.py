@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kairos.domain.subscriber import State
+from kairos.enrich.counters import prune_counters
 from kairos.enrich.plan import Plan
 from kairos.enrich.products import prune_products
 
@@ -31,6 +32,4 @@ def prune(plan: Plan, state: State, now: int, contacts_for: int, offers_for: int
         if not bucket.amount or 0 < bucket.expires <= now:
             state.buckets = [b for b in state.buckets if b.amount and not 0 < b.expires <= now]
             break
-    for buckets, first in zip(state.counters, plan.first_buckets(now), strict=True):
-        if buckets and buckets[0] < first:
-            del buckets[: next((i for i in range(0, len(buckets), 2) if buckets[i] >= first), len(buckets))]
+    prune_counters(state, plan.first_buckets(now), plan.totals)

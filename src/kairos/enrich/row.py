@@ -6,10 +6,11 @@ as Python source and compiled once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from kairos.domain.subscriber import State
+from kairos.enrich.counters import OLDEST, PAST, VALUE, WIDTH, read, total_of
 from kairos.enrich.fold import HAPPENED, wallet_scale
 from kairos.enrich.local_time import Zones
 from kairos.enrich.writer import Writer
@@ -40,7 +41,7 @@ class _Row:
     def __init__(self, vocabulary: Vocabulary, kind: str, zones: Zones) -> None:
         self.vocabulary = vocabulary
         self.kind = kind
-        self.writer = Writer(zone_offset=zones.offset, read=_read)
+        self.writer = Writer(zone_offset=zones.offset, read=read)
         self.constant = self.writer.constant
         self.attributes = list(vocabulary.attributes.values())
         self.wallets = {w: f"w{i}" for i, w in enumerate({a.total: None for a in self.attributes if a.total})}
@@ -62,7 +63,7 @@ class _Row:
         if self.attributes:
             lines.append(f"{''.join(f'a{i}, ' for i in range(len(self.attributes)))}= state.attributes")
         if self.vocabulary.counters:
-            lines.append(f"{''.join(f'c{i}, ' for i in range(len(self.vocabulary.counters)))}= state.counters")
+            lines.append("counters = state.counters")
         # (now - over, now] begins in this bucket: see `first_bucket`
         lines += [f"{name} = (now - {over - 1}) // {step}" for (over, step), name in self.windows.items()]
         return lines
@@ -115,12 +116,12 @@ class _Row:
         return [f"local = now + zone_offset({zones[0] if zones else None}, now)"]
 
     def counter(self, place: int, counter: Counter) -> str:
-        total = {"sum": "sum", "count": "sum", "max": "max", "min": "min"}[counter.function]
-        empty = "0" if total == "sum" else "None"
-        first, c = self.windows[counter.over, counter.step], f"c{place}"
-        return (
-            f"{empty} if not {c} else {total}({c}[1::2]) if {c}[0] >= {first} else read({c}, {first}, {total}, {empty})"
-        )
+        first, total = self.windows[counter.over, counter.step], self.constant(total_of(counter.function))
+        oldest, past, value = (f"counters[{place * WIDTH + part}]" for part in (OLDEST, PAST, VALUE))
+        whole = f"{past} + {value}"
+        if counter.function in ("max", "min"):
+            whole = f"({value} if {past} is None else {counter.function}({past}, {value}))"
+        return f"{whole} if {oldest} >= {first} else read(state, {place}, {first}, {total})"
 
     def fields(self) -> list[str]:
         values = []
@@ -135,9 +136,3 @@ class _Row:
 def event_columns(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     """The (kind, field) of every event column, in the order of the row."""
     return [(kind, name) for kind, fields in vocabulary.events.items() for name, t in fields.items() if is_column(t)]
-
-
-def _read(buckets: Sequence[Any], first: int, total: Callable[[Sequence[Any]], Any], empty: int | None) -> Any:
-    """The rarer case: some of a counter's buckets have left the window."""
-    place = next((i for i in range(0, len(buckets), 2) if buckets[i] >= first), len(buckets))
-    return total(buckets[place + 1 :: 2]) if place < len(buckets) else empty
