@@ -57,6 +57,7 @@ class Store(Section, frozen=True):
     path: str = "kairos.db"
     checkpoint_pages: Pages = 4000  # SQLite pages between checkpoints: more is faster, fewer stalls are shorter
     copy_before_upgrade: bool = True  # of a store of an older schema
+    own_process: bool = True  # reads and commits take nothing from the thread that decides
 
 
 class Retention(Section, frozen=True):
