@@ -204,7 +204,6 @@ class Dispatcher:
         if before:
             await asyncio.wait({before})
         if row.channel == ORDERS:
-            await self.charging.wait()
             await self._fulfil(row, _order(row.payload))
             return
         text = _text(row.payload)
@@ -219,11 +218,15 @@ class Dispatcher:
         """Send until there is a final answer, or for so long that a person must look.
 
         A call that may have arrived (no answer; or an earlier run's) is asked for, and sent again only when the
-        counterpart knows nothing of it: so nothing depends on its keeping the key alone.
+        counterpart knows nothing of it: so nothing depends on its keeping the key alone. While charging is off nothing
+        is tried, and nothing given up.
         """
         attempts, given_up = 0, False
         arrived = row.id < self._left_behind
         while True:
+            if not self.charging.is_set():
+                await self.charging.wait()
+                attempts = 0
             asked = arrived
             outcome = await attempt(self.fulfiller.ask(order) if asked else self.fulfiller.fulfil(order))
             if outcome.status in ("done", "refused", "failed"):
