@@ -110,8 +110,8 @@ class Handset:
 
 
 class Charging:
-    def __init__(self, outcome: Outcome = Outcome("done")) -> None:
-        self.outcome = outcome
+    def __init__(self, outcome: Outcome | None = None) -> None:
+        self.outcome = outcome or Outcome("done")
         self.asked: list[Order] = []
 
     async def fulfil(self, order: Order) -> Outcome:
@@ -263,11 +263,13 @@ async def test_orders_wait_while_charging_is_off_and_so_does_a_promise_that_is_r
         await until(lambda: len(charging.asked) == 1)
 
 
-@pytest.mark.parametrize("outcome", ["retry", "unknown"])
-async def test_an_order_that_is_being_tried_waits_too_and_is_not_given_up_for_that(bench: Any, outcome: str) -> None:
+@pytest.mark.parametrize("outcome", [RETRY, Outcome("unknown")])
+async def test_an_order_that_is_being_tried_waits_too_and_is_not_given_up_for_that(
+    bench: Any, outcome: Outcome
+) -> None:
     bench.profile()
     bench.apply(call(bench))
-    charging = Charging(Outcome(outcome, reason="HTTP 503"))
+    charging = Charging(outcome)
     async with running(bench, Handset(), charging) as (loop, dispatcher):
         await loop.submit(bench.reply("1"))
         await until(lambda: len(charging.asked) > 3)

@@ -47,7 +47,7 @@ def forget_rows(connection: sqlite3.Connection, what: str, before: int, after: i
 
 
 def open_decisions(connection: sqlite3.Connection, after: int, last: int) -> list[int]:
-    """Decisions of a share (above the id `after`, up to `last`) whose offers are open: each has a timer, named by its key.
+    """Decisions above `after`, up to `last`, whose offers are still open: each has a timer, named by the offer's key.
 
     Ids of timers rise with those of decisions, so this looks only at timers as old as the decisions that may go.
     """
