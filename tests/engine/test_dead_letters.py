@@ -15,7 +15,7 @@ from kairos import enrich, respond
 from kairos.domain.event import Event
 from kairos.domain.inputs import Delivery, Timer
 from kairos.domain.message import Outgoing, Text
-from kairos.engine.dead_letters import ROOM, DeadLetters, opened
+from kairos.engine.dead_letters import COUNTED_EVERY, ROOM, DeadLetters, opened
 from kairos.engine.loop import Loop
 from kairos.engine.timers import run_timers
 from kairos.engine.work import encode, identity
@@ -91,6 +91,26 @@ async def test_an_event_that_breaks_the_engine_is_kept_and_replayed_once(desk: D
         assert desk.statuses() == ["replayed"]
     assert bench.state().counters[0][1] == 1, "a replay twice does nothing more"
     assert (await desk.loop.submit(broken)).status == "duplicate"
+    await desk.letters.write()
+    assert desk.letters.figures == {}
+
+
+async def test_an_event_that_is_refused_when_replayed_stays_new(desk: Desk) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await desk.loop.submit(desk.bench.event("recharge", amount=1000))
+    await desk.letters.write()
+    desk.mended, desk.bench.engine.reject_unknown = True, True
+    desk.replay()
+    await desk.letters.replay(desk.loop)
+    assert desk.statuses() == ["new"]
+
+
+async def test_what_is_discarded_beside_us_is_counted_no_more(desk: Desk) -> None:
+    desk.letters.put("unread", "shape", "", "no pattern reads it", b"")
+    await desk.letters.write()
+    assert desk.letters.figures == {"dead_letters.unread": 1}
+    desk.bench.store.commit(Batch(letters_marked=[(1, "discarded")]))
+    desk.bench.now += COUNTED_EVERY
     await desk.letters.write()
     assert desk.letters.figures == {}
 
