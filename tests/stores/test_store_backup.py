@@ -115,6 +115,8 @@ def test_what_cannot_be_backed_up_is_said(path: Path, backup: Path) -> None:
     back_up(path, backup, NOW)
     with pytest.raises(StoreError, match="is there already; name a new file"):
         back_up(path, backup, NOW)
+    with pytest.raises(StoreError, match=r"there is no folder `.*nowhere`; make it"):
+        back_up(path, backup.parent / "nowhere" / "backup", NOW)
 
 
 @pytest.fixture

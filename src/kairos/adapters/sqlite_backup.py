@@ -41,6 +41,10 @@ def back_up(source: Path, target: Path, at: int, *, pause: float = PAUSE) -> int
         raise StoreError(f"`{target}` is there already; name a new file")
     if not source.exists():
         raise StoreError(f"there is no store at `{source}`")
+    if not target.parent.is_dir():
+        raise StoreError(f"there is no folder `{target.parent}`; make it, or name another file")
+    if not os.access(target.parent, os.W_OK):
+        raise StoreError(f"the folder `{target.parent}` is not writable; name a file in another one")
     partial = target.with_name(f"{target.name}.partial")
     with told("back up", source), removed(partial):
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as from_:
