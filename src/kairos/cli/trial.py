@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kairos.cli.status import NOT_REACHED, PATIENCE, address
+from kairos.cli.status import NOT_REACHED, PATIENCE, address, with_scheme
 from kairos.errors import KairosError
 
 
@@ -27,7 +27,7 @@ def trial(
 ) -> None:
     from kairos.settings import load_settings
 
-    door = url or address(load_settings(settings, os.environ).http)
+    door = with_scheme(url or address(load_settings(settings, os.environ).http))
     made = ask(door, {"msisdn": msisdn, "offer": offer, "past_switches": past_switches})
     typer.echo(json.dumps(made, ensure_ascii=False) if as_json else told(made, msisdn, offer))
     raise typer.Exit(0 if made["said"] else 1)
