@@ -175,6 +175,24 @@ async def failing(store: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield
 
 
+async def test_what_comes_again_while_it_is_written_is_counted_once_each(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = desk.bench.store.commit
+
+    def slow(batch: Batch) -> None:
+        commit(batch)
+        desk.letters.put("unread", "shape", "", "no pattern reads it", b"Hi 5")
+
+    desk.letters.put("unread", "shape", "", "no pattern reads it", b"Hi 4")
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.bench.store, "commit", slow)
+        await desk.letters.write()
+    await desk.letters.write()
+    (letter,) = desk.bench.store.dead_letters()
+    assert (letter.times, letter.payload) == (2, b"Hi 5")
+
+
 async def test_a_store_that_is_down_breaks_nothing_and_letters_wait_as_long_as_there_is_room(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

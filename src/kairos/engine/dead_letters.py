@@ -106,8 +106,10 @@ class DeadLetters:
         if letters:
             await asyncio.to_thread(self.store.commit, Batch(dead_letters=letters, timers_done=timers))
             for one in letters:
-                if self._queue.get((one.kind, one.identity)) is one:
-                    del self._queue[one.kind, one.identity]
+                waiting = self._queue.pop((one.kind, one.identity))
+                if waiting is not one:  # it came again meanwhile
+                    again = msgspec.structs.replace(waiting, times=waiting.times - one.times)
+                    self._queue[one.kind, one.identity] = again
             self._timers.difference_update(timers)
             self._due = True
         now = self.clock()
