@@ -121,7 +121,7 @@ def test_a_trial_is_sent_now_even_what_only_rides(bench: Any, offer: str, messag
     ("offer", "msisdn", "reason"),
     [
         ("booster", OTHER, f"`{OTHER}` is no test subscriber; add it to seeds.yaml"),
-        ("boster", TESTER, "unknown offer `boster`"),
+        ("boster", TESTER, "unknown offer `boster`; did you mean `booster`?"),
     ],
 )
 def test_a_trial_that_is_refused(bench: Any, offer: str, msisdn: str, reason: str) -> None:
