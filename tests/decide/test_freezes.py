@@ -104,6 +104,14 @@ def made(bench: Any, **how: Any) -> tuple[str, Decision]:
         ("{from: 2026-03-04 00:00, to: 2026-03-05 00:00, why: freeze}", TEXT, 400, "off_peak_hint", "gate"),
         ("{from: 2026-03-04 00:00, to: 2026-03-05 00:00, why: freeze, except_care: no}", TEXT, 400, "", "gate"),
         ("{from: wed 00:00, to: thu 00:00, why: freeze}", TEXT, 100, "", "gate"),
+        (
+            "{from: wed 00:00, to: thu 00:00, why: mild}\n  - "
+            "{from: wed 00:00, to: thu 00:00, why: freeze, except_care: no}",
+            TEXT,
+            400,
+            "",
+            "gate",
+        ),
         ("{from: 2026-03-04 14:00, to: 2026-03-05 02:00, why: freeze, zone: Europe/Kyiv}", TEXT, 100, "", "gate"),
         ("{from: 2026-03-04T14:00+02:00, to: 2026-03-05T00:00Z, why: freeze}", TEXT, 100, "", "gate"),
         ("{from: 2026-03-04 12:01, to: 2026-03-05 00:00, why: freeze}", TEXT, 100, "booster", ""),
