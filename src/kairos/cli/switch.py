@@ -47,12 +47,16 @@ def switch(
             show(opened.switches(), opened.switch_history(20), as_json=as_json)
         return
     check(name, state, reason, chosen)
+    holds = "a running kairos holds to it within two seconds"
+    if store and not path.exists():
+        raise KairosError(f"there is no store at `{path}`, so nothing was turned")
     if not path.exists():
         SqliteStore(path).close()  # so that the first start finds it turned
+        holds = f"`{path}` was not there and is made: no running kairos knows of it"
     with closing(SqliteSwitches(path)) as opened:
         turned = Switch(name, state == "on", reason.strip(), who or user(), time.time_ns() // 1_000_000)
         opened.turn_switch(turned)
-    typer.echo(f"{name} is {state}; a running kairos holds to it within two seconds")
+    typer.echo(f"{name} is {state}; {holds}")
 
 
 def check(name: str, state: str, reason: str, settings: Settings | None) -> None:
