@@ -94,3 +94,11 @@ def test_a_broken_playbook_keeps_no_switch_from_being_turned(
     said("action:whatever", "off", "--reason", "it went wrong")
     with closing(SqliteStore(store)) as opened:
         assert [one.name for one in opened.switches()] == ["action:whatever"]
+
+
+def test_broken_settings_keep_no_switch_of_a_named_store_from_being_turned(tmp_path: Path) -> None:
+    (tmp_path / "kairos.toml").write_text("[http", encoding="utf-8")
+    SqliteStore(tmp_path / "kairos.db").close()
+    where = ["--settings", str(tmp_path / "kairos.toml"), "--store", str(tmp_path / "kairos.db")]
+    done = CliRunner().invoke(app, ["switch", "marketing", "off", "--reason", "wrong prices", *where])
+    assert (done.exit_code, done.stdout.startswith("marketing is off")) == (0, True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.errors import KairosError, did_you_mean
+from kairos.errors import KairosError, SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.domain.switch import Switch
@@ -38,7 +38,12 @@ def switch(
     from kairos.domain.switch import Switch
     from kairos.settings import load_settings
 
-    chosen = load_settings(settings, os.environ) if settings.exists() or store is None else None
+    try:
+        chosen = load_settings(settings, os.environ)
+    except SettingsError:  # broken settings, or none, must not keep a switch from being turned
+        if store is None:
+            raise
+        chosen = None
     path = store or Path(chosen.store.path if chosen else "")
     if name == "list":
         if not path.exists():
