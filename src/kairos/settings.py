@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -244,12 +245,26 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         wrong.say(place, f"unknown step `{step}`", did_you_mean(step, STEPS) or f"the steps are: {' '.join(STEPS)}")
     for step in (step for step in ("charge", "provision") if step not in steps):
         wrong.say(place, f"`fulfilment.steps` lacks `{step}`", 'for one call that does all, set `mode = "order"`')
+    if settings.region and not _is_region(settings.region):
+        wrong.say(
+            ("region",), f"`{settings.region}` is no region of phone numbers", "write its ISO 3166 code, such as `GB`"
+        )
+    address = urlsplit(settings.fulfilment.url)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        message = f"`fulfilment.url`: `{settings.fulfilment.url}` is no HTTP address"
+        wrong.say(("fulfilment", "url"), message, "write it like `http://host:port/path`")
     for number, patterns in enumerate(settings.patterns):
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
             wrong.say(("patterns", number, "account"), f"there is no account `{patterns.account}`", hint)
     wrong.end()
     return settings
+
+
+def _is_region(text: str) -> bool:
+    from phonenumbers import SUPPORTED_REGIONS  # not every command needs it
+
+    return text in SUPPORTED_REGIONS
 
 
 def is_age(text: str) -> bool:

@@ -406,6 +406,13 @@ def test_a_row_that_looks_young_holds_up_nothing_behind_it(store: Store) -> None
     assert [i for i in range(1, 5) if store.decision(i) is not None] == [1, 3]
 
 
+def test_however_many_offers_are_open_their_decisions_stay(store: Store) -> None:
+    count = 30_100
+    store.commit(Batch(decisions=[(n, 7, 500, b"") for n in range(1, count + 1)]))
+    store.commit(Batch(timers=[Timer(n, 9_000, 7, f"offer-{n}") for n in range(1, count + 1)]))
+    assert forget(store, "decisions", 600, 3000) == 0
+
+
 def test_a_playbook_goes_when_no_decision_and_no_layout_needs_it(store: Store) -> None:
     def decided(first: int, last: int) -> None:
         store.commit(Batch(decisions=[(i, 7, i, b"") for i in range(first, last + 1)]))

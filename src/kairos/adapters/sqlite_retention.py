@@ -40,14 +40,14 @@ def forget_rows(connection: sqlite3.Connection, what: str, before: int, after: i
     ).fetchone()
     if not old:
         return Forgotten(0, 0)
-    kept = open_decisions(connection, last) if what == "decisions" else []
+    kept = open_decisions(connection, after, last) if what == "decisions" else []
     places = ",".join("?" * len(kept))
     gone = f"DELETE FROM {table} WHERE id > ? AND id <= ? AND {age} < ? AND {closed} AND id NOT IN ({places})"
     return Forgotten(connection.execute(gone, (after, last, before, *kept)).rowcount, last)
 
 
-def open_decisions(connection: sqlite3.Connection, last: int) -> list[int]:
-    """Decisions up to the id `last` whose offers are still open: each has a timer, named by the offer's key.
+def open_decisions(connection: sqlite3.Connection, after: int, last: int) -> list[int]:
+    """Decisions above `after`, up to `last`, whose offers are still open: each has a timer, named by the offer's key.
 
     Ids of timers rise with those of decisions, so this looks only at timers as old as the decisions that may go.
     """
@@ -57,5 +57,6 @@ def open_decisions(connection: sqlite3.Connection, last: int) -> list[int]:
         if number.isdigit():
             if int(number) > last:
                 break
-            found.append(int(number))
-    return found[:30_000]  # what one statement takes
+            if int(number) > after:
+                found.append(int(number))
+    return found

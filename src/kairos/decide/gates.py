@@ -35,9 +35,11 @@ def gate(program: Program, moment: Moment) -> Shut:
     """
     if program.closed.all and not moment.past_switches:
         return Shut(program.closed.all, care_too=True)
-    for window, until in frozen(program, moment.now) if program.freezes else ():
-        if window.whole:
-            return Shut(window.freeze.why, until, not window.freeze.except_care)
+    if program.freezes:
+        whole = [(window.freeze, until) for window, until in frozen(program, moment.now) if window.whole]
+        if whole:
+            freeze, until = min(whole, key=lambda one: one[0].except_care)  # of several, one that stops care, too
+            return Shut(freeze.why, until, not freeze.except_care)
     row = moment.row
     if moment.test:
         return next((Shut(name) for name, refuses in program.withdrawn if refuses(row)), OPEN)

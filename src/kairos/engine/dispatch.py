@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -104,6 +105,7 @@ class Dispatcher:
         self._taken_back: set[int] = set()
         self._may_have_gone: set[int] = set()  # of those under way: the counterpart may have it, or gets it just now
         self._closing = False
+        self.held_back: Counter[str] = Counter()  # messages of their own that wait for the end of a freeze, by channel
         self.charging = asyncio.Event()  # while it is not set, orders wait
         self.charging.set()
 
@@ -202,7 +204,6 @@ class Dispatcher:
         if before:
             await asyncio.wait({before})
         if row.channel == ORDERS:
-            await self.charging.wait()
             await self._fulfil(row, _order(row.payload))
             return
         text = _text(row.payload)
@@ -217,11 +218,15 @@ class Dispatcher:
         """Send until there is a final answer, or for so long that a person must look.
 
         A call that may have arrived (no answer; or an earlier run's) is asked for, and sent again only when the
-        counterpart knows nothing of it: so nothing depends on its keeping the key alone.
+        counterpart knows nothing of it: so nothing depends on its keeping the key alone. While charging is off nothing
+        is tried, and nothing given up.
         """
         attempts, given_up = 0, False
         arrived = row.id < self._left_behind
         while True:
+            if not self.charging.is_set():
+                await self.charging.wait()
+                attempts = 0
             asked = arrived
             outcome = await attempt(self.fulfiller.ask(order) if asked else self.fulfiller.fulfil(order))
             if outcome.status in ("done", "refused", "failed"):
@@ -269,16 +274,31 @@ class Dispatcher:
         if halt.until is None or (text.send_by and halt.until > text.send_by):
             await self._news(row, text, "dropped", reason=halt.rule)
             return
-        backlog = self._backlogs[self._lane(row)]
-        backlog.held += 1
+        self.held_back[row.channel] += 1
+        self._come_back(row.id, row.channel, max(0, halt.until - self.clock()))
+
+    def _come_back(self, id_: int, channel: str, pause: int) -> None:
+        """Start a row that is held back, as the store then has it, in `pause` ms and a little more.
+
+        Until then it takes no room of its lane: a notification must not wait for the end of a freeze. Nor may those
+        that come back together fill the lane.
+        """
 
         def again() -> None:
-            backlog.held -= 1
-            if not self._closing:
-                self._start(row, None)
+            if self._closing:
+                return
+            try:
+                (row,) = self.store.outgoing([id_])
+            except KairosError:
+                self._come_back(id_, channel, 0)
+                return
+            if self._backlogs[self._lane(row)].held > self.hold // 2:
+                self._come_back(id_, channel, 0)
+                return
+            self.held_back[channel] -= 1
+            self._start(msgspec.structs.replace(row, status="pending"), None)  # if it was tried, it surely did not go
 
-        pause = max(0.0, (halt.until - self.clock()) / 1000) + self.backoff.seconds(5, self.chance())
-        asyncio.get_running_loop().call_later(pause, again)
+        asyncio.get_running_loop().call_later(pause / 1000 + self.backoff.seconds(5, self.chance()), again)
 
     async def _until_sent(self, row: Outgoing, text: Text, *, waited: bool) -> None:
         """A notification, an answer, a receipt, a relayed reply: sent until the counterpart has it.

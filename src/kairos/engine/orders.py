@@ -22,7 +22,7 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     taken = respond.accept(state, offer.key, work.now)
     if taken is None:
         return
-    engine.statistics.counts[f"test_{outcome}" if offer.test else outcome] += 1
+    engine.statistics.count(outcome, offer.test)
     work.log(state.id, offer.decision, offer.key, outcome, "" if taken.attempt == 1 else f"attempt {taken.attempt}")
     if taken.kind == "advance":  # one at a time: what is owed for it is known only when it is fulfilled
         for other in respond.withdraw_all(state, "advance", work.now):
@@ -36,7 +36,7 @@ def refuse(
     engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str, message: str = "refused"
 ) -> None:
     """Not now, and nothing is charged: the offer stays open, and a later yes is as good."""
-    engine.statistics.counts["refused"] += 1
+    engine.statistics.count("refused", offer.test)
     work.log(state.id, offer.decision, offer.key, "refused", reason)
     answer(engine, work, index, state, message, offer, offer.short_code)
 
@@ -103,7 +103,7 @@ def _go_on(engine: Engine, work: Work, index: int, state: State | None, purchase
     settled = fulfil.settle(state, purchase, work.now) if state else None
     if state is None or settled is None:
         return
-    engine.statistics.counts[settled.outcome] += 1
+    engine.statistics.count(settled.outcome, settled.offer.test)
     work.log(state.id, settled.offer.decision, settled.offer.key, settled.outcome, purchase.reason)
     if purchase.status == "done":
         enrich.bought(state, settled.offer, work.now)
@@ -125,7 +125,8 @@ def _keep(work: Work, state: State | None, purchase: Purchase) -> None:
 def _undo_sale(engine: Engine, work: Work, state: State | None, purchase: Purchase) -> None:
     """What was done was reversed outside: it is no sale, and nothing is owed for it."""
     _keep(work, state, purchase)
-    engine.statistics.counts["reversed"] += 1
+    sold = respond.find(state, purchase.offer) if state else None
+    engine.statistics.count("reversed", sold is not None and sold.test)
     work.log(purchase.subscriber, purchase.decision, purchase.offer, "reversed", purchase.reason)
     if state is None:
         return

@@ -47,7 +47,7 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     work.changed.add(state.id)
     if reply.fingerprint:
         work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
-    engine.statistics.counts[f"replies.{meaning}"] += 1
+    engine.statistics.count(f"replies.{meaning}", _test(engine, state, offer))
     if meaning == "accept" and offer and not engine.switches.charging:
         refuse(engine, work, index, state, offer, stated(CHARGING))
     elif meaning == "accept" and offer and refused_after_sim_swap(engine, state, offer, work.now):
@@ -61,6 +61,11 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     elif _may_answer(meaning, state, work.now):
         _carry_out(engine, work, state, understood, reply)
         answer(engine, work, index, state, respond.ANSWER[meaning], offer, reply.short_code)
+
+
+def _test(engine: Engine, state: State, offer: OpenOffer | None) -> bool:
+    """Whether a reply is a test subscriber's: one to an offer is what the offer is."""
+    return offer.test if offer else state.msisdn in engine.program.decide.testers
 
 
 def _still_wanted(understood: respond.Understood) -> bool:
@@ -77,7 +82,7 @@ def _take_yes(engine: Engine, work: Work, index: int, state: State, offer: OpenO
     said = Said(reply.identity, reply.text[:PROOF], reply.happened)
     weight = respond.weigh(offer, said)
     if weight == "repeat":
-        engine.statistics.counts["replies.repeat"] += 1
+        engine.statistics.count("replies.repeat", offer.test)
         return
     respond.prove(state, offer.key, said, first=weight == "ask")
     if weight == "taken":
