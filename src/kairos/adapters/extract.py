@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from kairos.errors import Diagnostic, ExtractError
-from kairos.fulfil.ledger import Entry, purchase_of
+from kairos.fulfil import purchase_of
+from kairos.fulfil.ledger import Entry
 
 COLUMNS: Final = ("key", "status", "msisdn", "product", "price", "currency", "at")
 NEEDED: Final = ("key", "status")

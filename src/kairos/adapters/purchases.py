@@ -12,21 +12,22 @@ from kairos.domain.inputs import Reversal
 from kairos.domain.purchase import Purchase
 from kairos.engine.loop import Loop
 from kairos.engine.work import Answer
+from kairos.fulfil import purchase_of
 from kairos.ports import Clock, Store
 
 
 class HttpPurchases:
-    """Read from the store, in threads; changed through the engine like everything else."""
+    """Read from the store, in threads; changed through the engine like everything else. Any step's key will do."""
 
     def __init__(self, store: Store, loop: Loop, clock: Clock) -> None:
         self.store, self.loop, self.clock = store, loop, clock
 
     async def purchase(self, key: str) -> Mapping[str, Any] | None:
-        found = await asyncio.to_thread(self.store.purchase, key)
+        found = await asyncio.to_thread(self.store.purchase, purchase_of(key))
         return shown(found) if found else None
 
     async def reverse(self, key: str, status: str, reason: str) -> Answer | None:
-        found = await asyncio.to_thread(self.store.purchase, key)
+        found = await asyncio.to_thread(self.store.purchase, purchase_of(key))
         if found is None:
             return None
         return await self.loop.submit(Reversal(key, found.subscriber, status, self.clock(), reason))

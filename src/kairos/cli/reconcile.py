@@ -80,7 +80,8 @@ def _differences(records: SqliteRecords, extract: Extract, counts: Counter[str])
 
     A purchase is missed in the extract only where it was made and ended within the extract's own time.
     """
-    from kairos.fulfil.ledger import differences, purchase_of
+    from kairos.fulfil import purchase_of
+    from kairos.fulfil.ledger import differences
 
     provisionings = extract.has("provisioned") or extract.has("done")
     rows = iter(extract.purchases())

@@ -74,7 +74,7 @@ def take_reversal(engine: Engine, work: Work, index: int, reversal: Reversal) ->
 
 def _purchase(engine: Engine, work: Work, state: State | None, step: str) -> Purchase | None:
     """The purchase that a step's key belongs to: under way in the state, else as it was kept."""
-    key = step.partition(".")[0]
+    key = fulfil.purchase_of(step)
     held = next((one for one in state.purchases if one.key == key), None) if state else None
     if held is None:
         held = next(

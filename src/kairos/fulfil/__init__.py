@@ -1,7 +1,7 @@
 """Fulfil: the purchase that a taken offer becomes, step by step, and what the subscriber is told at its end."""
 
 from kairos.fulfil.order import order
-from kairos.fulfil.saga import ENDED, FORWARD, ONE_CALL, begin, reverse, take, waiting
+from kairos.fulfil.saga import ENDED, FORWARD, ONE_CALL, begin, purchase_of, reverse, take, waiting
 from kairos.fulfil.settlement import INSUFFICIENT_FUNDS, Settled, settle
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Settled",
     "begin",
     "order",
+    "purchase_of",
     "reverse",
     "settle",
     "take",

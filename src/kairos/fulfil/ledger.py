@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kairos.domain.purchase import Purchase
+from kairos.fulfil.saga import purchase_of
 
 CHARGED: Final = frozenset({"charged", "done"})
 PROVISIONED: Final = frozenset({"provisioned", "done"})
@@ -48,15 +49,6 @@ class Difference:
     msisdn: str
     store: str
     extract: str
-
-
-def purchase_of(key: str) -> str:
-    """The purchase that a call's key belongs to.
-
-    >>> purchase_of("5da2-17~2.charge"), purchase_of("5da2-17")
-    ('5da2-17~2', '5da2-17')
-    """
-    return key.partition(".")[0]
 
 
 def differences(

@@ -30,6 +30,15 @@ ONE_CALL: Final = (ORDER,)
 ENDED: Final = frozenset({"done", "refused", "refunded", "reversed"})
 
 
+def purchase_of(key: str) -> str:
+    """The purchase that a call's key belongs to.
+
+    >>> purchase_of("5da2-17~2.charge"), purchase_of("5da2-17")
+    ('5da2-17~2', '5da2-17')
+    """
+    return key.partition(".")[0]
+
+
 def begin(
     offer: OpenOffer, subscriber: int, msisdn: str, currency: str, now: int, steps: Collection[str] = ONE_CALL
 ) -> Purchase:
