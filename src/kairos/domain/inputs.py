@@ -69,8 +69,8 @@ class Change(Struct, frozen=True, array_like=True, gc=False):
 class Delivery(Struct, frozen=True, array_like=True, gc=False):
     """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped.
 
-    `line` asks whether a notification's line may still go out; `plain`: it goes out without it after all. `outgoing` is
-    0 where only a receipt is to be passed on.
+    `line` asks whether a notification's line, or a call that waited, may still go out; `plain`: it goes out without its
+    line after all. `outgoing` is 0 where only a receipt is to be passed on.
     """
 
     outgoing: int

@@ -89,6 +89,8 @@ def _purchase(engine: Engine, work: Work, state: State | None, step: str) -> Pur
 
 def _go_on(engine: Engine, work: Work, index: int, state: State | None, purchase: Purchase) -> None:
     """Keep the record as it now is; send its next step, or close it."""
+    if state and state.msisdn != purchase.msisdn:
+        purchase = fulfil.go_back(purchase, fulfil.CHANGED_HANDS, work.now)
     _keep(work, state, purchase)
     step = fulfil.waiting(purchase)
     if step:

@@ -27,6 +27,9 @@ UNDO: Final = {"reserve": "release", "charge": "refund", "provision": "deprovisi
 ONE_CALL: Final = (ORDER,)
 """The steps of a counterpart that charges and provisions in one call: done or refused, and never anything between."""
 
+CHANGED_HANDS: Final = "number changed hands"
+"""Why a purchase goes no further: what is asked for at its number now would be another person's."""
+
 ENDED: Final = frozenset({"done", "refused", "refunded", "reversed"})
 
 
@@ -104,6 +107,19 @@ def take(purchase: Purchase, key: str, status: str, reason: str, now: int) -> Pu
     if status == "refused" or step.name == "provision":
         return _back(replace(purchase, steps=steps, reason=reason, changed=now), now)
     return replace(purchase, steps=steps, status="stuck", reason=reason, changed=now)
+
+
+def go_back(purchase: Purchase, reason: str, now: int) -> Purchase:
+    """Go no further: the step that was begun, and not yet asked for, is refused. What undoes or confirms goes on."""
+    step = waiting(purchase)
+    if step is None or not takes(step.name):
+        return purchase
+    return take(purchase, step.key, "refused", reason, now) or purchase
+
+
+def takes(step: str) -> bool:
+    """Whether a step takes money or gives a product, so that whose number it is about matters."""
+    return step in (ORDER, "reserve", "charge", "provision")
 
 
 def reverse(purchase: Purchase, status: str, reason: str, now: int) -> Purchase | None:
