@@ -29,6 +29,11 @@ def take_change(engine: Engine, work: Work, index: int, change: Change) -> None:
         if change.kind != "number_disconnected":  # nobody has it: then nothing is left to end
             work.answers[index] = Answer("rejected", f"unknown subscriber `{change.msisdn}`")
         return
+    numbers = _numbers(engine, work, state) if state and change.msisdn.startswith("account:") else 1
+    if numbers > 1:  # which of them ends, or moves, is no guess of ours
+        why = f"`{change.msisdn}` has {numbers} numbers: name the one that it is about"
+        work.answers[index] = Answer("rejected", why)
+        return
     if state and not enrich.remember(engine.program.plan, state, change.identity, work.now).new:
         work.answers[index] = DUPLICATE
         return
@@ -53,8 +58,17 @@ def _carry_out(engine: Engine, work: Work, state: State | None, change: Change) 
     if change.kind == "sim_swapped":
         known = _known(state)
         known.sim_changed = max(known.sim_changed, change.happened)
-        if "imsi" not in change.named:  # the next one that is seen is the new one, and no second swap
-            known.names.pop("imsi", None)
+        before = known.names.get("imsi")
+        if "imsi" not in change.named and before and before.since <= change.happened:
+            del known.names["imsi"]  # the next one that is seen is the new one, and no second swap
+            if find(engine, work, name_of("imsi", before.value)) == state.id:
+                hold(engine, work, name_of("imsi", before.value), 0, change.happened)
+
+
+def _numbers(engine: Engine, work: Work, state: State) -> int:
+    """How many numbers the account has that a subscription belongs to."""
+    party = _known(state).party
+    return len(engine.party(work, party).members) if party else 1
 
 
 def _another(state: State, change: Change) -> bool:
@@ -65,7 +79,7 @@ def _another(state: State, change: Change) -> bool:
 
 def end(engine: Engine, work: Work, state: State, at: int, why: str) -> None:
     """The subscription is over: nothing that was offered can be taken, and nothing goes out any more."""
-    for offer in [offer for offer in state.offers if offer.status == "open"]:
+    for offer in [offer for offer in state.offers if offer.status in respond.TAKEABLE]:
         if respond.withdraw(state, offer.key, work.now):
             work.log(state.id, offer.decision, offer.key, "withdrawn", why)
     hold(engine, work, state.msisdn, 0, at)
