@@ -32,9 +32,7 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     _go_on(engine, work, index, state, purchase)
 
 
-def refuse(
-    engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str, message: str = "refused"
-) -> None:
+def refuse(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str, message: str) -> None:
     """Not now, and nothing is charged: the offer stays open, and a later yes is as good."""
     engine.statistics.counts["refused"] += 1
     work.log(state.id, offer.decision, offer.key, "refused", reason)

@@ -193,6 +193,7 @@ def _known(state: State) -> KnownBy:
 
 
 def refused_after_sim_swap(engine: Engine, state: State, offer: OpenOffer, now: int) -> bool:
-    """Whether a yes by text must not charge now: whoever holds the new SIM may not be the subscriber."""
+    """Whether a yes by text must not cost anything now: whoever holds the new SIM may not be the subscriber."""
     changed = state.known.sim_changed if state.known else 0
-    return bool(offer.charges and changed and now < changed + engine.program.playbook.policy.after_sim_swap)
+    costs = offer.charges or offer.kind == "advance"
+    return bool(costs and changed and now < changed + engine.program.playbook.policy.after_sim_swap)
