@@ -50,3 +50,4 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     changed: int = 0
     proof: tuple[Said, ...] = ()  # what the subscriber said
     advance: bool = False  # the price is owed, not paid
+    tax: int = 0  # the part of its price that is tax

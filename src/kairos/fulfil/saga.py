@@ -67,6 +67,7 @@ def begin(
         changed=now,
         proof=offer.proof,
         advance=offer.kind == "advance",
+        tax=offer.tax,
     )
 
 
