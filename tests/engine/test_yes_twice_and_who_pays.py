@@ -323,3 +323,12 @@ def test_a_sim_swap_keeps_an_advance_from_being_owed(bench_with: Callable[..., A
     work = bench.apply(bench.reply("1"))
     assert orders(work) == []
     assert [(r.outcome, r.reason) for r in work.batch.responses] == [("refused", "sim_swapped")]
+
+
+def test_a_part_of_an_advance_that_is_forgiven_is_not_owed(lender: Any) -> None:
+    call(lender, 50)
+    answered(lender, lender.apply(lender.reply("1")))
+    key, subscriber = lender.store.purchases("", 1)[0].key, lender.state().id
+    for amount, left in ((100, 450), (100, 450), (250, 300), (550, 0)):
+        lender.apply(Reversal(key, subscriber, "reversed", lender.now, "", amount))
+        assert debt(lender) == left

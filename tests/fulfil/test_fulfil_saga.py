@@ -139,3 +139,28 @@ def test_a_reversal_counts_once_and_only_for_what_was_done(offer: Make) -> None:
     assert reverse(back, "reversed", "again", NOW) is None
     assert reverse(begin(offer(), 1, "1", "XTS", NOW), "reversed", "", NOW) is None
     assert reverse(bought, "refused", "", NOW) is None
+
+
+def test_a_part_that_is_given_back_leaves_the_rest_a_sale(offer: Make) -> None:
+    bought: Any = take(begin(offer(), 1, "1", "XTS", NOW), "k1", "done", "", NOW)
+    assert bought.kept == 1050
+    part = reverse(bought, "reversed", "complaint", NOW + 5, 400)
+    assert part is not None
+    assert (part.status, part.returned, part.kept, part.changed) == ("done", 400, 650, NOW + 5)
+    for amount in (400, 399, 1051, 0, -1):  # what was said before, and what cannot be
+        assert reverse(part, "reversed", "again", NOW, amount) is None
+    more = reverse(part, "reversed", "again", NOW, 401)
+    assert more is not None
+    assert (more.returned, more.kept) == (401, 649)
+    for rest in (1050, None):
+        whole = reverse(more, "reversed", "all of it", NOW, rest)
+        assert whole is not None
+        assert (whole.status, whole.returned, whole.kept) == ("reversed", 1050, 0)
+
+
+def test_no_part_is_given_back_of_what_cost_nothing_or_is_stuck(offer: Make) -> None:
+    free: Any = take(begin(offer(charges=False), 1, "1", "XTS", NOW), "k1", "done", "", NOW)
+    stuck: Any = take(begin(offer(), 1, "1", "XTS", NOW), "k1", "unanswered", "", NOW)
+    assert (free.kept, stuck.kept) == (0, 0)
+    assert reverse(free, "reversed", "", NOW, 400) is None
+    assert reverse(stuck, "reversed", "", NOW, 400) is None

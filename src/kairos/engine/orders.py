@@ -59,15 +59,22 @@ def take_reversal(engine: Engine, work: Work, index: int, reversal: Reversal) ->
     if purchase is None:
         work.answers[index] = Answer("rejected", f"there is no purchase `{reversal.key}`")
         return
-    moved = fulfil.reverse(purchase, reversal.status, reversal.reason, work.now)
+    moved = fulfil.reverse(purchase, reversal.status, reversal.reason, work.now, reversal.amount)
     if moved is None:
-        agrees = purchase.status == reversal.status
-        reason = f"purchase `{purchase.key}` is {purchase.status}: it cannot become {reversal.status}"
-        work.answers[index] = DUPLICATE if agrees else Answer("rejected", reason)
+        agrees = purchase.status == reversal.status or (purchase.returned and purchase.returned == reversal.amount)
+        work.answers[index] = DUPLICATE if agrees else Answer("rejected", _why_not(engine, purchase, reversal))
     elif purchase.status == "done":
-        _undo_sale(engine, work, state, moved)
+        _undo_sale(engine, work, state, moved, moved.returned - purchase.returned)
     else:
         _go_on(engine, work, index, state, moved)
+
+
+def _why_not(engine: Engine, purchase: Purchase, reversal: Reversal) -> str:
+    show = engine.program.playbook.currency.show
+    if reversal.amount is None:
+        return f"purchase `{purchase.key}` is {purchase.status}: it cannot become {reversal.status}"
+    went = f"{show(purchase.returned)} of {show(purchase.price)} went back"
+    return f"purchase `{purchase.key}` is {purchase.status}, and {went}: it cannot be {show(reversal.amount)}"
 
 
 def _purchase(engine: Engine, work: Work, state: State | None, step: str) -> Purchase | None:
@@ -122,17 +129,19 @@ def _keep(work: Work, state: State | None, purchase: Purchase) -> None:
     state.purchases = others if purchase.status in fulfil.ENDED else [*others, purchase]
 
 
-def _undo_sale(engine: Engine, work: Work, state: State | None, purchase: Purchase) -> None:
-    """What was done was reversed outside: it is no sale, and nothing is owed for it."""
+def _undo_sale(engine: Engine, work: Work, state: State | None, purchase: Purchase, returned: int) -> None:
+    """What was done was reversed outside: it is no sale, or less of one, and what went back now is not owed."""
     _keep(work, state, purchase)
-    engine.statistics.counts["reversed"] += 1
-    work.log(purchase.subscriber, purchase.decision, purchase.offer, "reversed", purchase.reason)
+    outcome = "reversed" if purchase.status == "reversed" else "partly_reversed"
+    engine.statistics.counts[outcome] += 1
+    work.log(purchase.subscriber, purchase.decision, purchase.offer, outcome, purchase.reason)
     if state is None:
         return
-    respond.set_status(state, purchase.offer, "reversed", work.now)
-    enrich.given_back(state, purchase.decision)
+    if purchase.status == "reversed":
+        respond.set_status(state, purchase.offer, "reversed", work.now)
+        enrich.given_back(state, purchase.decision)
     if purchase.advance:
-        _owe(engine, state, -purchase.price, work.now)
+        _owe(engine, state, -returned, work.now)
 
 
 def _owe(engine: Engine, state: State, amount: int, now: int) -> None:

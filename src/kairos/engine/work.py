@@ -98,7 +98,7 @@ def identity(source: Input) -> str:
         case Fulfilment():
             return f"fulfilment/{source.offer}"
         case Reversal():
-            return f"reversal/{source.key}/{source.status}"
+            return f"reversal/{source.key}/{source.status}/{source.amount}"
         case Timer():
             return f"timer/{source.id}"
         case Resend():

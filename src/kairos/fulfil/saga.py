@@ -123,13 +123,22 @@ def takes(step: str) -> bool:
     return step in (ORDER, "reserve", "charge", "provision")
 
 
-def reverse(purchase: Purchase, status: str, reason: str, now: int) -> Purchase | None:
+def reverse(purchase: Purchase, status: str, reason: str, now: int, amount: int | None = None) -> Purchase | None:
     """What somebody outside says of a purchase: `reversed`, its money went back; or of a stuck one what became of the
-    step that was not answered: `done` or `refused`. None where that changes nothing, or cannot be."""
+    step that was not answered: `done` or `refused`. None where that changes nothing, or cannot be.
+
+    `amount` (minor units) is what went back of its price in all; less than the price leaves the rest a sale.
+    """
     if status == "reversed":
-        if purchase.status not in ("done", "stuck"):
+        whole, returned = amount in (None, purchase.price), amount or 0
+        if purchase.status not in (("done", "stuck") if whole else ("done",)):
             return None
-        return replace(purchase, status="reversed", reason=reason, changed=now)
+        if whole:
+            return replace(purchase, status="reversed", returned=purchase.price, reason=reason, changed=now)
+        costs = purchase.charges or purchase.advance
+        if not costs or not purchase.returned < returned < purchase.price:
+            return None
+        return replace(purchase, returned=returned, reason=reason, changed=now)
     unanswered = next((step for step in purchase.steps if step.status == "unanswered"), None)
     if purchase.status != "stuck" or unanswered is None or any(step.undoes for step in purchase.steps):
         return None
