@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+from kairos.domain.money import parse_exact
 from kairos.errors import Diagnostic, ExtractError
 from kairos.fulfil import purchase_of
 from kairos.fulfil.ledger import Entry
@@ -91,26 +91,14 @@ def _entry(row: Mapping[str, Any], mapped: Mapped, path: Path, line: int) -> Row
         raise ExtractError([Diagnostic(str(path), line, "the row has no key", "")])
     status = mapped.words.get(text("status"), text("status").lower())
     try:
-        price, at = _minor(text("price"), mapped.digits), _time(text("at"))
+        price = parse_exact(text("price"), mapped.digits) if text("price") else None
+        at = time_of(text("at"))
     except ValueError as error:
         raise ExtractError([Diagnostic(str(path), line, str(error), "")]) from None
     return text("key"), status, text("msisdn"), text("product"), price, text("currency"), at
 
 
-def _minor(written: str, digits: int) -> int | None:
-    """Minor units of decimal text; None of an empty one."""
-    if not written:
-        return None
-    try:
-        scaled = Decimal(written).scaleb(digits)
-        if scaled == int(scaled):
-            return int(scaled)
-    except (InvalidOperation, ValueError, OverflowError):
-        pass
-    raise ValueError(f"`{written}` is no amount with {digits} digits")
-
-
-def _time(written: str) -> int:
+def time_of(written: str) -> int:
     """Milliseconds of ISO 8601 (UTC where it says no zone), or of a number of them; 0 of an empty text."""
     if not written or written.isdecimal():
         return int(written or 0)
