@@ -222,3 +222,16 @@ def test_a_part_of_the_price_goes_back_and_the_rest_is_still_a_sale(bench: Any) 
     assert told(4500) == ("applied", "")
     assert (kept(bench).status, bench.state().products) == ("reversed", [])
     assert bench.engine.statistics.counts["reversed"] == bench.engine.statistics.counts["partly_reversed"] == 1
+
+
+def test_what_can_still_be_taken_after_want_of_money_is_not_said_a_second_time(bench_with: Any, texts: Any) -> None:
+    """Else both are taken after one top-up, whatever `repurchase` says."""
+    bench = bench_with({"offers/booster.yaml": texts["offers/booster.yaml"] + "repurchase: never\n"})
+    offered(bench)
+    answered(bench, bench.apply(bench.reply("1")), "refused", "insufficient_funds")
+    bench.now += 1
+    offered(bench)
+    assert [offer.status for offer in bench.state().offers] == ["unpaid"]
+    bench.now += DAY
+    offered(bench)
+    assert [offer.status for offer in bench.state().offers] == ["unpaid", "open"]
