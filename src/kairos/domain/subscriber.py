@@ -172,6 +172,15 @@ def read_state(blob: bytes) -> State:
         return msgspec.convert(brought_up(record, OLDER, SCHEMA), State)
 
 
+def ended_before(blob: bytes, at: int) -> bool:
+    """Whether a State's record is of a subscription that ended before a time (ms), and nothing of it is open."""
+    try:
+        state = read_state(blob)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return state.known is not None and 0 < state.known.ended < at and not state.purchases
+
+
 def brought_up(record: list[Any], older: Mapping[int, Callable[[list[Any]], list[Any]]], schema: int) -> list[Any]:
     """A record brought to `schema`, step by step.
 
