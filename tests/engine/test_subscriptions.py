@@ -514,3 +514,33 @@ def test_a_change_must_name_the_number_of_an_account_that_has_several(policed: A
     bench.now += 1
     assert bench.apply(change(bench, "number_changed", "account:A-1", number=C)).answers[0].status == "applied"
     assert bench.state(C).msisdn == C
+
+
+# --- late news ----------------------------------------
+
+
+def test_late_news_of_a_new_number_does_not_end_whoever_got_it_since(policed: Any) -> None:
+    bench = policed
+    consenting(bench, B)
+    late = change(bench, "number_changed", A, number=B)
+    bench.now += HOUR
+    bench.apply(change(bench, "number_recycled", B))
+    owner = bench.state(B).id
+    (answer,) = bench.apply(late).answers
+    assert (answer.status, answer.reason) == ("rejected", f"`{B}` changed hands after that: it comes too late")
+    assert (bench.state(B).id, bench.state(B).msisdn, bench.state(A).msisdn) == (owner, B, A)
+
+
+@pytest.mark.parametrize("recycled", [True, False])
+def test_late_news_does_not_take_an_imsi_from_whoever_has_it_since(policed: Any, recycled: bool) -> None:
+    bench = policed
+    name = "001010000000001"
+    late = offered(bench, A, imsi=name)
+    bench.now += HOUR
+    if recycled:
+        bench.apply(change(bench, "number_assigned", C, imsi=name))
+        bench.now += HOUR
+    bench.apply(change(bench, "number_assigned", B, imsi=name))
+    bench.apply(late)
+    assert bench.store.load([f"imsi:{name}"], []).subscribers == {f"imsi:{name}": bench.state(B).id}
+    assert "imsi" not in (bench.state(A).known.names if bench.state(A).known else {})

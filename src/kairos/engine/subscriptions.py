@@ -20,9 +20,11 @@ BEGINS: Final = ("number_assigned", "number_recycled")
 
 def take_change(engine: Engine, work: Work, index: int, change: Change) -> None:
     """Carry out what the operator's own records say. It stands alone in its slice: names change hands here."""
-    if change.happened < work.moved.get(change.msisdn, 0):
-        work.answers[index] = Answer("rejected", f"`{change.msisdn}` changed hands after that: it comes too late")
-        return
+    for name in filter(None, (change.msisdn, change.number)):
+        find(engine, work, name)
+        if change.happened < work.moved.get(name, 0):
+            work.answers[index] = Answer("rejected", f"`{name}` changed hands after that: it comes too late")
+            return
     holder = find(engine, work, change.msisdn)
     state = engine.state(work, holder) if holder else None
     if state is None and (change.kind not in BEGINS or ":" in change.msisdn):
@@ -116,6 +118,8 @@ def learn(engine: Engine, work: Work, state: State, named: Mapping[str, str], ha
         dated = known.names.get(kind)
         if dated and (dated.value == value or dated.since > happened):
             continue
+        if _another_has_it_since(engine, work, state, kind, value, happened):
+            continue
         if kind == "account":
             _leave(engine, work, state, happened)
         if dated and find(engine, work, name_of(kind, dated.value)) == state.id:
@@ -129,6 +133,14 @@ def learn(engine: Engine, work: Work, state: State, named: Mapping[str, str], ha
         if dated and kind == "imsi":
             known.sim_changed = happened
             engine.statistics.counts["sim_swaps_seen"] += 1
+
+
+def _another_has_it_since(engine: Engine, work: Work, state: State, kind: str, value: str, happened: int) -> bool:
+    """Whether somebody else was seen with an IMSI or IMEI after that; numbers of one account share its name."""
+    holder = find(engine, work, name_of(kind, value)) if kind != "account" else 0
+    other = engine.state(work, holder) if holder and holder != state.id else None
+    theirs = other.known.names.get(kind) if other and other.known else None
+    return theirs is not None and theirs.value == value and theirs.since > happened
 
 
 def _join(engine: Engine, work: Work, state: State, first: int) -> None:
