@@ -52,6 +52,7 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     advance: bool = False  # the price is owed, not paid
     tax: int = 0  # the part of its price that is tax
     returned: int = 0  # minor units that went back outside, in all
+    test: bool = False  # of a test subscriber: no report counts it
 
     @property
     def kept(self) -> int:

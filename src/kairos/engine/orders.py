@@ -22,7 +22,7 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     taken = respond.accept(state, offer.key, work.now)
     if taken is None:
         return
-    engine.statistics.counts[f"test_{outcome}" if offer.test else outcome] += 1
+    _count(engine, outcome, test=offer.test)
     work.log(state.id, offer.decision, offer.key, outcome, "" if taken.attempt == 1 else f"attempt {taken.attempt}")
     if taken.kind == "advance":  # one at a time: what is owed for it is known only when it is fulfilled
         for other in respond.withdraw_all(state, "advance", work.now):
@@ -34,7 +34,7 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
 
 def refuse(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str, message: str) -> None:
     """Not now, and nothing is charged: the offer stays open, and a later yes is as good."""
-    engine.statistics.counts["refused"] += 1
+    _count(engine, "refused", test=offer.test)
     work.log(state.id, offer.decision, offer.key, "refused", reason)
     answer(engine, work, index, state, message, offer, offer.short_code)
 
@@ -102,7 +102,7 @@ def _go_on(engine: Engine, work: Work, index: int, state: State | None, purchase
         work.send(index, purchase.subscriber, "ocs", fulfil.order(purchase, step))
         return
     if purchase.status == "stuck":
-        engine.statistics.counts["stuck"] += 1
+        engine.statistics.counts["stuck"] += 1  # a tester's too: somebody must look
         about, why = str(purchase.subscriber), purchase.reason or "it was not answered"
         work.batch.dead_letters.append(DeadLetter("purchase", purchase.key, work.now, about, why, encode(purchase)))
         work.log(purchase.subscriber, purchase.decision, purchase.offer, "stuck", purchase.reason)
@@ -110,13 +110,17 @@ def _go_on(engine: Engine, work: Work, index: int, state: State | None, purchase
     settled = fulfil.settle(state, purchase, work.now) if state else None
     if state is None or settled is None:
         return
-    engine.statistics.counts[settled.outcome] += 1
+    _count(engine, settled.outcome, test=purchase.test)
     work.log(state.id, settled.offer.decision, settled.offer.key, settled.outcome, purchase.reason)
     if purchase.status == "done":
         enrich.bought(state, settled.offer, work.now)
     if purchase.advance and purchase.status == "done":
         _owe(engine, state, purchase.price, work.now)
     answer(engine, work, index, state, settled.answer, settled.offer, settled.offer.short_code)
+
+
+def _count(engine: Engine, outcome: str, *, test: bool) -> None:
+    engine.statistics.counts[f"test_{outcome}" if test else outcome] += 1
 
 
 def _keep(work: Work, state: State | None, purchase: Purchase) -> None:
@@ -133,8 +137,8 @@ def _undo_sale(engine: Engine, work: Work, state: State | None, purchase: Purcha
     """What was done was reversed outside: it is no sale, or less of one, and what went back now is not owed."""
     _keep(work, state, purchase)
     outcome = "reversed" if purchase.status == "reversed" else "partly_reversed"
-    engine.statistics.counts[outcome] += 1
-    work.log(purchase.subscriber, purchase.decision, purchase.offer, outcome, purchase.reason)
+    _count(engine, outcome, test=purchase.test)
+    work.log(purchase.subscriber, purchase.decision, purchase.offer, outcome, purchase.reason, test=purchase.test)
     if state is None:
         return
     if purchase.status == "reversed":

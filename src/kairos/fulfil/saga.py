@@ -68,6 +68,7 @@ def begin(
         proof=offer.proof,
         advance=offer.kind == "advance",
         tax=offer.tax,
+        test=offer.test,
     )
 
 
