@@ -544,3 +544,12 @@ def test_late_news_does_not_take_an_imsi_from_whoever_has_it_since(policed: Any,
     bench.apply(late)
     assert bench.store.load([f"imsi:{name}"], []).subscribers == {f"imsi:{name}": bench.state(B).id}
     assert "imsi" not in (bench.state(A).known.names if bench.state(A).known else {})
+
+
+def test_late_news_of_a_subscription_that_ended_takes_no_imsi(policed: Any) -> None:
+    bench = policed
+    late = offered(bench, A, imsi="001010000000007")
+    bench.now += HOUR
+    bench.apply(change(bench, "number_recycled"))
+    bench.apply(late)
+    assert bench.store.load(["imsi:001010000000007"], []).subscribers == {}

@@ -332,3 +332,31 @@ def test_a_part_of_an_advance_that_is_forgiven_is_not_owed(lender: Any) -> None:
     for amount, left in ((100, 450), (100, 450), (250, 300), (550, 0)):
         lender.apply(Reversal(key, subscriber, "reversed", lender.now, "", amount))
         assert debt(lender) == left
+
+
+@pytest.mark.parametrize("offered_first", [True, False])
+def test_a_gift_is_not_charged_at_a_number_that_is_another_persons_now(changed: Any, offered_first: bool) -> None:
+    payer = ("offers/booster.yaml", "provision: product}", "provision: product, payer: {attribute: parent}}")
+    words = ("vocabulary.yaml", "attributes:\n", "attributes:\n  parent: {type: text, from: [profile.parent]}\n")
+    field = ("vocabulary.yaml", "{plan: text,", "{parent: text, plan: text,")
+    bench = changed(payer, words, field)
+    bench.profile(parent="+12025550177")
+    bench.apply(bench.event("recharge", msisdn="12025550177", amount=1))
+    bench.now += 1000
+    recycled = Change("crm/1", "number_recycled", "12025550177", bench.now)
+    if offered_first:
+        call(bench)
+        bench.apply(recycled)
+    else:
+        bench.apply(recycled)
+        bench.now += 1
+        call(bench)
+    work = bench.apply(bench.reply("1"))
+    assert (orders(work), [(r.outcome, r.reason) for r in work.batch.responses]) == (
+        [],
+        [("refused", "payer changed hands")],
+    )
+    bench.now += 2 * DAY
+    bench.profile(parent="+12025550177")  # said anew: now it is whoever has it now
+    call(bench)
+    assert [order.payer for order in orders(bench.apply(bench.reply("yes")))] == ["12025550177"]

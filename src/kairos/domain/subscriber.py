@@ -67,6 +67,7 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     attempt: int = 1  # the next yes after a refusal for want of money has a key of its own
     test: bool = False  # said to a test subscriber
     tax: int = 0  # the part of its price that is tax
+    payer_since: int = 0  # when the payer's number was told, ms; 0: it is an account
 
 
 class Cooldown(Struct, frozen=True, array_like=True, gc=False):

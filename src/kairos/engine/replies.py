@@ -12,7 +12,7 @@ from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import answer, plain_row
 from kairos.engine.orders import accept, refuse
-from kairos.engine.subscriptions import SIM_SWAPPED, refused_after_sim_swap
+from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED, payer_changed, refused_after_sim_swap
 from kairos.engine.work import DUPLICATE, Answer, Work
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
     engine.statistics.counts[f"replies.{meaning}"] += 1
     if meaning == "accept" and offer:
-        not_now = _not_now(engine, state, offer, reply, work.now)
+        not_now = _not_now(engine, work, state, offer, reply)
         if not_now:
             refuse(engine, work, index, state, offer, *not_now)
         else:
@@ -71,14 +71,16 @@ def _still_wanted(understood: respond.Understood) -> bool:
     return understood.meaning == "accept" and offer is not None and not (offer.twice and offer.proof)
 
 
-def _not_now(engine: Engine, state: State, offer: OpenOffer, reply: Reply, now: int) -> tuple[str, str] | None:
+def _not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, reply: Reply) -> tuple[str, str] | None:
     """Why a yes is not taken now, and the message that says so."""
     if not engine.switches.charging:
         return stated(CHARGING), "refused"
-    if refused_after_sim_swap(engine, state, offer, now):
+    if refused_after_sim_swap(engine, state, offer, work.now):
         return SIM_SWAPPED, "sim_changed"
     if offer.kind == "advance" and _owes(engine, state):
         return OWES, "refused"
+    if payer_changed(engine, work, offer):
+        return PAYER_CHANGED, "refused"
     if reply.repeated and offer.status == "unpaid":
         return REPEATED, "refused_funds"
     return None

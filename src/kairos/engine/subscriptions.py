@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 SIM_SWAPPED: Final = "sim_swapped"  # why a yes was refused
+PAYER_CHANGED: Final = "payer changed hands"  # likewise
 BEGINS: Final = ("number_assigned", "number_recycled")
 
 
@@ -202,6 +203,14 @@ def _known(state: State) -> KnownBy:
 
 
 # -- a change of SIM ---------------------------------------------------------------------------------------------------
+
+
+def payer_changed(engine: Engine, work: Work, offer: OpenOffer) -> bool:
+    """Whether the number that would pay became another person's, or nobody's, after it was told."""
+    if not offer.payer_since:
+        return False
+    find(engine, work, offer.payer)
+    return work.moved.get(offer.payer, 0) > offer.payer_since
 
 
 def refused_after_sim_swap(engine: Engine, state: State, offer: OpenOffer, now: int) -> bool:
