@@ -553,3 +553,15 @@ def test_late_news_of_a_subscription_that_ended_takes_no_imsi(policed: Any) -> N
     bench.apply(change(bench, "number_recycled"))
     bench.apply(late)
     assert bench.store.load(["imsi:001010000000007"], []).subscribers == {}
+
+
+def test_an_account_without_numbers_keeps_no_history(policed: Any) -> None:
+    bench = policed
+    family(bench, A, B)
+    bench.apply(offered(bench, A))
+    party = -bench.state(A).id
+    bench.now += HOUR
+    for left, msisdn in ((1, A), (0, B)):
+        bench.apply(change(bench, "number_disconnected", msisdn))
+        kept = msgspec.msgpack.decode(bench.store.load([], [party]).states[party], type=Party)
+        assert (len(kept.members), len(kept.contacts)) == (left, left)

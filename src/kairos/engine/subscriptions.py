@@ -162,12 +162,13 @@ def _join(engine: Engine, work: Work, state: State, first: int) -> None:
 
 
 def _leave(engine: Engine, work: Work, state: State, at: int) -> None:
-    """The account goes on with its other numbers: the next one stands for it."""
+    """The account goes on with its other numbers: the next one stands for it. Without any, nothing of it is kept."""
     known = _known(state)
     if not known.party:
         return
     party = engine.party(work, known.party)
     party.members = [member for member in party.members if member != state.id]
+    party.contacts = party.contacts if party.members else []
     account = name_of("account", known.names["account"].value)
     if party.members and find(engine, work, account) == state.id:
         hold(engine, work, account, party.members[0], at)
