@@ -97,6 +97,9 @@ def compared(folder: Path, purchases: Iterable[Purchase], rows: list[dict[str, s
         ("refunded, yet revenue", [purchase("k")], [row("k"), row("k", "refunded", "4.00")]),
         ("refunded too much", [purchase("k", "refunded")], [row("k"), row("k", "refunded"), row("k", "refunded")]),
         ("refunded too much", [purchase("k", "refused")], [row("k", "refunded")]),
+        ("amount differs", [purchase("k", returned=400)], [row("k"), row("k", "refunded", "4.00", "XXX")]),
+        ("tax differs", [purchase("k", tax=130)], [row("k", tax="1.31")]),
+        ("tax differs", [purchase("k")], [row("k", tax="1.30")]),
         # one charge too many, and it went back: nobody lost a cent, and still it happened
         ("charged twice", [purchase("k")], [row("k"), row("k"), row("k", "refunded")]),
         # products
@@ -154,6 +157,7 @@ def test_what_agrees_is_no_difference(tmp_path: Path) -> None:
         purchase("p", "refused"),
         purchase("q", payer="promotions"),
         purchase("r", "reversed"),  # they kept the product
+        purchase("s", tax=130),
     ]
     rows = [
         row("a.charge", "charged"),
@@ -176,8 +180,10 @@ def test_what_agrees_is_no_difference(tmp_path: Path) -> None:
         row("q", msisdn="promotions"),
         row("r"),
         row("r", "refunded"),
+        row("s"),
     ]
-    assert compared(tmp_path, bought, rows) == [{"rows": 23, "purchases": 17, "differences": 0, "by_kind": {}}]
+    rows = [one | {"tax": "1.30" if one["key"] == "s" else ""} for one in rows]
+    assert compared(tmp_path, bought, rows) == [{"rows": 24, "purchases": 18, "differences": 0, "by_kind": {}}]
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from kairos.errors import Diagnostic, ExtractError
 from kairos.fulfil import purchase_of
 from kairos.fulfil.ledger import Entry
 
-COLUMNS: Final = ("key", "status", "msisdn", "product", "price", "currency", "at")
+COLUMNS: Final = ("key", "status", "msisdn", "product", "price", "currency", "tax", "at")
 NEEDED: Final = ("key", "status")
 AT_ONCE: Final = 5_000  # rows
 
-Row = tuple[str, str, str, str, int | None, str, int]
+Row = tuple[str, str, str, str, int | None, str, int | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Extract:
         self.rows, self.first, self.last = 0, 0, 0
         self._sorter = sqlite3.connect("")  # a file of its own, gone when it is closed
         self._sorter.execute("PRAGMA cache_size = -32768")
-        self._sorter.execute("CREATE TABLE entry(purchase TEXT, key, status, msisdn, product, price, currency)")
+        self._sorter.execute("CREATE TABLE entry(purchase TEXT, key, status, msisdn, product, price, currency, tax)")
         rows = _parquet_rows(path) if path.suffix.lower() in (".parquet", ".pq") else _csv_rows(path)
         try:
             while some := self._some(rows, path, mapped):
-                self._sorter.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", some)
+                self._sorter.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", some)
         except BaseException:
             self._sorter.close()
             raise
@@ -91,11 +91,11 @@ def _entry(row: Mapping[str, Any], mapped: Mapped, path: Path, line: int) -> Row
         raise ExtractError([Diagnostic(str(path), line, "the row has no key", "")])
     status = mapped.words.get(text("status"), text("status").lower())
     try:
-        price = parse_exact(text("price"), mapped.digits) if text("price") else None
+        price, tax = (parse_exact(said, mapped.digits) if said else None for said in (text("price"), text("tax")))
         at = time_of(text("at"))
     except ValueError as error:
         raise ExtractError([Diagnostic(str(path), line, str(error), "")]) from None
-    return text("key"), status, text("msisdn"), text("product"), price, text("currency"), at
+    return text("key"), status, text("msisdn"), text("product"), price, text("currency"), tax, at
 
 
 def time_of(written: str) -> int:

@@ -21,7 +21,8 @@ MEANINGS: Final = {
     "never accepted": "charged, provisioned or refunded, and nobody said yes to it",
     "not charged": "accepted and done, and never charged",
     "charged twice": "charged more often than once, refunds aside",
-    "amount differs": "charged at another price, or in another currency",
+    "amount differs": "charged at another price, or charged or refunded in another currency",
+    "tax differs": "charged with another part of it as tax",
     "another payer": "charged at another number or account than whoever pays for it",
     "charged all the same": "refused, free, or given back by the store's word, and more was charged than refunded",
     "refunded, yet revenue": "more was refunded than the store knows of: it counts as revenue",
@@ -36,7 +37,7 @@ MEANINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of an extract; what the file does not say is empty (`price`: None; minor units)."""
+    """One row of an extract; what the file does not say is empty (`price`, `tax`: None; minor units)."""
 
     key: str
     status: str
@@ -44,6 +45,7 @@ class Entry:
     product: str = ""
     price: int | None = None
     currency: str = ""
+    tax: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +79,18 @@ def differences(
 
 def _of_money(purchase: Purchase, entries: Sequence[Entry], expected: bool) -> Iterator[str]:
     charges = [entry for entry in entries if entry.status in CHARGED]
-    paid, back = _sum(purchase, charges), _sum(purchase, [entry for entry in entries if entry.status in REFUNDED])
+    refunds = [entry for entry in entries if entry.status in REFUNDED]
+    paid, back = _sum(purchase, charges), _sum(purchase, refunds)
     done = purchase.status == "done"
     if expected and done and purchase.charges and purchase.price and not charges:
         yield "not charged"
     if len(charges) > 1:
         yield "charged twice"
-    if purchase.charges and any(_other_amount(purchase, entry) for entry in charges):
+    priced_otherwise = purchase.charges and any(entry.price not in (None, purchase.price) for entry in charges)
+    if priced_otherwise or any(entry.currency not in ("", purchase.currency) for entry in (*charges, *refunds)):
         yield "amount differs"
+    if any(entry.tax not in (None, purchase.tax) for entry in charges):
+        yield "tax differs"
     if any(_other_number(entry, purchase.payer or purchase.msisdn) for entry in charges):
         yield "another payer"
     if done and purchase.charges:  # what was charged too much is a difference of its own, and may have gone back
@@ -128,11 +134,6 @@ def _is_theirs(purchase: Purchase, entries: Sequence[Entry]) -> bool:
 def _sum(purchase: Purchase, entries: Sequence[Entry]) -> int:
     """Minor units; some extracts write what went back with a minus. A row without an amount is of the whole price."""
     return sum(abs(entry.price) if entry.price is not None else purchase.price for entry in entries)
-
-
-def _other_amount(purchase: Purchase, entry: Entry) -> bool:
-    price = entry.price if entry.price is not None else purchase.price
-    return (price, entry.currency or purchase.currency) != (purchase.price, purchase.currency)
 
 
 def _other_number(entry: Entry, expected: str) -> bool:
