@@ -243,6 +243,8 @@ def test_without_duckdb_parquet_is_refused_with_what_to_do(tmp_path: Path, monke
         ("key,status,price\nk,done,1e30\n", r"extract.csv:2: `1e30` is not a number"),
         (f"key,status,price\nk,done,{10**30}\n", r"extract.csv:2: `10+` is too large"),
         ("key;status;at\nk;done;yesterday\n", r"extract.csv:2: `yesterday` is no time"),
+        ("key,status,at\nk,done,1772625600\n", r"extract.csv:2: `1772625600` is no time in milliseconds"),
+        ("key,status,at\nk,done,20260304\n", r"extract.csv:2: `20260304` is no time in milliseconds"),
         ("key,status\n,done\n", r"extract.csv:2: the row has no key"),
     ],
 )

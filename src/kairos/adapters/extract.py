@@ -20,6 +20,7 @@ from kairos.fulfil.ledger import Entry
 COLUMNS: Final = ("key", "status", "msisdn", "product", "price", "currency", "tax", "at")
 NEEDED: Final = ("key", "status")
 AT_ONCE: Final = 5_000  # rows
+MILLISECONDS: Final = 12  # digits, at least: seconds, or a date without its hyphens, have fewer
 
 Row = tuple[str, str, str, str, int | None, str, int | None, int]
 
@@ -100,8 +101,12 @@ def _entry(row: Mapping[str, Any], mapped: Mapped, path: Path, line: int) -> Row
 
 def time_of(written: str) -> int:
     """Milliseconds of ISO 8601 (UTC where it says no zone), or of a number of them; 0 of an empty text."""
-    if not written or written.isdecimal():
-        return int(written or 0)
+    if not written:
+        return 0
+    if written.isdecimal():
+        if len(written) < MILLISECONDS:
+            raise ValueError(f"`{written}` is no time in milliseconds; write it as in 2026-03-04T12:00:00Z")
+        return int(written)
     try:
         at = datetime.fromisoformat(written)
     except ValueError:
