@@ -565,3 +565,15 @@ def test_an_account_without_numbers_keeps_no_history(policed: Any) -> None:
         bench.apply(change(bench, "number_disconnected", msisdn))
         kept = msgspec.msgpack.decode(bench.store.load([], [party]).states[party], type=Party)
         assert (len(kept.members), len(kept.contacts)) == (left, left)
+
+
+def test_want_of_money_that_is_told_after_the_number_went_makes_no_late_yes_good(policed: Any) -> None:
+    bench = policed
+    bench.apply(offered(bench))
+    taken, late_yes = bench.apply(bench.reply("1")), bench.reply("1")
+    bench.now += HOUR
+    bench.apply(change(bench, "number_recycled"))
+    answered(bench, taken, "refused", "insufficient_funds")
+    work = bench.apply(late_yes)
+    assert (orders(work), said(work, "sms")) == (0, [])
+    assert [(r.outcome, r.reason) for r in work.batch.responses] == [("refused", "number changed hands")]

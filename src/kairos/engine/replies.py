@@ -14,6 +14,7 @@ from kairos.engine.answers import answer, plain_row
 from kairos.engine.orders import accept, refuse
 from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED, payer_changed, refused_after_sim_swap
 from kairos.engine.work import DUPLICATE, Answer, Work
+from kairos.fulfil import CHANGED_HANDS
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
@@ -73,6 +74,8 @@ def _still_wanted(understood: respond.Understood) -> bool:
 
 def _not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, reply: Reply) -> tuple[str, str] | None:
     """Why a yes is not taken now, and the message that says so."""
+    if not state.msisdn:  # it came late, and what it takes was not settled when the subscription ended
+        return CHANGED_HANDS, "refused"
     if not engine.switches.charging:
         return stated(CHARGING), "refused"
     if refused_after_sim_swap(engine, state, offer, work.now):
