@@ -174,6 +174,9 @@ class Kairos:
             "responses": kept.responses,
             "answered": kept.answered,
             "dead_letters": kept.dead_letters,
+            "purchases": kept.purchases,
+            "ended_subscriptions": kept.ended_subscriptions,
+            "switches": kept.switches,
         }
         self.retention = Retention(
             store, now, {what: milliseconds(age) for what, age in ages.items()}, self.engine.statistics.counts

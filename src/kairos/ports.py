@@ -190,8 +190,9 @@ class Store(Protocol):
     def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:
         """Delete rows that are older than `before` (ms) and closed, of the next `limit` after the id `after`.
 
-        What: decisions (without an open offer), outbox (sent, failed or dropped), responses, answered, dead_letters;
-        or playbooks, those that no decision and no layout needs, whatever their age. No id is used again.
+        What: decisions (without an open offer), outbox (sent, failed or dropped), responses, answered, dead_letters,
+        purchases (that have ended), ended_subscriptions (their states), switches (all but the latest of each); or
+        playbooks, those that no decision and no layout needs, whatever their age. No id is used again.
         """
         ...
 

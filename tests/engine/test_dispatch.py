@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kairos.domain.inputs import Delivery
+from kairos.domain.inputs import Change, Delivery
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.dead_letters import opened
@@ -593,3 +593,19 @@ async def test_an_account_that_is_away_holds_up_no_other(bench: Any) -> None:
     await dispatcher.close()
     loop.close()
     await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+
+async def test_an_order_that_waits_is_not_sent_to_a_number_that_is_anothers_meanwhile(bench: Any) -> None:
+    bench.profile()
+    bench.apply(call(bench))
+    owner = bench.state().id
+    charging = Charging(Outcome("retry", reason="no connection"))
+    async with running(bench, Handset(SENT), charging) as (loop, _):
+        await loop.submit(bench.reply("1"))
+        await until(lambda: bool(charging.asked))
+        await loop.submit(Change("crm/1", "number_recycled", "12025550123", bench.now))
+        await until(lambda: bench.store.purchases("", 1)[0].status == "refused")
+        charging.outcomes = [DONE]
+    (purchase,) = bench.store.purchases("", 2)
+    assert (purchase.subscriber, purchase.reason) == (owner, "number changed hands")
+    assert bench.state().id != owner

@@ -10,7 +10,7 @@ import pytest
 
 from kairos.domain.decision import Decision
 from kairos.domain.event import Event
-from kairos.domain.inputs import Fulfilment
+from kairos.domain.inputs import Fulfilment, Reversal
 from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import Switch, Switches
@@ -144,3 +144,25 @@ def test_a_trial_that_comes_twice_is_sent_once(bench: Any) -> None:
     event = trial(bench, "booster")
     works = [bench.apply(event), bench.apply(event)]
     assert [len(sent(work)) for work in works] == [1, 0]
+
+
+def test_a_testers_purchase_and_its_reversal_long_after_stand_in_no_figure(bench: Any) -> None:
+    bench.apply(bench.event("profile", msisdn=TESTER, plan="prepaid", language="en", marketing_consent=True))
+    bench.apply(call(bench))
+    taken = bench.apply(bench.reply("1", msisdn=TESTER))
+    (row,) = [row for row in taken.batch.outgoing if row.channel == "ocs"]
+    (purchase,) = bench.store.purchases("", 2)
+    assert purchase.test
+    bench.apply(Fulfilment(row.id, row.subscriber, purchase.key, "done", bench.now))
+    bench.now += 10 * DAY
+    bench.apply(call(bench))
+    assert all(offer.key != purchase.offer for offer in bench.state().offers)  # nothing is known of it any more
+    bench.apply(Reversal(purchase.key, purchase.subscriber, "reversed", bench.now, "", 100))
+    bench.apply(Reversal(purchase.key, purchase.subscriber, "reversed", bench.now))
+    told = bench.store.responses(purchase.offer)
+    assert [(one.outcome, one.test) for one in told] == [
+        (outcome, True) for outcome in ("accepted", "fulfilled", "partly_reversed", "reversed")
+    ]
+    counts = bench.engine.statistics.counts
+    assert [name for name in ("accepted", "fulfilled", "partly_reversed", "reversed") if counts[name]] == []
+    assert [counts[f"test_{name}"] for name in ("accepted", "fulfilled", "partly_reversed", "reversed")] == [1] * 4

@@ -260,7 +260,7 @@ class SqliteStore:
 
     def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:
         with self._write_lock, self._told("clear"), transaction(self._writer, "IMMEDIATE"):
-            return forget_rows(self._writer, what, before, after, limit)
+            return forget_rows(self._writer, what, before, after, limit, self._journal.unsettled)
 
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):

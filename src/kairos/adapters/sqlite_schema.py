@@ -57,7 +57,7 @@ CREATE INDEX switch_name ON switch(name, id);
 ALTER TABLE response ADD COLUMN test INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE purchase(key TEXT PRIMARY KEY, status TEXT, made INTEGER, changed INTEGER, record BLOB)
   STRICT, WITHOUT ROWID;
-CREATE INDEX purchase_stuck ON purchase(changed) WHERE status = 'stuck';
+CREATE INDEX purchase_ended ON purchase(changed) WHERE status IN ('done', 'refused', 'refunded', 'reversed');
 ALTER TABLE identity ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE identity_past(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, subscriber INTEGER NOT NULL,
   since INTEGER NOT NULL, until INTEGER NOT NULL) STRICT;

@@ -23,6 +23,7 @@ from kairos.engine.engine import Halt
 from kairos.engine.loop import Loop, Submission
 from kairos.engine.work import Input
 from kairos.errors import KairosError
+from kairos.fulfil import CHANGED_HANDS, takes
 from kairos.ports import Channel, Clock, Fulfiller, Outcome, Store
 from kairos.respond import ANSWERABLE_FOR
 
@@ -204,7 +205,7 @@ class Dispatcher:
         if before:
             await asyncio.wait({before})
         if row.channel == ORDERS:
-            await self._fulfil(row, _order(row.payload))
+            await self._fulfil(row, _order(row.payload), waited=waited)
             return
         text = _text(row.payload)
         if submission and row.channel == "notification" and await submission.withdrawn():
@@ -214,20 +215,23 @@ class Dispatcher:
         else:
             await self._until_sent(row, text, waited=waited)
 
-    async def _fulfil(self, row: Outgoing, order: Order) -> None:
+    async def _fulfil(self, row: Outgoing, order: Order, *, waited: bool) -> None:
         """Send until there is a final answer, or for so long that a person must look.
 
         A call that may have arrived (no answer; or an earlier run's) is asked for, and sent again only when the
         counterpart knows nothing of it: so nothing depends on its keeping the key alone. While charging is off nothing
-        is tried, and nothing given up.
+        is tried, and nothing given up. One that waited is not sent to a number that has become another's meanwhile.
         """
         attempts, given_up = 0, False
         arrived = row.id < self._left_behind
         while True:
             if not self.charging.is_set():
                 await self.charging.wait()
-                attempts = 0
+                attempts, waited = 0, True
             asked = arrived
+            if not asked and (waited or attempts) and not await self._still_theirs(row, order):
+                outcome = Outcome("refused", reason=CHANGED_HANDS)
+                break
             outcome = await attempt(self.fulfiller.ask(order) if asked else self.fulfiller.fulfil(order))
             if outcome.status in ("done", "refused", "failed"):
                 break
@@ -243,6 +247,11 @@ class Dispatcher:
         if given_up:
             log.error("a purchase was not answered", key=order.key, step=order.step, reason=outcome.reason)
         await self._post(Fulfilment(row.id, row.subscriber, order.key, status, self.clock(), outcome.reason))
+
+    async def _still_theirs(self, row: Outgoing, order: Order) -> bool:
+        """Whether whoever said yes still has the number that a call would charge or provision."""
+        question = Delivery(row.id, row.subscriber, "line", self.clock(), destination=order.msisdn)
+        return not takes(order.step) or await self._post(question)
 
     async def _once(self, row: Outgoing, text: Text) -> None:
         """An offer of its own: marked before the attempt, dropped after its time, never sent twice."""

@@ -82,9 +82,11 @@ class Work:
     def wake(self, subscriber: int, due: int, payload: str) -> None:
         self.batch.timers.append(Timer(self.ids.take("timer"), due, subscriber, payload))
 
-    def log(self, subscriber: int, decision: int, offer: str, outcome: str, reason: str = "") -> None:
+    def log(
+        self, subscriber: int, decision: int, offer: str, outcome: str, reason: str = "", *, test: bool = False
+    ) -> None:
         state = self.states.get(subscriber)
-        test = state is not None and any(one.test and one.key == offer for one in state.offers)
+        test = test or (state is not None and any(one.test and one.key == offer for one in state.offers))
         self.batch.responses.append(Response(subscriber, decision, offer, outcome, reason, self.now, test))
 
 
@@ -98,7 +100,7 @@ def identity(source: Input) -> str:
         case Fulfilment():
             return f"fulfilment/{source.offer}"
         case Reversal():
-            return f"reversal/{source.key}/{source.status}"
+            return f"reversal/{source.key}/{source.status}/{source.amount}"
         case Timer():
             return f"timer/{source.id}"
         case Resend():
