@@ -52,6 +52,13 @@ def whole(pdus: Any) -> str:
     return Assembled(tuple(pdus)).text()
 
 
+async def hang(world: Any) -> None:
+    """A commit hangs, and what comes after it waits, though it has nothing to write."""
+    world.store.gate.clear()
+    world.loop.post(world.bench.event("profile", plan="prepaid"))
+    await asyncio.sleep(0.01)
+
+
 async def timers(world: Any) -> None:
     for timer in world.store.timers_due(world.bench.now, 100):
         await world.loop.submit(timer, own=True)
@@ -167,6 +174,45 @@ async def test_the_last_part_is_late_and_the_first_goes_out_without_a_line(start
     assert await world.peer.receipt("2", MessageState.DELIVERED) == 0
     await world.until(lambda: esme.received)
     assert parse_receipt(esme.received[0]).message_id == id_  # type: ignore[union-attr]
+
+
+async def test_a_late_part_that_ends_another_message_takes_nothing_of_it_away(start: Any, bind: Any) -> None:
+    world = await start(decide_within=0.05)
+    esme = await bind(world, "ocs")
+    other = parts("y" * 200)[0]
+    await submit(esme, [other])
+    world.store.gate.clear()
+    came = parts(event())
+    assert await submit(esme, came) == ["1", "2"]  # the same reference number; the SMSC's own ids
+    world.store.gate.set()
+    await world.until(lambda: len(world.peer.submitted) == 3)
+    assert [replace(pdu, sequence=0) for pdu in world.peer.submitted] == [*came, other]
+
+
+async def test_too_slow_refused_and_of_whom_nobody_knows_a_part_is_not_acknowledged(start: Any, bind: Any) -> None:
+    world = await start(decide_within=0.05)
+    world.bench.engine.reject_unknown = True
+    esme = await bind(world, "ocs")
+    await hang(world)
+    world.peer.answers.append(Status.ESME_RTHROTTLED)
+    first = parts(event(), destination_addr="12025550199")[0]
+    asked = asyncio.create_task(esme.client.request(first, 10))
+    await world.until(lambda: world.peer.submitted)
+    world.store.gate.set()
+    assert (await asked).status == Status.ESME_RTHROTTLED  # it was kept nowhere
+
+
+async def test_too_slow_and_refused_a_part_that_came_before_keeps_its_id(start: Any, bind: Any) -> None:
+    world = await start(decide_within=0.05)
+    esme = await bind(world, "ocs")
+    first = parts(event())[0]
+    (known,) = await submit(esme, [first])
+    await hang(world)
+    world.peer.answers.append(Status.ESME_RTHROTTLED)
+    asked = asyncio.create_task(esme.client.request(first, 10))
+    await world.until(lambda: world.peer.submitted)
+    world.store.gate.set()
+    assert (await asked).message_id == known
 
 
 async def test_a_store_that_is_down_holds_no_part_up(start: Any, bind: Any) -> None:

@@ -183,11 +183,16 @@ class Esmes:
             submission.overtaken.set_result(response is not None and response.ok)
         if response is not None and response.ok:
             return own_answer(pdu, response)
+        refused = pdu.response(response.status if response is not None else Status.ESME_RSYSERR)
         try:
-            await asyncio.shield(submission.answer)
+            answer = await asyncio.shield(submission.answer)
         except Exception:
-            return pdu.response(response.status if response is not None else Status.ESME_RSYSERR)
-        return pdu.response(message_id=came.message_id)
+            return refused
+        if not isinstance(submission.input, Part):
+            return pdu.response(message_id=came.message_id)
+        if answer.status == "rejected":  # nothing is kept of it
+            return refused
+        return pdu.response(message_id=answer.reason or came.message_id)
 
     async def _forward(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
         """As it came, to the SMSC; the submitter gets the SMSC's own answer."""

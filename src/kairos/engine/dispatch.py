@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from kairos.domain.inputs import Delivery, Fulfilment
+from kairos.domain.event import Event
+from kairos.domain.inputs import Delivery, Fulfilment, Part
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.engine.engine import Halt
 from kairos.engine.loop import Loop, Submission
@@ -207,7 +208,7 @@ class Dispatcher:
             return
         text = _text(row.payload)
         if submission and row.channel == "notification" and await submission.withdrawn():
-            await self._without(row, text)
+            await self._without(row, text, _brought(submission.input))
         elif text.marketing:
             await self._once(row, text)
         else:
@@ -336,9 +337,12 @@ class Dispatcher:
             await self._news(row, text, "plain", reason="unknown" if may_have_gone else why)
         return msgspec.structs.replace(text, text=text.plain, plain="")
 
-    async def _without(self, row: Outgoing, text: Text) -> None:
-        """A notification that its bringer has sent is dropped; of several parts, it sent the one that came last."""
-        rest = tuple(one for one in text.carried if one.message_id != text.message_id)
+    async def _without(self, row: Outgoing, text: Text, brought: str) -> None:
+        """A notification that its bringer has sent is dropped; of several parts, it sent the one that it `brought`.
+
+        That may be none of them: it ended the waiting of another message, and this is what came of that.
+        """
+        rest = tuple(one for one in text.carried if one.message_id != brought)
         if not rest:
             await self._news(row, text, "dropped", reason="sent plain by its bringer")
             return
@@ -385,6 +389,13 @@ class Dispatcher:
                 return False
             else:
                 return answer.status != "dropped"
+
+
+def _brought(source: Input) -> str:
+    """The id of the message, or of the part of one, that an input is about."""
+    if isinstance(source, Part):
+        return source.carried.message_id
+    return source.notification.message_id if isinstance(source, Event) and source.notification else ""
 
 
 async def attempt(sending: Awaitable[Outcome]) -> Outcome:
