@@ -273,16 +273,27 @@ async def test_an_account_that_is_too_fast_is_told_so_over_all_its_binds(world: 
     assert statistics.counters.throttled_sent == 40 - len(site.taken)
 
 
-@pytest.mark.parametrize("status", [Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL])
-async def test_a_bind_that_is_told_to_slow_down_is_spared(world: World, status: Status) -> None:
+@pytest.mark.parametrize(("status", "told"), [(Status.ESME_RTHROTTLED, 1), (Status.ESME_RMSGQFUL, 10)])
+async def test_a_bind_that_is_told_to_slow_down_is_spared(world: World, status: Status, told: int) -> None:
     hasty, calm = await world.site(), await world.site()
     hasty.status = status
     binds = Binds([world.client(hasty), world.client(calm)])
     await world.start(binds, 2)
     answers = [await binds.request(HELLO) for _ in range(40)]
-    assert [answer.status for answer in answers].count(status) == len(hasty.taken) == 1
-    assert [one.counters.throttled_received for one in binds.statistics()] == [1, 0]
+    assert [answer.status for answer in answers].count(status) == len(hasty.taken) == told
+    assert [one.counters.throttled_received for one in binds.statistics()] == [told, 0]
     assert binds.statistics()[0].rate > 0
+
+
+async def test_one_subscribers_full_queue_slows_nobody_down(world: World) -> None:
+    site = await world.site()
+    binds = Binds([world.client(site)])
+    await world.start(binds, 1)
+    for turn in range(60):
+        site.status = Status.ESME_RMSGQFUL if turn % 3 == 0 else Status.ESME_ROK
+        await binds.request(HELLO)
+    assert binds.statistics()[0].counters.throttled_received == 20
+    assert binds.statistics()[0].rate == 0.0  # no limit
 
 
 # --- what is counted ---

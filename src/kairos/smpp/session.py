@@ -83,6 +83,7 @@ _MAY_SEND: dict[Role, dict[type[Pdu], frozenset[State]]] = {
     Role.SMSC: dict.fromkeys((DeliverSm, DataSm, AlertNotification), _RX),
 }
 _HOUSEKEEPING = (Bind, BindResp, Unbind, UnbindResp, EnquireLink)
+FULL = 10  # so many more answers RMSGQFUL than others, and it is the peer's own queue that is full
 _OTHER = {Role.ESME: Role.SMSC, Role.SMSC: Role.ESME}
 
 
@@ -158,6 +159,7 @@ class Session:
         self.window = Window(options.window, Pace(options.rate, options.reserve, self._loop.time()), self._loop)
         self._wire = Wire(options.max_pdu)
         self._wire.attach(self)
+        self._full = 0  # answers RMSGQFUL lately beyond the others
         self._next = count(1)
         self._pending: dict[int, _Pending] = {}
         self._backlog: deque[Pdu] = deque()
@@ -243,10 +245,17 @@ class Session:
             response = await self._transact(pdu, timeout)
         finally:
             self.window.leave(urgent=urgent)
-        if response.status in HASTE:
-            self.counters.throttled_received += 1
-            self.window.pace.throttled(self._loop.time())
+        self._mind(response.status)
         return response
+
+    def _mind(self, status: int) -> None:
+        """Go slower where the peer means all that we send: many say RMSGQFUL of one subscriber's queue alone."""
+        full = status == Status.ESME_RMSGQFUL
+        self._full = min(FULL, self._full + 1) if full else max(0, self._full - 1)
+        if status in HASTE:
+            self.counters.throttled_received += 1
+            if not full or self._full == FULL:
+                self.window.pace.throttled(self._loop.time())
 
     def send(self, pdu: Pdu) -> None:
         """Send what has no answer: a response that a handler left out, or an alert_notification.
