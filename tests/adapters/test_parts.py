@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kairos.engine.dispatch import Backoff
 from kairos.smpp import Assembled, MessageState, Status, SubmitSm, concatenation, parse_receipt, split, tlvs
 
 MSISDN = "12025550123"
@@ -239,6 +240,31 @@ async def test_after_one_part_was_refused_only_the_rest_is_tried_again(start: An
     await world.until(lambda: world.rows("notification")[0].status == "sent")
     tried = [found.part for pdu in world.peer.submitted if (found := concatenation(pdu))]
     assert tried == [1, 2, 2, 2]
+
+
+async def test_a_receipt_of_the_first_part_comes_again_while_the_others_wait(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    world.dispatcher.backoff = Backoff(0.3, 0.3)
+    world.peer.answers.extend([0, Status.ESME_RMSGQFUL])
+    ids = await submit(esme, parts(event()))
+    await world.until(lambda: len(world.peer.submitted) == 2)
+    assert await world.peer.receipt("1") == Status.ESME_RX_T_APPN  # nobody's yet
+    await world.until(lambda: world.rows("notification")[0].status == "sent")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+    assert parse_receipt(esme.received[0]).message_id == ids[0]  # type: ignore[union-attr]
+
+
+async def test_where_the_second_part_is_refused_the_first_has_its_receipt(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    world.peer.answers.extend([0, Status.ESME_RINVDSTADR])
+    ids = await submit(esme, parts(event()))
+    await world.until(lambda: world.rows("notification")[0].status == "failed")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+    assert parse_receipt(esme.received[0]).message_id == ids[0]  # type: ignore[union-attr]
 
 
 # -- replies -----------------------------------------------------------------------------------------------------------

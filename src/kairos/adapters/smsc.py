@@ -107,19 +107,21 @@ class Smsc:
             if outcome.status != "sent":
                 if text.carried and ids:
                     _keep(self._begun, key, ids)
+                if outcome.status == "failed":  # those before it are there, and have their receipts
+                    return replace(outcome, parts=self._parts(text, ids, last=False))
                 begun = ids and outcome.status == "retry"
                 return Outcome("unknown", reason=outcome.reason) if begun else outcome
             ids.append(outcome.peer_id)
-        _keep(self._submitted, ids[-1], None)
+            _keep(self._submitted, outcome.peer_id, None)
         return Outcome("sent", ids[-1], parts=self._parts(text, ids))
 
-    def _parts(self, text: Text, ids: list[str]) -> tuple[Answered, ...]:
-        """Under which ids of the SMSC's the account's parts are there."""
+    def _parts(self, text: Text, ids: list[str], *, last: bool = True) -> tuple[Answered, ...]:
+        """Under which ids of the SMSC's the account's parts are there, its `last` too or those before it."""
         known = [one.message_id for one in text.carried]
         if known in ([], [text.message_id]):
             return ()
         now = self.clock()
-        pairs = [*zip(known[:-1], ids, strict=False), (known[-1], ids[-1])]
+        pairs = [*zip(known[:-1], ids, strict=False), *([(known[-1], ids[-1])] if last else [])]
         return tuple(Answered(text.account, ours, id_, "", now) for ours, id_ in pairs)
 
     async def forward(self, pdu: SubmitSm | DataSm, account: str, identity: str = "", until: float = 0.0) -> Pdu:
