@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import pytest
 
-from kairos.domain.message import Text
-from kairos.smpp import BindTransmitter, DataSm, DeliverSm, MessageState, Status, concatenation, parse_receipt, tlvs
+from kairos.adapters.smsc import carried
+from kairos.domain.message import Carried, Text
+from kairos.smpp import (
+    BindTransmitter,
+    DataSm,
+    DeliverSm,
+    MessageState,
+    Status,
+    SubmitSm,
+    concatenation,
+    encode_pdu,
+    parse_receipt,
+    tlvs,
+)
 
 SILENCE = -1
 
@@ -94,6 +108,21 @@ async def test_a_long_text_that_is_refused_in_the_middle(
     world.peer.answers.extend(answers)
     assert (await world.smsc.send(Text("5000", "12025550123", LONG))).status == status
     assert len(world.peer.submitted) == submitted
+
+
+def test_two_notifications_that_became_long_are_told_apart_and_each_is_the_same_on_every_try() -> None:
+    pdu = encode_pdu(SubmitSm(source_addr="5000", destination_addr="12025550123", short_message=b"plain"), 0)
+
+    def reference(message_id: str) -> int:
+        text = Text("5000", "12025550123", LONG, plain="plain", carried=(Carried(message_id, pdu),))
+        said = concatenation(carried(msgspec.structs.replace(text, message_id=message_id))[0])
+        assert said is not None
+        return said.reference
+
+    ids = [blake2b(bytes([number]), digest_size=8).hexdigest() for number in range(100)]
+    found = [reference(one) for one in ids]
+    assert len(set(found)) > 60  # of 256
+    assert found == [reference(one) for one in ids]
 
 
 @pytest.mark.parametrize(

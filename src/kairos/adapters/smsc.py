@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 from uuid import uuid4
+from zlib import crc32
 
 import msgspec
 import structlog
@@ -324,7 +325,7 @@ def carried(text: Text) -> list[SubmitSm]:
     pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in text.carried]  # type: ignore[misc]
     if not pdus or not text.plain:
         return pdus
-    return with_text(pdus, text.text, int.from_bytes(text.message_id.encode()[-2:], "big"))
+    return with_text(pdus, text.text, crc32(text.message_id.encode()))
 
 
 def _submit_sm(text: Text, segment: Segment) -> SubmitSm:
