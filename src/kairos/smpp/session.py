@@ -93,8 +93,9 @@ class SessionOptions:
 
     `window`: our requests without an answer at one time; `rate`: our requests a second (0: as many as come); `reserve`:
     the share of both (0 to 1) that only urgent requests may use. `concurrency`: the peer's requests in our handler at
-    one time; beyond it we stop reading, so the peer feels it. `inactivity`: unbind after so long without a message
-    (None: never). `grace`: how long a farewell waits for what is under way.
+    one time; beyond it we stop reading, so the peer feels it. An ESME does so for `deaf_for` at most, since the answers
+    to its own requests come the same way; then it refuses, for the time being, what finds no place. `inactivity`:
+    unbind after so long without a message (None: never). `grace`: how long a farewell waits for what is under way.
     """
 
     window: int = 32
@@ -107,6 +108,7 @@ class SessionOptions:
     grace: float = 5.0
     max_pdu: int = 70_000
     concurrency: int = 256
+    deaf_for: float = 1.0
 
 
 @dataclass(slots=True)
@@ -163,6 +165,7 @@ class Session:
         self._next = count(1)
         self._pending: dict[int, _Pending] = {}
         self._backlog: deque[Pdu] = deque()
+        self._busy = False  # what comes is refused until a place is free
         self._handling: set[asyncio.Task[None]] = set()
         self._chores: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
@@ -170,6 +173,7 @@ class Session:
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._heard = self._active = self._loop.time()
         self._bind_timer: asyncio.TimerHandle | None = None
+        self._deaf_timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
 
     # --- for callers ----------------------------------------------------------------------------
@@ -421,7 +425,7 @@ class Session:
     def on_read(self) -> None:
         self._heard = self._loop.time()
         self.counters.octets_in = self._wire.octets_in
-        self._wire.hold(bool(self._backlog))
+        self._hold()
 
     def on_clogged(self, clogged: bool) -> None:
         self.window.hold(clogged)
@@ -443,7 +447,7 @@ class Session:
             return
         self.state = State.CLOSED
         self.close_reason = self.close_reason or (f"connection lost: {cause}" if cause else "the peer closed")
-        for timer in (self._bind_timer, self._closing):
+        for timer in (self._bind_timer, self._deaf_timer, self._closing):
             if timer is not None:
                 timer.cancel()
         for sequence, pending in self._pending.items():
@@ -498,8 +502,30 @@ class Session:
             self.bind = pdu
         if len(self._handling) < self.options.concurrency:
             self._start(pdu)
+        elif self._busy:
+            self._refuse(pdu)
         else:
             self._backlog.append(pdu)
+
+    def _hold(self) -> None:
+        """Read only while nothing waits for a place; an ESME may not do without for long."""
+        held = bool(self._backlog)
+        self._wire.hold(held)
+        if held and self._deaf_timer is None and self.role is Role.ESME:
+            self._deaf_timer = self._loop.call_later(self.options.deaf_for, self._deaf_too_long)
+        elif not held and self._deaf_timer is not None:
+            self._deaf_timer.cancel()
+            self._deaf_timer = None
+
+    def _deaf_too_long(self) -> None:
+        self._busy = True
+        while self._backlog:
+            self._refuse(self._backlog.popleft())
+        self._hold()
+
+    def _refuse(self, pdu: Pdu) -> None:
+        if pdu.answer is not None:
+            self._respond(pdu.response(Status.ESME_RX_T_APPN))
 
     def _refusal(self, pdu: Pdu) -> int:
         if isinstance(pdu, Bind):
@@ -529,10 +555,11 @@ class Session:
         if not task.cancelled() and (failure := task.exception()) is not None:
             self.counters.handler_failures += 1
             log.error("%r: %s", self, failure, exc_info=failure)
+        self._busy = False
         while self._backlog and len(self._handling) < self.options.concurrency:
             self._start(self._backlog.popleft())
         if not self._backlog:
-            self._wire.hold(False)
+            self._hold()
         self._check_quiet()
 
     async def _run(self, pdu: Pdu) -> None:
