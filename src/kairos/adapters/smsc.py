@@ -108,10 +108,9 @@ class Smsc:
             if outcome.status != "sent":
                 if text.carried and ids:
                     _keep(self._begun, key, ids)
-                if outcome.status == "failed":  # those before it are there, and have their receipts
-                    return replace(outcome, parts=self._parts(text, ids, last=False))
-                begun = ids and outcome.status == "retry"
-                return Outcome("unknown", reason=outcome.reason) if begun else outcome
+                status = "unknown" if ids and outcome.status == "retry" else outcome.status
+                parts = self._parts(text, ids, last=False)  # they are there, and have their receipts
+                return replace(outcome, status=status, parts=parts)
             ids.append(outcome.peer_id)
             _keep(self._submitted, outcome.peer_id, None)
         return Outcome("sent", ids[-1], parts=self._parts(text, ids))
@@ -180,7 +179,9 @@ class Smsc:
             return Outcome("unknown", reason=str(error))
         if response.ok:
             return Outcome("sent", getattr(response, "message_id", ""))
-        return Outcome("retry" if response.status in TEMPORARY else "failed", reason=status_name(response.status))
+        temporary = response.status in TEMPORARY
+        reason = status_name(response.status)
+        return Outcome("retry" if temporary else "failed", reason=reason, refused=temporary)
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
