@@ -233,7 +233,7 @@ class Outcome:
     peer_id: str = ""
     reason: str = ""
     parts: tuple[Answered, ...] = ()  # of an account's message in several: each one's id
-    refused: bool = False  # of a retry: the counterpart itself told us to come back
+    refused: bool = False  # of a retry: the counterpart told us to come back with this one
 
 
 class Channel(Protocol):

@@ -621,6 +621,20 @@ async def test_while_the_smsc_takes_nobody_nothing_is_given_up(bench: Any) -> No
         await until(lambda: [status(bench, number) for number in range(1, 5)] == ["sent"] * 4)
 
 
+async def test_what_is_old_because_we_were_down_is_not_given_up_at_once(bench: Any) -> None:
+    smsc = Choosy("12025550177")
+    async with running(bench, smsc) as (loop, dispatcher):
+        await loop.submit(bench.event("profile", msisdn="12025550177", notification="hello"))
+    bench.now += dispatcher.refused_for + 1
+    async with running(bench, smsc) as (loop, _):
+        for _ in range(3):
+            await loop.submit(call(bench))
+            tried = smsc.tried["12025550177"]
+            await until(partial(lambda tried: smsc.tried["12025550177"] > tried + 2, tried))
+        smsc.full = ()
+        await until(lambda: status(bench, 1) == "sent")
+
+
 async def test_an_account_that_is_away_holds_up_no_other(bench: Any) -> None:
     class Esmes(Handset):
         async def send(self, text: Text) -> Outcome:

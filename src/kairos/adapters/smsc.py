@@ -181,7 +181,8 @@ class Smsc:
             return Outcome("sent", getattr(response, "message_id", ""))
         temporary = response.status in TEMPORARY
         reason = status_name(response.status)
-        return Outcome("retry" if temporary else "failed", reason=reason, refused=temporary)
+        refused = temporary and response.status != Status.ESME_RTHROTTLED  # that is said of all that we send
+        return Outcome("retry" if temporary else "failed", reason=reason, refused=refused)
 
     # -- in ------------------------------------------------------------------------------------------------------------
 

@@ -104,6 +104,7 @@ class Dispatcher:
         self.owed_for = owed_for  # ms that a receipt or a relayed reply waits for an account that is not bound
         self.refused_for = refused_for  # ms that a handset's message is refused for, while others' are taken
         self._taken = 0  # messages to handsets
+        self._refused: dict[tuple[int | str, str], int] = {}  # since when (ms) all of a subscriber's were
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._last: dict[tuple[int | str, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
@@ -188,9 +189,15 @@ class Dispatcher:
                 return lane
         return row.channel
 
+    def _order(self, row: Outgoing) -> tuple[int | str, str]:
+        """What goes out in order: a subscriber's rows of one lane.
+
+        Those whom we do not know share none: one of them that cannot be reached must not hold up the others.
+        """
+        return (row.subscriber or f"row {row.id}", self._lane(row))
+
     def _start(self, row: Outgoing, submission: Submission | None) -> None:
-        # Those whom we do not know share no order: one of them that cannot be reached must not hold up the others.
-        lane = (row.subscriber or f"row {row.id}", self._lane(row))
+        lane = self._order(row)
         before = self._last.get(lane)
         task = asyncio.create_task(self._row(row, submission, before))
         self._under_way[row.id] = self._last[lane] = task
@@ -204,6 +211,7 @@ class Dispatcher:
             self._under_way.pop(row.id, None)
             if self._last.get(lane) is finished:
                 del self._last[lane]
+                self._refused.pop(lane, None)
 
         task.add_done_callback(done)
 
@@ -316,9 +324,12 @@ class Dispatcher:
             taken = self._taken
             outcome = await attempt(self.channels[row.channel].send(text))
             if outcome.status in ("sent", "failed"):
-                self._taken += outcome.status == "sent" and row.channel in HANDSET
+                if row.channel in HANDSET:
+                    self._taken += outcome.status == "sent"
+                    self._refused.pop(self._order(row), None)
                 break
-            if outcome.refused and others_taken and self.clock() - row.due > self.refused_for:
+            since = self._refused.setdefault(self._order(row), self.clock()) if outcome.refused else self.clock()
+            if others_taken and self.clock() - since > self.refused_for:
                 outcome = replace(outcome, status="failed", reason=f"refused for too long: {outcome.reason}")
                 break
             if row.channel in OWED and self.clock() - row.due > self.owed_for:
