@@ -225,6 +225,19 @@ async def test_a_store_that_is_down_holds_no_part_up(start: Any, bind: Any) -> N
     assert [replace(pdu, sequence=0) for pdu in world.peer.submitted] == came
 
 
+async def test_a_part_that_finds_no_room_goes_out_by_itself_and_so_do_the_others(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    first, second, third = parts("z" * 400)
+    await submit(esme, [first])
+    room, world.loop.queue = world.loop.queue, 0
+    assert await submit(esme, [second]) == ["1"]
+    world.loop.queue = room
+    await world.until(lambda: len(world.peer.submitted) == 2)  # none waits for others that will not come
+    assert await submit(esme, [third]) == ["3"]
+    assert [replace(pdu, sequence=0) for pdu in world.peer.submitted] == [second, first, third]
+
+
 async def test_of_whom_nobody_knows_parts_go_out_as_they_came(start: Any, bind: Any) -> None:
     world = await start()
     world.bench.engine.reject_unknown = True
