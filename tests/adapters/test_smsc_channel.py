@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -123,6 +124,28 @@ def test_two_notifications_that_became_long_are_told_apart_and_each_is_the_same_
     found = [reference(one) for one in ids]
     assert len(set(found)) > 60  # of 256
     assert found == [reference(one) for one in ids]
+
+
+async def test_what_waited_for_the_smsc_leaves_room_for_who_waits_for_an_answer(start: Any, monkeypatch: Any) -> None:
+    world = await start()
+    pdu = SubmitSm(source_addr="5000", destination_addr="12025550123", short_message=b"hello")
+    text = Text("5000", "12025550123", "hello", carried=(Carried("m1", encode_pdu(pdu, 0)),))
+    asked: list[Any] = []
+    answer = asyncio.Event()
+
+    async def request(asking: Any, *, urgent: bool) -> Any:
+        asked.append(asking)
+        await answer.wait()
+        return asking.response(message_id=str(len(asked)))
+
+    monkeypatch.setattr(world.smsc.client, "request", request)
+    backlog = [asyncio.create_task(world.smsc.send(text)) for _ in range(1000)]
+    forwarded = asyncio.create_task(world.smsc.forward(replace(pdu, service_type="live"), "ocs"))
+    await world.until(lambda: forwarded and any(one.service_type == "live" for one in asked))
+    assert len(asked) == 2 * world.smsc.client.options.window + 1
+    answer.set()
+    assert {(await one).status for one in backlog} == {"sent"}
+    assert (await forwarded).ok
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TypeVar
 from uuid import uuid4
@@ -87,6 +88,8 @@ class Smsc:
         self.identity_tlv = identity_tlv  # the TLV that names a reply, the same on every try; 0: none does
         self.first = FirstAnswers(clock)  # of replies
         self.counts: Counter[str] = Counter()
+        # What waited in the store must not stand by thousands before a notification whose account waits for an answer.
+        self._ahead = asyncio.Semaphore(2 * sum(one.window for one in self.client.statistics()))
         self._reference = itertools.count(1)
         self._begun: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # ids of the parts that have gone
         self._forwarded: OrderedDict[str, Answered] = OrderedDict()  # by the SMSC's message id
@@ -104,7 +107,8 @@ class Smsc:
         key = (text.message_id, text.text)
         ids = self._begun.pop(key, []) if text.carried else []  # the parts that went out before go no second time
         for pdu in pdus[len(ids) :]:
-            outcome = await self._submit(pdu, urgent=bool(text.carried))
+            async with self._ahead if text.carried else nullcontext():
+                outcome = await self._submit(pdu, urgent=bool(text.carried))
             if outcome.status != "sent":
                 if text.carried and ids:
                     _keep(self._begun, key, ids)
