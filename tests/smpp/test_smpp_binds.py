@@ -164,6 +164,31 @@ async def test_what_surely_was_not_sent_goes_over_another_bind_at_once(world: Wo
     assert len(one.taken) + len(other.taken) == 100
 
 
+async def test_a_bind_that_answers_nothing_is_asked_one_thing_at_a_time(world: World) -> None:
+    hung, well = await world.site(), await world.site()
+    hung.hold.clear()
+    options = replace(QUICK, response_timeout=0.2)
+    binds = Binds([world.client(site, options=options) for site in (hung, well)], urgent_patience=0.05)
+    await world.start(binds, 2)
+
+    async def lost() -> int:
+        answers = await asyncio.gather(*(binds.request(HELLO) for _ in range(20)), return_exceptions=True)
+        return sum(isinstance(answer, ResponseLost) for answer in answers)
+
+    assert await lost() == 10
+    assert await lost() == 1
+    well.hold.clear()
+    assert await lost() == 20
+    asked = [asyncio.create_task(binds.request(HELLO, urgent=True)) for _ in range(3)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(answer, NotSent) for answer in answers] == [False, False, True]  # it hears so, and soon
+    hung.hold.set()
+    well.hold.set()  # what they answer late is a sign of life, too
+    await until(lambda: sum(one.counters.unmatched for one in binds.statistics()) > 0)
+    assert await lost() == 0
+    assert len(hung.taken) > 16
+
+
 async def test_urgent_requests_go_first_and_find_room(world: World) -> None:
     site = await world.site()
     site.hold.clear()

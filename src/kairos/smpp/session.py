@@ -83,6 +83,7 @@ _MAY_SEND: dict[Role, dict[type[Pdu], frozenset[State]]] = {
     Role.SMSC: dict.fromkeys((DeliverSm, DataSm, AlertNotification), _RX),
 }
 _HOUSEKEEPING = (Bind, BindResp, Unbind, UnbindResp, EnquireLink)
+SILENT = 5  # so many requests in a row without an answer, and the next go one by one
 FULL = 10  # so many more answers RMSGQFUL than others, and it is the peer's own queue that is full
 _OTHER = {Role.ESME: Role.SMSC, Role.SMSC: Role.ESME}
 
@@ -161,6 +162,7 @@ class Session:
         self.window = Window(options.window, Pace(options.rate, options.reserve, self._loop.time()), self._loop)
         self._wire = Wire(options.max_pdu)
         self._wire.attach(self)
+        self._unanswered = 0  # our requests since the last answer
         self._full = 0  # answers RMSGQFUL lately beyond the others
         self._next = count(1)
         self._pending: dict[int, _Pending] = {}
@@ -369,8 +371,14 @@ class Session:
         pending = self._pending.pop(sequence, None)
         if pending is not None and not pending.answer.done():
             self.counters.timeouts += 1
+            if not isinstance(pending.request, _HOUSEKEEPING):
+                self._answered(self._unanswered + 1)
             name = type(pending.request).__name__
             pending.answer.set_exception(ResponseTimeout(f"{name}#{sequence}: no answer within {seconds:g} s"))
+
+    def _answered(self, unanswered: int = 0) -> None:
+        self._unanswered = unanswered
+        self.window.narrow(unanswered >= SILENT)
 
     def _respond(self, response: Pdu) -> None:
         if self._closed.done():
@@ -465,6 +473,8 @@ class Session:
             self._on_close(self)
 
     def _on_response(self, pdu: Pdu) -> None:
+        if not isinstance(pdu, _HOUSEKEEPING):
+            self._answered()  # late ones, too
         pending = self._pending.get(pdu.sequence)
         if isinstance(pdu, GenericNack):
             self.counters.nacks_received += 1
