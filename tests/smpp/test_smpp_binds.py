@@ -324,6 +324,14 @@ async def test_one_subscribers_full_queue_slows_nobody_down(world: World) -> Non
 # --- what is counted ---
 
 
+async def test_one_account_does_not_take_all_connections(world: World) -> None:
+    site = await world.site(connections=8)
+    binds = Binds([world.client(site) for _ in range(8)])
+    await world.start(binds, 2)
+    await until(lambda: sum("RALYBND" in one.last_error for one in binds.statistics()) == 6)
+    assert len(site.server.sessions("k")) == 2
+
+
 async def test_both_sides_count_over_all_sessions(world: World) -> None:
     site = await world.site()
     client = world.client(site)
@@ -357,12 +365,13 @@ async def test_both_sides_count_over_all_sessions(world: World) -> None:
 
 async def test_more_connections_than_allowed_are_turned_away(world: World) -> None:
     site = await world.site(connections=3)
-    await world.start(Binds([world.client(site) for _ in range(3)]), 3)
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    await world.start(Binds([world.client(site)]), 1)
+    ends = [await asyncio.open_connection("127.0.0.1", site.server.port) for _ in range(3)]
     async with asyncio.timeout(5):
-        assert await reader.read() == b""
-    writer.close()
-    assert len(site.server.sessions("k")) == 3
+        assert await ends[2][0].read() == b""
+    for _, writer in ends:
+        writer.close()
+    assert len(site.server.sessions("k")) == 1
 
 
 # --- farewell ---

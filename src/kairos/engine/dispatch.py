@@ -140,6 +140,9 @@ class Dispatcher:
             return False
         self._taken_back.add(id_)
         await self._news(rows[0], _text(rows[0].payload), "dropped", reason="taken back")
+        if id_ not in self._under_way:
+            self._taken_back.discard(id_)
+            self._overtaken.pop(id_, None)
         return True
 
     async def run(self) -> None:
