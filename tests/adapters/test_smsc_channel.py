@@ -258,6 +258,18 @@ async def test_a_receipt_that_overtakes_the_commit_of_its_message(start: Any, bi
     await world.until(lambda: esme.received)
 
 
+async def test_an_id_that_the_smsc_gives_again_is_the_latest_messages(start: Any, bind: Any) -> None:
+    world = await start()
+    info, esme = await bind(world, "info"), await bind(world, "ocs")
+    await info.submit("hello")
+    world.peer.submitted.clear()  # it was restarted, and counts anew
+    await esme.submit()
+    await world.until(lambda: world.rows("notification")[0].peer_id == "1")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+    assert info.received == []
+
+
 async def test_a_receipt_of_a_message_that_nobody_knows_is_taken(start: Any) -> None:
     world = await start()
     assert await world.peer.receipt("4711") == 0

@@ -117,6 +117,7 @@ class Smsc:
                 return replace(outcome, status=status, parts=parts)
             ids.append(outcome.peer_id)
             _keep(self._submitted, outcome.peer_id, None)
+            self._forwarded.pop(outcome.peer_id, None)  # the SMSC gives its ids anew
         return Outcome("sent", ids[-1], parts=self._parts(text, ids))
 
     def _parts(self, text: Text, ids: list[str], *, last: bool = True) -> tuple[Answered, ...]:
