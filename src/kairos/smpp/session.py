@@ -535,7 +535,12 @@ class Session:
 
     def _refuse(self, pdu: Pdu) -> None:
         if pdu.answer is not None:
-            self._respond(pdu.response(Status.ESME_RX_T_APPN))
+            self._respond(pdu.response(self._not_now))
+
+    @property
+    def _not_now(self) -> Status:
+        """How a peer hears that it may come again. An SMSC may take any other status for final."""
+        return Status.ESME_RX_T_APPN if self.role is Role.ESME else Status.ESME_RSYSERR
 
     def _refusal(self, pdu: Pdu) -> int:
         if isinstance(pdu, Bind):
@@ -545,7 +550,7 @@ class Session:
                 return Status.ESME_RINVBNDSTS
             return Status.ESME_ROK
         if self.state is State.UNBINDING:
-            return Status.ESME_RSYSERR  # temporary: ask again on the next session
+            return self._not_now  # ask again on the next session
         states = _MAY_SEND[_OTHER[self.role]].get(type(pdu), frozenset())
         if self.state not in states:
             return Status.ESME_RINVBNDSTS
