@@ -324,6 +324,30 @@ async def test_one_subscribers_full_queue_slows_nobody_down(world: World) -> Non
 # --- what is counted ---
 
 
+async def test_what_is_for_an_account_goes_round_its_bind_that_does_not_answer(world: World) -> None:
+    site = await world.site()
+    gate = asyncio.Event()
+
+    async def never(session: Session, pdu: Pdu) -> Pdu:
+        await gate.wait()
+        return pdu.response()
+
+    hung = Client("127.0.0.1", site.server.port, BindTransceiver(system_id="k", password="k"), never, QUICK)
+    await world.start(Binds([hung, world.client(site)]), 2)
+
+    async def deliver() -> Pdu:
+        session = site.server.receiver("k")
+        assert session is not None
+        return await session.request(DeliverSm())
+
+    asked = [asyncio.create_task(deliver()) for _ in range(10)]
+    await until(lambda: sum(one.done() for one in asked) == 5)
+    async with asyncio.timeout(4):
+        assert all([(await deliver()).ok for _ in range(20)])
+    gate.set()
+    await asyncio.gather(*asked)
+
+
 async def test_one_account_does_not_take_all_connections(world: World) -> None:
     site = await world.site(connections=8)
     binds = Binds([world.client(site) for _ in range(8)])

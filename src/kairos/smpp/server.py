@@ -95,12 +95,13 @@ class Server:
         return tuple(session for session in self._by_account.get(account, ()) if session.is_bound)
 
     def receiver(self, account: str) -> Session | None:
-        """The account's next session that takes a deliver_sm, in turn; None while there is none."""
+        """The account's session with the most room that takes a deliver_sm, equals in turn; None if there is none."""
         able = [session for session in self._by_account.get(account, ()) if session.receives]
         if not able:
             return None
         turn = self._turn[account] = self._turn.get(account, -1) + 1
-        return able[turn % len(able)]
+        at = turn % len(able)
+        return min((*able[at:], *able[:at]), key=lambda session: session.window.load)
 
     async def close(self) -> None:
         """Stop listening; every session finishes what is under way and unbinds (see `Session.unbind`)."""
