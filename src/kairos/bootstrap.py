@@ -347,7 +347,7 @@ def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
     standby: list[Client] = []
     for one in smsc.also:
         (standby if one.standby else parallel).extend(clients(one.host, one.port, one.server_name))
-    return Binds(parallel, standby, PATIENCE)
+    return Binds(parallel, standby, PATIENCE, smsc.response_timeout_s)
 
 
 def door_tls(door: Notifications) -> SSLContext | None:

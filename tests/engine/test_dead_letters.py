@@ -249,7 +249,7 @@ async def test_a_text_that_was_refused_for_good_is_sent_once_more(desk: Desk) ->
     await desk.letters.replay(desk.loop)
     assert desk.statuses() == ["replayed"]
     (row,) = desk.handed
-    assert (row.channel, row.status, row.key) == ("notification", "pending", f"dead-letter/{letter.id}#notification")
+    assert (row.channel, row.status, row.key) == ("notification", "pending", "m1")
     assert msgspec.msgpack.decode(row.payload, type=Text) == notification
 
 

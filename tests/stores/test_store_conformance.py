@@ -261,13 +261,11 @@ def test_what_was_answered_is_found_by_both_ids_the_newest_first(store: Store) -
     assert store.latest_answered(2) == [second, unsent]
 
 
-def test_the_newest_row_with_a_mark_is_found_among_the_latest(store: Store) -> None:
-    store.commit(Batch(outgoing=[Outgoing(i, "", 1, "sms", b"the mark %d" % (i % 3), 0) for i in range(1, 10)]))
-    found = store.latest_outgoing("sms", b"mark 1", 100)
-    assert found is not None
-    assert found.id == 7
-    assert store.latest_outgoing("sms", b"mark 1", 2) is None
-    assert store.latest_outgoing("receipt", b"mark 1", 100) is None
+def test_the_newest_notification_of_a_key_is_found(store: Store) -> None:
+    channels = ["sms", "notification"] * 5
+    store.commit(Batch(outgoing=[Outgoing(i, f"k{i % 3}", 1, channels[i % 2], b"", 0) for i in range(1, 11)]))
+    found = [store.notification(f"k{number}") for number in range(4)]
+    assert [row and row.id for row in found] == [9, 7, 5, None]
 
 
 def test_timers_are_due_in_order_until_done(store: Store) -> None:

@@ -77,7 +77,7 @@ def everything(store: Store) -> list[object]:
         [store.answered_by_peer_id(peer_id) for peer_id in ("", "a", "b")],
         [store.answered(*one) for one in itertools.product(("", "a", "b"), ("", "a", "b"))],
         [store.latest_answered(limit) for limit in (2, 100)],
-        [store.latest_outgoing("a", mark, 5) for mark in (b"", b"\0")],
+        [store.notification(key) for key in ("", "a", "b")],
     ]
 
 

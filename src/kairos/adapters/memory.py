@@ -115,10 +115,9 @@ class MemoryStore:
         with self._lock:
             return self._answered[-limit:]
 
-    def latest_outgoing(self, channel: str, mark: bytes, limit: int) -> Outgoing | None:
+    def notification(self, key: str) -> Outgoing | None:
         with self._lock:
-            latest = [row for id_, row in self._outgoing.items() if id_ >= self._next["outgoing"] - limit]
-            ids = [row.id for row in latest if row.channel == channel and mark in row.payload]
+            ids = [row.id for row in self._outgoing.values() if row.channel == "notification" and row.key == key]
             return replace(self._outgoing[max(ids)]) if ids else None
 
     def timers_due(self, now: int, limit: int) -> list[Timer]:

@@ -95,7 +95,7 @@ class SqliteProcess:
     answered_by_peer_id = _asked(SqliteStore.answered_by_peer_id)
     answered = _asked(SqliteStore.answered)
     latest_answered = _asked(SqliteStore.latest_answered)
-    latest_outgoing = _asked(SqliteStore.latest_outgoing)
+    notification = _asked(SqliteStore.notification)
     timers_due = _asked(SqliteStore.timers_due)
     decision = _asked(SqliteStore.decision)
     responses = _asked(SqliteStore.responses)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from kairos.decide.program import NOTIFICATION
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
@@ -73,9 +74,10 @@ class Work:
         self.answers = [APPLIED] * len(self.inputs)
 
     def send(self, cause: int, subscriber: int, channel: str, payload: Text | Order) -> None:
-        """Write an outbox row. Its key is the identity of the input that caused it, and a number."""
+        """Write an outbox row. Its key is the identity of the input that caused it, or its id for its account."""
         row = self.ids.take("outgoing")
-        key = f"{identity(self.inputs[cause])}#{channel}"
+        asked_by = payload.message_id if isinstance(payload, Text) and channel == NOTIFICATION else ""
+        key = asked_by or f"{identity(self.inputs[cause])}#{channel}"
         self.caused_by[row] = cause
         self.batch.outgoing.append(Outgoing(row, key, subscriber, channel, encode(payload), self.now))
 
