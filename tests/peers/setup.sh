@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the peer tests talk to, where that is possible without asking anybody: Debian's `kannel`.
+# Installs what the peer tests talk to, where that is possible without asking anybody: Debian's `kannel`, and a sample of clicks.
 # Says why where it is not; the tests then skip with a reason. Never fails.
 
 have_kannel() {
@@ -11,6 +11,11 @@ give_up() {
     echo "kannel is not installed: $1" >&2
     exit 0
 }
+
+sample() {  # of the Open Bandit Dataset; without its dependencies, torch among them
+    [ -x .venv/bin/python ] && .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
+}
+sample || echo "the Open Bandit sample is not installed: pip could not get obp" >&2
 
 have_kannel && exit 0
 command -v apt-get >/dev/null 2>&1 || give_up "there is no apt-get here; install bearerbox and smsbox by hand"

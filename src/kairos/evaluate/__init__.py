@@ -1,0 +1,53 @@
+"""What was earned, what would have been, and for whom: uplift, off-policy evaluation, rates by group. Pure.
+
+The room is named for what the field calls both halves: impact evaluation and off-policy evaluation.
+
+effect, balance, mismatch, power   treated against control, from summaries
+evaluate -> Evaluation or Refused  what another policy would have earned on a log; changes: who would have got what
+rate, gap, parity                  how often, by group
+"""
+
+from kairos.evaluate.intervals import Interval, of_clusters, ratio
+from kairos.evaluate.off_policy import Change, Evaluation, Log, Refused, changes, evaluate
+from kairos.evaluate.rates import Counts, gap, parity, rate
+from kairos.evaluate.segments import by_number, segments
+from kairos.evaluate.uplift import (
+    Effect,
+    Summary,
+    balance,
+    detectable,
+    effect,
+    mismatch,
+    of_groups,
+    power,
+    subscribers_needed,
+    together,
+)
+
+__all__ = [
+    "Change",
+    "Counts",
+    "Effect",
+    "Evaluation",
+    "Interval",
+    "Log",
+    "Refused",
+    "Summary",
+    "balance",
+    "by_number",
+    "changes",
+    "detectable",
+    "effect",
+    "evaluate",
+    "gap",
+    "mismatch",
+    "of_clusters",
+    "of_groups",
+    "parity",
+    "power",
+    "rate",
+    "ratio",
+    "segments",
+    "subscribers_needed",
+    "together",
+]
