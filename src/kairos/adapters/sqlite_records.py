@@ -56,6 +56,23 @@ class SqliteRecords:
         rows = self._rows("SELECT record FROM decision WHERE id = ?", id)
         return rows[0][0] if rows else None
 
+    def decisions(self, since: int, until: int) -> Iterator[bytes]:
+        """The records of a time (ms; `until` not included), in their order."""
+        after, by_page = 0, "SELECT id, record FROM decision WHERE id > ? AND at >= ? AND at < ? ORDER BY id LIMIT 5000"
+        while rows := self._rows(by_page, after, since, until):
+            yield from (record for _, record in rows)
+            after = rows[-1][0]
+
+    def holdings(self, kind: str) -> list[tuple[str, int, int, int]]:
+        """Every value of a kind of identity that somebody had: value, subscriber, since, until (ms; 0: still)."""
+        past = "SELECT value, subscriber, since, until FROM identity_past WHERE kind = ?1"
+        now = "SELECT value, subscriber, since, 0 FROM identity WHERE kind = ?1"
+        return self._rows(f"{past} UNION ALL {now}", kind)
+
+    def outcomes(self) -> list[tuple[int, int, int, str, str, int]]:
+        """Every response but those of test subscribers: id, subscriber, decision, offer, outcome, at (ms)."""
+        return self._rows("SELECT id, subscriber, decision, offer, outcome, at FROM response WHERE NOT test")
+
     def responses(self, offer: str) -> list[Response]:
         return [read_response(row) for row in self._rows(RESPONSES_OF, offer)]
 

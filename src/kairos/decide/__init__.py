@@ -4,6 +4,7 @@ from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
 from kairos.decide.freezes import frozen, frozen_message
+from kairos.decide.ghost import would_say
 from kairos.decide.program import Arm, Program, compile_program, wanted
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "frozen_message",
     "wanted",
     "with_switches",
+    "would_say",
 ]
