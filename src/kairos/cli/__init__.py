@@ -1,4 +1,4 @@
-"""The commands: `run`, `demo`, `new`, `check`, `test`, `explain`, `reconcile`, `switch`, `status`, `try`,
+"""The commands: `run`, `demo`, `new`, `check`, `test`, `explain`, `reconcile`, `report`, `switch`, `status`, `try`,
 `dead-letters`, `backup`, `restore`, `bench`.
 
 Each imports what it needs when it is called, so that `--help` and `check` are quick.
@@ -39,6 +39,7 @@ COMMANDS = (
     "playbook",
     "explain",
     "reconcile",
+    "report",
     "switch",
     "status",
     "trial",

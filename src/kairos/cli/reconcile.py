@@ -47,7 +47,7 @@ def reconcile(
         store = store or Path(load_settings(settings, os.environ).store.path)
     if not store.exists():
         raise KairosError(f"there is no store at `{store}`; name it with --store")
-    columns, words = _pairs("--column", column, COLUMNS), _pairs("--word", word, WORDS)
+    columns, words = pairs("--column", column, COLUMNS), pairs("--word", word, WORDS)
     with closing(SqliteRecords(store)) as records:
         mapped = Mapped(columns, {theirs: ours for ours, theirs in words.items()}, _digits(records))
         with closing(Extract(file, mapped)) as extract:
@@ -59,7 +59,7 @@ def reconcile(
         raise typer.Exit(1)
 
 
-def _pairs(option: str, given: Sequence[str] | None, known: Sequence[str]) -> dict[str, str]:
+def pairs(option: str, given: Sequence[str] | None, known: Sequence[str]) -> dict[str, str]:
     """Each OURS=THEIRS. Raises KairosError for what is none."""
     pairs = {}
     for pair in given or ():

@@ -1,0 +1,236 @@
+"""`kairos report`: what marketing earned (uplift), and who was offered what (fairness); beside a running server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kairos.errors import KairosError, did_you_mean
+
+if TYPE_CHECKING:
+    from kairos.adapters.duckdb_uplift import Costs, Extracted
+    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.domain.purchase import Purchase
+    from kairos.engine.cohort import Cohort
+    from kairos.engine.program import Program
+    from kairos.playbook import Playbook
+
+Settings = Annotated[Path, typer.Option(help="The settings file.")]
+Store = Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")]
+Since = Annotated[str, typer.Option(help="Only moments from this day on (UTC), as in 2026-03-04.")]
+Html = Annotated[Path | None, typer.Option(help="Write a page with plots to this file, too.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+TOML = Path("kairos.toml")
+FOR_EVER = 2**62
+DAYS = (7, 30, 90)
+
+
+def register(app: typer.Typer) -> None:
+    reports = typer.Typer(no_args_is_help=True, help="What marketing earned, and who was offered what.")
+    reports.command(help="What the treated did more than the holdout, by an extract of recharges and spend.")(uplift)
+    reports.command(help="Offers and refusals by an attribute that nobody may be treated differently for.")(fairness)
+    app.add_typer(reports, name="report")
+
+
+def uplift(
+    events: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The extract: CSV or Parquet.")],
+    settings: Settings = TOML,
+    store: Store = None,
+    by: Annotated[str, typer.Option(help="An attribute of the vocabulary that cuts subscribers into segments.")] = "",
+    days: Annotated[
+        list[int] | None, typer.Option(min=1, max=730, help="After the first moment; repeatable; 7, 30, 90 without it.")
+    ] = None,
+    since: Since = "",
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=AMOUNT: of a message by channel, of a purchase by OFFER or OFFER/VARIANT."),
+    ] = None,
+    tax: Annotated[str, typer.Option(help="The rate that amounts of spend include, as in 15%.")] = "",
+    column: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: a column's name in the extract.")] = None,
+    word: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: recharge or spend, in the extract.")] = None,
+    html: Html = None,
+    as_json: Json = False,
+) -> None:
+    from kairos.adapters.duckdb_uplift import COLUMNS, KINDS, Flows
+    from kairos.cli import uplift_page, uplift_report
+    from kairos.cli.reconcile import pairs
+    from kairos.engine.cohort import gather
+    from kairos.evaluate import segments
+
+    columns, words = pairs("--column", column, COLUMNS), pairs("--word", word, KINDS)
+    with opened(settings, store) as (records, program_of, playbook):
+        costs = _costs(cost, tax, playbook)
+        cohort = gather(records.decisions(_day(since), FOR_EVER), program_of, by)
+        _refuse_without_holdout(cohort.held_out)
+        with closing(Flows(events, columns, words)) as flows:
+            rates = {action.name: action.tax for action in playbook.actions}
+            holdings = records.holdings("msisdn")
+            extracted = flows.fill(holdings, _purchases(records), records.outcomes(), cohort, costs, rates)
+            flows.enter(cohort, segments(cohort.trait, _shown(playbook, by)))
+            made = uplift_report.make(
+                flows,
+                cohort,
+                extracted,
+                days or DAYS,
+                playbook=playbook.name,
+                currency=playbook.currency,
+                by=by,
+                notes=_notes(cohort, extracted, costs),
+            )
+    if isinstance(made, str):
+        raise KairosError(made)
+    if html:
+        html.write_text(uplift_page.page(made), encoding="utf-8")
+    _say(uplift_report.plain(made) if as_json else None, lambda: uplift_report.pictures(made), html)
+
+
+def _refuse_without_holdout(held_out: list[bool]) -> None:
+    if not held_out:
+        raise KairosError("nothing to report: no marketing would have been said in that time to anybody in the store")
+    if not any(held_out):
+        raise KairosError(
+            "there is nobody to compare with: the playbook held nobody out. Set `holdout: 5%` in contact_policy.yaml; "
+            "what was earned before cannot be told"
+        )
+    if all(held_out):
+        raise KairosError("there is nobody to compare with: everybody in that time was held out")
+
+
+def _costs(given: list[str] | None, tax: str, playbook: Playbook) -> Costs:
+    from kairos.adapters.duckdb_uplift import Costs
+    from kairos.domain.money import parse_exact
+
+    offers = [
+        name for a in playbook.actions for name in (a.name, *(f"{a.name}/{v.name}" for v in a.variants if v.name))
+    ]
+    names = [*offers, *{treatment.channel for action in playbook.actions for treatment in action.treatments}]
+    costs = {}
+    for pair in given or ():
+        name, _, written = pair.partition("=")
+        if name not in names:
+            hint = did_you_mean(name, names) or "NAME is a channel, an offer or OFFER/VARIANT of the playbook"
+            raise KairosError(f"--cost `{pair}` names nothing of the playbook; {hint}")
+        try:
+            costs[name] = parse_exact(written, playbook.currency.digits + 4)
+        except ValueError as error:
+            raise KairosError(f"--cost `{pair}`: {error}; write NAME=AMOUNT, as in sms=0.02") from None
+    try:
+        rate = parse_exact(tax.removesuffix("%"), 4) if tax else 0
+    except ValueError as error:
+        raise KairosError(f"--tax: {error}; write it as in 15%") from None
+    if not 0 <= rate < 1_000_000:
+        raise KairosError(f"--tax `{tax}` is no rate; write it as in 15%")
+    return Costs(costs, rate)
+
+
+def _notes(cohort: Cohort, extracted: Extracted, costs: Costs) -> list[str]:
+    spoken = {*cohort.offer, *cohort.channel}
+    free = sorted(spoken - costs.of.keys() - {name.partition("/")[0] for name in costs.of})
+    notes = [f"no cost was given for {', '.join(free)}: taken as nothing"] if free else []
+    if extracted.other_kinds:
+        others = ", ".join(f"`{kind}` ({rows:,})" for kind, rows in extracted.other_kinds.items())
+        notes.append(f"rows of other kinds count nowhere: {others}")
+    if cohort.forgotten:
+        notes.append(f"{cohort.forgotten:,} of {cohort.moments:,} decisions have no playbook any more")
+    notes.append(
+        "offer and channel are what would have been said at a subscriber's first moment (just that offer was said to "
+        f"{cohort.agreed:.0%} of the treated then); an effect is that of all marketing on these subscribers since"
+    )
+    return notes
+
+
+def _purchases(records: SqliteRecords) -> Iterator[Purchase]:
+    after = ""
+    while found := records.purchases(after, 2000):
+        yield from found
+        after = found[-1].key
+
+
+def _shown(playbook: Playbook, by: str) -> Callable[[Any], str]:
+    from kairos.engine.cohort import no_such_attribute
+    from kairos.engine.explain import in_words
+
+    if by and by not in playbook.vocabulary.names:
+        raise no_such_attribute(by, playbook)
+    kind = playbook.vocabulary.names[by] if by else "text"
+    return lambda value: in_words(value, kind, playbook.currency)
+
+
+def fairness(
+    by: Annotated[str, typer.Option(help="An attribute of the vocabulary, such as an age or a region.")],
+    settings: Settings = TOML,
+    store: Store = None,
+    since: Since = "",
+    html: Html = None,
+    as_json: Json = False,
+) -> None:
+    from kairos.cli import fairness_page, fairness_report
+    from kairos.engine.fairness import count
+
+    with opened(settings, store) as (records, program_of, playbook):
+        show = _shown(playbook, by)
+        tally = count(records.decisions(_day(since), FOR_EVER), program_of, by)
+    made = fairness_report.make(tally, playbook=playbook.name, by=by, show=show)
+    if isinstance(made, str):
+        raise KairosError(made)
+    if html:
+        html.write_text(fairness_page.page(made), encoding="utf-8")
+    _say(fairness_report.plain(made) if as_json else None, lambda: fairness_report.pictures(made), html)
+
+
+@contextmanager
+def opened(
+    settings: Path, store: Path | None
+) -> Iterator[tuple[SqliteRecords, Callable[[str], Program | None], Playbook]]:
+    """A store's records, the programs of its playbooks by revision, and the latest playbook."""
+    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.engine.program import compile_program
+    from kairos.playbook import read
+    from kairos.settings import load_settings
+
+    if settings.exists() or store is None:
+        store = store or Path(load_settings(settings, os.environ).store.path)
+    if not store.exists():
+        raise KairosError(f"there is no store at `{store}`; name it with --store")
+    with closing(SqliteRecords(store)) as records:
+
+        @lru_cache(maxsize=32)
+        def program_of(revision: str) -> Program | None:
+            texts = records.playbook(revision)
+            return compile_program(read(texts)) if texts else None
+
+        texts = records.latest_playbook()
+        if not texts:
+            raise KairosError(f"the store `{store}` has no playbook yet: nothing has been decided in it")
+        yield records, program_of, read(texts)
+
+
+def _day(written: str) -> int:
+    if not written:
+        return 0
+    try:
+        return round(datetime.fromisoformat(written).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        raise KairosError(f"--since `{written}` is no day; write it as in 2026-03-04") from None
+
+
+def _say(as_json: Mapping[str, Any] | None, pictures: Callable[[], list[Any]], html: Path | None) -> None:
+    if as_json is not None:
+        import msgspec
+
+        typer.echo(msgspec.json.encode(as_json).decode())
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for picture in pictures():
+        console.print(picture)
+    if html:
+        console.print(f"the page is `{html}`")
