@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import astuple
 from pathlib import Path
@@ -38,7 +38,6 @@ def summed(
     outcomes: Sequence[tuple[int, int, int, str, str, int]] = (),
     said: Sequence[tuple[int, int, str, int]] = (),
     costs: Costs = Costs(),  # noqa: B008
-    rates: Mapping[str, int] | None = None,
 ) -> tuple[Group, Extracted]:
     """Subscriber 1 is treated, 2 held out; both came at AT. The extract ends 40 days later."""
     file = folder / "extract.csv"
@@ -46,7 +45,7 @@ def summed(
     cohort = Cohort([1, 2], [AT, AT], [False, True], ["booster"] * 2, ["sms"] * 2, ["m"] * 2, [None] * 2)
     cohort.said = list(said)
     with closing(Flows(file, {}, {})) as flows:
-        extracted = flows.fill(held, purchases, outcomes, cohort, costs, rates or {})
+        extracted = flows.fill(held, purchases, outcomes, cohort, costs)
         flows.enter(cohort, ["all", "all"])
         return flows.within(days, AT + 40 * DAY)["", ""], extracted
 
@@ -90,10 +89,11 @@ def test_tax_is_split_as_everywhere(tmp_path: Path, amount: int) -> None:
 
 def test_what_was_undone_is_no_revenue_and_no_acceptance(tmp_path: Path) -> None:
     ended = ("done", "refunded", "reversed", "stuck", "under_way")
+    half, tester = purchase(1, key="h", tax=200, returned=500), purchase(1, key="t", test=True)
     group, _ = summed(
         tmp_path,
         [row(1, 40, "spend", 0)],
-        purchases=[purchase(1, status, key=status) for status in ended],
+        purchases=[*(purchase(1, status, key=status, tax=200) for status in ended), half, tester],
         outcomes=[
             (1, 1, 5, "a", "accepted", AT + DAY),
             (2, 1, 5, "a", "fulfilled", AT + 12 * DAY),  # counts when it was accepted
@@ -102,13 +102,14 @@ def test_what_was_undone_is_no_revenue_and_no_acceptance(tmp_path: Path) -> None
             (5, 1, 7, "c", "declined", AT),
             (6, 1, 8, "d", "redeemed", AT),
             (7, 1, 9, "e", "accepted", AT + 11 * DAY),  # too late for this window
+            (8, 1, 10, "f", "accepted", AT),
+            (9, 1, 10, "f", "partly_reversed", AT + DAY),
         ],
         costs=Costs({"booster": 300 * PARTS, "booster/large": 900 * PARTS}),
-        rates={"booster": 250_000},
     )
-    assert group.treated["offers' revenue"].y == 800
-    assert group.treated["offers' cost"].y == 300
-    assert group.treated["accepted"].y == 2
+    assert group.treated["offers' revenue"].y == 800 + 400
+    assert group.treated["offers' cost"].y == 600
+    assert group.treated["accepted"].y == 3
 
 
 def test_a_message_that_was_dropped_costs_nothing(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_the_sums_are_those_of_columns(tmp_path: Path) -> None:
     words = ["x"] * people
     cohort = Cohort(everybody, [AT] * people, held_out.tolist(), words, words, words, words)
     with closing(Flows(file, {}, {})) as flows:
-        flows.fill([], [], [], cohort, Costs(), {})
+        flows.fill([], [], [], cohort, Costs())
         flows.enter(cohort, ["en" if who % 2 else "fr" for who in everybody])
         found = flows.within(5, AT + 5 * DAY)
     odd = np.arange(people) % 2 == 0

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kairos.domain.money import WHOLE, split_tax
+from kairos.domain.money import WHOLE, divide, split_tax
 from kairos.domain.purchase import Purchase
 from kairos.engine.cohort import Cohort
 from kairos.errors import Diagnostic, ExtractError, KairosError
@@ -19,7 +19,9 @@ DAY: Final = 86_400_000
 BEFORE: Final = 30  # days before the first moment, that CUPED knows subscribers by
 COLUMNS: Final = ("msisdn", "subscriber", "happened", "kind", "amount", "tax")
 KINDS: Final = ("recharge", "spend")
-TAKEN: Final = "('accepted', 'fulfilled', 'redeemed')"  # an offer's latest outcome, where it was a yes
+TAKEN: Final = (
+    "('accepted', 'fulfilled', 'redeemed', 'partly_reversed')"  # an offer's latest outcome, where it was a yes
+)
 PARTS: Final = 10_000  # of a minor unit: a message may cost less than one
 CUTS: Final = ("offer", "segment", "channel", "model")
 
@@ -145,12 +147,10 @@ class Flows:
         outcomes: Sequence[tuple[int, int, int, str, str, int]],
         cohort: Cohort,
         costs: Costs,
-        rates: Mapping[str, int],
     ) -> Extracted:
         """Give every flow to its subscriber: an extract's row to whoever had the number at that time.
 
-        `rates`: the tax within an action's price, in parts of WHOLE; 0: as in what is spent. The rest as
-        `SqliteRecords` has it.
+        See `kairos.adapters.sqlite_records` for what these are.
         """
         owner = "try_cast(who AS BIGINT)" if self.by_id else "held.subscriber"
         join = ""
@@ -165,19 +165,18 @@ class Flows:
             "CREATE TEMP TABLE flow AS SELECT subscriber, ms, ours AS what, "
             f"({net})::BIGINT AS amount FROM event WHERE ours IS NOT NULL AND subscriber > 0"
         )
-        self._purchases(purchases, costs, rates)
+        self._purchases(purchases, costs)
         self._outcomes(outcomes)
         self._said(cohort, costs)
         return self._extracted()
 
-    def _purchases(self, purchases: Iterable[Purchase], costs: Costs, rates: Mapping[str, int]) -> None:
-        """What was bought and not taken back: its revenue where it was charged, and its cost."""
+    def _purchases(self, purchases: Iterable[Purchase], costs: Costs) -> None:
+        """What was bought and kept: its revenue, and its cost."""
         rows = []
         for one in purchases:
-            if one.status == "done":
-                paid = one.price if one.charges else 0
-                net, _ = split_tax(paid, rates.get(one.action) or costs.tax)
-                rows.append((one.subscriber, one.made, paid, net, costs.purchase(one)))
+            if one.status == "done" and not one.test:
+                net = one.kept - divide(one.tax * one.kept, one.price) if one.tax else split_tax(one.kept, costs.tax)[0]
+                rows.append((one.subscriber, one.made, one.price if one.charges else 0, net, costs.purchase(one)))
         self._rows("purchase", ("subscriber", "ms", "paid", "net", "cost"), rows)
         self._run("INSERT INTO flow SELECT subscriber, ms, 'revenue', net FROM purchase WHERE net <> 0")
         self._run("INSERT INTO flow SELECT subscriber, ms, 'purchase_cost', cost FROM purchase WHERE cost <> 0")

@@ -70,9 +70,8 @@ def uplift(
         cohort = gather(records.decisions(_day(since), FOR_EVER), program_of, by)
         _refuse_without_holdout(cohort.held_out)
         with closing(Flows(events, columns, words)) as flows:
-            rates = {action.name: action.tax for action in playbook.actions}
             holdings = records.holdings("msisdn")
-            extracted = flows.fill(holdings, _purchases(records), records.outcomes(), cohort, costs, rates)
+            extracted = flows.fill(holdings, _purchases(records), records.outcomes(), cohort, costs)
             flows.enter(cohort, segments(cohort.trait, _shown(playbook, by)))
             made = uplift_report.make(
                 flows,
