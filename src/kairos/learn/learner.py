@@ -1,0 +1,141 @@
+"""Learning beside the decisions: answers in, immutable versions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kairos.learn.answers import Answers
+from kairos.learn.features import Features
+from kairos.learn.fit import Examples, Tastes, first_widths, fit, residuals
+from kairos.learn.interactions import strongest, with_pairs
+from kairos.learn.model import SCHEMA, Version
+from kairos.learn.variants import OWN, Variant, traits_of
+
+PAIRS: Final = 20
+YESES_FOR_PAIRS: Final = 300  # before so many there is no telling which tests matter together
+LOOK_AGAIN: Final = 1.5  # pairs are looked for anew when there are so many times the yeses
+BROKEN: Final = 6.0  # deviations by which the latest answers may differ from what was expected of them
+KEPT: Final = 0.02  # what older answers count after that
+LATEST: Final = 500  # answers that are enough to tell
+
+
+class Learner:
+    """Learns tastes from `answers`. `half_life` (ms) is how fast an answer fades.
+
+    Every publication is fitted to the ledger as it stands, so what was undone leaves no trace but in where the search
+    began; `afresh` forgets that as well.
+    """
+
+    def __init__(self, features: Features, variants: Sequence[Variant], window: int, half_life: int) -> None:
+        self.features, self.variants, self.half_life = features, tuple(variants), half_life
+        self.answers = Answers(len(features.columns), window)
+        self.traits = traits_of(variants)
+        self.number = 0
+        self.broken: list[int] = []  # when tastes changed at once, ms
+        self._compared = 0  # answers until then are compared with what was expected
+        self._usual = 1.0  # yeses that came for each that was expected
+        self._weights = self.traits.weights(variants)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pairs = np.zeros((0, 2), np.int32)
+        self._yeses_when_looked = 0
+        self._tests = len(self.features.sources())
+        self._tastes = self._nothing()
+
+    def _nothing(self) -> Tastes:
+        width = first_widths(self._tests, len(self._pairs))
+        groups = self.traits.groups
+        mean = np.zeros((len(width), len(groups)), np.float32)
+        mean[0, 0] = -4
+        return Tastes(mean, width[:, groups] ** 2, width)
+
+    def publish(self, now: int, rounds: int = 1, steps: int = 15) -> Version:
+        """A new version from all that is known at `now` (ms)."""
+        self._notice_change(now)
+        examples = self._examples(now)
+        yeses = int(examples.yes.sum())
+        if yeses:
+            self._fit(examples, rounds, steps)
+        if yeses >= max(YESES_FOR_PAIRS, LOOK_AGAIN * self._yeses_when_looked):
+            self._look_for_pairs(examples)
+            self._yeses_when_looked = yeses
+            self._fit(examples, 3 * rounds, 2 * steps)
+        self.number += 1
+        return Version(
+            SCHEMA,
+            self.number,
+            now,
+            len(examples.yes),
+            self.features,
+            self.traits,
+            tuple((int(one), int(two)) for one, two in self._pairs),
+            self._tastes.mean.astype("<f4").tobytes(),
+            self._tastes.variance.astype("<f4").tobytes(),
+        )
+
+    def afresh(self, now: int) -> Version:
+        """The same learned from nothing but the ledger: it depends on no earlier publication."""
+        self._begin()
+        return self.publish(now, rounds=4, steps=40)
+
+    def _fit(self, examples: Examples, rounds: int, steps: int) -> None:
+        whole = Examples(
+            with_pairs(examples.tests, self._pairs), examples.yes, examples.weight, examples.starts, examples.traits
+        )
+        first = first_widths(self._tests, len(self._pairs))
+        self._tastes = fit(whole, self.traits.groups, first, self._tastes, rounds, steps)
+
+    def _examples(self, now: int) -> Examples:
+        answers = self.answers
+        weight = answers.weights(now) * self._fade(now)
+        kept = np.flatnonzero(weight > 0.01)
+        arm = answers.rows["arm"][kept]
+        order = np.argsort(arm, kind="stable")
+        kept = kept[order]
+        starts = np.searchsorted(arm[order], np.arange(len(self.variants) + 1))
+        tests = self.features.tests(answers.levels[kept])
+        return Examples(tests, answers.taken[kept].astype(np.float32), weight[kept], starts, self._weights)
+
+    def _fade(self, now: int) -> NDArray[np.float32]:
+        at = self.answers.rows["at"][: self.answers.count]
+        fade = np.exp2((at - now) / self.half_life)
+        for broken in self.broken:
+            fade[at < broken] *= KEPT
+        return fade.astype(np.float32)
+
+    def _look_for_pairs(self, examples: Examples) -> None:
+        """Which tests count together, by what tests alone leave unexplained."""
+        alone = self._tastes.mean.copy()[: self._tests]
+        left, spread = residuals(examples, alone)
+        arm = np.repeat(np.arange(len(self.variants)), np.diff(examples.starts))
+        shared = self._weights[:, self.traits.groups < OWN]
+        sources = self.features.sources()
+        self._pairs = strongest(examples.tests, sources, left, spread, shared[arm], PAIRS)
+        nothing, old = self._nothing(), self._tastes
+        nothing.mean[: self._tests] = alone
+        nothing.variance[: self._tests] = old.variance[: self._tests]
+        nothing.width[: self._tests] = old.width[: self._tests]
+        self._tastes = nothing
+
+    def _notice_change(self, now: int) -> None:
+        """Whether the latest answers are not what was expected of them: then older ones hardly count any more."""
+        answers = self.answers
+        new = slice(self._compared, answers.count)
+        heard = answers.weights(now)[new]
+        expected = float(np.sum(heard * answers.rows["chance"][new]))
+        if answers.count - self._compared < LATEST or expected < 20:
+            return
+        came = float(np.sum(answers.taken[new]))
+        surprise = (came - self._usual * expected) / np.sqrt(self._usual * expected)
+        if abs(surprise) > BROKEN:
+            self.broken.append(int(answers.rows["at"][self._compared]))
+            self._begin()
+            self._usual = 1.0
+        else:
+            self._usual += 0.2 * (came / expected - self._usual)
+        self._compared = answers.count
