@@ -1,10 +1,10 @@
 """Subscribers with tastes that no learner here is made of: what `kairos bench learning` learns against.
 
 Tastes are trees over a dozen things that divide subscribers (a heavy user, the evening, a segment), two at a time, so
-nearly everything is an interaction: how each content is liked, which size fits, what a price means to them, how long they
-like to commit, and something of each variant's own. Part is hidden: three kinds of people, told apart by what is seen
-only in their shares. Some buy without being asked. The oracle knows all trees and sees what a learner sees: its values
-are expectations over the hidden kinds.
+nearly everything is an interaction: how each content is liked, which size fits, what a price means to them, how long
+they like to commit, and something of each variant's own. Part is hidden: three kinds of people, told apart by what is
+seen only in their shares. Some buy without being asked. The oracle knows all trees and sees what a learner sees: its
+values are expectations over the hidden kinds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kairos.learn.variants import Variant
 from kairos.rules import Names
 
 Floats = NDArray[np.float64]
-Tree = tuple[tuple["Test", ...], Floats]  # tests, and a value for each way to answer them
+Tree = tuple[tuple["Question", ...], Floats]  # tests, and a value for each way to answer them
 
 ARMS: Final = 50
 CONTENTS: Final = ("data", "voice", "video", "music", "games", "social")
@@ -63,7 +63,7 @@ NAMES: Final[Names] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class Question:
     """One question to a subscriber's moment: a number above a quantile, a text among some, an hour in a window."""
 
     column: str
@@ -83,7 +83,7 @@ class Seen:
     def __len__(self) -> int:
         return len(self.at)
 
-    def passes(self, test: Test) -> NDArray[np.bool_]:
+    def passes(self, test: Question) -> NDArray[np.bool_]:
         if test.column == "hour":
             return np.asarray((self.at / HOUR - test.above) % 24 < test.hours)
         if test.among:
@@ -161,7 +161,9 @@ class Tastes:
         by_kind = np.stack(
             [
                 0.6 / (1 + np.exp(-(odds + liking[self.content] + thrift * np.log(self.price) + mood)))
-                for liking, thrift, mood in zip(self._hidden_liking, self._hidden_thrift, self._hidden_mood, strict=True)
+                for liking, thrift, mood in zip(
+                    self._hidden_liking, self._hidden_thrift, self._hidden_mood, strict=True
+                )
             ]
         )
         induced = np.einsum("nk,kna->na", shares, by_kind)
@@ -207,22 +209,24 @@ class Tastes:
         return trees
 
     def _value(self, trees: list[Tree], seen: Seen) -> Floats:
-        return np.sum([_leaf(leaves, tests, seen) for tests, leaves in trees], axis=0)
+        value: Floats = np.sum([_leaf(leaves, tests, seen) for tests, leaves in trees], axis=0)
+        return value
 
 
-def _leaf(leaves: Floats, tests: tuple[Test, ...], seen: Seen) -> Floats:
-    return leaves[np.sum([seen.passes(test).astype(int) << place for place, test in enumerate(tests)], axis=0)]
+def _leaf(leaves: Floats, tests: tuple[Question, ...], seen: Seen) -> Floats:
+    value: Floats = leaves[np.sum([seen.passes(test).astype(int) << place for place, test in enumerate(tests)], axis=0)]
+    return value
 
 
-def _any_test(draw: np.random.Generator) -> Test:
+def _any_test(draw: np.random.Generator) -> Question:
     which = draw.random()
     if which < 0.65:
-        return Test(str(draw.choice(list(NUMBERS))), above=draw.uniform(0.3, 0.7))
+        return Question(str(draw.choice(list(NUMBERS))), above=draw.uniform(0.3, 0.7))
     if which < 0.74:
-        return Test("hour", above=draw.uniform(0, 24), hours=draw.uniform(4, 10))
+        return Question("hour", above=draw.uniform(0, 24), hours=draw.uniform(4, 10))
     name = str(draw.choice(list(TEXTS)))
     some = draw.choice(TEXTS[name], max(1, TEXTS[name] // 2), replace=False)
-    return Test(name, among=tuple(some.tolist()))
+    return Question(name, among=tuple(some.tolist()))
 
 
 def see(draw: np.random.Generator, many: int, start: int = START) -> Seen:

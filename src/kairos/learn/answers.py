@@ -2,9 +2,9 @@
 
 Nothing is learned from an offer before it was delivered. A yes (a reply, or a purchase through any door within the
 window) counts in full as soon as it comes. An offer without an answer counts as a no by the share of yeses that would
-have come by now, which is all of it at the end of the window: so nobody waits for the window, and late yeses do not look
-like noes (to first order in the chance: log(1 - p F) = F log(1 - p)). A declined offer is a no; bought after all within
-the window it is a yes. What is undone was never offered.
+have come by now, which is all of it at the end of the window: so nobody waits for the window, and late yeses do not
+look like noes (to first order in the chance: log(1 - p F) = F log(1 - p)). A declined offer is a no; bought after all
+within the window it is a yes. What is undone was never offered.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Answers:
         """How much each offer counts, by what has been heard of it until now."""
         status, at = self.rows["status"][: self.count], self.rows["at"][: self.count]
         waiting = self.share_come(now - at)
-        return np.select([status == WAITING, status >= UNDONE, status == OFFERED], [waiting, 0, 0], 1).astype(np.float32)
+        return np.select([status == WAITING, status >= UNDONE, status == OFFERED], [waiting, 0, 0], 1).astype(
+            np.float32
+        )
 
     def share_come(self, age: NDArray[Any]) -> NDArray[np.float64]:
         """The share of yeses that come within so many ms; without any known yet they are taken to come evenly."""
@@ -96,7 +98,10 @@ class Answers:
             gone = self.count - kept
             for id in self.rows["id"][:gone].tolist():  # noqa: A001
                 self._place.pop(id, None)
-            self.levels[:kept], self.rows[:kept] = self.levels[gone : self.count].copy(), self.rows[gone : self.count].copy()
+            self.levels[:kept], self.rows[:kept] = (
+                self.levels[gone : self.count].copy(),
+                self.rows[gone : self.count].copy(),
+            )
             self.count = kept
             self._place = {id: place - gone for id, place in self._place.items()}  # noqa: A001
         if self.count + many > len(self.rows):

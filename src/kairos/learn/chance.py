@@ -20,9 +20,12 @@ def keyed_normal(seed: int, decision: NDArray[Any], arm: NDArray[Any]) -> NDArra
     >>> bool(one[1] == two[0])
     True
     """
-    key = _mixed(_mixed(_mixed(np.array([seed]).astype(np.uint64)) ^ decision.astype(np.uint64)) ^ arm.astype(np.uint64))
+    key = _mixed(
+        _mixed(_mixed(np.array([seed]).astype(np.uint64)) ^ decision.astype(np.uint64)) ^ arm.astype(np.uint64)
+    )
     first, second = _uniform(key), _uniform(_mixed(key))
-    return np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second)  # Box and Muller 1958
+    normal: NDArray[np.float64] = np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second)  # Box and Muller 1958
+    return normal
 
 
 def _mixed(key: Keys) -> Keys:

@@ -26,7 +26,7 @@ def probabilities(mean: Floats, deviation: Floats, worth: Floats) -> Floats:
     `mean` and `deviation` are of log-odds, the deviation as it was explored with. What is worth nothing is chosen only
     where everything is; equals share.
 
-    >>> probabilities(np.array([-3.0, -3.0, -9.0]), np.array([0.5, 0.5, 0.1]), np.array([1.0, 1.0, 1.0])).round(3).tolist()
+    >>> probabilities(np.array([-3.0, -3.0, -9.0]), np.array([0.5, 0.5, 0.1]), np.ones(3)).round(3).tolist()
     [0.5, 0.5, 0.0]
     """
     some = worth > 0
@@ -43,12 +43,10 @@ def _greatest(mean: Floats, deviation: Floats, gain: Floats) -> Floats:
     high = float(np.max(_log_chance(mean + FAR * deviation) + gain))
     at = np.linspace(low, high, POINTS)[:, None] - gain  # log(chance) that each needs to be there
     with np.errstate(divide="ignore", over="ignore"):
-        odds = np.where(at < 0, at - np.log(-np.expm1(np.minimum(at, -1e-300))), np.inf)
+        odds: Floats = np.where(at < 0, at - np.log(-np.expm1(np.minimum(at, -1e-300))), np.inf)
     below = _normal_distribution((odds - mean) / deviation)
-    with np.errstate(divide="ignore"):
-        logs = np.log(below)
-    others = np.exp(np.sum(logs, axis=1, keepdims=True) - logs) if below.all() else _others(below)
-    share = np.sum(np.diff(below, axis=0) * (others[1:] + others[:-1]) / 2, axis=0)
+    others = _others(below)
+    share: Floats = np.sum(np.diff(below, axis=0) * (others[1:] + others[:-1]) / 2, axis=0)
     share += below[0] * others[0] / len(mean)
     total = float(share.sum())
     return share / total if total else np.full(len(mean), 1 / len(mean))
@@ -56,8 +54,9 @@ def _greatest(mean: Floats, deviation: Floats, gain: Floats) -> Floats:
 
 def _others(below: Floats) -> Floats:
     """For each candidate the product over all the others, zeros and all."""
-    before = np.cumprod(np.hstack([np.ones((len(below), 1)), below[:, :-1]]), axis=1)
-    after = np.cumprod(np.hstack([np.ones((len(below), 1)), below[:, :0:-1]]), axis=1)[:, ::-1]
+    before, after = np.ones_like(below), np.ones_like(below)
+    np.cumprod(below[:, :-1], axis=1, out=before[:, 1:])
+    np.cumprod(below[:, :0:-1], axis=1, out=after[:, -2::-1])
     product: Floats = before * after
     return product
 
@@ -75,4 +74,5 @@ def _normal_distribution(at: NDArray[Any]) -> Floats:
         0.254829592 + near * (-0.284496736 + near * (1.421413741 + near * (-1.453152027 + near * 1.061405429)))
     )
     tail = 0.5 * rest * np.exp(-(far**2))
-    return np.where(at < 0, tail, 1 - tail)
+    distribution: Floats = np.where(at < 0, tail, 1 - tail)
+    return distribution

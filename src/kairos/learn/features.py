@@ -61,12 +61,20 @@ class Features(Struct, frozen=True):
 
     def tests(self, levels: Levels) -> Tests:
         """(moments, 1 + tests) float32, the first of them always 1."""
-        told = [column.table()[levels[:, at]] for at, column in enumerate(self.columns)]
-        return np.hstack([np.ones((len(levels), 1), np.float32), *told])
+        return tests_of(self.tables(), levels)
+
+    def tables(self) -> list[Tests]:
+        """What `tests_of` reads: by column and level."""
+        return [column.table() for column in self.columns]
 
     def sources(self) -> NDArray[np.int32]:
         """For each test the column that it asks; -1 for the one that is always 1."""
         return np.repeat(np.arange(-1, len(self.columns), dtype=np.int32), [1, *(len(c.means) for c in self.columns)])
+
+
+def tests_of(tables: Sequence[Tests], levels: Levels) -> Tests:
+    told = [table[levels[:, at]] for at, table in enumerate(tables)]
+    return np.hstack([np.ones((len(levels), 1), np.float32), *told])
 
 
 def learn_features(names: Names, moments: Sequence[Moment]) -> Features:

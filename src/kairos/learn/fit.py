@@ -1,8 +1,8 @@
 """Fitting tastes: logistic regression on (tests of the moment) x (traits of the variant), with learned shrinkage.
 
-The log-odds of a yes are  tests . tastes . traits ,  tastes being a table (tests, traits). Each has a normal prior around
-zero whose width is learned for every test and group of traits: what matters little is shrunk away, and a variant is
-only different from its likes where its answers say so. Widths come by expectation-maximisation (MacKay 1992, Neal
+The log-odds of a yes are  tests . tastes . traits,  tastes being a table (tests, traits). Each has a normal prior
+around zero whose width is learned for every test and group of traits: what matters little is shrunk away, and a variant
+is only different from its likes where its answers say so. Widths come by expectation-maximisation (MacKay 1992, Neal
 1996: automatic relevance determination) around the mode, the posterior being taken as normal with the diagonal of the
 Hessian (Laplace). The mode is found by L-BFGS (Nocedal and Wright 2006, algorithm 7.4) from where it last was.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,7 @@ def _odds(examples: Examples, tastes: Table) -> NDArray[np.float32]:
     return odds
 
 
-def residuals(examples: Examples, tastes: Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def residuals(examples: Examples, tastes: Table) -> tuple[NDArray[Any], NDArray[Any]]:
     """Answers less their chances, and the variances of that; weighted."""
     chance = 1 / (1 + np.exp(-_odds(examples, tastes)))
     return examples.weight * (examples.yes - chance), examples.weight * chance * (1 - chance)
@@ -121,7 +121,8 @@ def _variance(examples: Examples, square: Tests, tastes: Table, width: Table) ->
     for arm in range(len(examples.traits)):
         part = slice(examples.starts[arm], examples.starts[arm + 1])
         by_arm[:, arm] = spread[part] @ square[part]
-    variance: Table = 1 / (by_arm @ examples.traits**2 + 1 / width**2)
+    precision = by_arm @ examples.traits**2 + width**-2
+    variance: Table = np.reciprocal(precision, dtype=np.float32)
     return variance
 
 

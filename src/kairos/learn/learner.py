@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kairos.learn.answers import Answers
 from kairos.learn.features import Features
-from kairos.learn.fit import Examples, Tastes, first_widths, fit, residuals
+from kairos.learn.fit import Examples, Table, Tastes, first_widths, fit, residuals
 from kairos.learn.interactions import strongest, with_pairs
 from kairos.learn.model import SCHEMA, Version
 from kairos.learn.variants import OWN, Variant, traits_of
@@ -19,7 +19,6 @@ PAIRS: Final = 20
 YESES_FOR_PAIRS: Final = 300  # before so many there is no telling which tests matter together
 LOOK_AGAIN: Final = 1.5  # pairs are looked for anew when there are so many times the yeses
 BROKEN: Final = 6.0  # deviations by which the latest answers may differ from what was expected of them
-KEPT: Final = 0.02  # what older answers count after that
 LATEST: Final = 500  # answers that are enough to tell
 
 
@@ -35,7 +34,8 @@ class Learner:
         self.answers = Answers(len(features.columns), window)
         self.traits = traits_of(variants)
         self.number = 0
-        self.broken: list[int] = []  # when tastes changed at once, ms
+        self.at_most_pairs = PAIRS
+        self.since = 0  # when tastes last changed at once, ms: what was answered before does not count
         self._compared = 0  # answers until then are compared with what was expected
         self._usual = 1.0  # yeses that came for each that was expected
         self._weights = self.traits.weights(variants)
@@ -48,11 +48,17 @@ class Learner:
         self._tastes = self._nothing()
 
     def _nothing(self) -> Tastes:
-        width = first_widths(self._tests, len(self._pairs))
-        groups = self.traits.groups
+        width, groups = self._first_widths(), self.traits.groups
         mean = np.zeros((len(width), len(groups)), np.float32)
         mean[0, 0] = -4
         return Tastes(mean, width[:, groups] ** 2, width)
+
+    def _forget(self) -> None:
+        width = self._tastes.width
+        self._tastes = self._nothing()
+        self._tastes.width, self._tastes.variance = width, width[:, self.traits.groups] ** 2
+        self._yeses_when_looked = int(self._yeses_when_looked / LOOK_AGAIN)
+        self._usual = 1.0
 
     def publish(self, now: int, rounds: int = 1, steps: int = 15) -> Version:
         """A new version from all that is known at `now` (ms)."""
@@ -87,8 +93,10 @@ class Learner:
         whole = Examples(
             with_pairs(examples.tests, self._pairs), examples.yes, examples.weight, examples.starts, examples.traits
         )
-        first = first_widths(self._tests, len(self._pairs))
-        self._tastes = fit(whole, self.traits.groups, first, self._tastes, rounds, steps)
+        self._tastes = fit(whole, self.traits.groups, self._first_widths(), self._tastes, rounds, steps)
+
+    def _first_widths(self) -> Table:
+        return first_widths(self._tests, len(self._pairs))
 
     def _examples(self, now: int) -> Examples:
         answers = self.answers
@@ -103,10 +111,7 @@ class Learner:
 
     def _fade(self, now: int) -> NDArray[np.float32]:
         at = self.answers.rows["at"][: self.answers.count]
-        fade = np.exp2((at - now) / self.half_life)
-        for broken in self.broken:
-            fade[at < broken] *= KEPT
-        return fade.astype(np.float32)
+        return np.where(at < self.since, 0, np.exp2((at - now) / self.half_life)).astype(np.float32)
 
     def _look_for_pairs(self, examples: Examples) -> None:
         """Which tests count together, by what tests alone leave unexplained."""
@@ -115,7 +120,7 @@ class Learner:
         arm = np.repeat(np.arange(len(self.variants)), np.diff(examples.starts))
         shared = self._weights[:, self.traits.groups < OWN]
         sources = self.features.sources()
-        self._pairs = strongest(examples.tests, sources, left, spread, shared[arm], PAIRS)
+        self._pairs = strongest(examples.tests, sources, left, spread, shared[arm], self.at_most_pairs)
         nothing, old = self._nothing(), self._tastes
         nothing.mean[: self._tests] = alone
         nothing.variance[: self._tests] = old.variance[: self._tests]
@@ -123,7 +128,10 @@ class Learner:
         self._tastes = nothing
 
     def _notice_change(self, now: int) -> None:
-        """Whether the latest answers are not what was expected of them: then older ones hardly count any more."""
+        """Whether the latest answers are not what was expected of them: then older ones count no more.
+
+        What tastes depend on is kept (widths and pairs), and is the first belief of where to look.
+        """
         answers = self.answers
         new = slice(self._compared, answers.count)
         heard = answers.weights(now)[new]
@@ -133,9 +141,8 @@ class Learner:
         came = float(np.sum(answers.taken[new]))
         surprise = (came - self._usual * expected) / np.sqrt(self._usual * expected)
         if abs(surprise) > BROKEN:
-            self.broken.append(int(answers.rows["at"][self._compared]))
-            self._begin()
-            self._usual = 1.0
+            self.since = int(answers.rows["at"][self._compared])
+            self._forget()
         else:
             self._usual += 0.2 * (came / expected - self._usual)
         self._compared = answers.count

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
 from kairos.learn.chance import keyed_normal
-from kairos.learn.features import Features, Levels, Tests
+from kairos.learn.features import Features, Levels, tests_of
 from kairos.learn.interactions import with_pairs
 from kairos.learn.variants import Traits, Variant
 
@@ -66,6 +66,7 @@ class LearnedPropensity:
         weights = version.traits.weights(variants)
         self._mean = version.table(version.mean) @ weights.T  # (tests, arms)
         self._variance = version.table(version.variance) @ (weights**2).T
+        self._tables = version.features.tables()
         self._pairs = np.array(version.pairs, np.int32).reshape(-1, 2)
 
     @cached_property
@@ -84,10 +85,7 @@ class LearnedPropensity:
 
     def belief(self, pairs: Pairs, levels: Levels) -> tuple[Odds, Odds]:
         """Mean and deviation of the log-odds of each pair."""
-        tests = self._tests(levels)
+        tests = with_pairs(tests_of(self._tables, levels), self._pairs)
         mean = (tests @ self._mean)[pairs.moment, pairs.arm].astype(np.float64)
         variance = (tests**2 @ self._variance)[pairs.moment, pairs.arm].astype(np.float64)
         return mean, np.sqrt(variance)
-
-    def _tests(self, levels: Levels) -> Tests:
-        return with_pairs(self.content.features.tests(levels), self._pairs)
