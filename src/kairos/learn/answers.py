@@ -27,11 +27,10 @@ class Answers:
         self.window, self.capacity = window, capacity
         self.levels: Levels = np.zeros((1024, columns), np.uint8)
         self.rows: NDArray[Any] = np.zeros(
-            1024, [("id", "i8"), ("arm", "i4"), ("at", "i8"), ("status", "i1"), ("chance", "f4")]
+            1024, [("id", "i8"), ("arm", "i4"), ("at", "i8"), ("status", "i1"), ("delay", "i8"), ("chance", "f4")]
         )
         self.count = 0
         self._place: dict[int, int] = {}
-        self._delays: list[int] = []
 
     def offer(self, ids: NDArray[Any], levels: Levels, arms: NDArray[Any], chances: NDArray[Any], at: int) -> None:
         """Offers that were decided at `at` (ms), with the model's chance of a yes for each."""
@@ -57,9 +56,7 @@ class Answers:
             return
         delay = at - int(self.rows["at"][place])
         if delay <= self.window:
-            self.rows["status"][place] = TAKEN
-            self._delays.append(delay)
-            del self._delays[:-DELAYS]
+            self.rows["status"][place], self.rows["delay"][place] = TAKEN, delay
 
     def decline(self, id: int) -> None:  # noqa: A002
         place = self._place.get(id)
@@ -83,7 +80,7 @@ class Answers:
     def share_come(self, age: NDArray[Any]) -> NDArray[np.float64]:
         """The share of yeses that come within so many ms; without any known yet they are taken to come evenly."""
         evenly = np.clip(age / self.window, 0, 1)
-        known = np.sort(np.array(self._delays, np.int64))
+        known = np.sort(self.rows["delay"][: self.count][self.taken][-DELAYS:])
         share = np.searchsorted(known, age, side="right") / max(len(known), 1)
         trust = len(known) / (len(known) + 20)
         return np.where(age >= self.window, 1.0, trust * share + (1 - trust) * evenly)
