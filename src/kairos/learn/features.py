@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from kairos.domain.moment import Moment
 from kairos.rules import Names
 
-CUTS: Final = 5  # a number is asked: greater than this? at so many places
+CUTS: Final = 8  # a number is asked: greater than this? at so many places
 WORDS: Final = 12  # of a text, the most frequent
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
@@ -84,9 +84,9 @@ def learn_features(names: Names, moments: Sequence[Moment]) -> Features:
     >>> row = lambda balance: Moment(1, "", "recharge", 0, 0, (balance, "prepaid"), State(1, 1, "", "", 0), False)
     >>> features = learn_features({"balance": "money", "plan": "text"}, [row(cents) for cents in range(100)])
     >>> [(column.name, column.cuts) for column in features.columns]
-    [('balance', (16.5, 33.0, 49.5, 66.0, 82.5))]
+    [('balance', (11.0, 22.0, 33.0, 44.0, 55.0, 66.0, 77.0, 88.0))]
     >>> features.levels([row(0), row(50), row(None)]).tolist()
-    [[0], [3], [6]]
+    [[0], [4], [9]]
     """
     columns = [
         column

@@ -15,7 +15,7 @@ from kairos.learn.interactions import strongest, with_pairs
 from kairos.learn.model import SCHEMA, Version
 from kairos.learn.variants import OWN, Variant, traits_of
 
-PAIRS: Final = 20
+PAIRS: Final = 40
 YESES_FOR_PAIRS: Final = 300  # before so many there is no telling which tests matter together
 LOOK_AGAIN: Final = 1.5  # pairs are looked for anew when there are so many times the yeses
 BROKEN: Final = 6.0  # deviations by which the latest answers may differ from what was expected of them
