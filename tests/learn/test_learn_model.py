@@ -148,3 +148,18 @@ def test_tastes_that_change_at_once_are_noticed_and_learned_anew() -> None:
     made.publish(START + 22 * DAY)  # nobody said yes any more
     assert made.since == START + 20 * DAY
     assert means(LearnedPropensity(made.publish(START + 22 * DAY), ARMS)).mean() < 0.03
+
+
+def test_the_probability_of_a_choice_is_how_often_it_is_made(scorer: LearnedPropensity) -> None:
+    """Over decisions that differ in nothing but their ids; an arm on two channels counts once."""
+    one, worth, many = moments(np.random.default_rng(4), 1)[0], np.array([3.0, 1.5, 1.0, 2.0, 1.2, 1.0]), 4000
+    alike = [msgspec.structs.replace(one, id=place) for place in range(many)]
+    pairs = all_pairs(many)
+    arms = (scorer.score(pairs, alike) * worth[pairs.arm]).reshape(many, -1).argmax(axis=1)
+    share = np.bincount(arms, minlength=len(ARMS)) / many
+    twice = all_pairs(2, 2 * len(ARMS))
+    twice.arm, twice.channel = twice.arm // 2, (twice.arm % 2).astype(np.int32)
+    chances = scorer.choice_probabilities(twice, alike[:2], worth).reshape(2, len(ARMS), 2)
+    assert (chances[..., 1] == 0).all()
+    np.testing.assert_allclose(chances.sum(axis=(1, 2)), 1)
+    np.testing.assert_allclose(chances[0, :, 0], share, atol=4 * np.sqrt(0.25 / many))

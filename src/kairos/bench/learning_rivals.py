@@ -1,11 +1,11 @@
-"""What else was tried on the same moments: `python -m kairos.bench.learning_rivals SEED...` (docs/learning.md)."""
+"""What else was tried on the same moments: `python -m kairos.bench.learning_rivals SEED [NAME...]`."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -152,14 +152,16 @@ RIVALS: Final[dict[str, Callable[[Tastes, Features, int], Any]]] = {
 }
 
 
-def compare(seed: int, moments: int = MOMENTS, fresh: int = FRESH) -> dict[str, object]:
+def compare(
+    seed: int, names: Sequence[str] = tuple(RIVALS), moments: int = MOMENTS, fresh: int = FRESH
+) -> dict[str, object]:
     """The way of each, and CPU microseconds a moment to learn and to choose."""
     tastes, draw = Tastes(seed), np.random.default_rng([seed, 2])
     met, judged = crowd(tastes, draw, moments, 0, 1), crowd(tastes, draw, fresh, DAYS, moments + 1)
     features, ends = learn_features(NAMES, met.moments[:SAMPLE]), bounds(tastes, met, judged)
     figures: dict[str, object] = {"seed": seed}
-    for name, make in RIVALS.items():
-        play = Play(make(tastes, features, seed))
+    for name in names:
+        play = Play(RIVALS[name](tastes, features, seed))
         for _ in play.through(met):
             pass
         play.hear(START + 2 * DAYS * DAY)
@@ -176,6 +178,4 @@ def compare(seed: int, moments: int = MOMENTS, fresh: int = FRESH) -> dict[str, 
 
 
 if __name__ == "__main__":
-    for seed in sys.argv[1:]:
-        sys.stdout.write(json.dumps(compare(int(seed))) + "\n")
-        sys.stdout.flush()
+    sys.stdout.write(json.dumps(compare(int(sys.argv[1]), sys.argv[2:] or tuple(RIVALS))) + "\n")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
 from kairos.learn.chance import keyed_normal
+from kairos.learn.choice import probabilities
 from kairos.learn.features import Features, Levels, tests_of
 from kairos.learn.interactions import with_pairs
 from kairos.learn.variants import Traits, Variant
@@ -82,6 +83,25 @@ class LearnedPropensity:
             ids = np.array([moment.id for moment in moments], np.int64)
             mean = mean + self.explore * deviation * keyed_normal(self.seed, ids[pairs.moment], pairs.arm)
         return 1 / (1 + np.exp(-mean))
+
+    def choice_probabilities(
+        self, pairs: Pairs, moments: Sequence[Moment], worth: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """For each row of `pairs` how likely arbitration by score x `worth` (by arm) puts it first: sums to 1 a moment.
+
+        An arm on several channels has one score, and the first of them gets it. See `choice` for the method.
+        """
+        mean, deviation = self.belief(pairs, self.content.features.levels(moments))
+        chances = np.zeros(len(mean))
+        order = np.lexsort((pairs.channel, pairs.arm, pairs.moment))
+        again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
+        order = order[~again]
+        starts = np.flatnonzero(np.diff(pairs.moment[order], prepend=-1))
+        for places in np.split(order, starts[1:]):
+            chances[places] = probabilities(
+                mean[places], self.explore * deviation[places], worth[pairs.arm[places]].astype(np.float64)
+            )
+        return chances
 
     def belief(self, pairs: Pairs, levels: Levels) -> tuple[Odds, Odds]:
         """Mean and deviation of the log-odds of each pair."""
