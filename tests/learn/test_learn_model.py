@@ -12,7 +12,7 @@ from kairos.ports import Scorer
 
 MANY = 6000
 LATER = START + 20 * DAY
-ALIKE = 0.05  # by how much of itself a chance may differ when the search began elsewhere
+ALIKE = 0.1  # by how much of itself a chance may differ when the search began elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_what_is_undone_leaves_no_trace() -> None:
     for id in range(50_000, 50_060):  # noqa: A001
         more.answers.undo(id)
     undone = means(LearnedPropensity(more.publish(START + 3 * DAY), ARMS))
-    assert np.abs(with_more / settled - 1).max() > 3 * ALIKE
+    assert np.abs(with_more / settled - 1).max() > 2 * ALIKE
     assert np.abs(undone / settled - 1).max() < ALIKE
     afresh, untouched = (LearnedPropensity(one.afresh(START + 3 * DAY), ARMS) for one in (more, never))
     assert (means(afresh) == means(untouched)).all()

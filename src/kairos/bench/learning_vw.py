@@ -13,7 +13,7 @@ from kairos.domain.moment import Moment
 from kairos.learn import Features, traits_of
 
 # The best of those tried on worlds that no figure comes from: see docs/learning.md.
-SETTING: Final = "--cb_explore_adf --cb_type mtr --squarecb --gamma_scale 500 -q sa -l 0.5 --power_t 0"
+SETTING: Final = "--cb_explore_adf --cb_type mtr --squarecb --gamma_scale 300 -q sa -l 0.05"
 
 
 class Vowpal:

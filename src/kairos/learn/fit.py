@@ -25,7 +25,7 @@ Table = NDArray[np.float32]
 WIDTH: Final = 0.1  # of the prior of a test, before anything is learned
 WIDTH_OF_PAIR: Final = 0.4  # and of two tests at once: few are kept, and those matter
 WIDTH_OF_LEVEL: Final = 2.0  # and of how good a variant is for everybody
-DOUBT: Final = 1.0  # how many tastes' worth the first width counts when widths are learned
+DOUBT: Final = 0.3  # how many tastes' worth the first width counts when widths are learned
 MEMORY: Final = 8  # of L-BFGS
 
 
