@@ -7,7 +7,8 @@ import pytest
 from tests.learn.planted import ARMS, DAY, HOUR, NOBODY, START
 
 from kairos.domain.moment import Moment
-from kairos.learn import Features, Variant, learn_features, traits_of
+from kairos.learn import Features, Variant, learn_features, on_channels, traits_of
+from kairos.learn.variants import CHANNEL
 from kairos.rules import Names
 
 NAMES: Names = {
@@ -74,7 +75,17 @@ def test_a_variant_is_its_content_size_price_validity_and_itself() -> None:
     traits = traits_of(ARMS)
     weights = traits.weights([*ARMS, Variant("new", "data", 10**9, 0, 1), Variant("strange", "fax", 1, 1, 1)])
     assert weights.shape == (len(ARMS) + 2, len(traits.groups))
-    by_group = np.stack([weights[:, traits.groups == group].sum(axis=1) for group in range(6)], axis=1)
-    assert by_group.round(6)[:-2].tolist() == [[1, 1, 1, 1, 1, 1]] * len(ARMS)
-    assert by_group.round(6)[-2].tolist() == [1, 1, 1, 0, 1, 0]  # beyond the greatest size; no price
-    assert by_group.round(6)[-1].tolist() == [1, 0, 0, 1, 1, 0]
+    by_group = np.stack([weights[:, traits.groups == group].sum(axis=1) for group in range(7)], axis=1)
+    assert by_group.round(6)[:-2].tolist() == [[1, 1, 1, 1, 1, 0, 1]] * len(ARMS)
+    assert by_group.round(6)[-2].tolist() == [1, 1, 1, 0, 1, 0, 0]  # beyond the greatest size; no price
+    assert by_group.round(6)[-1].tolist() == [1, 0, 0, 1, 1, 0, 0]
+
+
+def test_a_variant_on_several_channels_is_one_variant() -> None:
+    arms = on_channels(ARMS, ["notification", "sms"])
+    traits = traits_of(arms)
+    assert traits.channels == ("notification", "sms")
+    assert traits.names == tuple(arm.name for arm in ARMS)
+    weights = traits.weights(arms)
+    apart = weights[: len(ARMS)] != weights[len(ARMS) :]
+    assert set(traits.groups[apart.any(axis=0)]) == {CHANNEL}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.learn.planted import ARMS, DAY, HOUR, START, all_pairs, learner, liking, moments, tell
 
-from kairos.learn import LearnedPropensity, Learner, Variant, freeze, thaw
+from kairos.learn import LearnedPropensity, Learner, Variant, freeze, on_channels, thaw
 from kairos.ports import Scorer
 
 MANY = 6000
@@ -159,7 +159,47 @@ def test_the_probability_of_a_choice_is_how_often_it_is_made(scorer: LearnedProp
     share = np.bincount(arms, minlength=len(ARMS)) / many
     twice = all_pairs(2, 2 * len(ARMS))
     twice.arm, twice.channel = twice.arm // 2, (twice.arm % 2).astype(np.int32)
-    chances = scorer.choice_probabilities(twice, alike[:2], worth).reshape(2, len(ARMS), 2)
+    on_two = LearnedPropensity(scorer.content, ARMS, 5, channels=("", "sms"))
+    chances = on_two.choice_probabilities(twice, alike[:2], worth).reshape(2, len(ARMS), 2)
     assert (chances[..., 1] == 0).all()
     np.testing.assert_allclose(chances.sum(axis=(1, 2)), 1)
     np.testing.assert_allclose(chances[0, :, 0], share, atol=4 * np.sqrt(0.25 / many))
+
+
+def test_an_arm_that_is_added_is_its_likes_until_it_has_answers() -> None:
+    draw = np.random.default_rng(13)
+    made = learner(draw)
+    tell(made, draw, 3000)
+    made.publish(START + 3 * DAY)
+    new = Variant("new/music", "music", 3000.0, 6.0, 14.0)
+    before = LearnedPropensity(made.publish(START + 3 * DAY), [*ARMS, new], explore=0)
+    made.add([new])
+    some, pairs = moments(draw, 200, LATER), all_pairs(200, len(ARMS) + 1)
+    after = LearnedPropensity(made.publish(START + 3 * DAY), made.variants, explore=0)
+    np.testing.assert_allclose(after.score(pairs, some), before.score(pairs, some), rtol=2 * ALIKE)
+    ids = np.arange(90_000, 90_400)
+    levels = made.features.levels(moments(draw, 400, START + 3 * DAY))
+    made.answers.offer(ids, levels, np.full(400, len(ARMS)), np.full(400, 0.3), START + 3 * DAY)
+    for id in ids.tolist():  # noqa: A001
+        made.answers.deliver(id, START + 3 * DAY)
+    after = LearnedPropensity(made.publish(START + 5 * DAY), made.variants, explore=0)
+    was, now = (model.score(pairs, some).reshape(200, -1)[:, -1].mean() for model in (before, after))
+    assert now < was / 2  # nobody wanted it
+
+
+def test_channels_are_told_apart() -> None:
+    """An arm is taken twice as often on one channel as on the other."""
+    draw, channels = np.random.default_rng(14), ("notification", "sms")
+    arms = on_channels(ARMS, channels)
+    made = Learner(learner(draw).features, arms, DAY, 90 * DAY)
+    levels, place = made.features.levels(moments(draw, 4000)), draw.integers(len(arms), size=4000)
+    made.answers.offer(np.arange(4000), levels, place, np.full(4000, 0.15), START)
+    for id, at in enumerate(place.tolist()):  # noqa: A001
+        made.answers.deliver(id, START)
+        if draw.random() < (0.1 if at < len(ARMS) else 0.2):
+            made.answers.take(id, START + HOUR)
+    scorer = LearnedPropensity(made.afresh(START + 2 * DAY), ARMS, explore=0, channels=channels)
+    pairs, some = all_pairs(100), moments(draw, 100, LATER)
+    one = scorer.score(pairs, some).mean()
+    pairs.channel = np.ones(len(pairs.arm), np.int32)
+    assert 1.5 < scorer.score(pairs, some).mean() / one < 2.6

@@ -76,7 +76,7 @@ class Boosted:
     def __init__(self, tastes: Tastes, features: Features, seed: int) -> None:
         self.light: Any = import_module("lightgbm")
         self.features, self.worth = features, tastes.margin
-        self.traits = traits_of(tastes.variants).weights(tastes.variants)[:, :-OWN_TRAITS]
+        self.traits = traits_of(tastes.variants).weights(tastes.variants)[:, : -len(tastes.variants)]
         self.answers = Answers(len(features.columns), WINDOW)
         self.model: Any = None
         self.draw, self.seconds = np.random.default_rng([seed, 6]), 0.0
@@ -142,7 +142,6 @@ class Boosted:
         return np.hstack([levels.astype(np.float32), self.traits[arm], arm[:, None].astype(np.float32)])
 
 
-OWN_TRAITS: Final = 50
 RIVALS: Final[dict[str, Callable[[Tastes, Features, int], Any]]] = {
     "kairos": Kairos,
     "without pairs": WithoutPairs,

@@ -5,7 +5,7 @@ from kairos.learn.features import Features, learn_features
 from kairos.learn.fixed import FixedPropensity
 from kairos.learn.learner import Learner
 from kairos.learn.model import LearnedPropensity, Version, freeze, thaw
-from kairos.learn.variants import Traits, Variant, traits_of
+from kairos.learn.variants import Traits, Variant, on_channels, traits_of
 
 __all__ = [
     "METHOD",
@@ -18,6 +18,7 @@ __all__ = [
     "Version",
     "freeze",
     "learn_features",
+    "on_channels",
     "probabilities",
     "thaw",
     "traits_of",

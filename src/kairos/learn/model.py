@@ -18,7 +18,7 @@ from kairos.learn.chance import keyed_normal
 from kairos.learn.choice import probabilities
 from kairos.learn.features import Features, Levels, tests_of
 from kairos.learn.interactions import with_pairs
-from kairos.learn.variants import Traits, Variant
+from kairos.learn.variants import Traits, Variant, on_channels
 
 SCHEMA: Final = 1
 
@@ -55,16 +55,23 @@ def thaw(frozen: bytes) -> Version:
 
 
 class LearnedPropensity:
-    """A Scorer of one version, for these arms in their order.
+    """A Scorer of one version, for these arms and channels in their order.
 
     The score is the chance of a yes as drawn from what the model believes (Thompson sampling): log-odds from a normal
     around the mean, with its deviation times `explore`. Draws are keyed by (seed, decision id, arm), so a decision's
     do not depend on its batch; the mean may differ in its last bits. `explore=0` scores by the mean.
     """
 
-    def __init__(self, version: Version, variants: Sequence[Variant], seed: int = 0, explore: float = 1.0) -> None:
+    def __init__(
+        self,
+        version: Version,
+        variants: Sequence[Variant],
+        seed: int = 0,
+        explore: float = 1.0,
+        channels: Sequence[str] = ("",),
+    ) -> None:
         self.content, self.variants, self.seed, self.explore = version, tuple(variants), seed, explore
-        weights = version.traits.weights(variants)
+        weights = version.traits.weights(on_channels(variants, channels))
         self._mean = version.table(version.mean) @ weights.T  # (tests, arms)
         self._variance = version.table(version.variance) @ (weights**2).T
         self._tables = version.features.tables()
@@ -89,11 +96,12 @@ class LearnedPropensity:
     ) -> NDArray[np.float64]:
         """For each row of `pairs` how likely arbitration by score x `worth` (by arm) puts it first: sums to 1 a moment.
 
-        An arm on several channels has one score, and the first of them gets it. See `choice` for the method.
+        An arm on several channels is taken for its channel of the greatest mean (they share one draw), the first of
+        equals. See `choice` for the method.
         """
         mean, deviation = self.belief(pairs, self.content.features.levels(moments))
         chances = np.zeros(len(mean))
-        order = np.lexsort((pairs.channel, pairs.arm, pairs.moment))
+        order = np.lexsort((pairs.channel, -mean, pairs.arm, pairs.moment))
         again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
         order = order[~again]
         starts = np.flatnonzero(np.diff(pairs.moment[order], prepend=-1))
@@ -106,6 +114,7 @@ class LearnedPropensity:
     def belief(self, pairs: Pairs, levels: Levels) -> tuple[Odds, Odds]:
         """Mean and deviation of the log-odds of each pair."""
         tests = with_pairs(tests_of(self._tables, levels), self._pairs)
-        mean = (tests @ self._mean)[pairs.moment, pairs.arm].astype(np.float64)
-        variance = (tests**2 @ self._variance)[pairs.moment, pairs.arm].astype(np.float64)
+        place = pairs.channel * len(self.variants) + pairs.arm
+        mean = (tests @ self._mean)[pairs.moment, place].astype(np.float64)
+        variance = (tests**2 @ self._variance)[pairs.moment, place].astype(np.float64)
         return mean, np.sqrt(variance)

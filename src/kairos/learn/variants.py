@@ -1,4 +1,4 @@
-"""What a model knows of a variant: its content, size, price and validity, and itself.
+"""What a model knows of a variant on a channel: its content, size, price and validity, the channel, and itself.
 
 A variant's taste is the sum of what is known of each of these, so a new one starts from its likes.
 """
@@ -10,11 +10,12 @@ from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 PLACES: Final = 4  # where along a scale of sizes, prices or validities a taste is kept; between them it is interpolated
-SHARED, CONTENT, SIZE, PRICE, VALIDITY, OWN = range(6)  # the groups of traits
-GROUPS: Final = 6
+SHARED, CONTENT, SIZE, PRICE, VALIDITY, CHANNEL, OWN = range(7)  # the groups of traits
+GROUPS: Final = 7
 
 Weights = NDArray[np.float32]
 
@@ -27,6 +28,7 @@ class Variant(Struct, frozen=True):
     size: float = 0.0  # in the unit of its content
     price: float = 0.0
     validity: float = 0.0  # any unit, the same for all
+    channel: str = ""
 
 
 class Scale(Struct, frozen=True):
@@ -36,18 +38,19 @@ class Scale(Struct, frozen=True):
 
 
 class Traits(Struct, frozen=True):
-    """The traits that tastes are kept for: contents, three scales (sizes by content), and arms by name."""
+    """The traits that tastes are kept for: contents, three scales (sizes by content), channels, and arms by name."""
 
     contents: tuple[str, ...]
     sizes: tuple[Scale, ...]  # by content
     prices: Scale
     validities: Scale
-    names: tuple[str, ...]
+    channels: tuple[str, ...]  # none where there is only one
+    names: tuple[str, ...]  # last, so that more can come
 
     @property
     def groups(self) -> NDArray[np.int64]:
         """For each trait its group."""
-        width = (1, len(self.contents), PLACES, PLACES, PLACES, len(self.names))
+        width = (1, len(self.contents), PLACES, PLACES, PLACES, len(self.channels), len(self.names))
         return np.repeat(np.arange(GROUPS), width)
 
     def weights(self, variants: Sequence[Variant]) -> Weights:
@@ -65,6 +68,8 @@ class Traits(Struct, frozen=True):
                 _interpolate(row[start[SIZE] :], self.sizes[content], variant.size)
             _interpolate(row[start[PRICE] :], self.prices, variant.price)
             _interpolate(row[start[VALIDITY] :], self.validities, variant.validity)
+            if variant.channel in self.channels:
+                row[start[CHANNEL] + self.channels.index(variant.channel)] = 1
             if variant.name in self.names:
                 row[start[OWN] + self.names.index(variant.name)] = 1
         return weights
@@ -79,13 +84,20 @@ def traits_of(variants: Sequence[Variant]) -> Traits:
     [[1.0, 1.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]]
     """
     contents = tuple(sorted({variant.content for variant in variants}))
+    channels = tuple(sorted({variant.channel for variant in variants}))
     return Traits(
         contents=contents,
         sizes=tuple(_scale([v.size for v in variants if v.content == content]) for content in contents),
         prices=_scale([variant.price for variant in variants]),
         validities=_scale([variant.validity for variant in variants]),
-        names=tuple(variant.name for variant in variants),
+        channels=channels if len(channels) > 1 else (),
+        names=tuple(dict.fromkeys(variant.name for variant in variants)),
     )
+
+
+def on_channels(variants: Sequence[Variant], channels: Sequence[str]) -> list[Variant]:
+    """Each variant on each channel: variant v on channel c has place c x len(variants) + v."""
+    return [replace(variant, channel=channel) for channel in channels for variant in variants]
 
 
 def _scale(figures: Sequence[float]) -> Scale:
