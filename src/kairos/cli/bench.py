@@ -13,19 +13,20 @@ from kairos.errors import KairosError, did_you_mean
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Measure on this machine: rules, events, memory or sms.")(bench)
+    app.command(help="Measure on this machine: rules, events, memory, sms, learning or score.")(bench)
 
 
 def _benches(rate: float, seconds: float, step: float) -> dict[str, Callable[[], dict[str, object]]]:
-    from kairos.bench import events, memory, rules
+    from kairos.bench import events, learning, memory, rules, score
     from kairos.cli import sms_bench
 
     sms = partial(sms_bench.run, rate, seconds, step)
-    return {"rules": rules.run, "events": events.run, "memory": memory.run, "sms": sms}
+    plain = {"rules": rules.run, "events": events.run, "memory": memory.run, "score": score.run}
+    return plain | {"learning": learning.run, "sms": sms}
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="rules, events, memory or sms")],
+    name: Annotated[str, typer.Argument(help="rules, events, memory, sms, learning or score")],
     as_json: Annotated[bool, typer.Option("--json", help="Only one JSON object, as the last line.")] = False,
     rate: Annotated[float, typer.Option(help="sms: notifications a second.", min=1)] = 500,
     seconds: Annotated[str, typer.Option("--for", help="sms: how long, 60s or 2m.")] = "60s",

@@ -1,0 +1,107 @@
+"""What was offered and what came of it: the ledger that models are learned from, and learned anew when it changes.
+
+Nothing is learned from an offer before it was delivered. A yes (a reply, or a purchase through any door within the
+window) counts in full as soon as it comes. An offer without an answer counts as a no by the share of yeses that would
+have come by now, which is all of it at the end of the window: so nobody waits for the window, and late yeses do not
+look like noes (to first order in the chance: log(1 - p F) = F log(1 - p)). A declined offer is a no; bought after all
+within the window it is a yes. What is undone was never offered.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kairos.learn.features import Levels
+
+OFFERED, WAITING, DECLINED, TAKEN, UNDONE = range(5)
+DELAYS: Final = 2_000  # of the latest yeses
+
+
+class Answers:
+    """The newest `capacity` offers; the oldest go first. Ids that are not there (any more) are passed by."""
+
+    def __init__(self, columns: int, window: int, capacity: int = 200_000) -> None:
+        self.window, self.capacity = window, capacity
+        self.levels: Levels = np.zeros((1024, columns), np.uint8)
+        self.rows: NDArray[Any] = np.zeros(
+            1024, [("id", "i8"), ("arm", "i4"), ("at", "i8"), ("status", "i1"), ("delay", "i8"), ("chance", "f4")]
+        )
+        self.count = 0
+        self._place: dict[int, int] = {}
+
+    def offer(self, ids: NDArray[Any], levels: Levels, arms: NDArray[Any], chances: NDArray[Any], at: int) -> None:
+        """Offers that were decided at `at` (ms), with the model's chance of a yes for each."""
+        many = len(ids)
+        self._make_room(many)
+        new = slice(self.count, self.count + many)
+        self.levels[new] = levels
+        rows = self.rows[new]
+        rows["id"], rows["arm"], rows["at"], rows["status"], rows["chance"] = ids, arms, at, OFFERED, chances
+        self._place.update(zip(ids.tolist(), range(self.count, self.count + many), strict=True))
+        self.count += many
+
+    def deliver(self, id: int, at: int) -> None:  # noqa: A002
+        """The handset has it: its window begins."""
+        place = self._place.get(id)
+        if place is not None and self.rows["status"][place] == OFFERED:
+            self.rows["status"][place], self.rows["at"][place] = WAITING, at
+
+    def take(self, id: int, at: int) -> None:  # noqa: A002
+        """A yes; one that comes after the window is no answer to the offer."""
+        place = self._place.get(id)
+        if place is None or self.rows["status"][place] not in (WAITING, DECLINED):
+            return
+        delay = at - int(self.rows["at"][place])
+        if delay <= self.window:
+            self.rows["status"][place], self.rows["delay"][place] = TAKEN, delay
+
+    def decline(self, id: int) -> None:  # noqa: A002
+        place = self._place.get(id)
+        if place is not None and self.rows["status"][place] == WAITING:
+            self.rows["status"][place] = DECLINED
+
+    def undo(self, id: int) -> None:  # noqa: A002
+        """The sale was reversed, or the message was never read: as if it had not been offered."""
+        place = self._place.get(id)
+        if place is not None:
+            self.rows["status"][place] = UNDONE
+
+    def weights(self, now: int) -> NDArray[np.float32]:
+        """How much each offer counts, by what has been heard of it until now."""
+        status, at = self.rows["status"][: self.count], self.rows["at"][: self.count]
+        waiting = self.share_come(now - at)
+        return np.select([status == WAITING, status >= UNDONE, status == OFFERED], [waiting, 0, 0], 1).astype(
+            np.float32
+        )
+
+    def share_come(self, age: NDArray[Any]) -> NDArray[np.float64]:
+        """The share of yeses that come within so many ms; without any known yet they are taken to come evenly."""
+        evenly = np.clip(age / self.window, 0, 1)
+        known = np.sort(self.rows["delay"][: self.count][self.taken][-DELAYS:])
+        share = np.searchsorted(known, age, side="right") / max(len(known), 1)
+        trust = len(known) / (len(known) + 20)
+        return np.where(age >= self.window, 1.0, trust * share + (1 - trust) * evenly)
+
+    @property
+    def taken(self) -> NDArray[np.bool_]:
+        return np.asarray(self.rows["status"][: self.count] == TAKEN)
+
+    def _make_room(self, many: int) -> None:
+        if self.count + many > self.capacity and self.count:
+            kept = max(0, min(self.count, self.capacity - many) - self.capacity // 10)
+            gone = self.count - kept
+            for id in self.rows["id"][:gone].tolist():  # noqa: A001
+                self._place.pop(id, None)
+            self.levels[:kept], self.rows[:kept] = (
+                self.levels[gone : self.count].copy(),
+                self.rows[gone : self.count].copy(),
+            )
+            self.count = kept
+            self._place = {id: place - gone for id, place in self._place.items()}  # noqa: A001
+        if self.count + many > len(self.rows):
+            room = max(2 * len(self.rows), self.count + many)
+            self.levels = np.resize(self.levels, (room, self.levels.shape[1]))
+            self.rows = np.resize(self.rows, room)
