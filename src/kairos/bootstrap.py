@@ -39,6 +39,7 @@ from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
 from kairos.engine.program import Program, compile_program
+from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
 from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
@@ -95,6 +96,7 @@ class Kairos:
             steps=settings.fulfilment.taken,
             note=log.warning,
         )
+        self.propensities = Propensities(store, self.engine, self.engine.scorer)
         self.letters = DeadLetters(store, now, self.engine.statistics.counts, keep=settings.retention.dead_letters_kept)
         self.loop = Loop(
             self.engine,
@@ -222,6 +224,9 @@ class Kairos:
         self._tasks.append(asyncio.create_task(self.letters.run(self.loop)))
         self._tasks.append(asyncio.create_task(self.retention.run(self.loop)))
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
+        if settings.learning.on:
+            await self.propensities.look()
+            self._tasks.append(asyncio.create_task(self.propensities.run()))
         self._tasks.append(asyncio.create_task(self.links.run()))
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications

@@ -202,6 +202,10 @@ class Store(Protocol):
 
     def playbook_with_layout(self, layout: str) -> dict[str, str] | None: ...
 
+    def model(self, version: str = "") -> tuple[str, bytes] | None:
+        """A version of the propensity model and its content; without a word the newest. Who learns publishes them."""
+        ...
+
     def switches(self) -> list[Switch]:
         """Every switch that was ever turned as it stands now, by name. Other processes may turn them too."""
         ...

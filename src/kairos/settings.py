@@ -86,6 +86,16 @@ class Engine(Section, frozen=True):
     propensity: Chance = 0.05  # the fixed chance of a yes, until a model learns it
 
 
+class Learning(Section, frozen=True):
+    """Learning the chance of a yes, in a process beside the engine. See docs/learning.md."""
+
+    on: bool = True
+    every_s: Seconds = 60.0  # between two versions of the model
+    window: Age = "7 days"  # what is taken within it counts as a yes
+    half_life: Age = "60 days"  # an answer so old counts half
+    explore: Share = 1.0  # 1: as much as the model is unsure; 0: not at all
+
+
 class Http(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -192,6 +202,7 @@ class Settings(Section, frozen=True):
     patterns: list[Patterns] = []
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
+    learning: Learning = Learning()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:

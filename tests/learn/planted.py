@@ -6,7 +6,7 @@ import numpy as np
 
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
-from kairos.domain.subscriber import State
+from kairos.domain.subscriber import SCHEMA, State
 from kairos.learn import Learner, Variant, learn_features
 from kairos.rules import Names
 
@@ -27,7 +27,7 @@ ARMS = [
     for content in ("data", "music")
     for size, price, validity in ((500.0, 1.0, 1.0), (2000.0, 4.0, 7.0), (5000.0, 9.0, 30.0))
 ]
-NOBODY = State(1, 1, "", "", 0)
+NOBODY = State(SCHEMA, 1, "", "", 0)
 
 
 def moments(draw: np.random.Generator, many: int, start: int = START, first: int = 1) -> list[Moment]:

@@ -99,6 +99,7 @@ UNSENT = (
     "SELECT channel, count(*), coalesce(min(iif(due > 0, due, NULL)), 0) FROM outbox "
     "WHERE status IN ('pending', 'sending') GROUP BY channel ORDER BY channel"
 )
+MODEL = "SELECT version, content FROM model WHERE ?1 IN ('', version) ORDER BY id DESC LIMIT 1"
 RESPONSES_OF = "SELECT subscriber, decision, offer, outcome, reason, at, test FROM response WHERE offer = ? ORDER BY id"
 
 
@@ -283,6 +284,10 @@ class SqliteStore:
             return Figures(unsent, timers, self._path.stat().st_size, log.stat().st_size if log.exists() else 0)
         except OSError as error:
             raise StoreError(f"cannot read the store `{self._path}`: {error.strerror}") from error
+
+    def model(self, version: str = "") -> tuple[str, bytes] | None:
+        rows = self._read(MODEL, version)
+        return rows[0] if rows else None
 
     def switches(self) -> list[Switch]:
         with self._read_lock, self._told("read"):

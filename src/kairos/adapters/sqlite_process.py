@@ -109,6 +109,7 @@ class SqliteProcess:
     save_playbook = _asked(SqliteStore.save_playbook)
     playbook = _asked(SqliteStore.playbook)
     playbook_with_layout = _asked(SqliteStore.playbook_with_layout)
+    model = _asked(SqliteStore.model)
     switches = _asked(SqliteStore.switches)
     switch_history = _asked(SqliteStore.switch_history)
     turn_switch = _asked(SqliteStore.turn_switch)

@@ -76,6 +76,8 @@ CREATE VIEW current_state(subscriber, blob) AS
   SELECT state.subscriber, ifnull(journal.blob, state.blob) FROM state LEFT JOIN journal ON journal.id = state.place
   WHERE NOT EXISTS (SELECT 1 FROM tail WHERE tail.subscriber = state.subscriber)
   UNION ALL SELECT subscriber, blob FROM tail;
+CREATE TABLE model(id INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, content BLOB NOT NULL)
+  STRICT;
 ALTER TABLE playbook ADD COLUMN first_decision INTEGER NOT NULL DEFAULT 0;
 UPDATE playbook SET first_decision = (SELECT seq FROM sqlite_sequence WHERE name = 'decision');
 UPDATE outbox SET due = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE due = 0;

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kairos.domain.moment import Moment
-from kairos.domain.subscriber import State
+from kairos.domain.subscriber import SCHEMA, State
 from kairos.learn.variants import Variant
 from kairos.rules import Names
 
@@ -97,7 +97,7 @@ class Seen:
             raw = np.floor(self.numbers[name] * steps)
             columns.append([None if value != value else int(value) for value in raw.tolist()])
         kinds = [KINDS[place] for place in self.texts["kind"]]
-        nobody = State(1, 1, "", "", 0)
+        nobody = State(SCHEMA, 1, "", "", 0)
         return [
             Moment(first_id + place, "", kind, now, now, (*values, now, now), nobody, True)
             for place, (kind, now, values) in enumerate(

@@ -21,7 +21,12 @@ def _benches(rate: float, seconds: float, step: float) -> dict[str, Callable[[],
     from kairos.cli import sms_bench
 
     sms = partial(sms_bench.run, rate, seconds, step)
-    plain = {"rules": rules.run, "events": events.run, "memory": memory.run, "score": score.run}
+    plain: dict[str, Callable[[], dict[str, object]]] = {
+        "rules": rules.run,
+        "events": events.run,
+        "memory": memory.run,
+        "score": score.run,
+    }
     return plain | {"learning": learning.run, "sms": sms}
 
 

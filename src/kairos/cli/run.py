@@ -39,7 +39,7 @@ def run(
         import uvloop
 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    asyncio.run(serve_until_signal(chosen, announce=announce))
+    asyncio.run(serve_until_signal(chosen, announce=announce, learn_from=settings))
 
 
 def logs() -> None:
@@ -83,8 +83,29 @@ async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
         task.result()
 
 
-async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
-    """Serve until the first SIGINT or SIGTERM, then end in order; a second one ends at once."""
+async def keep_learning(settings: Path, pause: float) -> None:
+    """`kairos learn` beside us; where it ends, it is started again after a while. Until cancelled."""
+    import structlog
+
+    while True:
+        command = (sys.executable, "-m", "kairos.cli", "learn", "--settings", str(settings))
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()  # it holds nothing that could be lost
+        structlog.get_logger("kairos").warning("learning has ended; it is started again", status=code)
+        await asyncio.sleep(pause)
+
+
+async def serve_until_signal(settings: Settings, *, announce: bool, learn_from: Path | None = None) -> None:
+    """Serve until the first SIGINT or SIGTERM, then end in order; a second one ends at once.
+
+    `learn_from`: the settings file, for the process that learns beside us.
+    """
     import structlog
 
     from kairos.adapters.sqlite import SqliteStore
@@ -108,6 +129,8 @@ async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
             sys.stdout.flush()
         structlog.get_logger("kairos").info("open", playbook=program.playbook.revision, **ports)
         ended = [store.ended()] if isinstance(store, SqliteProcess) else []
+        if settings.learning.on and learn_from:
+            ended.append(keep_learning(learn_from, settings.learning.every_s))
         await _either(over.wait(), kairos.failed(), *ended)  # a part that dies ends us: somebody must notice
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)

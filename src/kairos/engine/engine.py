@@ -71,6 +71,7 @@ class Engine:
         note: Callable[[str], None] = lambda _note: None,
     ) -> None:
         self.store, self.program, self.scorer = store, program, scorer
+        self.scorer_of: Callable[[Program], Scorer] = lambda _: self.scorer  # what scores under another playbook
         self.old_vocabulary = lru_cache(maxsize=16)(old_vocabulary)  # reading a playbook takes as long as a batch
         self.reject_unknown, self.parts_at_most = reject_unknown, parts_at_most
         self.steps = steps  # that the counterpart takes a purchase in
@@ -87,6 +88,7 @@ class Engine:
 
     def use(self, program: Program) -> None:
         """From the next batch on, this playbook."""
+        self.scorer = self.scorer_of(program)
         self.program = replace(program, decide=with_switches(program.decide, self.switches))
         self.draw = keyed_draw(program.playbook.seed)
 

@@ -1,5 +1,6 @@
 """Learn: how likely a yes is."""
 
+from kairos.learn.arms import variants_of
 from kairos.learn.choice import METHOD, probabilities
 from kairos.learn.features import Features, learn_features
 from kairos.learn.fixed import FixedPropensity
@@ -22,4 +23,5 @@ __all__ = [
     "probabilities",
     "thaw",
     "traits_of",
+    "variants_of",
 ]

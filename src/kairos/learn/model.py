@@ -37,6 +37,8 @@ class Version(Struct, frozen=True):
     pairs: tuple[tuple[int, int], ...]  # tests that also count together
     mean: bytes  # of the tastes (tests and pairs, traits)
     variance: bytes
+    explore: float = 1.0  # how it is to be explored with, so that a version says all that scores depend on
+    seed: int = 0
 
     def table(self, which: bytes) -> NDArray[np.float32]:
         return np.frombuffer(which, "<f4").reshape(-1, len(self.traits.groups))

@@ -1,0 +1,117 @@
+"""What a model learns from, read beside a running kairos, and where its versions are kept: the file of its store."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from kairos.adapters.sqlite import read_response
+from kairos.adapters.sqlite_schema import check_version
+from kairos.adapters.sqlite_statements import select
+from kairos.domain.inputs import Response
+from kairos.domain.message import Text
+from kairos.errors import StoreError
+
+PAGE: Final = 5000
+PATIENCE: Final = 10.0  # seconds: a batch of the running kairos commits meanwhile
+RECEIPT: Final = 600_000  # ms; what was sent and has no receipt by then is taken to have arrived
+FOLLOWED: Final = 200_000  # messages under way
+
+TEXTS = "SELECT id, payload FROM outbox WHERE id > ? AND channel IN ('notification', 'sms') ORDER BY id LIMIT ?"
+
+# Where to begin: at the newest of the decisions, and at what was heard since the first of them.
+BEGIN = """
+WITH first AS (SELECT max(0, seq - ?) AS decision FROM sqlite_sequence WHERE name = 'decision'),
+  since AS (SELECT ifnull(min(at), 0) AS at FROM decision WHERE id > (SELECT decision FROM first))
+SELECT (SELECT decision FROM first),
+  (SELECT ifnull(max(id), 0) FROM response WHERE at < (SELECT at FROM since)),
+  (SELECT ifnull(max(id), 0) FROM outbox WHERE due < (SELECT at FROM since))
+"""
+
+_text = msgspec.msgpack.Decoder(Text).decode
+
+
+class SqliteLessons:
+    """Reads on from where it last came to, in pages. Raises StoreError where the file cannot be used.
+
+    `newest`: of so many decisions at most; what is older is passed by.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], newest: int = 400_000) -> None:
+        self._path = Path(path)
+        address = f"{self._path.absolute().as_uri()}?mode=rw"
+        with ExitStack() as held, self._told("open"):
+            connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=PATIENCE)
+            self._connection = held.enter_context(closing(connection))
+            check_version(self._connection, self._path)
+            self.close = held.pop_all().close
+        self._newest = newest
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin anew, at the newest of the decisions."""
+        ((self._decision, self._response, self._outgoing),) = self._rows(BEGIN, self._newest)
+        self._under_way: dict[int, int] = {}  # outbox row -> decision
+
+    def decisions(self) -> list[bytes]:
+        """The next page of records; empty: no more."""
+        rows = self._rows("SELECT id, record FROM decision WHERE id > ? ORDER BY id LIMIT ?", self._decision, PAGE)
+        self._decision = rows[-1][0] if rows else self._decision
+        return [record for _, record in rows]
+
+    def responses(self) -> list[Response]:
+        """The next page, in their order; empty: no more."""
+        columns = "id, subscriber, decision, offer, outcome, reason, at, test"
+        rows = self._rows(f"SELECT {columns} FROM response WHERE id > ? ORDER BY id LIMIT ?", self._response, PAGE)
+        self._response = rows[-1][0] if rows else self._response
+        return [read_response(row[1:]) for row in rows]
+
+    def arrivals(self, now: int) -> list[tuple[int, int]]:
+        """Decisions whose message has come to an end, and when it arrived (ms; 0: it never will)."""
+        while rows := self._rows(TEXTS, self._outgoing, PAGE):
+            texts = ((id_, _text(payload)) for id_, payload in rows)
+            self._under_way |= {id_: text.decision for id_, text in texts if text.offer}
+            self._outgoing = rows[-1][0]
+        for id_ in list(self._under_way)[: max(0, len(self._under_way) - FOLLOWED)]:
+            del self._under_way[id_]
+        found = []
+        with self._told("read"):
+            states = list(select(self._connection, "SELECT id, status, due FROM outbox WHERE id IN ", self._under_way))
+        for id_, status, at in states:
+            arrived = status == "delivered" or (status == "sent" and at + RECEIPT < now)
+            if arrived or status in ("failed", "dropped"):
+                found.append((self._under_way.pop(id_), at if arrived else 0))
+        return found
+
+    def playbook(self, revision: str) -> dict[str, str] | None:
+        """The texts of a revision; of the newest for an empty word."""
+        which = "WHERE revision = ?" if revision else "WHERE ? = ''"
+        rows = self._rows(f"SELECT texts FROM playbook {which} ORDER BY id DESC LIMIT 1", revision)
+        texts: dict[str, str] | None = json.loads(rows[0][0]) if rows else None
+        return texts
+
+    def save_model(self, version: str, at: int, content: bytes, keep: int) -> None:
+        """Keep a version, and none that was published before `keep` (ms) but the newest."""
+        with self._told("write to"):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO model(version, at, content) VALUES (?, ?, ?)", (version, at, content)
+            )
+            self._connection.execute("DELETE FROM model WHERE at < ? AND id < (SELECT max(id) FROM model)", (keep,))
+
+    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._told("read"):
+            return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot {what} the store `{self._path}`: {error}") from error

@@ -1,0 +1,110 @@
+"""`kairos learn`: the propensity model, learned beside a running kairos from its store."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kairos.errors import KairosError, StoreError
+
+if TYPE_CHECKING:
+    from kairos.adapters.sqlite_lessons import SqliteLessons
+    from kairos.engine.lessons import Lessons
+    from kairos.engine.program import Program
+    from kairos.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    app.command(help="Learn what subscribers say yes to, beside a running kairos, which starts this by itself.")(learn)
+
+
+def learn(
+    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    once: Annotated[bool, typer.Option("--once", help="Publish one version from all that is known, and end.")] = False,
+) -> None:
+    from kairos.settings import load_settings
+
+    chosen = load_settings(settings, os.environ)
+    path = Path(chosen.store.path)
+    if not path.exists():
+        raise KairosError(f"there is no store at `{path}` yet; `kairos run` makes it")
+    if not once:
+        os.nice(10)  # decisions come first
+    parent = os.getppid()
+    with closing(_open(path)) as store:
+        lessons: Lessons | None = None
+        while once or os.getppid() == parent:
+            begun = time.monotonic()
+            lessons = _current(store, lessons, chosen)
+            said = publish(store, lessons, chosen, time.time_ns() // 1_000_000)
+            if once:
+                typer.echo(said)
+                return
+            while time.monotonic() - begun < chosen.learning.every_s and os.getppid() == parent:
+                time.sleep(1)
+
+
+def publish(store: SqliteLessons, lessons: Lessons, chosen: Settings, now: int) -> str:
+    """Hear everything that is new, and publish a version; in words what was published."""
+    from msgspec.structs import replace
+
+    from kairos.learn import LearnedPropensity, freeze
+    from kairos.settings import milliseconds
+
+    while records := store.decisions():
+        lessons.decided(records)
+    for decision, at in store.arrivals(now):
+        if at:
+            lessons.sent(decision, at)
+        else:
+            lessons.came_to_nothing(decision)
+    while responses := store.responses():
+        for response in responses:
+            lessons.answered(response)
+    found = lessons.publish(now)
+    if found is None:
+        return "nothing is published yet: too few offers were made to learn from"
+    version = replace(found, explore=chosen.learning.explore)
+    name = LearnedPropensity(version, ()).version
+    kept = milliseconds(chosen.retention.decisions)
+    store.save_model(name, now, freeze(version), now - kept if kept else 0)
+    return f"published {name}, from {version.answers} answers"
+
+
+def _current(store: SqliteLessons, lessons: Lessons | None, chosen: Settings) -> Lessons:
+    """The lessons for the playbook as it is now: of another revision they begin anew, from the store."""
+    from kairos.engine.lessons import Lessons
+    from kairos.settings import milliseconds
+
+    texts = store.playbook("")
+    if texts is None:
+        raise StoreError("the store has no playbook yet; `kairos run` keeps it there")
+    program = _program(texts)
+    assert program is not None
+    if lessons and lessons.program.decide.revision == program.decide.revision:
+        return lessons
+    store.begin()
+    return Lessons(
+        program,
+        milliseconds(chosen.learning.window),
+        milliseconds(chosen.learning.half_life),
+        lambda revision: _program(store.playbook(revision)),
+    )
+
+
+def _program(texts: dict[str, str] | None) -> Program | None:
+    from kairos.engine.program import compile_program
+    from kairos.playbook import read
+
+    return compile_program(read(texts)) if texts else None
+
+
+def _open(path: Path) -> SqliteLessons:
+    from kairos.adapters.sqlite_lessons import SqliteLessons
+
+    return SqliteLessons(path)

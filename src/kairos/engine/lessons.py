@@ -1,0 +1,146 @@
+"""What was decided and what came of it, as a model learns it: from the store's own records, in any number of sittings.
+
+Whoever learns reads beside the engine and takes nothing from it. After a restart the same records make the same
+lessons, so nothing of a model but its versions is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from kairos.domain.decision import Decision
+from kairos.domain.inputs import Response
+from kairos.domain.moment import Moment
+from kairos.domain.subscriber import SCHEMA, State
+from kairos.engine.program import Program
+from kairos.learn import Learner, Version, learn_features, on_channels, variants_of
+
+SAMPLE: Final = 2000  # moments from which features are cut; before so many nothing is published
+NOBODY: Final = State(SCHEMA, 0, "", "", 0)
+
+# What a response tells a model. An offer that expired unanswered is none: its window tells.
+TAKEN: Final = frozenset({"accepted", "redeemed", "fulfilled"})
+UNDONE: Final = frozenset({"dropped", "stopped", "reversed", "refunded"})
+
+_record = msgspec.msgpack.Decoder(Decision).decode
+
+
+class Lessons:
+    """Lessons for the arms of `program`. `old` gives the program of an earlier revision, or None where it is gone.
+
+    `window` and `half_life` (ms): how long a yes may take, and how fast an answer fades.
+    """
+
+    def __init__(
+        self, program: Program, window: int, half_life: int, old: Callable[[str], Program | None] = lambda _: None
+    ) -> None:
+        self.program, self.window, self.half_life = program, window, half_life
+        self.learner: Learner | None = None
+        self.learned = 0  # offers
+        self._arms = {arm.name: arm.bit for arm in program.decide.arms}
+        self._channels = {name: place for place, name in enumerate(program.decide.channels)}
+        self._old = lru_cache(maxsize=16)(old)
+        self._sample: list[tuple[Moment, int, float]] = []
+
+    def decided(self, records: Iterable[bytes]) -> None:
+        """Decision records, in their order. Those of test subscribers, and without an offer, teach nothing."""
+        moments: list[Moment] = []
+        arms: list[int] = []
+        chances: list[float] = []
+        for blob in records:
+            decision = _record(blob)
+            place = self._place(decision)
+            if place is not None:
+                moments.append(_moment(decision))
+                arms.append(place)
+                chances.append(_chance(decision))
+        if self.learner is None:
+            self._sample += zip(moments, arms, chances, strict=True)
+            if len(self._sample) < SAMPLE:
+                return
+            moments, arms, chances = (list(column) for column in zip(*self._sample, strict=True))
+            self._sample = []
+            self._begin(moments)
+        if moments:
+            self._offer(moments, arms, chances)
+
+    def sent(self, decision: int, at: int) -> None:
+        """The handset has it."""
+        if self.learner:
+            self.learner.answers.deliver(decision, at)
+
+    def came_to_nothing(self, decision: int) -> None:
+        if self.learner:
+            self.learner.answers.undo(decision)
+
+    def answered(self, response: Response) -> None:
+        """One response, in their order."""
+        if self.learner is None or response.test:
+            return
+        answers = self.learner.answers
+        if response.outcome in TAKEN:
+            answers.deliver(response.decision, response.at)  # who says yes has read it, whatever receipts say
+            answers.take(response.decision, response.at)
+        elif response.outcome == "declined":
+            answers.deliver(response.decision, response.at)
+            answers.decline(response.decision)
+        elif response.outcome in UNDONE:
+            answers.undo(response.decision)
+
+    def publish(self, now: int) -> Version | None:
+        """A version from all that is known; None before there is enough to cut features from."""
+        return self.learner.publish(now) if self.learner else None
+
+    def _begin(self, moments: list[Moment]) -> None:
+        features = learn_features(self.program.playbook.vocabulary.names, moments)
+        variants = on_channels(variants_of(self.program.playbook), self.program.decide.channels)
+        self.learner = Learner(features, variants, self.window, self.half_life)
+
+    def _offer(self, moments: list[Moment], arms: list[int], chances: list[float]) -> None:
+        assert self.learner is not None
+        levels = self.learner.features.levels(moments)
+        for start in range(0, len(moments), 500):
+            part = slice(start, start + 500)
+            ids = np.array([moment.id for moment in moments[part]], np.int64)
+            at = moments[min(start + 499, len(moments) - 1)].now
+            self.learner.answers.offer(ids, levels[part], np.array(arms[part]), np.array(chances[part]), at)
+        self.learned += len(moments)
+
+    def _place(self, decision: Decision) -> int | None:
+        """The arm and channel that were chosen, as this program numbers them; None where it has no such arm."""
+        if decision.chosen is None or decision.test:
+            return None
+        made = self.program if decision.revision == self.program.decide.revision else self._old(decision.revision)
+        if made is None or made.decide.columns != self.program.decide.columns:
+            return None
+        arm = self._arms.get(made.decide.arms[decision.chosen.arm].name)
+        channel = self._channels.get(made.decide.channels[decision.chosen.channel])
+        return None if arm is None or channel is None else channel * len(self._arms) + arm
+
+
+def _moment(decision: Decision) -> Moment:
+    return Moment(
+        decision.id,
+        decision.identity,
+        decision.kind,
+        decision.happened,
+        decision.now,
+        decision.row,
+        NOBODY,
+        decision.riding,
+    )
+
+
+def _chance(decision: Decision) -> float:
+    """That a model gave the chosen one."""
+    chosen, scores = decision.chosen, decision.scores
+    assert chosen is not None
+    for arm, channel, chance in zip(scores.arm, scores.channel, scores.propensity, strict=True):
+        if (arm, channel) == (chosen.arm, chosen.channel):
+            return chance
+    return 0.0

@@ -1,0 +1,59 @@
+"""The propensity model in force: the newest version that was published, made to fit the playbook in force."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from kairos.engine.engine import Engine
+from kairos.engine.program import Program
+from kairos.learn import LearnedPropensity, Version, thaw, variants_of
+from kairos.ports import Scorer, Store
+
+log = structlog.get_logger("kairos.propensities")
+
+
+class Propensities:
+    """Gives an engine each version as it is published. `every`: seconds between looks.
+
+    Until there is one, and where the newest was learned under another vocabulary, `fallback` scores.
+    """
+
+    def __init__(self, store: Store, engine: Engine, fallback: Scorer, *, every: float = 5.0) -> None:
+        self.store, self.engine, self.fallback, self.every = store, engine, fallback, every
+        self._known = ""
+        self._version: Version | None = None
+        engine.scorer_of = self.scorer_of
+
+    def scorer_of(self, program: Program) -> Scorer:
+        version = self._version
+        if version is None or version.features.names != tuple(program.playbook.vocabulary.names):
+            return self.fallback
+        return LearnedPropensity(
+            version,
+            variants_of(program.playbook),
+            seed=version.seed,
+            explore=version.explore,
+            channels=program.decide.channels,
+        )
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self.every)
+
+    async def look(self) -> None:
+        """From the next batch on, the newest version. One that cannot be read leaves the one before in force."""
+        try:
+            found = await asyncio.to_thread(self.store.model)
+            if found is None or found[0] == self._known:
+                return
+            self._known = found[0]
+            self._version = thaw(found[1])
+        except Exception as error:  # the store's trouble is told elsewhere, and decisions go on
+            log.warning("the newest model cannot be had", model=self._known, reason=str(error) or repr(error))
+            return
+        self.engine.scorer = self.scorer_of(self.engine.program)
+        log.info("a model is in force", model=self.engine.scorer.version, answers=self._version.answers)
