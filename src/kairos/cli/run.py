@@ -89,9 +89,8 @@ async def keep_learning(settings: Path, pause: float) -> None:
 
     while True:
         command = (sys.executable, "-m", "kairos.cli", "learn", "--settings", str(settings))
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-        )
+        nothing = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=nothing, start_new_session=True)
         try:
             code = await process.wait()
         finally:
