@@ -225,7 +225,6 @@ class Kairos:
         self._tasks.append(asyncio.create_task(self.retention.run(self.loop)))
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
         if settings.learning.on:
-            await self.propensities.look()
             self._tasks.append(asyncio.create_task(self.propensities.run()))
         self._tasks.append(asyncio.create_task(self.links.run()))
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
