@@ -16,6 +16,7 @@ from kairos.settings import (
     Engine,
     Fulfilment,
     Http,
+    Learning,
     Notifications,
     Patterns,
     Retention,
@@ -40,6 +41,7 @@ KINDS: dict[str, type[Section]] = {
     "[smsc]": Smsc,
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
+    "[learning]": Learning,
 }
 
 
