@@ -21,7 +21,7 @@ demo: $(READY) ## Watch the main job: a synthetic operator against the real serv
 	$(BIN)/kairos demo $(ARGS)
 
 test: $(READY) ## The tests (under ten minutes on two cores)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(READY) ## Lint, format, types, layers and the example playbook
 	$(BIN)/ruff check .
