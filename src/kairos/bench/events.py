@@ -8,21 +8,25 @@ import resource
 import tempfile
 import time
 from collections import deque
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from kairos.adapters.sqlite_lessons import SqliteLessons
 from kairos.adapters.sqlite_process import SqliteProcess
 from kairos.bench import bare_store, workload
 from kairos.domain.decision import Decision
 from kairos.domain.event import Event
 from kairos.engine.engine import Engine
+from kairos.engine.lessons import Lessons
 from kairos.engine.loop import Loop, Submission, tune_interpreter
 from kairos.engine.program import Program, compile_program
-from kairos.learn import FixedPropensity
+from kairos.learn import FixedPropensity, LearnedPropensity, variants_of
 from kairos.playbook import read
+from kairos.ports import Scorer
 
 _record = msgspec.msgpack.Decoder(Decision).decode
 
@@ -43,11 +47,18 @@ def run(
         chance = random.Random(seed)
         bare_store.prepare(prepared, subscribers, lambda n: workload.state(program, n, chance), workload.msisdn)
         bare = bare_store.run(prepared, subscribers, count // 4, batch, checkpoint_pages, seed, workload.msisdn)
-        engine = measure(program, prepared, subscribers, count, batch, checkpoint_pages, seed)
+        engine = measure(program, prepared, subscribers, count, batch, checkpoint_pages, seed, FixedPropensity())
+        learned = measure(
+            program, prepared, subscribers, count, batch, checkpoint_pages, seed + 1, learner_of(program, prepared)
+        )
         fdatasync = bare_store.fdatasync_us(folder)
     return {
         **engine,
         "ratio_to_bare_store": round(engine["events_per_s"] / bare["events_per_s"], 3),
+        "learner_on": {
+            "events_per_s": learned["events_per_s"],
+            "ratio": round(learned["events_per_s"] / engine["events_per_s"], 3),
+        },
         "bare_store": bare,
         "subscribers": subscribers,
         "batch": batch,
@@ -57,11 +68,18 @@ def run(
 
 
 def measure(
-    program: Program, path: Path, subscribers: int, count: int, batch: int, checkpoint_pages: int, seed: int
+    program: Program,
+    path: Path,
+    subscribers: int,
+    count: int,
+    batch: int,
+    checkpoint_pages: int,
+    seed: int,
+    scorer: Scorer,
 ) -> dict[str, float]:
     """Feed the engine as fast as it goes; every event is acknowledged after its commit."""
     store = SqliteProcess(path, checkpoint_pages)
-    engine = Engine(store, program, FixedPropensity())
+    engine = Engine(store, program, scorer)
     events = list(workload.events(subscribers, count, seed))
     tune_interpreter()
     written = bare_store.written_bytes()
@@ -87,6 +105,17 @@ def measure(
         "events": count,
         **mix,
     }
+
+
+def learner_of(program: Program, path: Path) -> Scorer:
+    """A learned propensity after the decisions in a store; what it has learned changes nothing of its cost."""
+    lessons = Lessons(program, window=7 * workload.DAY, half_life=60 * workload.DAY)
+    with closing(SqliteLessons(path, newest=20_000)) as store:
+        while records := store.decisions():
+            lessons.decided(records)
+    version = lessons.publish(workload.START)
+    assert version is not None
+    return LearnedPropensity(version, variants_of(program.playbook), channels=program.decide.channels)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ Each imports what it needs when it is called, so that `--help` and `check` are q
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -14,6 +15,9 @@ import typer
 
 from kairos import __version__
 from kairos.errors import DiagnosedError, KairosError
+
+# One thread for NumPy's matrix products, unless told otherwise: theirs wait by spinning, on cores that others need.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 app = typer.Typer(
     name="kairos",
