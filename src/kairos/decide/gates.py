@@ -1,13 +1,14 @@
-"""May we speak to this subscriber at all? Switches, freezes, consent, pauses, holdout; and where: quiet hours."""
+"""May we speak to them, and of what? Switches, freezes, consent, pauses, holdout; and where: quiet hours."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from kairos.decide.freezes import frozen
 from kairos.decide.program import Program
+from kairos.domain.decision import Decision, Shut
 from kairos.domain.moment import Moment
 
 HOLDOUT = "holdout"
@@ -16,40 +17,35 @@ DAY = 86_400_000
 MINUTE = 60_000
 
 
-class Shut(NamedTuple):
-    """A gate that is closed: the rule that closes it, until when (ms, 0: nobody knows), and whether for care too."""
-
-    rule: str
-    until: int = 0
-    care_too: bool = False
-
-
-OPEN = Shut("")
-
-
-def gate(program: Program, moment: Moment) -> Shut:
-    """The first gate that is closed, or OPEN.
+def admit(program: Program, moment: Moment, decision: Decision, alive: int) -> int:
+    """The arms that no gate is closed for; those that are closed are written down.
 
     A consent counts only where its rule is TRUE; a pause is lifted only where its rule is FALSE. A test subscriber has
     agreed by being one, unless a consent is FALSE; neither pauses nor the holdout are for them.
     """
     if program.closed.all and not moment.past_switches:
-        return Shut(program.closed.all, care_too=True)
+        alive = _shut(decision, alive, program.switched, program.closed.all)
     for window, until in frozen(program, moment.now) if program.freezes else ():
         if window.whole:
-            return Shut(window.freeze.why, until, not window.freeze.except_care)
+            alive = _shut(decision, alive, window.arms, window.freeze.why, until)
     row = moment.row
-    if moment.test:
-        return next((Shut(name) for name, refuses in program.withdrawn if refuses(row)), OPEN)
-    for name, agreed in program.consents:
-        if not agreed(row):
-            return Shut(name)
-    for name, lifted in program.pauses:
-        if not lifted(row):
-            return Shut(name)
-    if program.holdout and held_out(program.seed, moment.state.id, program.holdout):
-        return Shut(HOLDOUT)
-    return OPEN
+    for gate in program.gates:
+        if alive & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(row):
+            alive = _shut(decision, alive, gate.arms, gate.name)
+    held = alive & program.held_out if program.holdout and not moment.test else 0
+    if held and held_out(program.seed, moment.state.id, program.holdout):
+        alive = _shut(decision, alive, held, HOLDOUT)
+    return alive
+
+
+def _shut(decision: Decision, alive: int, arms: int, rule: str, until: int = 0) -> int:
+    """The arms that are left where a gate is closed for some."""
+    hit = alive & arms
+    if hit:
+        if not decision.gates:
+            decision.gate, decision.until = rule, until
+        decision.gates.append(Shut(rule, until, hit.to_bytes((hit.bit_length() + 7) // 8, "little")))
+    return alive & ~arms
 
 
 def held_out(seed: str, subscriber: int, share: float) -> bool:

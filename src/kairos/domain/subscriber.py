@@ -34,6 +34,7 @@ class Contact(Struct, frozen=True, array_like=True, gc=False):
     action: str
     issue: str
     riding: bool  # a line on a notification; else a message of its own
+    purpose: str = ""  # empty: marketing, as most are
 
 
 class OpenOffer(Struct, frozen=True, array_like=True, gc=False):

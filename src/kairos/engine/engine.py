@@ -98,10 +98,10 @@ class Engine:
 
     def halt(self, text: Text, channel: str, now: int) -> Halt | None:
         """What stops an offer that is about to go out on a channel."""
-        stopping = self.switches.stopping(channel, text.action, text.issue)
+        stopping = self.switches.stopping(channel, text.action, text.issue, text.purpose)
         if stopping and not text.past_switches:
             return Halt(stated(stopping), None if self.switches.read else now)
-        why, until = frozen_message(self.program.decide, channel, text.action, text.issue, now)
+        why, until = frozen_message(self.program.decide, channel, text.purpose, text.issue, now)
         return Halt(why, until) if why else None
 
     def apply(self, inputs: Sequence[Input], now: int, loaded: Loaded | None = None) -> Work:

@@ -14,6 +14,7 @@ from kairos.domain.inputs import Answered
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.money import split_tax
+from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import Contact, OpenOffer
 from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
 from kairos.engine.orders import accept
@@ -96,7 +97,8 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         plain(work, index, event, state.id)
         return
     action, channel = made.arm.action, engine.program.decide.channels[decision.chosen.channel]
-    contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding)
+    purpose = "" if action.purpose == MARKETING else action.purpose
+    contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding, purpose)
     if not moment.test:
         state.contacts.append(contact)
     if moment.party and not moment.test:
@@ -107,7 +109,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         work.wake(state.id, work.now + action.accept_within, key)
     send_by = work.now + min(action.send_within, action.accept_within)
     if moment.riding:
-        _notify(work, index, event, state.id, made.composed.text, Line(key, decision.id, send_by, action))
+        _notify(work, index, event, state.id, made.composed.text, Line(key, decision.id, send_by, action, purpose))
         return
     plain(work, index, event, state.id)
     text = Text(
@@ -121,6 +123,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         action=action.name,
         issue=action.issue,
         past_switches=moment.past_switches,
+        purpose=purpose,
     )
     work.send(index, state.id, channel, text)
 
@@ -170,6 +173,7 @@ class Line(NamedTuple):
     decision: int
     send_by: int
     action: Action
+    purpose: str
 
 
 def _notify(
@@ -200,5 +204,6 @@ def _notify(
             plain=notification.text,
             action=line.action.name,
             issue=line.action.issue,
+            purpose=line.purpose,
         )
     work.send(index, subscriber, NOTIFICATION, payload)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kairos.domain.purpose import Purpose
 from kairos.rules import Condition
 
 ActionKind = Literal["sell", "care", "advance", "gift", "promise"]
@@ -86,6 +87,7 @@ class Action:
     paid_by: str = ""  # the attribute with the MSISDN that is
     twice: bool = False  # a yes is asked for twice
     tax: int = 0  # the rate that its prices include, in parts of `domain.money.WHOLE`
+    purpose: Purpose = "marketing"
     file: str = ""
     line: int = 0
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
 
+from kairos.domain.purpose import STANDINGS, Purpose
 from kairos.playbook.action import Action, ActionKind, ArmRule, NamedRule, Stage, Treatment, Variant
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
@@ -80,6 +81,7 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
     return Action(
         name=section.need(called, _name, "", "booster"),
         kind=kind,
+        purpose=_purpose(section, kind, fulfil.charges or any(draft.price for draft in drafts)),
         title=section.need("title", lambda n: _title(n, drafts), "", '"{size} for {validity}"'),
         issue=section.need("issue", name, "", "upsell"),
         variants=_variants(section, drafts, redeemed, own_rules(kind, fulfil, context), context),
@@ -109,6 +111,16 @@ def _name(node: Node) -> str:
     if called == "none":
         raise refused(node, "no action can be called `none`", "tests say it where nothing is expected")
     return called
+
+
+def _purpose(section: Section, kind: ActionKind, costs: bool) -> Purpose:
+    """What it is said for; service and regulation sell nothing."""
+    default: Purpose = "care" if kind == "care" else "marketing"
+    purpose = cast(Purpose, section.take("purpose", known("purpose", STANDINGS), default))
+    if costs and purpose in ("regulatory", "service"):
+        hint = "only what costs nothing passes consent; what is sold is `marketing`, or `third_party`"
+        section.problems.add(section.at("purpose"), f"what has a price cannot be `{purpose}`", hint)
+    return purpose
 
 
 def _weight(node: Node) -> float:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kairos.domain.purpose import minding
 from kairos.playbook.action import Action, NamedRule
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so many contacts per sliding window (ms), of those that match every filter that is set."""
+    """At most so many contacts per window, of those that match every filter that is set.
+
+    It slides, and is `per` ms long; or is an hour, day, week or month of the `calendar`, at most `per` ms long.
+    """
 
     name: str
     at_most: int
@@ -21,6 +25,17 @@ class Limit:
     # `each` limits are counted for each offer or issue on its own: "action" or "issue"
     each: str = ""
     shared: bool = False  # contacts with every number of the account count
+    purposes: tuple[str, ...] = minding("limits")
+    calendar: str = ""
+
+
+@dataclass(frozen=True)
+class Gate(NamedRule):
+    """A consent or a pause: the purposes that mind it, on which channels (none: all), and issues that it lets pass."""
+
+    purposes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    passing: tuple[str, ...] = ()
 
 
 WEEK = 7 * 24 * 60  # minutes
@@ -46,16 +61,19 @@ class Freeze:
 
 @dataclass(frozen=True)
 class ContactPolicy:
-    """Consent, pauses and freezes close all but care; a freeze may close care too.
+    """What each purpose minds where nothing is said stands in `domain.purpose`.
 
     Quiet hours (minutes of the local day, start to end) bind own messages only.
     """
 
-    contact_only_when: tuple[NamedRule, ...] = ()
-    pause_while: tuple[NamedRule, ...] = ()
+    contact_only_when: tuple[Gate, ...] = ()
+    opt_out: bool = False  # of the market: an unknown consent is a yes
+    pause_while: tuple[Gate, ...] = ()
     quiet_hours: tuple[int, int] | None = None
+    quiet_for: tuple[str, ...] = minding("quiet hours")
     limits: tuple[Limit, ...] = ()
     holdout: float = 0.0  # share of subscribers, 0..1
+    holdout_of: tuple[str, ...] = minding("holdout")
     freezes: tuple[Freeze, ...] = ()
     after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
