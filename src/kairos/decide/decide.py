@@ -11,7 +11,7 @@ import numpy as np
 
 from kairos import __version__
 from kairos.decide.freezes import frozen
-from kairos.decide.gates import QUIET, admit, quiet_until
+from kairos.decide.gates import admit, resting
 from kairos.decide.limits import Refused, refused
 from kairos.decide.program import Arm, Closed, Program
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
@@ -131,9 +131,9 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
         for gate in program.gates_on[channel]:
             if candidates & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(moment.row):
                 candidates = _refuse(decision, candidates, gate.arms, channel, gate.name)
-        quiet = quiet_until(program.quiet_hours, moment.row, moment.now) if channel and not moment.wanted else 0
-        if quiet:
-            candidates = _refuse(decision, candidates, program.quiet, channel, QUIET, quiet)
+        rests, until = resting(program, moment, channel) if channel and not moment.wanted else ("", 0)
+        if rests:
+            candidates = _refuse(decision, candidates, program.quiet, channel, rests, until)
         parts = _frozen(program, channel, moment.now) if program.freezes else ()
         counted = () if moment.test else refused(program, moment, channel)
         for mask, rule, until in chain(parts, counted):

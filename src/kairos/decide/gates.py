@@ -8,12 +8,15 @@ from typing import Any
 
 from kairos.decide.freezes import frozen
 from kairos.decide.program import Program
+from kairos.decide.wall_clock import reads_at
 from kairos.domain.decision import Decision, Shut
 from kairos.domain.moment import Moment
+from kairos.playbook.policy import Window, window_name
 
 HOLDOUT = "holdout"
 QUIET = "quiet hours"
 DAY = 86_400_000
+MONDAY = 4 * DAY  # the first one, 1970-01-05
 MINUTE = 60_000
 
 
@@ -56,6 +59,32 @@ def held_out(seed: str, subscriber: int, share: float) -> bool:
     """
     digest = hashlib.blake2b(f"{seed}/{subscriber}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
+
+
+def resting(program: Program, moment: Moment, channel: int) -> tuple[str, int]:
+    """Why no message of its own may go out on a channel at this time of day or week, and until when; or ("", 0)."""
+    row, now = moment.row, moment.now
+    if quiet := quiet_until(program.quiet_hours, row, now):
+        return QUIET, reads_at(program, row, row[-1] + quiet - now, now)
+    if closed := closed_for(program.windows[channel], row[-1]):
+        return window_name(program.channels[channel]), reads_at(program, row, row[-1] + closed, now)
+    return "", 0
+
+
+def closed_for(window: Window, local: int) -> int:
+    """For how long (ms) the wall clock will show that a window is closed, from `local` (ms); 0 where it is open.
+
+    >>> monday_and_tuesday_from_nine_to_five = ((540, 1020), (1980, 2460))
+    >>> friday_at_five = 1 * DAY + 17 * 60 * MINUTE  # 1970-01-02
+    >>> closed_for(monday_and_tuesday_from_nine_to_five, friday_at_five) / MINUTE / 60
+    64.0
+    """
+    if not window:
+        return 0
+    at = (local - MONDAY) % (7 * DAY)
+    if any((at - start * MINUTE) % (7 * DAY) < (end - start) * MINUTE for start, end in window):
+        return 0
+    return min((start * MINUTE - at) % (7 * DAY) for start, _ in window)
 
 
 def quiet_until(quiet_hours: tuple[int, int] | None, row: Sequence[Any], now: int) -> int:

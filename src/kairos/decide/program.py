@@ -13,7 +13,7 @@ from kairos.decide.purchases import Purchases, compile_purchases
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
 from kairos.playbook.playbook import Playbook
-from kairos.playbook.policy import Freeze, Gate, Limit
+from kairos.playbook.policy import Freeze, Gate, Limit, Window
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
 NOTIFICATION = "notification"  # the channel of lines that ride; every other channel carries messages of its own
@@ -88,7 +88,8 @@ class Program:
     gates: tuple[Gated, ...]  # consents, then pauses, that concern every channel
     gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone
     quiet_hours: tuple[int, int] | None
-    quiet: int  # arms that mind them
+    windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
+    quiet: int  # arms that mind both
     limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there
     purchases: Purchases
     longest_limit: int  # ms; contacts older than this count nowhere
@@ -141,6 +142,7 @@ def compile_program(playbook: Playbook) -> Program:
         gates=tuple(gated for gate, gated in gates if not gate.channels),
         gates_on=tuple(tuple(gated for gate, gated in gates if channel in gate.channels) for channel in channels),
         quiet_hours=policy.quiet_hours,
+        windows=tuple(policy.windows.get(channel, ()) for channel in channels),
         quiet=_of(purposes, policy.quiet_for),
         limits=tuple(tuple(limit for limit in limits if _counts(limit, channel)) for channel in channels),
         purchases=compile_purchases(playbook.actions, of_action),

@@ -28,7 +28,7 @@ def span(unit: str, zone: str, now: int) -> tuple[int, int]:
 @lru_cache(maxsize=4096)
 def _span(unit: str, zone: str, quarter: int) -> tuple[int, int]:
     place = zone_info(zone)
-    wall = (EPOCH + quarter * QUARTER * MILLISECOND).astimezone(place).replace(tzinfo=None)
+    wall = _reading(quarter * QUARTER, place)
     start = wall.replace(minute=0) if unit == "hour" else wall.replace(hour=0, minute=0)
     start -= timedelta(days={"week": start.weekday(), "month": start.day - 1}.get(unit, 0))
     following = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
@@ -36,9 +36,28 @@ def _span(unit: str, zone: str, quarter: int) -> tuple[int, int]:
     return instant(start, place), instant(end, place)
 
 
-def instant(wall: datetime, zone: ZoneInfo) -> int:
-    """When (ms, UTC) the wall clock in a zone first reads this; where it never does, when it jumps over it."""
-    return (wall.replace(tzinfo=zone) - EPOCH) // MILLISECOND
+def instant(wall: datetime, zone: ZoneInfo, after: int = 0) -> int:
+    """When (ms, UTC) the wall clock in a zone reads this: the first time after `after`, of the two where it goes back.
+
+    Where it never does, when it jumps over it.
+    """
+    first, second = ((wall.replace(tzinfo=zone, fold=fold) - EPOCH) // MILLISECOND for fold in (0, 1))
+    if _reading(first, zone) == wall:
+        return first if first > after else second
+    jump = second - second % QUARTER
+    while _reading(jump, zone) < wall:
+        jump += QUARTER
+    return jump
+
+
+def reads_at(program: Program, row: Sequence[Any], local: int, now: int) -> int:
+    """When (ms, UTC) the wall clock where a subscriber is will show `local` (ms), after now."""
+    wall = (EPOCH + local * MILLISECOND).replace(tzinfo=None)
+    return instant(wall, zone_info(zone_of(program, row)), now)
+
+
+def _reading(now: int, zone: ZoneInfo) -> datetime:
+    return (EPOCH + now * MILLISECOND).astimezone(zone).replace(tzinfo=None)
 
 
 def zone_of(program: Program, row: Sequence[Any]) -> str:

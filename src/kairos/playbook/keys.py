@@ -48,6 +48,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "consent",
         "pause_while",
         "quiet_hours",
+        "windows",
         "freeze",
         "limits",
         "holdout",

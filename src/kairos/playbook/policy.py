@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from kairos.domain.purpose import minding
 from kairos.playbook.action import Action, NamedRule
@@ -38,7 +39,10 @@ class Gate(NamedRule):
     passing: tuple[str, ...] = ()
 
 
-WEEK = 7 * 24 * 60  # minutes
+DAY = 24 * 60  # minutes
+WEEK = 7 * DAY
+
+Window = tuple[tuple[int, int], ...]  # the spans in which it is open, in minutes since Monday 00:00
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ class ContactPolicy:
     opt_out: bool = False  # of the market: an unknown consent is a yes
     pause_while: tuple[Gate, ...] = ()
     quiet_hours: tuple[int, int] | None = None
-    quiet_for: tuple[str, ...] = minding("quiet hours")
+    quiet_for: tuple[str, ...] = minding("quiet hours")  # and windows
+    windows: Mapping[str, Window] = field(default_factory=dict)  # by channel: when messages of their own may go out
     limits: tuple[Limit, ...] = ()
     holdout: float = 0.0  # share of subscribers, 0..1
     holdout_of: tuple[str, ...] = minding("holdout")
@@ -82,3 +87,8 @@ class ContactPolicy:
         """Whether a yes to a variant at this price must be said again."""
         dear = self.confirm_above is not None and price > self.confirm_above
         return action.taken_by_reply and (action.twice or (dear and action.charges))
+
+
+def window_name(channel: str) -> str:
+    """How a refusal names the window of a channel that is closed."""
+    return f"window of {channel}"

@@ -15,6 +15,7 @@ from kairos.playbook.gate_file import read_gates, several
 from kairos.playbook.policy import ContactPolicy, Limit
 from kairos.playbook.section import Section, items
 from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, share, text, whole
+from kairos.playbook.window_file import read_windows
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -51,6 +52,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         opt_out=section.take("consent", known("regime", REGIMES), OPT_IN) == OPT_OUT,
         quiet_hours=quiet_hours,
         quiet_for=quiet_for,
+        windows=read_windows(section, context),
         limits=tuple(limits.values()),
         holdout=held,
         holdout_of=held_of,

@@ -11,7 +11,7 @@ from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.playbook.playbook import PlaybookTest
-from kairos.playbook.policy import ContactPolicy
+from kairos.playbook.policy import ContactPolicy, window_name
 from kairos.playbook.section import Section, entries
 from kairos.playbook.values import boolean, known, local_time, nearest, number, text, typed, words
 
@@ -173,4 +173,5 @@ def _reasons(action: Action, policy: ContactPolicy) -> dict[str, None]:
     rules = [rule.rule.name for variant in action.variants for rule in variant.rules]
     gates = [rule.name for rule in (*policy.contact_only_when, *policy.pause_while)]
     gates += [freeze.why for freeze in policy.freezes]
+    gates += [window_name(channel) for channel in policy.windows]
     return dict.fromkeys([*rules, *gates, *(limit.name for limit in policy.limits), *REASONS])
