@@ -24,6 +24,7 @@ HEADINGS = {
     "offers/*.yaml and actions/*.yaml": "action",
     "A variant": "variant",
     "A treatment": "treatment",
+    "After a no": "after_decline",
     "What a yes does": "fulfil",
     "Another payer": "payer",
     "contact_policy.yaml": "contact_policy",

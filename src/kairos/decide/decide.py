@@ -122,7 +122,7 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
     closed = Closed() if moment.past_switches else program.closed
     alive = _switched(closed, decision, alive)
     for channel in _channels(program, moment):
-        candidates = alive & program.on_channel[channel]
+        candidates = offered = alive & program.on_channel[channel]
         if not candidates:
             continue
         if closed.channels and closed.channels[channel]:
@@ -130,10 +130,10 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
             continue
         for gate in program.gates_on[channel]:
             if candidates & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(moment.row):
-                candidates = _refuse(decision, candidates, gate.arms, channel, gate.name)
+                candidates = _refuse(decision, candidates, gate.arms, channel, gate.name, 0, offered)
         rests, until = resting(program, moment, channel) if channel and not moment.wanted else ("", 0)
         if rests:
-            candidates = _refuse(decision, candidates, program.quiet, channel, rests, until)
+            candidates = _refuse(decision, candidates, program.quiet, channel, rests, until, offered)
         parts = _frozen(program, channel, moment.now) if program.freezes else ()
         counted = () if moment.test else refused(program, moment, channel)
         for mask, rule, until in chain(parts, counted):
@@ -141,11 +141,13 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
         survivors.add(index, candidates, channel)
 
 
-def _refuse(decision: Decision, candidates: int, arms: int, channel: int, rule: str, until: int = 0) -> int:
-    """The candidates that are left; what is refused is written down, in one line where that is all of them."""
+def _refuse(
+    decision: Decision, candidates: int, arms: int, channel: int, rule: str, until: int, offered: int = 0
+) -> int:
+    """The candidates that are left; what is refused is written down, in one line where it is all that was `offered`."""
     hit = candidates & arms
     if hit:
-        refused = [-1] if hit == candidates else bits(hit)
+        refused = [-1] if hit == offered else bits(hit)
         decision.limits.extend([Refusal(arm, channel, rule, until) for arm in refused])
     return candidates & ~arms
 

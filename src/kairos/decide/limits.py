@@ -9,12 +9,14 @@ from kairos.decide.purchases import EXCLUDED, refused_by_products
 from kairos.decide.wall_clock import span, zone_of
 from kairos.domain.moment import Moment
 from kairos.domain.purpose import MARKETING
-from kairos.domain.subscriber import Contact
+from kairos.domain.subscriber import Contact, Cooldown
 from kairos.playbook.policy import Limit
 
 OPEN = "already open"
 TAKEN = "already taken"
 DECLINED = "declined"
+ISSUE_DECLINED = "issue declined"
+ALL_DECLINED = "everything declined"
 NEVER = -1
 
 # What still holds its action until the offer's own end: who has just taken it is not asked again.
@@ -36,11 +38,20 @@ def refused(program: Program, moment: Moment, channel: int) -> Iterator[Refused]
         yield from refused_by_products(program.purchases, program.of_action, state.products, now)
     for cooldown in state.cooldowns:
         if cooldown.until == NEVER or cooldown.until > now:
-            yield program.of_action.get(cooldown.action, 0), DECLINED, cooldown.until
+            yield *_resting(program, cooldown), cooldown.until
     for limit in program.limits[channel]:
         contacts = party.contacts if party and limit.shared else state.contacts
         if len(contacts) >= limit.at_most:
             yield from _over(program, limit, contacts, moment)
+
+
+def _resting(program: Program, cooldown: Cooldown) -> tuple[int, str]:
+    """What a no has put to rest; beyond its own action, what minds limits."""
+    if cooldown.action:
+        return program.of_action.get(cooldown.action, 0), DECLINED
+    if cooldown.issue:
+        return program.of_issue.get(cooldown.issue, 0) & program.counted, ISSUE_DECLINED
+    return program.counted, ALL_DECLINED
 
 
 def _over(program: Program, limit: Limit, contacts: list[Contact], moment: Moment) -> Iterator[Refused]:

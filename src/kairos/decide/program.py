@@ -92,6 +92,7 @@ class Program:
     quiet: int  # arms that mind both
     limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there
     purchases: Purchases
+    counted: int  # arms that mind limits, where nothing else is said
     longest_limit: int  # ms; contacts older than this count nowhere
     holdout: float
     held_out: int  # arms that it holds back
@@ -146,6 +147,7 @@ def compile_program(playbook: Playbook) -> Program:
         quiet=_of(purposes, policy.quiet_for),
         limits=tuple(tuple(limit for limit in limits if _counts(limit, channel)) for channel in channels),
         purchases=compile_purchases(playbook.actions, of_action),
+        counted=_of(purposes, minding("limits")),
         longest_limit=max((limit.per for limit in policy.limits), default=0),
         holdout=policy.holdout,
         held_out=_of(purposes, policy.holdout_of),

@@ -68,13 +68,18 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     attempt: int = 1  # the next yes after a refusal for want of money has a key of its own
     test: bool = False  # said to a test subscriber
     tax: int = 0  # the part of its price that is tax
+    issue: str = ""
+    issue_after_decline: int = 0  # ms in which nothing is said about its issue after a no; -1: never again
+    all_after_decline: int = 0  # nor anything else
 
 
 class Cooldown(Struct, frozen=True, array_like=True, gc=False):
-    """Not to be said again before `until` (-1: never again), because it was declined."""
+    """Not to be said again before `until` (-1: never again), because it was declined: an action, else an issue, else
+    everything."""
 
     action: str
     until: int
+    issue: str = ""
 
 
 class Owned(Struct, frozen=True, array_like=True, gc=False):

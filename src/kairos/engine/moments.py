@@ -157,6 +157,9 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         twice=engine.program.playbook.policy.asks_twice(action, variant.price),
         lasts=variant.lasts,
         tax=split_tax(variant.price, action.tax)[1],
+        issue=action.issue,
+        issue_after_decline=action.issue_after_decline,
+        all_after_decline=action.all_after_decline,
     )
 
 

@@ -11,6 +11,7 @@ from kairos.playbook.action import Action, ActionKind, ArmRule, NamedRule, Stage
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.fulfil_file import own_rules, read_fulfil, read_products, twice
+from kairos.playbook.keys import KEYS
 from kairos.playbook.messages_file import OFFER_WORDS, TAX_WORDS, Texts
 from kairos.playbook.placeholders import placeholders, stray
 from kairos.playbook.purchase_file import check_excludes, only_on, read_repurchase, validity
@@ -77,6 +78,7 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
     kind = cast(ActionKind, section.take("kind", known("kind", get_args(ActionKind)), "sell"))
     fulfil = read_fulfil(section, kind, context)
     drafts = _drafts(section, kind, fulfil.provisions, context)
+    declined = section.need("after_decline", lambda n: _after_decline(n, context), {}, "14 days")
     redeemed_by, redeemed = _redeemed(section, kind, drafts, context)
     return Action(
         name=section.need(called, _name, "", "booster"),
@@ -88,7 +90,9 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
         answers=_answers(section, context),
         treatments=_treatments(section, messages, context),
         accept_within=section.need("accept_within", duration, 0, "24 hours"),
-        after_decline=section.need("after_decline", duration_or("never"), 0, "14 days"),
+        after_decline=declined.get("offer", 0),
+        issue_after_decline=declined.get("issue", 0),
+        all_after_decline=declined.get("everything", 0),
         weight=section.take("weight", _weight, 1.0),
         charges=fulfil.charges,
         provisions=fulfil.provisions,
@@ -121,6 +125,17 @@ def _purpose(section: Section, kind: ActionKind, costs: bool) -> Purpose:
         hint = "only what costs nothing passes consent; what is sold is `marketing`, or `third_party`"
         section.problems.add(section.at("purpose"), f"what has a price cannot be `{purpose}`", hint)
     return purpose
+
+
+def _after_decline(node: Node, context: Context) -> dict[str, int]:
+    """How long a no is heeded: for the offer alone, or apart for it, its issue and everything."""
+    if not isinstance(node, Table):
+        return {"offer": duration_or("never")(node)}
+    section = Section(node, "after_decline", context.problems)
+    rests = {scope: section.take(scope, duration_or("never"), 0) for scope in KEYS["after_decline"]}
+    if not any(scope in section for scope in rests):
+        raise refused(node, "nothing rests after a no", "add it, as in `after_decline: {offer: never, issue: 14 days}`")
+    return rests
 
 
 def _weight(node: Node) -> float:

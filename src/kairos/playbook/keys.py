@@ -41,6 +41,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "variant": ("price", "value", "top_up", "size", "validity"),  # and any further field of its own
     "treatment": ("channel", "message"),
+    "after_decline": ("offer", "issue", "everything"),
     "fulfil": ("charge", "provision", "payer"),
     "payer": ("attribute",),
     "contact_policy": (

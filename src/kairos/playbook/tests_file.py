@@ -23,6 +23,8 @@ REASONS = (  # what refuses besides the playbook's own rules and limits
     "already open",
     "already taken",
     "declined",
+    "issue declined",
+    "everything declined",
     "already owned",
     "bought often enough",
     "excluded",
