@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kairos.decide.purchases import Purchases, compile_purchases
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
+from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import Freeze, Gate, Limit, Window
 from kairos.rules import Check, compile_check, compile_false, compile_true
@@ -173,14 +174,28 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
     """Consents and pauses with what each is closed for."""
     policy, columns = playbook.policy, playbook.vocabulary.columns
     made = []
-    for gate, consents in [(g, True) for g in policy.contact_only_when] + [(g, False) for g in policy.pause_while]:
-        concerned = _mask(a for a in arms if a.action.purpose in gate.purposes and a.action.issue not in gate.passing)
+    behind = {arm.bit: _reads(arm, playbook) for arm in arms} if policy.data_only_when else {}
+    for gate in (*policy.contact_only_when, *policy.data_only_when, *policy.pause_while):
+        concerned = _mask(
+            arm
+            for arm in arms
+            if arm.action.purpose in gate.purposes
+            and arm.action.issue not in gate.passing
+            and (not gate.source or playbook.vocabulary.sources[gate.source] & behind[arm.bit])
+        )
         denied = compile_false(gate.condition, columns)
         granted = _unless(denied) if policy.opt_out else compile_true(gate.condition, columns)
         anytime = not any("." in name for name in gate.condition.names)
-        opens, to_tester = (granted, _unless(denied)) if consents else (denied, _always)
+        opens, to_tester = (denied, _always) if gate in policy.pause_while else (granted, _unless(denied))
         made.append((gate, Gated(gate.name, concerned, opens, to_tester, anytime)))
     return made
+
+
+def _reads(arm: Arm, playbook: Playbook) -> frozenset[str]:
+    """The words that its rules and its messages read."""
+    messages = [playbook.messages[treatment.message].values() for treatment in arm.action.treatments]
+    said = [placeholders(text) for by_language in messages for texts in by_language for text in texts]
+    return frozenset[str]().union(*said, *(rule.rule.condition.names for rule in arm.variant.rules))
 
 
 def _unless(holds: Predicate) -> Predicate:

@@ -100,6 +100,14 @@ class Dated(Struct, frozen=True, array_like=True, gc=False):
     since: int
 
 
+class Proof(Struct, frozen=True, array_like=True, gc=False):
+    """The last change of a consent: to what, when (ms), and the identity of the event or the reply that said so."""
+
+    value: Any
+    at: int
+    by: str
+
+
 class KnownBy(Struct, array_like=True, gc=False):
     """What else than its number a subscription is known by; most have none of it."""
 
@@ -155,6 +163,7 @@ class State(Struct, array_like=True, gc=False):
     purchases: list[Purchase] = field(default_factory=list)  # under way, or stuck
     known: KnownBy | None = None
     gatherings: list[Gathering] = field(default_factory=list)
+    proofs: dict[str, Proof] = field(default_factory=dict)  # of consents, by attribute
 
 
 def _packed_counters(record: list[Any]) -> list[Any]:

@@ -50,6 +50,8 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         told = event.notification
         work.batch.answered.append(Answered(told.account, told.message_id, "", told.fingerprint, now))
     enrich.fold(program.plan, state, event)
+    if event.kind in program.consents:
+        enrich.prove(state, program.consents[event.kind], event.happened, event.identity)
     if event.named:
         learn(engine, work, state, event.named, event.happened)
     asked = event.kind in program.decide.answers

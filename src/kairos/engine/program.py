@@ -22,6 +22,7 @@ class Program:
     needs: Mapping[str, tuple[int, ...]]  # message -> places in a row without whose values it cannot be said
     replies: respond.Replies
     places: Mapping[str, int]  # column -> its place in a row
+    consents: Mapping[str, tuple[tuple[str, int], ...]]  # event -> attributes that it sets, with their places
 
     @property
     def short_code(self) -> str:
@@ -52,4 +53,16 @@ def compile_program(playbook: Playbook) -> Program:
         {name: tuple(places[n] for n in messages.needs(name) - own if n in places) for name in said},
         respond.compile_replies(playbook),
         places,
+        _consents(playbook),
     )
+
+
+def _consents(playbook: Playbook) -> dict[str, tuple[tuple[str, int], ...]]:
+    """The attributes that somebody's consent hangs on, by the event that sets them."""
+    withdrawn = {name for words in playbook.replies.values() for name in words.withdraws}
+    places = {name: place for place, name in enumerate(playbook.vocabulary.attributes)}
+    setting: dict[str, tuple[tuple[str, int], ...]] = {}
+    for name in sorted((playbook.policy.asked | withdrawn) & places.keys()):
+        for kind in {kind for kind, _ in playbook.vocabulary.attributes[name].sources}:
+            setting[kind] = (*setting.get(kind, ()), (name, places[name]))
+    return setting

@@ -11,10 +11,9 @@ from kairos.playbook.action import Action
 from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, refused
-from kairos.playbook.gate_file import several
 from kairos.playbook.policy import Freeze
 from kairos.playbook.section import Section
-from kairos.playbook.values import boolean, known, nearest, text
+from kairos.playbook.values import boolean, known, nearest, several, text
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WEEKLY = re.compile(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import get_args
 
 from kairos.domain.purpose import STANDINGS, Minded, minding
 from kairos.playbook.action import Action
 from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, Scalar, Table, refused
+from kairos.playbook.document import Node, Scalar, Table
 from kairos.playbook.policy import Gate
 from kairos.playbook.section import Section
-from kairos.playbook.values import known
+from kairos.playbook.values import known, nearest, several
+from kairos.playbook.vocabulary import Source
 
 
 def read_gates(section: Section, key: str, what: Minded, actions: Sequence[Action], context: Context) -> list[Gate]:
@@ -22,6 +25,17 @@ def read_gates(section: Section, key: str, what: Minded, actions: Sequence[Actio
         return []
     gates = [_gate(name, place, value, what, actions, context) for name, (place, value) in table.entries.items()]
     return [gate for gate in gates if gate]
+
+
+def read_data_consents(section: Section, actions: Sequence[Action], context: Context) -> list[Gate]:
+    """The consents to the use of each source of data."""
+    gates = []
+    for source, (key, value) in section.named("data_only_when"):
+        if source not in get_args(Source):
+            context.problems.add(key, f"unknown source `{source}`", nearest(source, get_args(Source)))
+        elif gate := _gate(source, key, value, "data", actions, context):
+            gates.append(replace(gate, name=f"consent to {source}", source=source))
+    return gates
 
 
 def _gate(
@@ -46,15 +60,3 @@ def _gate(
         value = section.at("when")
     rules = context.named_rules(Table(place.file, place.line, {name: (place, value)}))
     return Gate(**vars(rules[0]), purposes=purposes, channels=channels, passing=passing) if rules else None
-
-
-def several(read: Callable[[Node], str]) -> Callable[[Node], tuple[str, ...]]:
-    """A reader of one word, or of a list of them."""
-
-    def read_all(node: Node) -> tuple[str, ...]:
-        found = tuple(read(item) for item in node.items) if isinstance(node, Items) else (read(node),)
-        if not found:
-            raise refused(node, "the list is empty", "leave the key out for all of them")
-        return found
-
-    return read_all

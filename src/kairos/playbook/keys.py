@@ -10,8 +10,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "currency": ("code", "digits", "sign", "rounding"),
     "vocabulary": ("events", "wallets", "attributes", "counters"),
     "wallet": ("unit", "digits", "means"),
-    "attribute": ("type", "means", "default", "from", "total", "soonest_expiry", "owed"),
-    "counter": ("sum", "count", "max", "min", "over", "step", "where", "means"),
+    "attribute": ("type", "means", "default", "from", "total", "soonest_expiry", "owed", "uses"),
+    "counter": ("sum", "count", "max", "min", "over", "step", "where", "means", "uses"),
     "action": (
         "offer",
         "action",
@@ -47,6 +47,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "contact_policy": (
         "contact_only_when",
         "consent",
+        "data_only_when",
         "pause_while",
         "quiet_hours",
         "windows",

@@ -32,11 +32,15 @@ class Limit:
 
 @dataclass(frozen=True)
 class Gate(NamedRule):
-    """A consent or a pause: the purposes that mind it, on which channels (none: all), and issues that it lets pass."""
+    """A consent or a pause: the purposes that mind it, on which channels (none: all), and issues that it lets pass.
+
+    A consent to the use of data concerns what reads words of its `source`.
+    """
 
     purposes: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     passing: tuple[str, ...] = ()
+    source: str = ""
 
 
 DAY = 24 * 60  # minutes
@@ -72,6 +76,7 @@ class ContactPolicy:
 
     contact_only_when: tuple[Gate, ...] = ()
     opt_out: bool = False  # of the market: an unknown consent is a yes
+    data_only_when: tuple[Gate, ...] = ()
     pause_while: tuple[Gate, ...] = ()
     quiet_hours: tuple[int, int] | None = None
     quiet_for: tuple[str, ...] = minding("quiet hours")  # and windows
@@ -82,6 +87,11 @@ class ContactPolicy:
     freezes: tuple[Freeze, ...] = ()
     after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The words that say whether somebody has agreed."""
+        return frozenset[str]().union(*(g.condition.names for g in (*self.contact_only_when, *self.data_only_when)))
 
     def asks_twice(self, action: Action, price: int) -> bool:
         """Whether a yes to a variant at this price must be said again."""

@@ -11,10 +11,10 @@ from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.freeze_file import read_freeze
-from kairos.playbook.gate_file import read_gates, several
+from kairos.playbook.gate_file import read_data_consents, read_gates
 from kairos.playbook.policy import ContactPolicy, Limit
 from kairos.playbook.section import Section, items
-from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, share, text, whole
+from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, several, share, text, whole
 from kairos.playbook.window_file import read_windows
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
     section = Section(node, "contact_policy", context.problems)
     consents = read_gates(section, "contact_only_when", "consent", actions, context)
     pauses = read_gates(section, "pause_while", "pauses", actions, context)
+    data = read_data_consents(section, actions, context)
     _once(consents, pauses, context, section)
     limits: dict[str, Limit] = {}
     for one in items(section.at("limits"), context.problems) if "limits" in section else []:
@@ -48,6 +49,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
     held, held_of = _for_purposes(section, "holdout", "share", share, 0.0, "holdout")
     return ContactPolicy(
         contact_only_when=tuple(consents),
+        data_only_when=tuple(data),
         pause_while=tuple(pauses),
         opt_out=section.take("consent", known("regime", REGIMES), OPT_IN) == OPT_OUT,
         quiet_hours=quiet_hours,
