@@ -30,6 +30,8 @@ HEADINGS = {
     "contact_policy.yaml": "contact_policy",
     "A consent or a pause": "gate",
     "Whom it concerns": "for",
+    "A register": "register",
+    "What a register stops": "stops",
     "Quiet hours": "quiet_hours",
     "The holdout": "holdout",
     "A freeze window": "freeze",

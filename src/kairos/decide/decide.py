@@ -131,7 +131,7 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
         for gate in program.gates_on[channel]:
             if candidates & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(moment.row):
                 candidates = _refuse(decision, candidates, gate.arms, channel, gate.name, 0, offered)
-        rests, until = resting(program, moment, channel) if channel and not moment.wanted else ("", 0)
+        rests, until = resting(program, moment.row, moment.now, channel) if channel and not moment.wanted else ("", 0)
         if rests:
             candidates = _refuse(decision, candidates, program.quiet, channel, rests, until, offered)
         parts = _frozen(program, channel, moment.now) if program.freezes else ()

@@ -61,9 +61,21 @@ def held_out(seed: str, subscriber: int, share: float) -> bool:
     return int.from_bytes(digest, "big") < share * 2**64
 
 
-def resting(program: Program, moment: Moment, channel: int) -> tuple[str, int]:
+def closed_since(program: Program, action: str, channel: str, row: Sequence[Any], now: int, tester: bool) -> str:
+    """What has come between a decision and its message: a consent withdrawn, a register, a pause, the night.
+
+    The rule, or an empty text. `row` is of no event, so what reads one is not asked again.
+    """
+    arms = program.of_action.get(action, 0)
+    place = program.channels.index(channel) if channel in program.channels else 0
+    for gate in (*program.gates, *program.gates_on[place]):
+        if gate.anytime and arms & gate.arms and not (gate.opens_to_tester if tester else gate.opens)(row):
+            return gate.name
+    return resting(program, row, now, place)[0] if place and arms & program.quiet and not tester else ""
+
+
+def resting(program: Program, row: Sequence[Any], now: int, channel: int) -> tuple[str, int]:
     """Why no message of its own may go out on a channel at this time of day or week, and until when; or ("", 0)."""
-    row, now = moment.row, moment.now
     if quiet := quiet_until(program.quiet_hours, row, now):
         return QUIET, reads_at(program, row, row[-1] + quiet - now, now)
     if closed := closed_for(program.windows[channel], row[-1]):

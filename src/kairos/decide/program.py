@@ -58,7 +58,7 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """A consent or a pause, for a mask of arms. `anytime`: it reads nothing of an event, so it can be asked again."""
+    """A consent, a register or a pause, for a mask of arms. `anytime`: it reads no event, so it can be asked again."""
 
     name: str
     arms: int
@@ -86,7 +86,7 @@ class Program:
     own_channels: range  # all but the notification
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
-    gates: tuple[Gated, ...]  # consents, then pauses, that concern every channel
+    gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
     gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone
     quiet_hours: tuple[int, int] | None
     windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
@@ -175,7 +175,7 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
     policy, columns = playbook.policy, playbook.vocabulary.columns
     made = []
     behind = {arm.bit: _reads(arm, playbook) for arm in arms} if policy.data_only_when else {}
-    for gate in (*policy.contact_only_when, *policy.data_only_when, *policy.pause_while):
+    for gate in policy.gates:
         concerned = _mask(
             arm
             for arm in arms
@@ -185,8 +185,12 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
         )
         denied = compile_false(gate.condition, columns)
         granted = _unless(denied) if policy.opt_out else compile_true(gate.condition, columns)
-        anytime = not any("." in name for name in gate.condition.names)
-        opens, to_tester = (denied, _always) if gate in policy.pause_while else (granted, _unless(denied))
+        read = gate.condition.names | (gate.unless.names if gate.unless else frozenset())
+        anytime = not any("." in name for name in read)
+        consents = gate in (*policy.contact_only_when, *policy.data_only_when)
+        opens, to_tester = (granted, _unless(denied)) if consents else (denied, _always)
+        if gate.unless:
+            opens = _either(denied, compile_true(gate.unless, columns))
         made.append((gate, Gated(gate.name, concerned, opens, to_tester, anytime)))
     return made
 
@@ -200,6 +204,10 @@ def _reads(arm: Arm, playbook: Playbook) -> frozenset[str]:
 
 def _unless(holds: Predicate) -> Predicate:
     return lambda row: not holds(row)
+
+
+def _either(one: Predicate, other: Predicate) -> Predicate:
+    return lambda row: one(row) or other(row)
 
 
 def _always(_row: Sequence[Any]) -> bool:

@@ -34,7 +34,6 @@ class Answer:
 
 APPLIED = Answer("applied")
 DUPLICATE = Answer("duplicate")
-DROPPED = Answer("dropped")
 
 
 class Ids:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import get_args
 
 from kairos.domain.purpose import STANDINGS, Minded, minding
-from kairos.playbook.action import Action
+from kairos.playbook.action import Action, NamedRule
 from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table
@@ -38,6 +38,36 @@ def read_data_consents(section: Section, actions: Sequence[Action], context: Con
     return gates
 
 
+def read_registers(section: Section, actions: Sequence[Action], context: Context) -> list[Gate]:
+    """Registers of those who are not to be disturbed: what each stops, and what lifts it."""
+    issues = sorted({action.issue for action in actions})
+    gates = []
+    for name, (place, value) in section.named("registers"):
+        register = Section(value, "register", context.problems)
+        stops = Section(register.at("stops"), "stops", context.problems) if "stops" in register else None
+        purposes: tuple[str, ...] = minding("consent")
+        about: tuple[str, ...] = ()
+        if stops:
+            purposes = stops.take("purposes", several(known("purpose", STANDINGS)), purposes)
+            about = stops.take("issues", several(known("issue", issues)), ())
+        rule = _rule(name, place, register, "when", context)
+        unless = _rule("unless", place, register, "unless", context) if "unless" in register else None
+        passing = tuple(issue for issue in issues if issue not in about) if about else ()
+        if rule:
+            lifted = unless.condition if unless else None
+            gates.append(Gate(**vars(rule), purposes=purposes, passing=passing, unless=lifted))
+    return gates
+
+
+def _rule(name: str, place: Scalar, section: Section, key: str, context: Context) -> NamedRule | None:
+    """The rule under a key that must be there."""
+    if key not in section:
+        context.problems.add(section.node, f"`{key}` is missing", f"write the rule, as in `{key}: open_tickets > 0`")
+        return None
+    rules = context.named_rules(Table(place.file, place.line, {name: (place, section.at(key))}))
+    return rules[0] if rules else None
+
+
 def _gate(
     name: str, place: Scalar, value: Node, what: Minded, actions: Sequence[Action], context: Context
 ) -> Gate | None:
@@ -54,9 +84,7 @@ def _gate(
         passed = section.take("except", several(known("issue or purpose", [*issues, *STANDINGS])), ())
         purposes = tuple(purpose for purpose in purposes if purpose not in passed)
         passing = tuple(issue for issue in passed if issue in issues)
-        if "when" not in section:
-            context.problems.add(value, "`when` is missing", "write the rule, as in `when: open_tickets > 0`")
-            return None
-        value = section.at("when")
-    rules = context.named_rules(Table(place.file, place.line, {name: (place, value)}))
-    return Gate(**vars(rules[0]), purposes=purposes, channels=channels, passing=passing) if rules else None
+        rule = _rule(name, place, section, "when", context)
+    else:
+        rule = next(iter(context.named_rules(Table(place.file, place.line, {name: (place, value)}))), None)
+    return Gate(**vars(rule), purposes=purposes, channels=channels, passing=passing) if rule else None

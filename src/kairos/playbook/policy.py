@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from kairos.domain.purpose import minding
 from kairos.playbook.action import Action, NamedRule
+from kairos.rules import Condition
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ class Limit:
 class Gate(NamedRule):
     """A consent or a pause: the purposes that mind it, on which channels (none: all), and issues that it lets pass.
 
-    A consent to the use of data concerns what reads words of its `source`.
+    A consent to the use of data concerns what reads words of its `source`. A register is lifted as a pause is, where
+    its rule is FALSE, or where `unless` is TRUE.
     """
 
     purposes: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     passing: tuple[str, ...] = ()
     source: str = ""
+    unless: Condition | None = None
 
 
 DAY = 24 * 60  # minutes
@@ -77,6 +80,7 @@ class ContactPolicy:
     contact_only_when: tuple[Gate, ...] = ()
     opt_out: bool = False  # of the market: an unknown consent is a yes
     data_only_when: tuple[Gate, ...] = ()
+    registers: tuple[Gate, ...] = ()
     pause_while: tuple[Gate, ...] = ()
     quiet_hours: tuple[int, int] | None = None
     quiet_for: tuple[str, ...] = minding("quiet hours")  # and windows
@@ -89,9 +93,15 @@ class ContactPolicy:
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
 
     @property
+    def gates(self) -> tuple[Gate, ...]:
+        """All of them, in the order in which they are asked."""
+        return (*self.contact_only_when, *self.data_only_when, *self.registers, *self.pause_while)
+
+    @property
     def asked(self) -> frozenset[str]:
         """The words that say whether somebody has agreed."""
-        return frozenset[str]().union(*(g.condition.names for g in (*self.contact_only_when, *self.data_only_when)))
+        agreed = [gate.condition.names for gate in (*self.contact_only_when, *self.data_only_when)]
+        return frozenset[str]().union(*agreed, *(gate.unless.names for gate in self.registers if gate.unless))
 
     def asks_twice(self, action: Action, price: int) -> bool:
         """Whether a yes to a variant at this price must be said again."""

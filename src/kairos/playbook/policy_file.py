@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from kairos.domain.purpose import STANDINGS, Minded, minding
-from kairos.playbook.action import Action, NamedRule
+from kairos.playbook.action import Action
 from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.freeze_file import read_freeze
-from kairos.playbook.gate_file import read_data_consents, read_gates
+from kairos.playbook.gate_file import read_data_consents, read_gates, read_registers
 from kairos.playbook.policy import ContactPolicy, Limit
 from kairos.playbook.section import Section, items
 from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, several, share, text, whole
@@ -37,7 +37,8 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
     consents = read_gates(section, "contact_only_when", "consent", actions, context)
     pauses = read_gates(section, "pause_while", "pauses", actions, context)
     data = read_data_consents(section, actions, context)
-    _once(consents, pauses, context, section)
+    registers = read_registers(section, actions, context)
+    _once(context, section)
     limits: dict[str, Limit] = {}
     for one in items(section.at("limits"), context.problems) if "limits" in section else []:
         limit = _limit(one, actions, context)
@@ -50,6 +51,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
     return ContactPolicy(
         contact_only_when=tuple(consents),
         data_only_when=tuple(data),
+        registers=tuple(registers),
         pause_while=tuple(pauses),
         opt_out=section.take("consent", known("regime", REGIMES), OPT_IN) == OPT_OUT,
         quiet_hours=quiet_hours,
@@ -74,11 +76,14 @@ def _for_purposes(
     return table.need(inner, read, default), table.take("purposes", several(known("purpose", STANDINGS)), minding(what))
 
 
-def _once(consents: Sequence[NamedRule], pauses: Sequence[NamedRule], context: Context, section: Section) -> None:
-    names = {rule.name for rule in consents}
-    for name, (key, _) in section.named("pause_while"):
-        if name in names and any(rule.name == name for rule in pauses):
-            context.problems.add(key, f"the rule `{name}` stands under `contact_only_when` already", "rename one")
+def _once(context: Context, section: Section) -> None:
+    """A rule's name is its reason code: it stands for one of them."""
+    first: dict[str, str] = {}
+    for table in ("contact_only_when", "registers", "pause_while"):
+        for name, (key, _) in section.named(table) if isinstance(section.at(table), Table) else ():
+            if name in first:
+                context.problems.add(key, f"the rule `{name}` stands under `{first[name]}` already", "rename one")
+            first.setdefault(name, table)
 
 
 def _limit(node: Node, actions: Sequence[Action], context: Context) -> Limit:

@@ -173,7 +173,7 @@ def _then(
 def _reasons(action: Action, policy: ContactPolicy) -> dict[str, None]:
     """Every reason that an action may be refused for."""
     rules = [rule.rule.name for variant in action.variants for rule in variant.rules]
-    gates = [rule.name for rule in (*policy.contact_only_when, *policy.data_only_when, *policy.pause_while)]
+    gates = [rule.name for rule in policy.gates]
     gates += [freeze.why for freeze in policy.freezes]
     gates += [window_name(channel) for channel in policy.windows]
     return dict.fromkeys([*rules, *gates, *(limit.name for limit in policy.limits), *REASONS])
