@@ -13,10 +13,11 @@ from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.playbook.playbook import PlaybookTest
 from kairos.playbook.policy import ContactPolicy, window_name
 from kairos.playbook.section import Section, entries
-from kairos.playbook.values import boolean, known, local_time, nearest, number, text, typed, words
+from kairos.playbook.values import boolean, duration, known, local_time, nearest, number, text, typed, words
 
 NONE = "none"
 PRODUCTS = "products"  # under `given`, what they have; unless the vocabulary uses the word
+DECLINED = "declined"  # likewise, what they said no to, and how long ago
 REASONS = (  # what refuses besides the playbook's own rules and limits
     "holdout",
     "quiet hours",
@@ -63,6 +64,7 @@ def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context:
         name=section.need("test", text, "", "nobody is offered what they cannot afford"),
         given=_given(section, context),
         products=_products(section, context),
+        declined=_declined(section, actions, context),
         event=event,
         data=data,
         offer=offer,
@@ -81,7 +83,7 @@ def _given(section: Section, context: Context) -> dict[str, Any]:
     names = [*vocabulary.attributes, *vocabulary.counters]
     given = {}
     for name, (key, value) in section.named("given"):
-        if name == PRODUCTS and name not in names:
+        if name in (PRODUCTS, DECLINED) and name not in names:
             continue
         if name not in names:
             context.problems.add(key, f"unknown name `{name}`", nearest(name, names))
@@ -97,6 +99,20 @@ def _products(section: Section, context: Context) -> tuple[str, ...]:
     if PRODUCTS not in given or PRODUCTS in context.vocabulary.names:
         return ()
     return context.problems.attempt((), PRODUCTS, words, given[PRODUCTS][1])
+
+
+def _declined(section: Section, actions: Sequence[Action], context: Context) -> dict[str, int]:
+    """The offers that they said no to, and how long ago (ms)."""
+    given = dict(section.named("given"))
+    if DECLINED not in given or DECLINED in context.vocabulary.names:
+        return {}
+    names = [action.name for action in actions]
+    declined = {}
+    for offer, (key, value) in entries(given[DECLINED][1], context.problems):
+        if offer not in names:
+            context.problems.add(key, f"unknown offer `{offer}`", nearest(offer, names))
+        declined[offer] = context.problems.attempt(0, offer, duration, value)
+    return declined
 
 
 def _when(section: Section, context: Context) -> tuple[str, dict[str, Any]]:

@@ -2,7 +2,18 @@
 
 from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, prove, weigh
 from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
-from kairos.respond.offers import accept, decline, expire, find, open_offer, set_status, stop, withdraw, withdraw_all
+from kairos.respond.offers import (
+    accept,
+    cool_down,
+    decline,
+    expire,
+    find,
+    open_offer,
+    set_status,
+    stop,
+    withdraw,
+    withdraw_all,
+)
 from kairos.respond.redemption import redeemed
 from kairos.respond.replies import Replies, compile_replies
 from kairos.respond.understand import ANSWER, Meaning, Understood, understand
@@ -18,6 +29,7 @@ __all__ = [
     "Understood",
     "accept",
     "compile_replies",
+    "cool_down",
     "decline",
     "expire",
     "find",

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from kairos.domain.subscriber import Cooldown, OpenOffer, State
+from kairos.playbook.action import Action
 
 TRANSITIONS: Final = {
     "open": frozenset({"accepted", "declined", "expired", "withdrawn"}),
@@ -75,19 +76,19 @@ def decline(state: State, key: str, now: int) -> OpenOffer | None:
     elif offer.status != "open":
         return None
     if offer is not None:
-        _cool_down(state, offer, now)
+        cool_down(state, offer, offer.action, now, now)
     return offer
 
 
-def _cool_down(state: State, offer: OpenOffer, now: int) -> None:
+def cool_down(state: State, offer: OpenOffer | Action, name: str, declined: int, now: int) -> None:
     """One cool-down for each action, each issue, and everything: the longest that holds. Those that have ended go."""
     holds = {(c.action, c.issue): c.until for c in state.cooldowns if c.until < 0 or c.until > now}
     for scope, rests in (
-        ((offer.action, ""), offer.after_decline),
+        ((name, ""), offer.after_decline),
         (("", offer.issue), offer.issue_after_decline),
         (("", ""), offer.all_after_decline),
     ):
-        until = -1 if rests < 0 else now + rests
+        until = -1 if rests < 0 else declined + rests
         held = holds.get(scope, now)
         if held >= 0 and (until < 0 or until > held):
             holds[scope] = until
