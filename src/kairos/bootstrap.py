@@ -137,6 +137,8 @@ class Kairos:
             msisdn,
             self.esmes.deliver,
             identity_tlv=settings.smsc.identity_tlv,
+            entity_tlv=settings.smsc.entity_tlv,
+            template_tlv=settings.smsc.template_tlv,
         )
         answered = store.latest_answered(KEPT)
         newest = store.outgoing([store.next_ids().outgoing - 1])

@@ -27,6 +27,7 @@ HEADINGS = {
     "After a no": "after_decline",
     "What a yes does": "fulfil",
     "Another payer": "payer",
+    "A text with its template": "text",
     "contact_policy.yaml": "contact_policy",
     "A consent or a pause": "gate",
     "Whom it concerns": "for",

@@ -24,10 +24,14 @@ NO_ROOM = "no text fits"
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A treatment in words: the whole text that would go out, and the number to reply with (0: none)."""
+    """A treatment in words: the whole text that would go out, and the number to reply with (0: none).
+
+    `template_id`: under which the regulator knows it.
+    """
 
     text: str
     number: int
+    template_id: str = ""
 
 
 @dataclass(slots=True)

@@ -111,11 +111,13 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         work.wake(state.id, work.now + action.accept_within, key)
     send_by = work.now + min(action.send_within, action.accept_within)
     if moment.riding:
-        _notify(work, index, event, state.id, made.composed.text, Line(key, decision.id, send_by, action, purpose))
+        line = Line(key, decision.id, send_by, action, purpose, made.composed.template_id)
+        _notify(work, index, event, state.id, made.composed.text, line)
         return
     plain(work, index, event, state.id)
+    sender = short_code_of(engine.program, event.notification)
     text = Text(
-        short_code_of(engine.program, event.notification),
+        sender,
         state.msisdn,
         made.composed.text,
         True,
@@ -126,6 +128,8 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         issue=action.issue,
         past_switches=moment.past_switches,
         purpose=purpose,
+        template_id=made.composed.template_id,
+        entity_id=engine.program.entity(sender),
     )
     work.send(index, state.id, channel, text)
 
@@ -179,6 +183,7 @@ class Line(NamedTuple):
     send_by: int
     action: Action
     purpose: str
+    template_id: str
 
 
 def _notify(
@@ -210,5 +215,6 @@ def _notify(
             action=line.action.name,
             issue=line.action.issue,
             purpose=line.purpose,
+            template_id=line.template_id,
         )
     work.send(index, subscriber, NOTIFICATION, payload)

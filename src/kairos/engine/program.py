@@ -29,6 +29,11 @@ class Program:
         """Where offers ask to be answered when the notification's own sender is no short code of ours."""
         return next(iter(self.playbook.replies), "")
 
+    def entity(self, sender: str) -> str:
+        """The id under which the regulator knows a sender of ours; empty where it has none."""
+        words = self.playbook.replies.get(sender)
+        return words.entity_id if words else ""
+
     def language(self, row: Sequence[Any]) -> str:
         """The playbook's language for whoever this row is of: their own, else the fallback."""
         place = self.places.get("language")

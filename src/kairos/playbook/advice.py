@@ -101,6 +101,7 @@ def _places(playbook: Playbook) -> dict[tuple[str, str, int], Scalar]:
         for message, (_, by_language) in tree.entries.items() if isinstance(tree, Table) else ():
             for language, (_, texts) in by_language.entries.items() if isinstance(by_language, Table) else ():
                 for index, text in enumerate(texts.items if isinstance(texts, Items) else [texts]):
+                    text = text.entries["text"][1] if isinstance(text, Table) else text  # with its template's id
                     if isinstance(text, Scalar):
                         places[message, language, index] = text
     return places

@@ -44,6 +44,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "after_decline": ("offer", "issue", "everything"),
     "fulfil": ("charge", "provision", "payer"),
     "payer": ("attribute",),
+    "text": ("text", "template_id"),
     "contact_policy": (
         "contact_only_when",
         "consent",
@@ -57,6 +58,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "holdout",
         "after_sim_swap",
         "confirm_above",
+        "templates",
     ),
     "gate": ("when", "for", "except"),
     "register": ("when", "stops", "unless"),
@@ -68,7 +70,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "seeds": ("testers",),
     "tester": ("name", "msisdn", "offer"),
     "limit": ("at_most", "per", "riding", "channel", "offer", "action", "issue", "purpose", "each", "shared", "name"),
-    "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services"),
+    "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services", "entity_id"),
     "test": ("test", "given", "when", "then", "at", "riding"),
     "then": ("offer", "variant", "because"),
 }

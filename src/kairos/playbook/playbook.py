@@ -84,3 +84,4 @@ class Playbook:
     tests: tuple[PlaybookTest, ...] = ()
     seed: str = "kairos"  # salts the holdout and draws
     testers: tuple[Tester, ...] = ()
+    template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none

@@ -90,6 +90,7 @@ class ContactPolicy:
     holdout_of: tuple[str, ...] = minding("holdout")
     freezes: tuple[Freeze, ...] = ()
     after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not
+    templates_required: bool = False  # every text of a treatment has a template id, and every sender an entity's
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
 
     @property

@@ -61,6 +61,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         holdout=held,
         holdout_of=held_of,
         freezes=tuple(read_freeze(one, actions, context) for one in windows),
+        templates_required=section.take("templates", known("rule", ["required", "optional"]), "optional") == "required",
         confirm_above=section.take("confirm_above", price(context.currency), None),
         after_sim_swap=section.take("after_sim_swap", duration, 0),
     )
