@@ -180,6 +180,7 @@ class Settings(Section, frozen=True):
     playbook: str = "playbook"
     region: str = ""
     reload_every_s: Seconds = 2.0  # how often the playbook's folder is looked at for a new revision
+    registers: str = "registers"  # the folder of register files
     store: Store = Store()
     retention: Retention = Retention()
     engine: Engine = Engine()
@@ -207,6 +208,7 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
     return msgspec.structs.replace(
         settings,
         playbook=str(path.parent / settings.playbook),
+        registers=str(path.parent / settings.registers),
         store=store,
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),

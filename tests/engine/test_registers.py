@@ -169,3 +169,46 @@ def test_a_register_that_cannot_be_is_refused(bench_with: Callable[..., Any], li
     found = raised.value.diagnostics[0]
     assert (found.file, found.line) == ("contact_policy.yaml", 2)
     assert WRONG[line] in str(found)
+
+
+LISTED = (
+    "contact_only_when: {marketing consent: marketing_consent}\nregisters: {blocked: {file: blocked, unless: asked}}\n"
+)
+
+
+def on_file(bench_with: Callable[..., Any], texts: dict[str, str], asked: bool | None = None) -> Any:
+    vocabulary = texts["vocabulary.yaml"].replace("{plan: text,", "{plan: text, asked: boolean,")
+    vocabulary = vocabulary.replace("attributes:\n", "attributes:\n  asked: {type: boolean, from: [profile.asked]}\n")
+    bench = bench_with({"vocabulary.yaml": vocabulary, "contact_policy.yaml": LISTED})
+    bench.profile(asked=asked)
+    return bench
+
+
+def test_a_register_in_a_file_stops_its_numbers_and_everybody_until_it_was_read(
+    bench_with: Callable[..., Any], texts: dict[str, str]
+) -> None:
+    bench = on_file(bench_with, texts)
+    assert decided(bench)["booster"].reason == "blocked"
+    bench.engine.register({"blocked": {"12025550199"}})
+    assert decided(bench)["booster"].state == "chosen"
+    bench.engine.register({"blocked": {"12025550123"}})
+    assert decided(bench)["booster"].reason == "blocked"
+    assert decided(on_file(bench_with, texts, asked=True))["booster"].state == "chosen"
+
+
+def test_who_comes_on_a_file_after_deciding_gets_no_message(
+    bench_with: Callable[..., Any], texts: dict[str, str]
+) -> None:
+    bench = on_file(bench_with, texts)
+    bench.engine.register({"blocked": ()})
+    work = bench.apply(call(bench))
+    (row,) = [row for row in work.batch.outgoing if row.channel == "sms"]
+    bench.engine.register({"blocked": {"12025550123"}})
+    answer = bench.apply(mark(row)).answers[0]
+    assert (answer.status, answer.reason) == ("dropped", "blocked")
+
+
+def test_a_file_goes_with_no_rule(bench_with: Callable[..., Any]) -> None:
+    line = "registers: {a: {file: blocked, when: open_tickets > 0}}"
+    with pytest.raises(PlaybookError, match="`when` and `file` exclude each other; keep one"):
+        bench_with({"contact_policy.yaml": line})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kairos.decide.freezes import frozen
-from kairos.decide.program import Program
+from kairos.decide.program import Gated, Program
 from kairos.decide.wall_clock import reads_at
 from kairos.domain.decision import Decision, Shut
 from kairos.domain.moment import Moment
@@ -35,6 +35,9 @@ def admit(program: Program, moment: Moment, decision: Decision, alive: int) -> i
     for gate in program.gates:
         if alive & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(row):
             alive = _shut(decision, alive, gate.arms, gate.name)
+    for gate in program.lists if not moment.test else ():
+        if alive & gate.arms and on_list(program, gate, moment.state.msisdn) and not gate.opens(row):
+            alive = _shut(decision, alive, gate.arms, gate.name)
     held = alive & program.held_out if program.holdout and not moment.test else 0
     if held and held_out(program.seed, moment.state.id, program.holdout):
         alive = _shut(decision, alive, held, HOLDOUT)
@@ -51,6 +54,12 @@ def _shut(decision: Decision, alive: int, arms: int, rule: str, until: int = 0) 
     return alive & ~arms
 
 
+def on_list(program: Program, gate: Gated, msisdn: str) -> bool:
+    """Whether a number is on a register that is a file. Until that was read, every number is."""
+    numbers = program.listed.get(gate.file)
+    return numbers is None or msisdn in numbers
+
+
 def held_out(seed: str, subscriber: int, share: float) -> bool:
     """Whether a subscriber belongs to the holdout: always the same one for the same seed.
 
@@ -61,15 +70,19 @@ def held_out(seed: str, subscriber: int, share: float) -> bool:
     return int.from_bytes(digest, "big") < share * 2**64
 
 
-def closed_since(program: Program, action: str, channel: str, row: Sequence[Any], now: int, tester: bool) -> str:
+def closed_since(program: Program, action: str, channel: str, row: Sequence[Any], now: int, msisdn: str) -> str:
     """What has come between a decision and its message: a consent withdrawn, a register, a pause, the night.
 
     The rule, or an empty text. `row` is of no event, so what reads one is not asked again.
     """
     arms = program.of_action.get(action, 0)
     place = program.channels.index(channel) if channel in program.channels else 0
+    tester = msisdn in program.testers
     for gate in (*program.gates, *program.gates_on[place]):
         if gate.anytime and arms & gate.arms and not (gate.opens_to_tester if tester else gate.opens)(row):
+            return gate.name
+    for gate in program.lists if not tester else ():
+        if gate.anytime and arms & gate.arms and on_list(program, gate, msisdn) and not gate.opens(row):
             return gate.name
     return resting(program, row, now, place)[0] if place and arms & program.quiet and not tester else ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -65,6 +65,7 @@ class Gated:
     opens: Predicate
     opens_to_tester: Predicate
     anytime: bool
+    file: str = ""  # of the numbers that it is closed for
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Program:
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
+    lists: tuple[Gated, ...]  # registers in files
     gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone
     quiet_hours: tuple[int, int] | None
     windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
@@ -104,6 +106,7 @@ class Program:
     closed: Closed = Closed()
     testers: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # MSISDN -> arms that they shall get, in words
     freezes: tuple[Frozen, ...] = ()
+    listed: Mapping[str, Container[str]] = field(default_factory=dict)  # the files' numbers; not read: everybody
 
 
 def compile_program(playbook: Playbook) -> Program:
@@ -141,7 +144,8 @@ def compile_program(playbook: Playbook) -> Program:
         own_channels=range(1, len(channels)),
         on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
         message=message,
-        gates=tuple(gated for gate, gated in gates if not gate.channels),
+        gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
+        lists=tuple(gated for gate, gated in gates if gate.numbers),
         gates_on=tuple(tuple(gated for gate, gated in gates if channel in gate.channels) for channel in channels),
         quiet_hours=policy.quiet_hours,
         windows=tuple(policy.windows.get(channel, ()) for channel in channels),
@@ -191,7 +195,9 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
         opens, to_tester = (granted, _unless(denied)) if consents else (denied, _always)
         if gate.unless:
             opens = _either(denied, compile_true(gate.unless, columns))
-        made.append((gate, Gated(gate.name, concerned, opens, to_tester, anytime)))
+        if gate.numbers:
+            opens = compile_true(gate.unless, columns) if gate.unless else _never
+        made.append((gate, Gated(gate.name, concerned, opens, to_tester, anytime, gate.numbers)))
     return made
 
 
@@ -208,6 +214,10 @@ def _unless(holds: Predicate) -> Predicate:
 
 def _either(one: Predicate, other: Predicate) -> Predicate:
     return lambda row: one(row) or other(row)
+
+
+def _never(_row: Sequence[Any]) -> bool:
+    return False
 
 
 def _always(_row: Sequence[Any]) -> bool:

@@ -76,9 +76,8 @@ def _stopped(engine: Engine, state: State, delivery: Delivery, now: int) -> str:
         return "withdrawn"
     if not delivery.action:
         return ""
-    program = engine.program.decide
-    row, tester = plain_row(engine, state, now), state.msisdn in program.testers
-    return closed_since(program, delivery.action, delivery.channel, row, now, tester)
+    row = plain_row(engine, state, now)
+    return closed_since(engine.program.decide, delivery.action, delivery.channel, row, now, state.msisdn)
 
 
 def _still_open(state: State, offer: str, now: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -84,16 +84,24 @@ class Engine:
         self._noted: set[str] = set()
         self.draw: Draw = keyed_draw(program.playbook.seed)
         self.switches = Switches()
+        self.listed: Mapping[str, Container[str]] = {}
 
     def use(self, program: Program) -> None:
         """From the next batch on, this playbook."""
-        self.program = replace(program, decide=with_switches(program.decide, self.switches))
+        deciding = replace(program.decide, listed=self.listed)
+        self.program = replace(program, decide=with_switches(deciding, self.switches))
         self.draw = keyed_draw(program.playbook.seed)
 
     def turn(self, switches: Switches) -> None:
         """From the next batch on, these switches are off."""
         if switches != self.switches:
             self.switches = switches
+            self.use(self.program)
+
+    def register(self, listed: Mapping[str, Container[str]]) -> None:
+        """From the next batch on, these numbers are on the registers that are files."""
+        if listed != self.listed:
+            self.listed = listed
             self.use(self.program)
 
     def halt(self, text: Text, channel: str, now: int) -> Halt | None:

@@ -58,7 +58,8 @@ def _wrong_reason(test: PlaybookTest, verdicts: list[Verdict]) -> str:
 def decide_test(program: Program, test: PlaybookTest) -> Decided:
     """The decision that a test asks about, made by the real stages on the values that the test gives."""
     moment = _moment(program, test)
-    open_to_all = replace(program.decide, holdout=0.0)
+    nobody = dict.fromkeys((gate.file for gate in program.decide.lists), ())
+    open_to_all = replace(program.decide, holdout=0.0, listed=nobody)
     draw = keyed_draw(program.playbook.seed)
 
     compose = Composer(program, {}, 1)

@@ -14,6 +14,7 @@ from kairos.playbook.document import Node, Scalar, Table
 from kairos.playbook.policy import Gate
 from kairos.playbook.section import Section
 from kairos.playbook.values import known, nearest, several
+from kairos.playbook.values import name as named
 from kairos.playbook.vocabulary import Source
 
 
@@ -50,12 +51,16 @@ def read_registers(section: Section, actions: Sequence[Action], context: Context
         if stops:
             purposes = stops.take("purposes", several(known("purpose", STANDINGS)), purposes)
             about = stops.take("issues", several(known("issue", issues)), ())
-        rule = _rule(name, place, register, "when", context)
+        file = register.take("file", named, "")
+        if file and "when" in register:
+            context.problems.add(register.at("file"), "`when` and `file` exclude each other", "keep one")
+        nobody = NamedRule(name, context.condition(Scalar(place.file, place.line, "FALSE"), {}), place.file, place.line)
+        rule = nobody if file else _rule(name, place, register, "when", context)
         unless = _rule("unless", place, register, "unless", context) if "unless" in register else None
         passing = tuple(issue for issue in issues if issue not in about) if about else ()
         if rule:
             lifted = unless.condition if unless else None
-            gates.append(Gate(**vars(rule), purposes=purposes, passing=passing, unless=lifted))
+            gates.append(Gate(**vars(rule), purposes=purposes, passing=passing, unless=lifted, numbers=file))
     return gates
 
 

@@ -61,7 +61,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "templates",
     ),
     "gate": ("when", "for", "except"),
-    "register": ("when", "stops", "unless"),
+    "register": ("when", "file", "stops", "unless"),
     "stops": ("purposes", "issues"),
     "for": ("purposes", "channels"),
     "quiet_hours": ("hours", "purposes"),

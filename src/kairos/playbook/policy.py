@@ -44,6 +44,7 @@ class Gate(NamedRule):
     passing: tuple[str, ...] = ()
     source: str = ""
     unless: Condition | None = None
+    numbers: str = ""  # the file of those on it, in place of a rule
 
 
 DAY = 24 * 60  # minutes
