@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kairos.errors import Diagnostic, SettingsError
+
+LONGEST = 15  # digits of an MSISDN
+NUMBER = re.compile(r"^[ \t]*\+?([0-9]{5,15})", re.MULTILINE)
+WRONG = re.compile(r"^(?![ \t]*(?:\+?[0-9]{5,15})?[ \t]*(?:#.*)?$).*$", re.MULTILINE)
 
 
 class Numbers:
     """Numbers in 8 bytes each, sorted.
 
-    >>> "12025550123" in Numbers(np.array([12025550123], np.uint64)), "12025550124" in Numbers(np.array([], np.uint64))
+    >>> "12025550123" in Numbers([12025550123, 12025550100]), "12025550124" in Numbers([12025550123])
     (True, False)
     """
 
-    def __init__(self, numbers: NDArray[np.uint64]) -> None:
-        self.numbers = np.unique(numbers)
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self.numbers = array("Q", np.unique(np.fromiter(numbers, np.uint64)).tobytes())
 
     def __contains__(self, msisdn: object) -> bool:
-        if not isinstance(msisdn, str) or not msisdn.isdecimal():
-            return False
-        place = bisect_left(self.numbers, int(msisdn))
-        return place < len(self.numbers) and int(self.numbers[place]) == int(msisdn)
+        number = int(msisdn) if isinstance(msisdn, str) and msisdn.isdecimal() and len(msisdn) <= LONGEST else 0
+        place = bisect_left(self.numbers, number)
+        return place < len(self.numbers) and self.numbers[place] == number
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -37,22 +40,15 @@ class Numbers:
 def read_register(path: Path) -> Numbers:
     """The numbers of a file, international, with or without `+`; a `#` begins a comment. Raises SettingsError."""
     try:
-        with path.open(encoding="utf-8") as lines:
-            return Numbers(np.fromiter(_numbers(str(path), lines), np.uint64))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SettingsError([Diagnostic(str(path), 0, f"cannot be read: {error.strerror}")]) from None
     except UnicodeDecodeError:
         raise SettingsError([Diagnostic(str(path), 0, "is not UTF-8", "save it as UTF-8")]) from None
-
-
-def _numbers(file: str, lines: Iterator[str]) -> Iterator[int]:
-    for line, written in enumerate(lines, 1):
-        said = written.partition("#")[0].strip()
-        if said and not re.fullmatch(r"\+?\d{5,15}", said, re.ASCII):
-            hint = "write one international number a line, as in +12025550123"
-            raise SettingsError([Diagnostic(file, line, f"`{said}` is no number", hint)])
-        if said:
-            yield int(said.removeprefix("+"))
+    if wrong := WRONG.search(text):
+        line, hint = text.count("\n", 0, wrong.start()) + 1, "write one international number a line, as in +12025550123"
+        raise SettingsError([Diagnostic(str(path), line, f"`{wrong[0].strip()}` is no number", hint)])
+    return Numbers(int(found[1]) for found in NUMBER.finditer(text))
 
 
 @dataclass
