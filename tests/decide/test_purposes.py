@@ -213,3 +213,24 @@ def test_a_gate_that_cannot_be_is_refused(bench_with: Callable[..., Any], line: 
     found = raised.value.diagnostics[0]
     assert (found.file, found.line) == ("contact_policy.yaml", 2)
     assert WRONG_GATES[line] in str(found)
+
+
+@pytest.mark.parametrize(("care_too", "hint"), [(False, "rule"), (True, "gate")])
+def test_a_record_from_before_purposes_is_still_explained(bench: Any, care_too: bool, hint: str) -> None:
+    bench.profile(marketing_consent=False)
+    call(bench)
+    blob = bench.store.decision(1)
+    record = msgspec.structs.replace(msgspec.msgpack.decode(blob, type=Decision), care_too=care_too, gates=[])
+    verdicts = {v.action: v for v in explain(bench.program.decide, record)}
+    assert (verdicts["booster"].state, verdicts["booster"].reason) == ("gate", "marketing consent")
+    assert verdicts["off_peak_hint"].state == hint
+
+
+def test_a_tester_passes_registers_and_pauses_but_no_consent_that_is_denied(bench_with: Callable[..., Any]) -> None:
+    seeds = 'testers: [{name: Ada, msisdn: "+12025550123"}]'
+    policy = POLICY + "registers: {r: {when: open_tickets > 0}, f: {file: f}}\npause_while: {p: open_tickets > 0}"
+    bench = bench_with({"contact_policy.yaml": policy, "seeds.yaml": seeds})
+    bench.profile(open_tickets=1.0, marketing_consent=None)
+    assert said(bench) == "booster"
+    bench.profile(marketing_consent=False)
+    assert call(bench)["booster"].reason == "marketing consent"
