@@ -198,7 +198,7 @@ class Dispatcher:
         task.add_done_callback(done)
 
     async def _row(self, row: Outgoing, submission: Submission | None, before: asyncio.Task[None] | None) -> None:
-        waited = submission is None or (before is not None and not before.done())
+        waited = submission is None or submission.followed or (before is not None and not before.done())
         if before:
             await asyncio.wait({before})
         if row.channel == ORDERS:
