@@ -28,6 +28,7 @@ from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.operations import HttpOperations
 from kairos.adapters.purchases import HttpPurchases
+from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.status import Links, PlaybookWatch, Status
@@ -139,6 +140,8 @@ class Kairos:
             msisdn,
             self.esmes.deliver,
             identity_tlv=settings.smsc.identity_tlv,
+            entity_tlv=settings.smsc.entity_tlv,
+            template_tlv=settings.smsc.template_tlv,
         )
         answered = store.latest_answered(KEPT)
         newest = store.outgoing([store.next_ids().outgoing - 1])
@@ -184,6 +187,7 @@ class Kairos:
             store, now, {what: milliseconds(age) for what, age in ages.items()}, self.engine.statistics.counts
         )
         self.links = Links(self.smsc.client.statistics, now)
+        self.registers = Registers(Path(settings.registers))
         self.playbook = PlaybookWatch(program.playbook.name, program.playbook.revision, now())
         self.status = Status(
             self.loop,
@@ -226,6 +230,7 @@ class Kairos:
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
         if settings.learning.on:
             self._tasks.append(asyncio.create_task(self.propensities.run()))
+        self._tasks.append(asyncio.create_task(self._watch_registers()))
         self._tasks.append(asyncio.create_task(self.links.run()))
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
@@ -323,6 +328,19 @@ class Kairos:
                 if why != self.playbook.refused:
                     self.playbook.refused, self.playbook.refused_since = why, now()
                     log.error("the new playbook is not sound; the old one stays", reason=why)
+
+    async def _watch_registers(self) -> None:
+        """Take the registers' files when they change. Until one was read, everybody is on it."""
+        told: dict[str, str] = {}
+        while True:
+            names = [gate.file for gate in self.engine.program.decide.lists]
+            self.engine.register(await asyncio.to_thread(self.registers.look, names))
+            for name, why in self.registers.trouble.items():
+                if told.get(name) != why:
+                    known = "it stays as it was" if name in self.registers.listed else "everybody counts as on it"
+                    log.error(f"a register cannot be read: {known}", register=name, reason=why)
+            told = dict(self.registers.trouble)
+            await asyncio.sleep(self.settings.reload_every_s)
 
     def _new_program(self, folder: Path) -> Program | None:
         """Reading and compiling take a while, and the store may hang: in a thread, so that nothing waits for them."""

@@ -156,6 +156,8 @@ class Smsc(Section, frozen=True):
     window: Window = 64
     response_timeout_s: Seconds = 10.0
     identity_tlv: Tag = 0  # the TLV that names a reply, the same on every try; 0: none does
+    entity_tlv: Tag = 0x1400  # the TLV that has the sender's id with the regulator; 0: none has
+    template_tlv: Tag = 0x1401  # and the text's
     bind: Literal["transceiver", "transmitter+receiver"] = "transceiver"
     binds: Binds = 1  # to each address, of each kind
     rate: Rate = 0.0  # requests a second over each bind, at most
@@ -193,6 +195,7 @@ class Settings(Section, frozen=True):
     playbook: str = "playbook"
     region: str = ""
     reload_every_s: Seconds = 2.0  # how often the playbook's folder is looked at for a new revision
+    registers: str = "registers"  # the folder of register files
     store: Store = Store()
     retention: Retention = Retention()
     engine: Engine = Engine()
@@ -221,6 +224,7 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
     return msgspec.structs.replace(
         settings,
         playbook=str(path.parent / settings.playbook),
+        registers=str(path.parent / settings.registers),
         store=store,
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),

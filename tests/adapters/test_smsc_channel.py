@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace as replace_text
 
 from kairos.adapters.smsc import carried
 from kairos.domain.message import Carried, Text
@@ -448,3 +449,31 @@ async def test_a_handsets_acknowledgement_is_no_reply(start: Any, kind: int) -> 
     assert await world.peer.deliver(replace(part, esm_class=kind)) == 0
     assert world.smsc.counts["acknowledgements_dropped"] == 1
     assert not any(name.startswith("replies.") for name in world.loop.engine.statistics.counts)
+
+
+REGISTERED = Text("5000", "12025550123", "Hello", template_id="1107-a", entity_id="1101-b")
+
+
+async def test_the_regulators_ids_go_out_in_the_tlvs_that_settings_name(start: Any) -> None:
+    world = await start()
+    world.smsc.entity_tlv, world.smsc.template_tlv = 0x1400, 0x1401
+    for text in (LONG, "Hello"):
+        await world.smsc.send(replace_text(REGISTERED, text=text))
+    assert [(pdu.tlv(0x1400), pdu.tlv(0x1401)) for pdu in world.peer.submitted] == [(b"1101-b", b"1107-a")] * 4
+    await world.smsc.send(TEXT)
+    world.smsc.entity_tlv, world.smsc.template_tlv = 0, 0x1501
+    await world.smsc.send(REGISTERED)
+    assert [pdu.tlvs for pdu in world.peer.submitted[-2:]] == [(), ((0x1501, b"1107-a"),)]
+
+
+async def test_a_line_has_its_own_template_and_what_goes_without_one_goes_as_it_came(start: Any) -> None:
+    world = await start()
+    world.smsc.entity_tlv, world.smsc.template_tlv = 0x1400, 0x1401
+    came = SubmitSm(short_message=b"Ref 1", tlvs=((0x1401, b"the account's"), (0x1400, b"its entity"), (0x1500, b"x")))
+    kept = (Carried("m1", encode_pdu(came, 0)),)
+    rides = Text("ocs", "12025550123", "Ref 1\nMore?", plain="Ref 1", carried=kept, template_id="1107-a")
+    await world.smsc.send(rides)
+    await world.smsc.send(replace_text(rides, text="Ref 1", plain=""))
+    with_line, without = world.peer.submitted
+    assert dict(with_line.tlvs) == {0x1401: b"1107-a", 0x1400: b"its entity", 0x1500: b"x"}
+    assert without.tlvs == came.tlvs

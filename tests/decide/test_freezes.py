@@ -119,7 +119,7 @@ def made(bench: Any, **how: Any) -> tuple[str, Decision]:
         ("{from: wed 00:00, to: thu 00:00, why: freeze, channels: sms}", TEXT, 100, "booster", ""),
         ("{from: wed 00:00, to: thu 00:00, why: freeze, channels: sms}", "", 100, "", "limit"),
         ("{from: wed 00:00, to: thu 00:00, why: freeze, issues: [upsell]}", TEXT, 100, "", "limit"),
-        ("{from: wed 00:00, to: thu 00:00, why: freeze, issues: [care]}", TEXT, 400, "booster", ""),
+        ("{from: wed 00:00, to: thu 00:00, why: freeze, issues: [care]}", TEXT, 400, "off_peak_hint", ""),
         ("{from: wed 00:00, to: thu 00:00, why: freeze, issues: [top_up]}", TEXT, 100, "booster", ""),
     ],
 )

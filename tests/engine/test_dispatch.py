@@ -154,6 +154,16 @@ async def test_a_line_waits_behind_another_message_and_a_stop_comes_first(bench:
     assert [text.text for text in handset.got[2:3]] == ["hello"]
 
 
+async def test_a_stop_in_the_batch_of_the_line_itself_comes_first(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, _):
+        await asyncio.gather(loop.submit(call(bench)), loop.submit(bench.reply("STOP")))
+        await until(lambda: status(bench, 1) == "sent")
+    assert bench.engine.statistics.counts["outgoing.plain"] == 1
+    assert handset.got[0].text == "hello"
+
+
 async def test_what_is_taken_back_before_it_went_out_never_does(bench: Any) -> None:
     bench.profile()
     handset = Handset(RETRY, SENT)

@@ -49,7 +49,9 @@ def test_the_starter_is_sound() -> None:
 def test_the_example_is_sound(example: Playbook) -> None:
     assert check(example) == []
     assert len(example.tests) >= 10
-    assert {action.issue for action in example.actions} == {"top_up", "bundle", "personal", "content", "missed", "care"}
+    issues = {"top_up", "bundle", "personal", "content", "missed", "care", "retention", "network"}
+    assert {action.issue for action in example.actions} == issues
+    assert {action.purpose for action in example.actions} == {"service", "care", "marketing", "third_party"}
     assert all(action.kind == "promise" for action in example.actions if action.issue == "top_up")
 
 
@@ -217,7 +219,12 @@ def test_durations_and_words_for_no_end() -> None:
 def test_the_contact_policy(example: Playbook) -> None:
     policy = example.policy
     assert [rule.name for rule in policy.contact_only_when] == ["marketing consent"]
-    assert [rule.name for rule in policy.pause_while] == ["open complaint", "bill shock"]
+    assert [rule.name for rule in policy.pause_while] == [
+        "open complaint",
+        "degraded service",
+        "bill shock",
+        "churn sign",
+    ]
     assert policy.quiet_hours == (21 * 60, 8 * 60)
     assert policy.holdout == 0.05
     assert policy.limits[1] == Limit("5 riding lines of each offer per 1 day", 5, DAY, riding=True, each="action")

@@ -154,6 +154,7 @@ def plain(found: Explanation) -> dict[str, Any]:
         "channel": found.channel,
         "verdicts": [msgspec.to_builtins(verdict) for verdict in found.verdicts],
         "known": found.known,
+        "consents": {name: msgspec.structs.asdict(proof) for name, proof in found.consents.items()},
         "shown": found.shown,
         "responses": [msgspec.structs.asdict(response) for response in found.responses],
         "purchases": [shown(purchase) for purchase in found.purchases],

@@ -81,11 +81,14 @@ class Smsc:
         receipts_to: Callable[[str, DeliverSm | DataSm], Awaitable[Outcome]],
         *,
         identity_tlv: int = 0,
+        entity_tlv: int = 0,
+        template_tlv: int = 0,
     ) -> None:
         self.client = client(self.handle)
         self.loop, self.store, self.clock, self.msisdn = loop, store, clock, msisdn
         self.receipts_to = receipts_to  # (account, receipt): at once, while the store takes nothing
         self.identity_tlv = identity_tlv  # the TLV that names a reply, the same on every try; 0: none does
+        self.entity_tlv, self.template_tlv = entity_tlv, template_tlv  # what carries the regulator's ids; 0: nothing
         self.first = FirstAnswers(clock)  # of replies
         self.counts: Counter[str] = Counter()
         # What waited in the store must not stand by thousands before a notification whose account waits for an answer.
@@ -102,6 +105,8 @@ class Smsc:
         """Submit a text, in as many parts as it needs. `unknown`: a part may have been taken and was not confirmed."""
         try:
             pdus = carried(text) or [_submit_sm(text, one) for one in split(text.text, next(self._reference))]
+            if text.plain or not text.carried:  # else they are the account's own, as they came
+                pdus = [self._registered(pdu, text) for pdu in pdus]
         except (TextError, PduError) as error:
             return Outcome("failed", reason=str(error))
         key = (text.message_id, text.text)
@@ -119,6 +124,14 @@ class Smsc:
             _keep(self._submitted, outcome.peer_id, None)
             self._forwarded.pop(outcome.peer_id, None)  # the SMSC gives its ids anew
         return Outcome("sent", ids[-1], parts=self._parts(text, ids))
+
+    def _registered(self, pdu: SubmitSm, text: Text) -> SubmitSm:
+        """With the ids under which the regulator knows the sender and the text, in the place of other ones."""
+        ids = ((self.entity_tlv, text.entity_id), (self.template_tlv, text.template_id))
+        told = {tag: id_.encode() for tag, id_ in ids if tag and id_}
+        if not told:
+            return pdu
+        return replace(pdu, tlvs=(*(one for one in pdu.tlvs if one[0] not in told), *told.items()))
 
     def _parts(self, text: Text, ids: list[str], *, last: bool = True) -> tuple[Answered, ...]:
         """Under which ids of the SMSC's the account's parts are there, its `last` too or those before it."""

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kairos.decide import Verdict
 from kairos.domain.purchase import Purchase
+from kairos.domain.subscriber import Proof
 from kairos.engine.explain import Explanation, moment
 
 STYLES = {"chosen": "bold green", "outranked": "cyan", "gate": "red", "limit": "yellow"}
@@ -31,6 +32,8 @@ def picture(explanation: Explanation) -> Group:
         parts.append(line)
     for title, values in _known(explanation):
         parts += ["", Text(title, "bold"), _pairs(values)]
+    if explanation.consents:
+        parts += ["", Text("consents, as they stand now", "bold"), _consents(explanation.consents)]
     if explanation.responses:
         parts += ["", Text("what came of it", "bold"), _responses(explanation)]
     for purchase in explanation.purchases:
@@ -124,6 +127,15 @@ def _known(explanation: Explanation) -> Iterator[tuple[str, Mapping[str, str]]]:
     if event:
         yield f"what happened: {explanation.decision.kind}", event
     yield "what was known of the subscriber", rest
+
+
+def _consents(consents: Mapping[str, Proof]) -> Table:
+    """What was last said of each, when, and the identity under which it came."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name, proof in consents.items():
+        value = {True: "yes", False: "no"}.get(proof.value, str(proof.value))
+        table.add_row(Text(name, "dim"), Text(value), f"since {moment(proof.at)} UTC", Text(proof.by, "dim"))
+    return table
 
 
 def _pairs(values: Mapping[str, str]) -> Table:

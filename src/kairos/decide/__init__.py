@@ -4,6 +4,7 @@ from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
 from kairos.decide.freezes import frozen, frozen_message
+from kairos.decide.gates import closed_since
 from kairos.decide.ghost import would_say
 from kairos.decide.program import Arm, Program, compile_program, wanted
 
@@ -13,6 +14,7 @@ __all__ = [
     "Decided",
     "Program",
     "Verdict",
+    "closed_since",
     "compile_program",
     "decide",
     "explain",

@@ -11,7 +11,7 @@ import numpy as np
 
 from kairos import __version__
 from kairos.decide.freezes import frozen
-from kairos.decide.gates import QUIET, gate, quiet_until
+from kairos.decide.gates import admit, resting
 from kairos.decide.limits import Refused, refused
 from kairos.decide.program import Arm, Closed, Program
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
@@ -24,10 +24,14 @@ NO_ROOM = "no text fits"
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A treatment in words: the whole text that would go out, and the number to reply with (0: none)."""
+    """A treatment in words: the whole text that would go out, and the number to reply with (0: none).
+
+    `template_id`: under which the regulator knows it.
+    """
 
     text: str
     number: int
+    template_id: str = ""
 
 
 @dataclass(slots=True)
@@ -96,17 +100,13 @@ def _record(program: Program, moment: Moment, model: str) -> Decision:
 
 
 def gates(program: Program, moment: Moment, decision: Decision) -> int:
-    """The arms that answer this moment and may still speak: all, or care at most where a gate is closed."""
+    """The arms that answer this moment and that no gate is closed for."""
     age = moment.now - moment.happened
     alive = moment.wanted
     for at_most, mask in () if alive else program.answers.get(moment.kind, ()):
         if at_most < 0 or age <= at_most:
             alive |= mask
-    shut = gate(program, moment)
-    decision.gate, decision.until, decision.care_too = shut
-    if not shut.rule:
-        return alive
-    return 0 if shut.care_too else alive & program.care
+    return admit(program, moment, decision, alive)
 
 
 def eligibility(program: Program, moment: Moment, decision: Decision, alive: int) -> int:
@@ -126,23 +126,34 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
     closed = Closed() if moment.past_switches else program.closed
     alive = _switched(closed, decision, alive)
     for channel in _channels(program, moment):
-        candidates = alive & program.on_channel[channel]
+        candidates = offered = alive & program.on_channel[channel]
         if not candidates:
             continue
         if closed.channels and closed.channels[channel]:
             decision.limits.append(Refusal(-1, channel, closed.channels[channel], 0))
             continue
-        quiet = quiet_until(program.quiet_hours, moment.row, moment.now) if channel and not moment.wanted else 0
-        if quiet:
-            decision.limits.append(Refusal(-1, channel, QUIET, quiet))
-            continue
+        for gate in program.gates_on[channel]:
+            if candidates & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(moment.row):
+                candidates = _refuse(decision, candidates, gate.arms, channel, gate.name, 0, offered)
+        rests, until = resting(program, moment.row, moment.now, channel) if channel and not moment.wanted else ("", 0)
+        if rests:
+            candidates = _refuse(decision, candidates, program.quiet, channel, rests, until, offered)
         parts = _frozen(program, channel, moment.now) if program.freezes else ()
-        counted = () if moment.test else refused(program, moment.state, channel, moment.now, moment.party)
+        counted = () if moment.test else refused(program, moment, channel)
         for mask, rule, until in chain(parts, counted):
-            if hit := candidates & mask:
-                candidates &= ~mask
-                decision.limits.extend([Refusal(arm, channel, rule, until) for arm in bits(hit)])
+            candidates = _refuse(decision, candidates, mask, channel, rule, until)
         survivors.add(index, candidates, channel)
+
+
+def _refuse(
+    decision: Decision, candidates: int, arms: int, channel: int, rule: str, until: int, offered: int = 0
+) -> int:
+    """The candidates that are left; what is refused is written down, in one line where it is all that was `offered`."""
+    hit = candidates & arms
+    if hit:
+        refused = [-1] if hit == offered else bits(hit)
+        decision.limits.extend([Refusal(arm, channel, rule, until) for arm in refused])
+    return candidates & ~arms
 
 
 def _channels(program: Program, moment: Moment) -> Sequence[int]:
@@ -184,23 +195,28 @@ def arbitration(
 ) -> Iterator[tuple[int, list[int]]]:
     """For each moment with survivors: the places of its scores, the best first.
 
-    Propensity x value x weight decides, and equals a draw that is keyed by decision and arm.
+    A higher purpose comes first; then propensity x value x weight decides, and between equals a draw that is keyed by
+    decision and arm.
     """
     pairs.priority = pairs.propensity * program.worth[pairs.arm]
-    order = np.lexsort((-pairs.priority, pairs.moment))
+    places = () if program.rank is None else (-program.rank[pairs.arm],)
+    order = np.lexsort((-pairs.priority, *places, pairs.moment))
     equal = np.diff(pairs.priority[order], append=np.nan) == 0
     first = np.flatnonzero(np.diff(pairs.moment, prepend=-1))
     drawn = np.logical_or.reduceat(equal, first).tolist()
     starts, ranks = first.tolist(), order.tolist()
     arm, channel, chance = pairs.arm.tolist(), pairs.channel.tolist(), pairs.propensity.tolist()
     priority = pairs.priority.tolist()
+    higher = places[0].tolist() if places else [0] * len(arm)
     for start, end, tied in zip(starts, [*starts[1:], len(ranks)], drawn, strict=True):
         index = int(pairs.moment[start])
         decision = decided[index].decision
         decision.scores = Scores(arm[start:end], channel[start:end], chance[start:end])
         ranked = ranks[start:end]
         if tied:
-            ranked.sort(key=lambda place: (-priority[place], draw(decision.id, arm[place]), channel[place]))
+            ranked.sort(
+                key=lambda place: (higher[place], -priority[place], draw(decision.id, arm[place]), channel[place])
+            )
         yield index, [place - start for place in ranked]
 
 

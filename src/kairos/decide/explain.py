@@ -65,8 +65,8 @@ def _refusal(program: Program, decision: Decision, bit: int) -> tuple[State, str
         return "moment", NOT_ASKED, 0
     if 0 <= ages[0] < age:
         return "moment", TOO_OLD, 0
-    if decision.gate and (decision.care_too or not program.care >> bit & 1):
-        return "gate", decision.gate, decision.until
+    if shut := _shut(program, decision, bit):
+        return shut
     failed = int.from_bytes(decision.failed, "little")
     for condition, rule in program.reasons[bit]:
         if failed >> condition & 1:
@@ -78,9 +78,18 @@ def _not_asked(program: Program, decision: Decision, bit: int) -> tuple[State, s
     """What refused an arm where a tester was to get one offer: its rules were not asked."""
     if not wanted(program, decision.asked) >> bit & 1:
         return "moment", f"`{decision.asked}` was asked for", 0
-    if decision.gate and (decision.care_too or not program.care >> bit & 1):
-        return "gate", decision.gate, decision.until
-    return _limited(decision, bit)
+    return _shut(program, decision, bit) or _limited(decision, bit)
+
+
+def _shut(program: Program, decision: Decision, bit: int) -> tuple[State, str, int] | None:
+    """The first gate that was closed for an arm."""
+    if decision.gate and not decision.gates:  # an older record
+        passed = not decision.care_too and program.arms[bit].action.kind == "care"
+        return None if passed else ("gate", decision.gate, decision.until)
+    for shut in decision.gates:
+        if int.from_bytes(shut.arms, "little") >> bit & 1:
+            return "gate", shut.rule, shut.until
+    return None
 
 
 def _limited(decision: Decision, bit: int) -> tuple[State, str, int] | None:

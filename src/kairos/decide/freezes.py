@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from kairos.decide.program import Frozen, Program
+from kairos.decide.wall_clock import instant, zone_info
+from kairos.domain.purpose import MARKETING, minding
 from kairos.playbook.policy import WEEK, Freeze
 
 MONDAY = date(1970, 1, 5)
 WEEK_MS = 7 * 86_400_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def frozen(program: Program, now: int) -> Iterator[tuple[Frozen, int]]:
@@ -23,13 +23,12 @@ def frozen(program: Program, now: int) -> Iterator[tuple[Frozen, int]]:
             yield window, until
 
 
-def frozen_message(program: Program, channel: str, action: str, issue: str, now: int) -> tuple[str, int]:
-    """Why a message of this action about this issue must not go out on this channel now, and until when; or ("", 0)."""
-    care = program.of_action.get(action, 0) & program.care
-    for window, until in frozen(program, now):
+def frozen_message(program: Program, channel: str, purpose: str, issue: str, now: int) -> tuple[str, int]:
+    """Why a message of this purpose and issue must not go out on this channel now, and until when; or ("", 0)."""
+    for window, until in frozen(program, now) if (purpose or MARKETING) in minding("freezes") else ():
         freeze = window.freeze
         concerned = channel in (freeze.channels or (channel,)) and issue in (freeze.issues or (issue,))
-        if concerned and not (care and freeze.except_care):
+        if concerned and not (purpose == "care" and freeze.except_care):
             return freeze.why, until
     return "", 0
 
@@ -51,11 +50,6 @@ def _of_week(freeze: Freeze, week: int) -> tuple[tuple[int, int], ...]:
     """The spans that a weekly window may have in a week (counted from 1970-01-05 UTC): those that begin around it."""
     length = (freeze.end - freeze.start) % WEEK
     starts = [(MONDAY + timedelta(weeks=week + near), freeze.start) for near in (-1, 0, 1)]
-    zone = ZoneInfo(freeze.zone)
-    return tuple((_instant(day, start, zone), _instant(day, start + length, zone)) for day, start in starts)
-
-
-def _instant(day: date, minutes: int, zone: ZoneInfo) -> int:
-    """So many minutes of the wall clock after a day began, as ms (UTC)."""
-    wall = datetime.combine(day, time(), None) + timedelta(minutes=minutes)
-    return (wall.replace(tzinfo=zone) - EPOCH) // timedelta(milliseconds=1)
+    zone = zone_info(freeze.zone)
+    walls = [datetime.combine(day, time()) + timedelta(minutes=start) for day, start in starts]
+    return tuple((instant(wall, zone), instant(wall + timedelta(minutes=length), zone)) for wall in walls)

@@ -1,57 +1,63 @@
-"""May we speak to this subscriber at all? Switches, freezes, consent, pauses, holdout; and where: quiet hours."""
+"""May we speak to them, and of what? Switches, freezes, consent, pauses, holdout; and where: quiet hours."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from kairos.decide.freezes import frozen
-from kairos.decide.program import Program
+from kairos.decide.program import Gated, Program
+from kairos.decide.wall_clock import reads_at
+from kairos.domain.decision import Decision, Shut
 from kairos.domain.moment import Moment
+from kairos.playbook.policy import Window, window_name
 
 HOLDOUT = "holdout"
 QUIET = "quiet hours"
 DAY = 86_400_000
+MONDAY = 4 * DAY  # the first one, 1970-01-05
 MINUTE = 60_000
 
 
-class Shut(NamedTuple):
-    """A gate that is closed: the rule that closes it, until when (ms, 0: nobody knows), and whether for care too."""
-
-    rule: str
-    until: int = 0
-    care_too: bool = False
-
-
-OPEN = Shut("")
-
-
-def gate(program: Program, moment: Moment) -> Shut:
-    """The first gate that is closed, or OPEN.
+def admit(program: Program, moment: Moment, decision: Decision, alive: int) -> int:
+    """The arms that no gate is closed for; those that are closed are written down.
 
     A consent counts only where its rule is TRUE; a pause is lifted only where its rule is FALSE. A test subscriber has
     agreed by being one, unless a consent is FALSE; neither pauses nor the holdout are for them.
     """
     if program.closed.all and not moment.past_switches:
-        return Shut(program.closed.all, care_too=True)
-    if program.freezes:
-        whole = [(window.freeze, until) for window, until in frozen(program, moment.now) if window.whole]
-        if whole:
-            freeze, until = min(whole, key=lambda one: one[0].except_care)  # of several, one that stops care, too
-            return Shut(freeze.why, until, not freeze.except_care)
+        alive = _shut(decision, alive, program.switched, program.closed.all)
+    for window, until in frozen(program, moment.now) if program.freezes else ():
+        if window.whole:
+            alive = _shut(decision, alive, window.arms, window.freeze.why, until)
     row = moment.row
-    if moment.test:
-        return next((Shut(name) for name, refuses in program.withdrawn if refuses(row)), OPEN)
-    for name, agreed in program.consents:
-        if not agreed(row):
-            return Shut(name)
-    for name, lifted in program.pauses:
-        if not lifted(row):
-            return Shut(name)
-    if program.holdout and held_out(program.seed, moment.state.id, program.holdout):
-        return Shut(HOLDOUT)
-    return OPEN
+    for gate in program.gates:
+        if alive & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(row):
+            alive = _shut(decision, alive, gate.arms, gate.name)
+    for gate in program.lists if not moment.test else ():
+        if alive & gate.arms and on_list(program, gate, moment.state.msisdn) and not gate.opens(row):
+            alive = _shut(decision, alive, gate.arms, gate.name)
+    held = alive & program.held_out if program.holdout and not moment.test else 0
+    if held and held_out(program.seed, moment.state.id, program.holdout):
+        alive = _shut(decision, alive, held, HOLDOUT)
+    return alive
+
+
+def _shut(decision: Decision, alive: int, arms: int, rule: str, until: int = 0) -> int:
+    """The arms that are left where a gate is closed for some."""
+    hit = alive & arms
+    if hit:
+        if not decision.gates:
+            decision.gate, decision.until = rule, until
+        decision.gates.append(Shut(rule, until, hit.to_bytes((hit.bit_length() + 7) // 8, "little")))
+    return alive & ~arms
+
+
+def on_list(program: Program, gate: Gated, msisdn: str) -> bool:
+    """Whether a number is on a register that is a file. Until that was read, every number is."""
+    numbers = program.listed.get(gate.file)
+    return numbers is None or msisdn in numbers
 
 
 def held_out(seed: str, subscriber: int, share: float) -> bool:
@@ -62,6 +68,48 @@ def held_out(seed: str, subscriber: int, share: float) -> bool:
     """
     digest = hashlib.blake2b(f"{seed}/{subscriber}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
+
+
+def closed_since(program: Program, action: str, channel: str, row: Sequence[Any], now: int, msisdn: str) -> str:
+    """What has come between a decision and its message: a consent withdrawn, a register, a pause, the night.
+
+    The rule, or an empty text. `row` is of no event, so what reads one is not asked again.
+    """
+    arms = program.of_action.get(action, 0)
+    place = program.channels.index(channel) if channel in program.channels else 0
+    tester = msisdn in program.testers
+    for gate in (*program.gates, *program.gates_on[place]):
+        if gate.anytime and arms & gate.arms and not (gate.opens_to_tester if tester else gate.opens)(row):
+            return gate.name
+    for gate in program.lists if not tester else ():
+        if gate.anytime and arms & gate.arms and on_list(program, gate, msisdn) and not gate.opens(row):
+            return gate.name
+    return resting(program, row, now, place)[0] if place and arms & program.quiet and not tester else ""
+
+
+def resting(program: Program, row: Sequence[Any], now: int, channel: int) -> tuple[str, int]:
+    """Why no message of its own may go out on a channel at this time of day or week, and until when; or ("", 0)."""
+    if quiet := quiet_until(program.quiet_hours, row, now):
+        return QUIET, reads_at(program, row, row[-1] + quiet - now, now)
+    if closed := closed_for(program.windows[channel], row[-1]):
+        return window_name(program.channels[channel]), reads_at(program, row, row[-1] + closed, now)
+    return "", 0
+
+
+def closed_for(window: Window, local: int) -> int:
+    """For how long (ms) the wall clock will show that a window is closed, from `local` (ms); 0 where it is open.
+
+    >>> monday_and_tuesday_from_nine_to_five = ((540, 1020), (1980, 2460))
+    >>> friday_at_five = 1 * DAY + 17 * 60 * MINUTE  # 1970-01-02
+    >>> closed_for(monday_and_tuesday_from_nine_to_five, friday_at_five) / MINUTE / 60
+    64.0
+    """
+    if not window:
+        return 0
+    at = (local - MONDAY) % (7 * DAY)
+    if any((at - start * MINUTE) % (7 * DAY) < (end - start) * MINUTE for start, end in window):
+        return 0
+    return min((start * MINUTE - at) % (7 * DAY) for start, _ in window)
 
 
 def quiet_until(quiet_hours: tuple[int, int] | None, row: Sequence[Any], now: int) -> int:

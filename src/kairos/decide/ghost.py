@@ -17,14 +17,17 @@ def would_say(program: Program, decision: Decision) -> tuple[int, int] | None:
     """
     if decision.revision != program.revision:
         raise ValueError(f"decision {decision.id} was made with playbook {decision.revision}, not {program.revision}")
-    if decision.gate not in ("", HOLDOUT) or decision.test:
+    if decision.test or (decision.gate not in ("", HOLDOUT) and not decision.gates):  # an older record
         return None
     age = decision.now - decision.happened
     alive = 0
     for at_most, mask in program.answers.get(decision.kind, ()):
         if at_most < 0 or age <= at_most:
             alive |= mask
-    alive &= program.check.run(decision.row)[0] & ~program.care
+    alive &= program.check.run(decision.row)[0] & program.held_out
+    for shut in decision.gates:
+        if shut.rule != HOLDOUT:
+            alive &= ~int.from_bytes(shut.arms, "little")
     windows = [window for window, _ in frozen(program, decision.now)] if alive and program.freezes else []
     best: tuple[float, int, int] | None = None
     for channel in (0,) if decision.riding else program.own_channels:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 from kairos.decide.program import Program
 from kairos.decide.purchases import EXCLUDED, refused_by_products
-from kairos.domain.identity import Party
-from kairos.domain.subscriber import Contact, State
+from kairos.decide.wall_clock import span, zone_of
+from kairos.domain.moment import Moment
+from kairos.domain.purpose import MARKETING
+from kairos.domain.subscriber import Contact, Cooldown
 from kairos.playbook.policy import Limit
 
 OPEN = "already open"
 TAKEN = "already taken"
 DECLINED = "declined"
+ISSUE_DECLINED = "issue declined"
+ALL_DECLINED = "everything declined"
 NEVER = -1
 
 # What still holds its action until the offer's own end: who has just taken it is not asked again.
@@ -21,8 +25,9 @@ _HELD = {"open": OPEN, "unpaid": OPEN, "accepted": TAKEN, "fulfilled": TAKEN}
 Refused = tuple[int, str, int]  # mask of arms, rule, until (ms; 0: no time can be named, -1: never again)
 
 
-def refused(program: Program, state: State, channel: int, now: int, party: Party | None = None) -> Iterator[Refused]:
+def refused(program: Program, moment: Moment, channel: int) -> Iterator[Refused]:
     """Everything that refuses arms of this subscriber on this channel now. Grows with contacts x limits."""
+    state, now, party = moment.state, moment.now, moment.party
     for offer in state.offers:
         rule = _HELD.get(offer.status)
         if rule and (offer.expires > now or offer.status == "accepted"):
@@ -33,24 +38,34 @@ def refused(program: Program, state: State, channel: int, now: int, party: Party
         yield from refused_by_products(program.purchases, program.of_action, state.products, now)
     for cooldown in state.cooldowns:
         if cooldown.until == NEVER or cooldown.until > now:
-            yield program.of_action.get(cooldown.action, 0), DECLINED, cooldown.until
+            yield *_resting(program, cooldown), cooldown.until
     for limit in program.limits[channel]:
         contacts = party.contacts if party and limit.shared else state.contacts
         if len(contacts) >= limit.at_most:
-            yield from _over(program, limit, contacts, now)
+            yield from _over(program, limit, contacts, moment)
 
 
-def _over(program: Program, limit: Limit, contacts: list[Contact], now: int) -> Iterator[Refused]:
+def _resting(program: Program, cooldown: Cooldown) -> tuple[int, str]:
+    """What a no has put to rest; beyond its own action, what minds limits."""
+    if cooldown.action:
+        return program.of_action.get(cooldown.action, 0), DECLINED
+    if cooldown.issue:
+        return program.of_issue.get(cooldown.issue, 0) & program.counted, ISSUE_DECLINED
+    return program.counted, ALL_DECLINED
+
+
+def _over(program: Program, limit: Limit, contacts: list[Contact], moment: Moment) -> Iterator[Refused]:
     """The groups (all, an offer, an issue) whose contacts in the window have reached the limit."""
-    since = now - limit.per
+    since, end = moment.now - limit.per + 1, 0
+    if limit.calendar:
+        since, end = span(limit.calendar, zone_of(program, moment.row), moment.now)
     counted: dict[str, list[int]] = {}
     for contact in contacts:
-        if contact.at > since and _matches(limit, contact):
+        if contact.at >= since and _matches(limit, contact):
             counted.setdefault(getattr(contact, limit.each) if limit.each else "", []).append(contact.at)
     for group, times in counted.items():
         if len(times) >= limit.at_most:
-            until = sorted(times)[-limit.at_most] + limit.per if limit.at_most else 0
-            yield _group(program, limit, group), limit.name, until
+            yield _group(program, limit, group), limit.name, end or sorted(times)[-limit.at_most] + limit.per
 
 
 def _matches(limit: Limit, contact: Contact) -> bool:
@@ -59,12 +74,13 @@ def _matches(limit: Limit, contact: Contact) -> bool:
         and limit.channel in ("", contact.channel)
         and limit.action in ("", contact.action)
         and limit.issue in ("", contact.issue)
+        and (not limit.purposes or (contact.purpose or MARKETING) in limit.purposes)
     )
 
 
 def _group(program: Program, limit: Limit, group: str) -> int:
     """The arms that a reached limit refuses."""
-    mask = (1 << len(program.arms)) - 1
+    mask = sum(program.of_purpose[name] for name in limit.purposes or program.of_purpose)
     for name, of in ((limit.action, program.of_action), (limit.issue, program.of_issue)):
         if name:
             mask &= of.get(name, 0)

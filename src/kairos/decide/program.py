@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kairos.decide.purchases import Purchases, compile_purchases
+from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
+from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
-from kairos.playbook.policy import Freeze, Limit
+from kairos.playbook.policy import Freeze, Gate, Limit, Window
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
 NOTIFICATION = "notification"  # the channel of lines that ride; every other channel carries messages of its own
+
+ZONE = "time_zone"  # the attribute with a subscriber's own
 
 Predicate = Callable[[Sequence[Any]], bool]
 
@@ -44,12 +48,24 @@ class Closed:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A freeze window with what it stops: a mask of arms and the channels' places. `whole`: all but care at most."""
+    """A freeze window with what it stops: a mask of arms and the channels' places. `whole`: any issue, anywhere."""
 
     freeze: Freeze
     arms: int
     channels: frozenset[int]
     whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A consent, a register or a pause, for a mask of arms. `anytime`: it reads no event, so it can be asked again."""
+
+    name: str
+    arms: int
+    opens: Predicate
+    opens_to_tester: Predicate
+    anytime: bool
+    file: str = ""  # of the numbers that it is closed for
 
 
 @dataclass(frozen=True)
@@ -63,25 +79,34 @@ class Program:
     check: Check
     worth: NDArray[np.float64]  # value x weight by arm
     answers: Mapping[str, tuple[tuple[int, int], ...]]  # kind -> (how old the moment may be in ms, or -1; mask)
-    care: int
+    rank: NDArray[np.int8] | None  # by arm: what is higher comes first; None: all are alike
+    of_purpose: Mapping[str, int]
+    switched: int  # arms that the switch of all marketing stops
     of_action: Mapping[str, int]
     of_issue: Mapping[str, int]
     own_channels: range  # all but the notification
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
-    consents: tuple[tuple[str, Predicate], ...]  # closed unless TRUE
-    pauses: tuple[tuple[str, Predicate], ...]  # closed unless FALSE
+    gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
+    lists: tuple[Gated, ...]  # registers in files
+    gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone
     quiet_hours: tuple[int, int] | None
+    windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
+    quiet: int  # arms that mind both
     limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there
     purchases: Purchases
+    counted: int  # arms that mind limits, where nothing else is said
     longest_limit: int  # ms; contacts older than this count nowhere
     holdout: float
+    held_out: int  # arms that it holds back
     seed: str
+    time_zone: str  # of whoever has none of their own, at this place in a row (-1: nobody has)
+    zone_at: int
     reasons: tuple[tuple[tuple[int, NamedRule], ...], ...]  # by arm: its conditions' numbers and rules, in order
     closed: Closed = Closed()
-    withdrawn: tuple[tuple[str, Predicate], ...] = ()  # consents that are FALSE, not only unknown
     testers: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # MSISDN -> arms that they shall get, in words
     freezes: tuple[Frozen, ...] = ()
+    listed: Mapping[str, Container[str]] = field(default_factory=dict)  # the files' numbers; not read: everybody
 
 
 def compile_program(playbook: Playbook) -> Program:
@@ -99,6 +124,10 @@ def compile_program(playbook: Playbook) -> Program:
     )
     policy = playbook.policy
     of_action = {a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions}
+    purposes: dict[str, int] = {name: _mask(arm for arm in arms if arm.action.purpose == name) for name in STANDINGS}
+    ranks = [STANDINGS[arm.action.purpose].rank for arm in arms]
+    gates = _gates(playbook, arms)
+    limits = [_simplest(limit, arms) for limit in policy.limits]
     return Program(
         revision=playbook.revision,
         columns=columns,
@@ -107,22 +136,30 @@ def compile_program(playbook: Playbook) -> Program:
         check=check,
         worth=np.array([arm.variant.value * arm.action.weight for arm in arms], dtype=np.float64),
         answers=_answers(arms),
-        care=_mask(arm for arm in arms if arm.action.kind == "care"),
+        rank=np.array(ranks, dtype=np.int8) if len(set(ranks)) > 1 else None,
+        of_purpose=purposes,
+        switched=_of(purposes, minding("switches")),
         of_action=of_action,
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
         own_channels=range(1, len(channels)),
         on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
         message=message,
-        consents=tuple((r.name, compile_true(r.condition, columns)) for r in policy.contact_only_when),
-        pauses=tuple((r.name, compile_false(r.condition, columns)) for r in policy.pause_while),
+        gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
+        lists=tuple(gated for gate, gated in gates if gate.numbers),
+        gates_on=tuple(tuple(gated for gate, gated in gates if channel in gate.channels) for channel in channels),
         quiet_hours=policy.quiet_hours,
-        limits=tuple(tuple(limit for limit in policy.limits if _counts(limit, channel)) for channel in channels),
+        windows=tuple(policy.windows.get(channel, ()) for channel in channels),
+        quiet=_of(purposes, policy.quiet_for),
+        limits=tuple(tuple(limit for limit in limits if _counts(limit, channel)) for channel in channels),
         purchases=compile_purchases(playbook.actions, of_action),
+        counted=_of(purposes, minding("limits")),
         longest_limit=max((limit.per for limit in policy.limits), default=0),
         holdout=policy.holdout,
+        held_out=_of(purposes, policy.holdout_of),
         seed=playbook.seed,
+        time_zone=playbook.time_zone,
+        zone_at=columns.index(ZONE) if ZONE in columns else -1,
         reasons=tuple(tuple((number[r.rule.condition.key], r.rule) for r in arm.variant.rules) for arm in arms),
-        withdrawn=tuple((r.name, compile_false(r.condition, columns)) for r in policy.contact_only_when),
         testers={one.msisdn: (_named(arms, one.offer), one.offer) for one in playbook.testers},
         freezes=tuple(_frozen(freeze, arms, channels) for freeze in policy.freezes),
     )
@@ -130,6 +167,61 @@ def compile_program(playbook: Playbook) -> Program:
 
 def _mask(arms: Any) -> int:
     return sum(1 << arm.bit for arm in arms)
+
+
+def _of(masks: Mapping[str, int], names: Sequence[str]) -> int:
+    """The arms of any of some purposes."""
+    return sum(masks[name] for name in names)
+
+
+def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
+    """Consents and pauses with what each is closed for."""
+    policy, columns = playbook.policy, playbook.vocabulary.columns
+    made = []
+    behind = {arm.bit: _reads(arm, playbook) for arm in arms} if policy.data_only_when else {}
+    for gate in policy.gates:
+        concerned = _mask(
+            arm
+            for arm in arms
+            if arm.action.purpose in gate.purposes
+            and arm.action.issue not in gate.passing
+            and (not gate.source or playbook.vocabulary.sources[gate.source] & behind[arm.bit])
+        )
+        denied = compile_false(gate.condition, columns)
+        granted = _unless(denied) if policy.opt_out else compile_true(gate.condition, columns)
+        read = gate.condition.names | (gate.unless.names if gate.unless else frozenset())
+        anytime = not any("." in name for name in read)
+        consents = gate in (*policy.contact_only_when, *policy.data_only_when)
+        opens, to_tester = (granted, _unless(denied)) if consents else (denied, _always)
+        if gate.unless:
+            opens = _either(denied, compile_true(gate.unless, columns))
+        if gate.numbers:
+            opens = compile_true(gate.unless, columns) if gate.unless else _never
+        made.append((gate, Gated(gate.name, concerned, opens, to_tester, anytime, gate.numbers)))
+    return made
+
+
+def _reads(arm: Arm, playbook: Playbook) -> frozenset[str]:
+    """The words that its rules and its messages read."""
+    messages = [playbook.messages[treatment.message].values() for treatment in arm.action.treatments]
+    said = [placeholders(text) for by_language in messages for texts in by_language for text in texts]
+    return frozenset[str]().union(*said, *(rule.rule.condition.names for rule in arm.variant.rules))
+
+
+def _unless(holds: Predicate) -> Predicate:
+    return lambda row: not holds(row)
+
+
+def _either(one: Predicate, other: Predicate) -> Predicate:
+    return lambda row: one(row) or other(row)
+
+
+def _never(_row: Sequence[Any]) -> bool:
+    return False
+
+
+def _always(_row: Sequence[Any]) -> bool:
+    return True
 
 
 def _answers(arms: Sequence[Arm]) -> dict[str, tuple[tuple[int, int], ...]]:
@@ -140,6 +232,11 @@ def _answers(arms: Sequence[Arm]) -> dict[str, tuple[tuple[int, int], ...]]:
             ages = masks.setdefault(kind, {})
             ages[age] = ages.get(age, 0) | 1 << arm.bit
     return {kind: tuple(sorted(ages.items())) for kind, ages in masks.items()}
+
+
+def _simplest(limit: Limit, arms: Sequence[Arm]) -> Limit:
+    """A limit without its purposes where they are all that is ever said: then they are not looked at."""
+    return replace(limit, purposes=()) if all(a.action.purpose in limit.purposes for a in arms) else limit
 
 
 def _counts(limit: Limit, channel: str) -> bool:
@@ -154,7 +251,8 @@ def _frozen(freeze: Freeze, arms: Sequence[Arm], channels: Sequence[str]) -> Fro
         arm
         for arm in arms
         if (not freeze.issues or arm.action.issue in freeze.issues)
-        and not (freeze.except_care and arm.action.kind == "care")
+        and arm.action.purpose in minding("freezes")
+        and not (freeze.except_care and arm.action.purpose == "care")
     )
     return Frozen(freeze, _mask(stopped), frozenset(places), not freeze.channels and not freeze.issues)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,10 +17,14 @@ JOINT: Final = "\n"
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """`templates`: message -> language -> its texts, longest first. `languages`: the first is the fallback."""
+    """`templates`: message -> language -> its texts, longest first. `languages`: the first is the fallback.
+
+    `ids`: under which the regulator knows them, in the same order; "" where it knows none.
+    """
 
     languages: tuple[str, ...]
     templates: Mapping[str, Mapping[str, tuple[Template, ...]]]
+    ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def language_for(self, preferred: str) -> str:
         """The playbook's language for a tag (BCP 47; any case, `_` too); its first where none is near (`nearest`).
@@ -48,6 +52,15 @@ class Messages:
         """The longest text that can be said, or None where each lacks a value."""
         texts = self.texts(message, language, values)
         return texts[0] if texts else None
+
+    def template_id(self, message: str, language: str, values: Mapping[str, Any], said: str) -> str:
+        """The id of the template that became this text of the message; "" where it has none."""
+        for tag in (language, self.languages[0]) if message in self.ids else ():
+            by_text = zip(self.templates[message].get(tag, ()), self.ids[message].get(tag, ()), strict=True)
+            for template, id_ in by_text:
+                if template.fill(values) == said:
+                    return id_
+        return ""
 
     def line(
         self, message: str, language: str, values: Mapping[str, Any], notification: str, parts_at_most: int = 0
@@ -121,4 +134,5 @@ def compile_messages(playbook: Playbook) -> Messages:
             }
             for message, by_language in playbook.messages.items()
         },
+        playbook.template_ids,
     )

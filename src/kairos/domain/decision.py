@@ -16,6 +16,14 @@ class Refusal(Struct, frozen=True, array_like=True, gc=False):
     until: int
 
 
+class Shut(Struct, frozen=True, array_like=True, gc=False):
+    """A gate that was closed: by which rule, until when (ms, 0: nobody knows), for which arms (bits, little-endian)."""
+
+    rule: str
+    until: int
+    arms: bytes
+
+
 class Scores(Struct, frozen=True, array_like=True, gc=False):
     """The survivors of a moment as columns: an arm on a channel, and its chance of a yes (0..1)."""
 
@@ -37,7 +45,7 @@ class Decision(Struct, array_like=True, gc=False):
     """One decision record (a few hundred bytes as MessagePack).
 
     `failed` is a bitmap over the distinct conditions of the playbook of that `revision`, little-endian; names are
-    looked up there when somebody asks why. `gate` is the rule or the switch that closed all marketing, or empty.
+    looked up there when somebody asks why. `gates` are those that closed something, in order; `gate` names the first.
     """
 
     id: int
@@ -57,6 +65,7 @@ class Decision(Struct, array_like=True, gc=False):
     chosen: Choice | None = None
     riding: bool = False
     until: int = 0  # when the gate opens, ms; 0 where nobody knows
-    care_too: bool = False  # the gate is closed for care as well
+    care_too: bool = False  # of records older than `gates`: the gate is closed for care as well
     test: bool = False  # of a test subscriber: no report counts it
     asked: str = ""  # the offer, or offer/variant, that a tester was to get
+    gates: list[Shut] = []

@@ -85,6 +85,8 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     receipt: Text | None = None  # to be passed on to the account that asked for it
     parts: tuple[Answered, ...] = ()  # of an account's message in several: each one's id
     destination: str = ""  # of a mark, and of a question about a line: whom it is about to go to
+    action: str = ""  # and with what
+    channel: str = ""
 
 
 class Fulfilment(Struct, frozen=True, array_like=True, gc=False):

@@ -34,6 +34,9 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     action: str = ""  # of the offer that it carries: what switches and freezes stop it by
     issue: str = ""
     past_switches: bool = False  # a tester asked for it though switches are off
+    purpose: str = ""  # of what it says of ours; empty: marketing
+    template_id: str = ""  # of what it says of ours, as the regulator knows it
+    entity_id: str = ""  # and its sender's
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

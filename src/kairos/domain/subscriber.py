@@ -34,6 +34,7 @@ class Contact(Struct, frozen=True, array_like=True, gc=False):
     action: str
     issue: str
     riding: bool  # a line on a notification; else a message of its own
+    purpose: str = ""  # empty: marketing, as most are
 
 
 class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
@@ -68,13 +69,18 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     test: bool = False  # said to a test subscriber
     tax: int = 0  # the part of its price that is tax
     payer_since: int = 0  # when the payer's number was told, ms; 0: it is an account
+    issue: str = ""
+    issue_after_decline: int = 0  # ms in which nothing is said about its issue after a no; -1: never again
+    all_after_decline: int = 0  # nor anything else
 
 
 class Cooldown(Struct, frozen=True, array_like=True, gc=False):
-    """Not to be said again before `until` (-1: never again), because it was declined."""
+    """Not to be said again before `until` (-1: never again), because it was declined: an action, else an issue, else
+    everything."""
 
     action: str
     until: int
+    issue: str = ""
 
 
 class Owned(Struct, frozen=True, array_like=True, gc=False):
@@ -93,6 +99,14 @@ class Dated(Struct, frozen=True, array_like=True, gc=False):
 
     value: str
     since: int
+
+
+class Proof(Struct, frozen=True, array_like=True, gc=False):
+    """The last change of a consent: to what, when (ms), and the identity of the event or the reply that said so."""
+
+    value: Any
+    at: int
+    by: str
 
 
 class KnownBy(Struct, array_like=True, gc=False):
@@ -150,6 +164,7 @@ class State(Struct, array_like=True, gc=False):
     purchases: list[Purchase] = field(default_factory=list)  # under way, or stuck
     known: KnownBy | None = None
     gatherings: list[Gathering] = field(default_factory=list)
+    proofs: dict[str, Proof] = field(default_factory=dict)  # of consents, by attribute
 
 
 def _packed_counters(record: list[Any]) -> list[Any]:

@@ -7,6 +7,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from kairos.domain import purpose as purposes
+
 MARKETING: Final = "marketing"  # everything that kairos says of its own accord, care included
 CHARGING: Final = "charging"  # orders to the charging system
 PARTS: Final = ("channel", "action", "issue")  # of marketing: `channel:sms`, `action:booster`, `issue:upsell`
@@ -37,14 +39,16 @@ class Switches(Struct, frozen=True, gc=False):
     def charging(self) -> bool:
         return CHARGING not in self.off
 
-    def stopping(self, channel: str, action: str, issue: str) -> str:
+    def stopping(self, channel: str, action: str, issue: str, purpose: str = "") -> str:
         """The switch that stops a message of this action about this issue on this channel, or an empty text.
+
+        What regulation asks for passes the switch of all marketing, not those of what it is.
 
         >>> switches = Switches({"issue:upsell": Switch("issue:upsell", False, "prices are wrong", "ada", 0)})
         >>> switches.stopping("sms", "booster", "upsell"), switches.stopping("sms", "hint", "care")
         ('issue:upsell', '')
         """
-        if self.marketing:
+        if self.marketing and (purpose or purposes.MARKETING) in purposes.minding("switches"):
             return MARKETING
         if not self.off:
             return ""

@@ -36,7 +36,9 @@ def answer(
     said = message if message in program.messages.templates else INSTEAD[message]
     text = program.messages.text(said, language, values)
     if text and state.msisdn:  # their number may have become somebody else's
-        work.send(index, state.id, "sms", Text(short_code, state.msisdn, text))
+        id_ = program.messages.template_id(said, language, values, text)
+        told = Text(short_code, state.msisdn, text, template_id=id_, entity_id=program.entity(short_code))
+        work.send(index, state.id, "sms", told)
 
 
 def plain_row(engine: Engine, state: State, now: int) -> tuple[Any, ...]:

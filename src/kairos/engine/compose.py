@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kairos import respond
 from kairos.decide import Arm, Composed
 from kairos.decide.program import NOTIFICATION
-from kairos.deliver import Row, values_for, with_text
+from kairos.deliver import JOINT, Row, values_for, with_text
 from kairos.domain.event import Notification
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program
@@ -54,7 +54,13 @@ class Composer:
                 return None
         else:
             text = messages.text(message, here.language, values)
-        return Composed(text, number) if text else None
+        if not text:
+            return None
+        if not messages.ids:
+            return Composed(text, number)
+        said = text if channel != NOTIFICATION or not here.notification else text.removeprefix(here.notification.text)
+        id_ = messages.template_id(message, here.language, values, said.removeprefix(JOINT))
+        return Composed(text, number, id_)
 
     def _as_many_parts(self, notification: Notification, text: str) -> bool:
         """Whether what came in parts goes out in as many, or in as many more as it may: each has its receipt."""

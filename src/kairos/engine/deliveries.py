@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kairos import respond
+from kairos.decide import closed_since
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Delivery, Resend
 from kairos.domain.message import Text
 from kairos.domain.subscriber import State
-from kairos.engine.work import DROPPED, Work, encode
+from kairos.engine.answers import plain_row
+from kairos.engine.work import Answer, Work, encode
 from kairos.ports import OutgoingUpdate
 
 if TYPE_CHECKING:
@@ -24,13 +26,12 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     """Keep the outbox row's news; what was dropped unsent gives its limit back and takes its offer away."""
     state = engine.state(work, delivery.subscriber)
     status = delivery.status
+    if status in ("line", "sending") and state and (why := _stopped(engine, state, delivery, work.now)):
+        work.answers[index] = Answer("dropped", why)
+        delivery = msgspec.structs.replace(delivery, reason=why)
+        status = "dropped" if status == "sending" else status
     if status == "line":
-        if state and not _may_go(state, delivery, work.now):
-            work.answers[index] = DROPPED
         return
-    if status == "sending" and state and not _may_go(state, delivery, work.now):
-        work.answers[index] = DROPPED
-        status = "dropped"
     if delivery.outgoing:
         row_status = "pending" if status == "plain" else status
         update = OutgoingUpdate(delivery.outgoing, row_status, work.now, delivery.attempts, delivery.peer_id)
@@ -69,9 +70,14 @@ def _take_back(engine: Engine, work: Work, state: State, delivery: Delivery) -> 
         work.log(state.id, delivery.decision, delivery.offer, "dropped", delivery.reason)
 
 
-def _may_go(state: State, delivery: Delivery, now: int) -> bool:
-    """Whether the number it goes to is still theirs, and its offer still open."""
-    return delivery.destination in ("", state.msisdn) and _still_open(state, delivery.offer, now)
+def _stopped(engine: Engine, state: State, delivery: Delivery, now: int) -> str:
+    """Why it must not go out any more, or an empty text: its number, its offer, or what was said meanwhile."""
+    if delivery.destination not in ("", state.msisdn) or not _still_open(state, delivery.offer, now):
+        return "withdrawn"
+    if not delivery.action:
+        return ""
+    row = plain_row(engine, state, now)
+    return closed_since(engine.program.decide, delivery.action, delivery.channel, row, now, state.msisdn)
 
 
 def _still_open(state: State, offer: str, now: int) -> bool:

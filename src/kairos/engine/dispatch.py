@@ -222,7 +222,7 @@ class Dispatcher:
         task.add_done_callback(done)
 
     async def _row(self, row: Outgoing, submission: Submission | None, before: asyncio.Task[None] | None) -> None:
-        waited = submission is None or (before is not None and not before.done())
+        waited = submission is None or submission.followed or (before is not None and not before.done())
         if before and not before.done():
             with self._blocked(row):
                 await asyncio.wait({before})
@@ -273,7 +273,7 @@ class Dispatcher:
     async def _still_theirs(self, row: Outgoing, order: Order) -> bool:
         """Whether whoever said yes still has the number that a call would charge or provision."""
         question = Delivery(row.id, row.subscriber, "line", self.clock(), destination=order.msisdn)
-        return not takes(order.step) or await self._post(question)
+        return not takes(order.step) or not await self._post(question)
 
     async def _once(self, row: Outgoing, text: Text) -> None:
         """An offer of its own: marked before the attempt, dropped after its time, never sent twice."""
@@ -288,7 +288,7 @@ class Dispatcher:
             if halt := self.loop.engine.halt(text, row.channel, self.clock()):
                 await self._held_back(row, text, halt)
                 return
-            if not await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
+            if await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
                 return
             outcome = await attempt(self.channels[row.channel].send(text))
             if outcome.status != "retry":
@@ -391,8 +391,8 @@ class Dispatcher:
     async def _with_its_line(self, row: Outgoing, text: Text, may_have_gone: bool, *, asked: bool) -> Text:
         """The text, or the plain one where its line may not go out any more; `asked` if a STOP may have come."""
         why = self._unsaid(row, text, may_have_gone)
-        if not why and asked and not await self._news(row, text, "line"):
-            why = "withdrawn"
+        if not why and asked:
+            why = await self._news(row, text, "line")
         if not why:
             return text
         if row.id not in self._taken_back:  # else it is dropped already
@@ -428,9 +428,10 @@ class Dispatcher:
 
     async def _news(
         self, row: Outgoing, text: Text, status: str, outcome: Outcome | None = None, *, reason: str = ""
-    ) -> bool:
-        """Commit what became of a row; False where the engine says that it must not go out any more."""
+    ) -> str:
+        """Commit what became of a row; why it must not go out any more where the engine says so, else an empty text."""
         concerns_state = bool(text.decision) and status in ("sending", "line", "dropped", "failed", "plain")
+        asks = status in ("sending", "line")
         return await self._post(
             Delivery(
                 outgoing=row.id,
@@ -443,12 +444,17 @@ class Dispatcher:
                 decision=text.decision,
                 reason=reason,
                 parts=outcome.parts if outcome else (),
-                destination=text.destination if status in ("sending", "line") else "",
+                destination=text.destination if asks else "",
+                action=text.action if asks else "",
+                channel=row.channel if asks else "",
             )
         )
 
-    async def _post(self, news: Input) -> bool:
-        """Hand news to the engine until a commit took it. What breaks the engine is left for the next start."""
+    async def _post(self, news: Input) -> str:
+        """Hand news to the engine until a commit took it; why it says no, or an empty text.
+
+        What breaks the engine is left for the next start.
+        """
         attempts = 0
         while True:
             try:
@@ -458,9 +464,9 @@ class Dispatcher:
                 await self._wait(attempts)
             except Exception:
                 log.exception("news of the outbox broke the engine", news=news)
-                return False
+                return "broken"
             else:
-                return answer.status != "dropped"
+                return answer.reason if answer.status == "dropped" else ""
 
 
 def _brought(source: Input) -> str:

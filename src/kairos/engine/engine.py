@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -85,11 +85,13 @@ class Engine:
         self._noted: set[str] = set()
         self.draw: Draw = keyed_draw(program.playbook.seed)
         self.switches = Switches()
+        self.listed: Mapping[str, Container[str]] = {}
 
     def use(self, program: Program) -> None:
         """From the next batch on, this playbook."""
         self.scorer = self.scorer_of(program)
-        self.program = replace(program, decide=with_switches(program.decide, self.switches))
+        deciding = replace(program.decide, listed=self.listed)
+        self.program = replace(program, decide=with_switches(deciding, self.switches))
         self.draw = keyed_draw(program.playbook.seed)
 
     def turn(self, switches: Switches) -> None:
@@ -98,12 +100,18 @@ class Engine:
             self.switches = switches
             self.use(self.program)
 
+    def register(self, listed: Mapping[str, Container[str]]) -> None:
+        """From the next batch on, these numbers are on the registers that are files."""
+        if listed != self.listed:
+            self.listed = listed
+            self.use(self.program)
+
     def halt(self, text: Text, channel: str, now: int) -> Halt | None:
         """What stops an offer that is about to go out on a channel."""
-        stopping = self.switches.stopping(channel, text.action, text.issue)
+        stopping = self.switches.stopping(channel, text.action, text.issue, text.purpose)
         if stopping and not text.past_switches:
             return Halt(stated(stopping), None if self.switches.read else now)
-        why, until = frozen_message(self.program.decide, channel, text.action, text.issue, now)
+        why, until = frozen_message(self.program.decide, channel, text.purpose, text.issue, now)
         return Halt(why, until) if why else None
 
     def apply(self, inputs: Sequence[Input], now: int, loaded: Loaded | None = None) -> Work:

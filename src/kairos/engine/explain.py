@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
 from kairos.domain.money import Currency
 from kairos.domain.purchase import Purchase
+from kairos.domain.subscriber import Proof
 from kairos.engine.program import Program
 from kairos.engine.work import decode_state
 from kairos.ports import Loaded
@@ -39,6 +40,7 @@ class Explanation:
     held: tuple[Held, ...] = ()  # who had their number, oldest first, where it ever changed hands
     ended: int = 0  # when their subscription ended, ms
     purchases: tuple[Purchase, ...] = ()  # what they became, step by step, with what the subscriber said
+    consents: Mapping[str, Proof] = field(default_factory=dict)  # the last change of each, whenever it was
 
 
 class Records(Protocol):
@@ -93,6 +95,7 @@ class Explainer:
             held=tuple(held) if len(held) > 1 else (),
             ended=state.known.ended if state and state.known else 0,
             responses=tuple(self.store.responses(f"{self.store.epoch_of(number)}-{number}")),
+            consents=state.proofs if state else {},
             purchases=tuple(self.store.purchases_of(f"{self.store.epoch_of(number)}-{number}")),
         )
 

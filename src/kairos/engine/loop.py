@@ -31,11 +31,15 @@ class OverloadedError(KairosError):
 
 @dataclass(slots=True, eq=False)
 class Submission:
-    """An input. `overtaken`: whoever brought it waits no longer, and tells whether it sent the notification itself."""
+    """An input. `overtaken`: whoever brought it waits no longer, and tells whether it sent the notification itself.
+
+    `followed`: a later input of its batch concerns the same subscriber, and may be a STOP.
+    """
 
     input: Input
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     overtaken: asyncio.Future[bool] | None = None
+    followed: bool = False
     posted: float = field(default_factory=time.perf_counter)
 
     async def withdrawn(self) -> bool:
@@ -216,6 +220,10 @@ class Loop:
         if isinstance(first := batch[0].input, Event):
             self.timings.happened.append(work.now - first.happened)
         if work.batch.outgoing:
+            latest = work.latest_inputs() if len(batch) > 1 else {}
+            for row in work.batch.outgoing:
+                cause = work.caused_by[row.id]
+                batch[cause].followed = latest.get(row.subscriber, 0) > cause
             self.handed([(row, batch[work.caused_by[row.id]]) for row in work.batch.outgoing])
         return True
 

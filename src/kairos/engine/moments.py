@@ -14,6 +14,7 @@ from kairos.domain.inputs import Answered
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.money import split_tax
+from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import Contact, OpenOffer
 from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
 from kairos.engine.orders import accept
@@ -49,6 +50,8 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         told = event.notification
         work.batch.answered.append(Answered(told.account, told.message_id, "", told.fingerprint, now))
     enrich.fold(program.plan, state, event)
+    if event.kind in program.consents:
+        enrich.prove(state, program.consents[event.kind], event.happened, event.identity)
     if event.named and state.msisdn:
         learn(engine, work, state, event.named, event.happened)
     asked = event.kind in program.decide.answers
@@ -96,7 +99,8 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         plain(work, index, event, state.id)
         return
     action, channel = made.arm.action, engine.program.decide.channels[decision.chosen.channel]
-    contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding)
+    purpose = "" if action.purpose == MARKETING else action.purpose
+    contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding, purpose)
     if not moment.test:
         state.contacts.append(contact)
     if moment.party and not moment.test:
@@ -107,11 +111,13 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         work.wake(state.id, work.now + action.accept_within, key)
     send_by = work.now + min(action.send_within, action.accept_within)
     if moment.riding:
-        _notify(work, index, event, state.id, made.composed.text, Line(key, decision.id, send_by, action))
+        line = Line(key, decision.id, send_by, action, purpose, made.composed.template_id)
+        _notify(work, index, event, state.id, made.composed.text, line)
         return
     plain(work, index, event, state.id)
+    sender = short_code_of(engine.program, event.notification)
     text = Text(
-        short_code_of(engine.program, event.notification),
+        sender,
         state.msisdn,
         made.composed.text,
         True,
@@ -121,6 +127,9 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         action=action.name,
         issue=action.issue,
         past_switches=moment.past_switches,
+        purpose=purpose,
+        template_id=made.composed.template_id,
+        entity_id=engine.program.entity(sender),
     )
     work.send(index, state.id, channel, text)
 
@@ -155,6 +164,9 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         lasts=variant.lasts,
         tax=split_tax(variant.price, action.tax)[1],
         payer_since=moment.state.stamps[engine.program.plan.places[action.paid_by]] if action.paid_by else 0,
+        issue=action.issue,
+        issue_after_decline=action.issue_after_decline,
+        all_after_decline=action.all_after_decline,
     )
 
 
@@ -171,6 +183,8 @@ class Line(NamedTuple):
     decision: int
     send_by: int
     action: Action
+    purpose: str
+    template_id: str
 
 
 def _notify(
@@ -201,5 +215,7 @@ def _notify(
             plain=notification.text,
             action=line.action.name,
             issue=line.action.issue,
+            purpose=line.purpose,
+            template_id=line.template_id,
         )
     work.send(index, subscriber, NOTIFICATION, payload)

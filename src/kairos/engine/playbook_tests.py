@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo, available_timezones
 
-from kairos import enrich
+from kairos import enrich, respond
 from kairos.decide import Decided, Verdict, decide, explain
 from kairos.decide.decide import keyed_draw
 from kairos.decide.program import NOTIFICATION
@@ -58,7 +58,8 @@ def _wrong_reason(test: PlaybookTest, verdicts: list[Verdict]) -> str:
 def decide_test(program: Program, test: PlaybookTest) -> Decided:
     """The decision that a test asks about, made by the real stages on the values that the test gives."""
     moment = _moment(program, test)
-    open_to_all = replace(program.decide, holdout=0.0)
+    nobody = dict.fromkeys((gate.file for gate in program.decide.lists), ())
+    open_to_all = replace(program.decide, holdout=0.0, listed=nobody)
     draw = keyed_draw(program.playbook.seed)
 
     compose = Composer(program, {}, 1)
@@ -72,6 +73,9 @@ def _moment(program: Program, test: PlaybookTest) -> Moment:
     state = enrich.new_state(program.plan, 1, "15550100", now)
     sold = {variant.product: action.name for action in program.playbook.actions for variant in action.variants}
     state.products = [Owned(product, 0, local, sold.get(product, "")) for product in test.products]
+    for action in program.playbook.actions:
+        if action.name in test.declined:
+            respond.cool_down(state, action, action.name, now - test.declined[action.name], now)
     blank = enrich.row(program.plan, state, test.event, test.data, now, now)
     values = dict(zip(program.decide.columns, blank, strict=True)) | dict(test.given)
     values["now"], values["local"] = now, local

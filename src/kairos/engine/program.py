@@ -22,11 +22,17 @@ class Program:
     needs: Mapping[str, tuple[int, ...]]  # message -> places in a row without whose values it cannot be said
     replies: respond.Replies
     places: Mapping[str, int]  # column -> its place in a row
+    consents: Mapping[str, tuple[tuple[str, int], ...]]  # event -> attributes that it sets, with their places
 
     @property
     def short_code(self) -> str:
         """Where offers ask to be answered when the notification's own sender is no short code of ours."""
         return next(iter(self.playbook.replies), "")
+
+    def entity(self, sender: str) -> str:
+        """The id under which the regulator knows a sender of ours; empty where it has none."""
+        words = self.playbook.replies.get(sender)
+        return words.entity_id if words else ""
 
     def language(self, row: Sequence[Any]) -> str:
         """The playbook's language for whoever this row is of: their own, else the fallback."""
@@ -52,4 +58,16 @@ def compile_program(playbook: Playbook) -> Program:
         {name: tuple(places[n] for n in messages.needs(name) - own if n in places) for name in said},
         respond.compile_replies(playbook),
         places,
+        _consents(playbook),
     )
+
+
+def _consents(playbook: Playbook) -> dict[str, tuple[tuple[str, int], ...]]:
+    """The attributes that somebody's consent hangs on, by the event that sets them."""
+    withdrawn = {name for words in playbook.replies.values() for name in words.withdraws}
+    places = {name: place for place, name in enumerate(playbook.vocabulary.attributes)}
+    setting: dict[str, tuple[tuple[str, int], ...]] = {}
+    for name in sorted((playbook.policy.asked | withdrawn) & places.keys()):
+        for kind in {kind for kind, _ in playbook.vocabulary.attributes[name].sources}:
+            setting[kind] = (*setting.get(kind, ()), (name, places[name]))
+    return setting

@@ -147,5 +147,6 @@ def _carry_out(engine: Engine, work: Work, state: State, understood: respond.Und
             known = state.stamps[engine.program.plan.places[attribute]]  # later than now where a clock went back
             at = max(reply.happened, work.now, known)
             enrich.set_attribute(engine.program.plan, state, attribute, False, at)
+            enrich.prove(state, [(attribute, engine.program.plan.places[attribute])], at, reply.identity)
         for offer in respond.stop(state, work.now):
             work.log(state.id, offer.decision, offer.key, "stopped")

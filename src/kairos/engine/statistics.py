@@ -32,8 +32,8 @@ class Statistics:
             self._program = program
         self.counts["decisions"] += 1
         self.counts["chosen"] += decision.chosen is not None
-        if decision.gate:
-            self.refusals[decision.gate] += 1
+        for shut in decision.gates:
+            self.refusals[shut.rule] += 1
         if decision.failed:
             self._failed.append(decision.failed)
         for refusal in decision.limits:

@@ -35,7 +35,6 @@ class Answer:
 
 APPLIED = Answer("applied")
 DUPLICATE = Answer("duplicate")
-DROPPED = Answer("dropped")
 
 
 class Ids:
@@ -72,6 +71,11 @@ class Work:
 
     def __post_init__(self) -> None:
         self.answers = [APPLIED] * len(self.inputs)
+
+    def latest_inputs(self) -> dict[int, int]:
+        """By subscriber: the place of the latest input that concerns them."""
+        names = (subscriber_of(source) for source in self.inputs)
+        return {self.subscribers.get(n, 0) if isinstance(n, str) else n: place for place, n in enumerate(names)}
 
     def send(self, cause: int, subscriber: int, channel: str, payload: Text | Order) -> None:
         """Write an outbox row. Its key is the identity of the input that caused it, or its id for its account."""

@@ -11,6 +11,7 @@ Repeats, lateness and order, in one place:
   that is too late for the window is not counted.
 """
 
+from kairos.enrich.consents import prove
 from kairos.enrich.counters import counter_buckets, put_buckets
 from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, remember
 from kairos.enrich.migrate import migrate
@@ -30,6 +31,7 @@ __all__ = [
     "given_back",
     "migrate",
     "new_state",
+    "prove",
     "prune",
     "put_buckets",
     "remember",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kairos.domain.purpose import Purpose
 from kairos.rules import Condition
 
 ActionKind = Literal["sell", "care", "advance", "gift", "promise"]
@@ -73,7 +74,7 @@ class Action:
     answers: Mapping[str, int]  # event kind -> how old the moment may be, ms (-1: always)
     treatments: tuple[Treatment, ...]
     accept_within: int
-    after_decline: int  # ms; -1: never again
+    after_decline: int  # ms in which it is not said again after a no; -1: never again
     weight: float = 1.0
     charges: bool = False
     provisions: bool = False
@@ -86,6 +87,9 @@ class Action:
     paid_by: str = ""  # the attribute with the MSISDN that is
     twice: bool = False  # a yes is asked for twice
     tax: int = 0  # the rate that its prices include, in parts of `domain.money.WHOLE`
+    purpose: Purpose = "marketing"
+    issue_after_decline: int = 0  # nor anything about its issue
+    all_after_decline: int = 0  # nor anything else
     file: str = ""
     line: int = 0
 

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
 
+from kairos.domain.purpose import STANDINGS, Purpose
 from kairos.playbook.action import Action, ActionKind, ArmRule, NamedRule, Stage, Treatment, Variant
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.fulfil_file import own_rules, read_fulfil, read_products, twice
+from kairos.playbook.keys import KEYS
 from kairos.playbook.messages_file import OFFER_WORDS, TAX_WORDS, Texts
 from kairos.playbook.placeholders import placeholders, stray
 from kairos.playbook.purchase_file import check_excludes, only_on, read_repurchase, validity
@@ -76,17 +78,21 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
     kind = cast(ActionKind, section.take("kind", known("kind", get_args(ActionKind)), "sell"))
     fulfil = read_fulfil(section, kind, context)
     drafts = _drafts(section, kind, fulfil.provisions, context)
+    declined = section.need("after_decline", lambda n: _after_decline(n, context), {}, "14 days")
     redeemed_by, redeemed = _redeemed(section, kind, drafts, context)
     return Action(
         name=section.need(called, _name, "", "booster"),
         kind=kind,
+        purpose=_purpose(section, kind, fulfil.charges or any(draft.price for draft in drafts)),
         title=section.need("title", lambda n: _title(n, drafts), "", '"{size} for {validity}"'),
         issue=section.need("issue", name, "", "upsell"),
         variants=_variants(section, drafts, redeemed, own_rules(kind, fulfil, context), context),
         answers=_answers(section, context),
         treatments=_treatments(section, messages, context),
         accept_within=section.need("accept_within", duration, 0, "24 hours"),
-        after_decline=section.need("after_decline", duration_or("never"), 0, "14 days"),
+        after_decline=declined.get("offer", 0),
+        issue_after_decline=declined.get("issue", 0),
+        all_after_decline=declined.get("everything", 0),
         weight=section.take("weight", _weight, 1.0),
         charges=fulfil.charges,
         provisions=fulfil.provisions,
@@ -109,6 +115,27 @@ def _name(node: Node) -> str:
     if called == "none":
         raise refused(node, "no action can be called `none`", "tests say it where nothing is expected")
     return called
+
+
+def _purpose(section: Section, kind: ActionKind, costs: bool) -> Purpose:
+    """What it is said for; service and regulation sell nothing."""
+    default: Purpose = "care" if kind == "care" else "marketing"
+    purpose = cast(Purpose, section.take("purpose", known("purpose", STANDINGS), default))
+    if costs and purpose in ("regulatory", "service"):
+        hint = "only what costs nothing passes consent; what is sold is `marketing`, or `third_party`"
+        section.problems.add(section.at("purpose"), f"what has a price cannot be `{purpose}`", hint)
+    return purpose
+
+
+def _after_decline(node: Node, context: Context) -> dict[str, int]:
+    """How long a no is heeded: for the offer alone, or apart for it, its issue and everything."""
+    if not isinstance(node, Table):
+        return {"offer": duration_or("never")(node)}
+    section = Section(node, "after_decline", context.problems)
+    rests = {scope: section.take(scope, duration_or("never"), 0) for scope in KEYS["after_decline"]}
+    if not any(scope in section for scope in rests):
+        raise refused(node, "nothing rests after a no", "add it, as in `after_decline: {offer: never, issue: 14 days}`")
+    return rests
 
 
 def _weight(node: Node) -> float:

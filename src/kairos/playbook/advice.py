@@ -101,13 +101,19 @@ def _places(playbook: Playbook) -> dict[tuple[str, str, int], Scalar]:
         for message, (_, by_language) in tree.entries.items() if isinstance(tree, Table) else ():
             for language, (_, texts) in by_language.entries.items() if isinstance(by_language, Table) else ():
                 for index, text in enumerate(texts.items if isinstance(texts, Items) else [texts]):
+                    text = text.entries["text"][1] if isinstance(text, Table) else text  # with its template's id
                     if isinstance(text, Scalar):
                         places[message, language, index] = text
     return places
 
 
 def _consent(playbook: Playbook) -> Iterator[Diagnostic]:
-    asked = {name for rule in playbook.policy.contact_only_when for name in rule.condition.names}
+    asked = playbook.policy.asked
+    for source, used in playbook.vocabulary.sources.items():
+        if used and not any(gate.source == source for gate in playbook.policy.data_only_when):
+            message = f"`{min(used)}` uses `{source}`, and nobody's consent to that is asked for"
+            hint = f"add it under `data_only_when`, as in `{source}: {source}_consent`"
+            yield Diagnostic("contact_policy.yaml", 0, message, hint)
     if not playbook.policy.contact_only_when:
         hint = "add `contact_only_when`, or be sure that the market asks for none"
         yield Diagnostic("contact_policy.yaml", 0, "nobody's consent is asked for", hint)

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from kairos.playbook.action import Action
 from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, refused
+from kairos.playbook.document import Node, refused
 from kairos.playbook.policy import Freeze
 from kairos.playbook.section import Section
-from kairos.playbook.values import boolean, known, nearest, text
+from kairos.playbook.values import boolean, known, nearest, several, text
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WEEKLY = re.compile(
@@ -33,8 +33,8 @@ def read_freeze(node: Node, actions: Sequence[Action], context: Context) -> Free
     end = section.need("to", _time(zone), None, "2026-12-27 00:00")
     why = section.need("why", text, "", "network freeze")
     issues = sorted({action.issue for action in actions})
-    channels = section.take("channels", _list(known("channel", CHANNELS)), ())
-    about = section.take("issues", _list(known("issue", issues)), ())
+    channels = section.take("channels", several(known("channel", CHANNELS)), ())
+    about = section.take("issues", several(known("issue", issues)), ())
     except_care = section.take("except_care", boolean, True)
     if begin is None or end is None:
         return Freeze(why, 0, 0, False, zone)
@@ -75,15 +75,3 @@ def _time(zone: str) -> Callable[[Node], Time]:
         return False, (moment - EPOCH) // timedelta(milliseconds=1)
 
     return read
-
-
-def _list(read: Callable[[Node], str]) -> Callable[[Node], tuple[str, ...]]:
-    """A reader of one word, or of a list of them."""
-
-    def read_all(node: Node) -> tuple[str, ...]:
-        found = tuple(read(item) for item in node.items) if isinstance(node, Items) else (read(node),)
-        if not found:
-            raise refused(node, "the list is empty", "leave the key out for all of them")
-        return found
-
-    return read_all

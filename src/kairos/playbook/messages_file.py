@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from kairos.playbook.action import Action
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, Scalar, refused
+from kairos.playbook.document import Items, Node, Scalar, Table, refused
 from kairos.playbook.placeholders import placeholders, stray
 from kairos.playbook.playbook import ANSWERS, MAY_ANSWER
-from kairos.playbook.section import entries
+from kairos.playbook.section import Section, entries
 from kairos.playbook.values import NAME, nearest, text
 
-Texts = Mapping[str, Mapping[str, tuple[Scalar, ...]]]  # message -> language -> texts, longest first
+
+@dataclass(frozen=True, slots=True)
+class Wording(Scalar):
+    """A text, and the id under which the regulator knows it as a template; empty where it has none."""
+
+    template_id: str = ""
+
+
+Texts = Mapping[str, Mapping[str, tuple[Wording, ...]]]  # message -> language -> texts, longest first
 
 OFFER_WORDS = ("title", "price", "number", "expires", "short_code")
 TAX_WORDS = ("net", "tax")  # the parts of the price, where a rate of tax is known
@@ -23,9 +33,9 @@ ANSWER_WORDS: Mapping[str, tuple[str, ...]] = {
 MOST_TEXTS = 10
 
 
-def read_messages(nodes: Iterable[Node], context: Context) -> dict[str, dict[str, tuple[Scalar, ...]]]:
+def read_messages(nodes: Iterable[Node], context: Context) -> dict[str, dict[str, tuple[Wording, ...]]]:
     """The messages of one or several files; placeholders are checked later, when it is known who says them."""
-    messages: dict[str, dict[str, tuple[Scalar, ...]]] = {}
+    messages: dict[str, dict[str, tuple[Wording, ...]]] = {}
     places: dict[str, Scalar] = {}
     for node in nodes:
         for name, (key, value) in entries(node, context.problems):
@@ -34,7 +44,7 @@ def read_messages(nodes: Iterable[Node], context: Context) -> dict[str, dict[str
             if name in messages:
                 context.problems.add(key, f"the message `{name}` stands in {places[name].file} already")
                 continue
-            messages[name], places[name] = context.by_language(value, _texts), key
+            messages[name], places[name] = context.by_language(value, lambda n: _texts(n, context)), key
             fallback = context.languages[0]
             if fallback not in messages[name]:
                 message = f"the message `{name}` has no text in {fallback}, the language that all fall back to"
@@ -42,18 +52,45 @@ def read_messages(nodes: Iterable[Node], context: Context) -> dict[str, dict[str
     return messages
 
 
-def _texts(node: Node) -> tuple[Scalar, ...]:
+def _texts(node: Node, context: Context) -> tuple[Wording, ...]:
     found = node.items if isinstance(node, Items) else [node]
     if not 1 <= len(found) <= MOST_TEXTS:
         raise refused(node, f"there must be from 1 to {MOST_TEXTS} texts", "give the longest first")
-    return tuple(_text(one) for one in found)
+    return tuple(_text(one, context) for one in found)
 
 
-def _text(node: Node) -> Scalar:
+def _text(node: Node, context: Context) -> Wording:
+    if isinstance(node, Table):
+        section = Section(node, "text", context.problems)
+        id_ = section.take("template_id", registered_id, "")
+        return replace(_text(section.at("text"), context) if "text" in section else _missing(node), template_id=id_)
     said = text(node)
     if stray(said):
         raise refused(node, "a brace stands alone", "write `{name}` for a placeholder, or `{{` for a brace")
-    return Scalar(node.file, node.line, said)
+    return Wording(node.file, node.line, said)
+
+
+def _missing(node: Node) -> Wording:
+    raise refused(
+        node, "`text` is missing", 'add it, as in `{text: "Reply {number}", template_id: "1107000000000000001"}`'
+    )
+
+
+def registered_id(node: Node) -> str:
+    """An id that a regulator gave: letters and digits."""
+    word = text(node)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", word, re.ASCII):
+        raise refused(node, f"`{word}` is no id", "write its letters and digits, 64 at most")
+    return word
+
+
+def check_templates(messages: Texts, actions: Iterable[Action], context: Context) -> None:
+    """Note each text of a treatment that has no template id, where the market wants one."""
+    for message in dict.fromkeys(treatment.message for action in actions for treatment in action.treatments):
+        for found in _all_texts(messages, message):
+            if not found.template_id:
+                hint = 'write it as in `{text: "...", template_id: "1107000000000000001"}`'
+                context.problems.add(found, f"this text of `{message}` has no template id, and they are required", hint)
 
 
 def check_answers(messages: Texts, place: Node, context: Context) -> None:
@@ -101,5 +138,5 @@ def _check_offer(found: Scalar, action: Action, columns: set[str], by_reply: boo
             context.problems.add(found, message, "add it, or leave the placeholder out")
 
 
-def _all_texts(messages: Texts, name: str) -> list[Scalar]:
+def _all_texts(messages: Texts, name: str) -> list[Wording]:
     return [found for texts in messages.get(name, {}).values() for found in texts]

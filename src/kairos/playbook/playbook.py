@@ -51,6 +51,7 @@ class PlaybookTest:
     file: str = ""
     line: int = 0
     products: tuple[str, ...] = ()  # that they have, bought just now where an offer sells them
+    declined: Mapping[str, int] = field(default_factory=dict)  # action -> how long ago they said no to it, ms
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,4 @@ class Playbook:
     tests: tuple[PlaybookTest, ...] = ()
     seed: str = "kairos"  # salts the holdout and draws
     testers: tuple[Tester, ...] = ()
+    template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from kairos.domain.purpose import minding
 from kairos.playbook.action import Action, NamedRule
+from kairos.rules import Condition
 
 
 @dataclass(frozen=True)
 class Limit:
-    """At most so many contacts per sliding window (ms), of those that match every filter that is set."""
+    """At most so many contacts per window, of those that match every filter that is set.
+
+    It slides, and is `per` ms long; or is an hour, day, week or month of the `calendar`, at most `per` ms long.
+    """
 
     name: str
     at_most: int
@@ -21,9 +27,30 @@ class Limit:
     # `each` limits are counted for each offer or issue on its own: "action" or "issue"
     each: str = ""
     shared: bool = False  # contacts with every number of the account count
+    purposes: tuple[str, ...] = minding("limits")
+    calendar: str = ""
 
 
-WEEK = 7 * 24 * 60  # minutes
+@dataclass(frozen=True)
+class Gate(NamedRule):
+    """A consent or a pause: the purposes that mind it, on which channels (none: all), and issues that it lets pass.
+
+    A consent to the use of data concerns what reads words of its `source`. A register is lifted as a pause is, where
+    its rule is FALSE, or where `unless` is TRUE.
+    """
+
+    purposes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    passing: tuple[str, ...] = ()
+    source: str = ""
+    unless: Condition | None = None
+    numbers: str = ""  # the file of those on it, in place of a rule
+
+
+DAY = 24 * 60  # minutes
+WEEK = 7 * DAY
+
+Window = tuple[tuple[int, int], ...]  # the spans in which it is open, in minutes since Monday 00:00
 
 
 @dataclass(frozen=True)
@@ -46,21 +73,44 @@ class Freeze:
 
 @dataclass(frozen=True)
 class ContactPolicy:
-    """Consent, pauses and freezes close all but care; a freeze may close care too.
+    """What each purpose minds where nothing is said stands in `domain.purpose`.
 
     Quiet hours (minutes of the local day, start to end) bind own messages only.
     """
 
-    contact_only_when: tuple[NamedRule, ...] = ()
-    pause_while: tuple[NamedRule, ...] = ()
+    contact_only_when: tuple[Gate, ...] = ()
+    opt_out: bool = False  # of the market: an unknown consent is a yes
+    data_only_when: tuple[Gate, ...] = ()
+    registers: tuple[Gate, ...] = ()
+    pause_while: tuple[Gate, ...] = ()
     quiet_hours: tuple[int, int] | None = None
+    quiet_for: tuple[str, ...] = minding("quiet hours")  # and windows
+    windows: Mapping[str, Window] = field(default_factory=dict)  # by channel: when messages of their own may go out
     limits: tuple[Limit, ...] = ()
     holdout: float = 0.0  # share of subscribers, 0..1
+    holdout_of: tuple[str, ...] = minding("holdout")
     freezes: tuple[Freeze, ...] = ()
     after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not
+    templates_required: bool = False  # every text of a treatment has a template id, and every sender an entity's
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """All of them, in the order in which they are asked."""
+        return (*self.contact_only_when, *self.data_only_when, *self.registers, *self.pause_while)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The words that say whether somebody has agreed."""
+        agreed = [gate.condition.names for gate in (*self.contact_only_when, *self.data_only_when)]
+        return frozenset[str]().union(*agreed, *(gate.unless.names for gate in self.registers if gate.unless))
 
     def asks_twice(self, action: Action, price: int) -> bool:
         """Whether a yes to a variant at this price must be said again."""
         dear = self.confirm_above is not None and price > self.confirm_above
         return action.taken_by_reply and (action.twice or (dear and action.charges))
+
+
+def window_name(channel: str) -> str:
+    """How a refusal names the window of a channel that is closed."""
+    return f"window of {channel}"

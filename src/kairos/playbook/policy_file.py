@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from kairos.playbook.action import Action, NamedRule
+from kairos.domain.purpose import STANDINGS, Minded, minding
+from kairos.playbook.action import Action
 from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
-from kairos.playbook.document import Node, refused
+from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.freeze_file import read_freeze
+from kairos.playbook.gate_file import read_data_consents, read_gates, read_registers
 from kairos.playbook.policy import ContactPolicy, Limit
 from kairos.playbook.section import Section, items
-from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, share, text, whole
+from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, several, share, text, whole
+from kairos.playbook.window_file import read_windows
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 LONGEST = 400 * MILLISECONDS["day"]
+CALENDAR = {  # each may be an hour longer than usual, when clocks go back
+    "hour": 2 * MILLISECONDS["hour"],
+    "day": 25 * MILLISECONDS["hour"],
+    "week": MILLISECONDS["week"] + MILLISECONDS["hour"],
+    "month": 31 * MILLISECONDS["day"] + MILLISECONDS["hour"],
+}
+OPT_IN, OPT_OUT = REGIMES = ("opt-in", "opt-out")
 SUBJECTS = {True: "riding line", False: "own message", None: "contact"}
 
 
 def read_policy(node: Node, actions: Sequence[Action], context: Context) -> ContactPolicy:
     """The contact policy; what is wrong is noted in the context's problems."""
     section = Section(node, "contact_policy", context.problems)
-    consents = context.named_rules(section.at("contact_only_when")) if "contact_only_when" in section else []
-    pauses = context.named_rules(section.at("pause_while")) if "pause_while" in section else []
-    _once(consents, pauses, context, section)
+    consents = read_gates(section, "contact_only_when", "consent", actions, context)
+    pauses = read_gates(section, "pause_while", "pauses", actions, context)
+    data = read_data_consents(section, actions, context)
+    registers = read_registers(section, actions, context)
+    _once(context, section)
     limits: dict[str, Limit] = {}
     for one in items(section.at("limits"), context.problems) if "limits" in section else []:
         limit = _limit(one, actions, context)
@@ -30,42 +46,66 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
             context.problems.add(one, f"there are two limits `{limit.name}`", "give one a `name` of its own")
         limits[limit.name] = limit
     windows = items(section.at("freeze"), context.problems) if "freeze" in section else []
+    quiet_hours, quiet_for = _for_purposes(section, "quiet_hours", "hours", hours, None, "quiet hours")
+    held, held_of = _for_purposes(section, "holdout", "share", share, 0.0, "holdout")
     return ContactPolicy(
         contact_only_when=tuple(consents),
+        data_only_when=tuple(data),
+        registers=tuple(registers),
         pause_while=tuple(pauses),
-        quiet_hours=section.take("quiet_hours", hours, None),
+        opt_out=section.take("consent", known("regime", REGIMES), OPT_IN) == OPT_OUT,
+        quiet_hours=quiet_hours,
+        quiet_for=quiet_for,
+        windows=read_windows(section, context),
         limits=tuple(limits.values()),
-        holdout=section.take("holdout", share, 0.0),
+        holdout=held,
+        holdout_of=held_of,
         freezes=tuple(read_freeze(one, actions, context) for one in windows),
+        templates_required=section.take("templates", known("rule", ["required", "optional"]), "optional") == "required",
         confirm_above=section.take("confirm_above", price(context.currency), None),
         after_sim_swap=section.take("after_sim_swap", duration, 0),
     )
 
 
-def _once(consents: list[NamedRule], pauses: list[NamedRule], context: Context, section: Section) -> None:
-    names = {rule.name for rule in consents}
-    for name, (key, _) in section.named("pause_while"):
-        if name in names and any(rule.name == name for rule in pauses):
-            context.problems.add(key, f"the rule `{name}` stands under `contact_only_when` already", "rename one")
+def _for_purposes(
+    section: Section, key: str, inner: str, read: Callable[[Node], T], default: D, what: Minded
+) -> tuple[T | D, tuple[str, ...]]:
+    """A value that stands alone, or in a table with the purposes that it is for."""
+    if not isinstance(section.at(key), Table) or key not in section:
+        return section.take(key, read, default), minding(what)
+    table = Section(section.at(key), key, section.problems)
+    return table.need(inner, read, default), table.take("purposes", several(known("purpose", STANDINGS)), minding(what))
+
+
+def _once(context: Context, section: Section) -> None:
+    """A rule's name is its reason code: it stands for one of them."""
+    first: dict[str, str] = {}
+    for table in ("contact_only_when", "registers", "pause_while"):
+        for name, (key, _) in section.named(table) if isinstance(section.at(table), Table) else ():
+            if name in first:
+                context.problems.add(key, f"the rule `{name}` stands under `{first[name]}` already", "rename one")
+            first.setdefault(name, table)
 
 
 def _limit(node: Node, actions: Sequence[Action], context: Context) -> Limit:
     section = Section(node, "limit", context.problems)
     action = known("offer", [one.name for one in actions])
     at_most = section.need("at_most", whole(1, 10_000), 1, "2")
-    per = section.need("per", _window, MILLISECONDS["day"], "1 day")
+    calendar, per = section.need("per", _window, ("", MILLISECONDS["day"]), "1 day")
     riding = section.take("riding", boolean, None)
     channel = section.take("channel", known("channel", CHANNELS), "")
     about = section.take("offer", action, "") or section.take("action", action, "")
     issue = section.take("issue", known("issue", sorted({one.issue for one in actions})), "")
     each = section.take("each", known("group", ("offer", "action", "issue")), "")
     shared = section.take("shared", boolean, False)
+    purposes = section.take("purpose", several(known("purpose", STANDINGS)), ())
     if riding is not None and channel and riding != (channel == "notification"):
         message = "no contact is ever both: lines ride on `notification`, and messages of their own on the rest"
         context.problems.add(section.at("channel"), message, "leave out `riding` or `channel`")
     name = f"{at_most} {SUBJECTS[riding]}{'s' * (at_most > 1)}"
     name += f" by {channel}" * bool(channel) + f" of {about}" * bool(about) + f" about {issue}" * bool(issue)
-    name += f" of each {each}" * bool(each) + " of the account" * shared + f" per {section.take('per', text, '')}"
+    name += f" of each {each}" * bool(each) + " of the account" * shared
+    name += f" for {' and '.join(purposes)}" * bool(purposes) + f" per {section.take('per', text, '')}"
     return Limit(
         section.take("name", text, name),
         at_most,
@@ -76,11 +116,17 @@ def _limit(node: Node, actions: Sequence[Action], context: Context) -> Limit:
         issue,
         each.replace("offer", "action"),
         shared,
+        purposes or minding("limits"),
+        calendar,
     )
 
 
-def _window(node: Node) -> int:
+def _window(node: Node) -> tuple[str, int]:
+    """A window that slides, or the unit of the calendar that it is; and how long it is at most (ms)."""
+    before, _, unit = text(node).partition("calendar ")
+    if unit and not before:
+        return known("unit", CALENDAR)(Scalar(node.file, node.line, unit)), CALENDAR.get(unit, 0)
     value = duration(node)
     if value > LONGEST:
         raise refused(node, f"`{text(node)}` is longer than 400 days", "contacts are not kept for longer")
-    return value
+    return "", value

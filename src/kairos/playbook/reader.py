@@ -15,10 +15,10 @@ from kairos.playbook.document import Node, Scalar, Table, parse, refused
 from kairos.playbook.freeze_file import time_zone
 from kairos.playbook.fulfil_file import check_confirm
 from kairos.playbook.measure import unfit_lines
-from kairos.playbook.messages_file import check_answers, check_placeholders, read_messages
+from kairos.playbook.messages_file import check_answers, check_placeholders, check_templates, read_messages
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy_file import read_policy
-from kairos.playbook.replies_file import read_replies
+from kairos.playbook.replies_file import check_entities, read_replies
 from kairos.playbook.section import Problems, Section
 from kairos.playbook.seeds_file import read_seeds
 from kairos.playbook.tests_file import read_tests
@@ -111,6 +111,10 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
     check_placeholders(messages, actions, context)
     policy = read_policy(nodes["contact_policy.yaml"], actions, context)
     check_confirm(messages, actions, policy, context)
+    replies = read_replies(nodes["replies.yaml"], context)
+    if policy.templates_required:
+        check_templates(messages, actions, context)
+        check_entities(replies, nodes["replies.yaml"], context)
     playbook = Playbook(
         name=named.name,
         revision=revision(texts),
@@ -124,8 +128,13 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
             name: {language: tuple(found.text for found in texts) for language, texts in by_language.items()}
             for name, by_language in messages.items()
         },
+        template_ids={
+            name: {language: tuple(found.template_id for found in texts) for language, texts in by_language.items()}
+            for name, by_language in messages.items()
+            if any(found.template_id for texts in by_language.values() for found in texts)
+        },
         policy=policy,
-        replies=read_replies(nodes["replies.yaml"], context),
+        replies=replies,
         tests=read_tests(_in(nodes, "tests"), actions, policy, context),
         seed=named.seed,
         testers=read_seeds(nodes["seeds.yaml"], actions, context) if "seeds.yaml" in nodes else (),

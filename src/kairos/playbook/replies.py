@@ -17,3 +17,4 @@ class ReplyWords:
     help: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     withdraws: tuple[str, ...] = ()  # boolean attributes that STOP sets to false: its scope
     other_services: Mapping[str, str] = field(default_factory=dict)  # first word -> account it is relayed to, unchanged
+    entity_id: str = ""  # of the sender, where the regulator wants one

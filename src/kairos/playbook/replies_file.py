@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.playbook.keywords import tokens
+from kairos.playbook.messages_file import registered_id
 from kairos.playbook.replies import ReplyWords
 from kairos.playbook.section import Section, entries, items
 from kairos.playbook.values import nearest, text
@@ -41,7 +42,16 @@ def _short_code(code: str, node: Node, context: Context) -> ReplyWords:
     _check_collisions(words, [key for key, _ in services.values()], context)
     accept, decline, stop, help_ = ({lang: tuple(w.text for w in ws) for lang, ws in words[r].items()} for r in ROLES)
     accounts = {word: account for word, (_, account) in services.items()}
-    return ReplyWords(code, accept, decline, stop, help_, _withdraws(section, context), accounts)
+    entity = section.take("entity_id", registered_id, "")
+    return ReplyWords(code, accept, decline, stop, help_, _withdraws(section, context), accounts, entity)
+
+
+def check_entities(replies: Mapping[str, ReplyWords], node: Node, context: Context) -> None:
+    """Note each sender that has no entity id, where the market wants one."""
+    for code, words in replies.items():
+        if not words.entity_id:
+            hint = 'add it, as in `entity_id: "1101000000000000001"`'
+            context.problems.add(node, f"the sender `{code}` has no entity id, and template ids are required", hint)
 
 
 def _words(section: Section, role: str, context: Context) -> Words:

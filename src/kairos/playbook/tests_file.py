@@ -11,18 +11,21 @@ from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.playbook.playbook import PlaybookTest
-from kairos.playbook.policy import ContactPolicy
+from kairos.playbook.policy import ContactPolicy, window_name
 from kairos.playbook.section import Section, entries
-from kairos.playbook.values import boolean, known, local_time, nearest, number, text, typed, words
+from kairos.playbook.values import boolean, duration, known, local_time, nearest, number, text, typed, words
 
 NONE = "none"
 PRODUCTS = "products"  # under `given`, what they have; unless the vocabulary uses the word
+DECLINED = "declined"  # likewise, what they said no to, and how long ago
 REASONS = (  # what refuses besides the playbook's own rules and limits
     "holdout",
     "quiet hours",
     "already open",
     "already taken",
     "declined",
+    "issue declined",
+    "everything declined",
     "already owned",
     "bought often enough",
     "excluded",
@@ -61,6 +64,7 @@ def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context:
         name=section.need("test", text, "", "nobody is offered what they cannot afford"),
         given=_given(section, context),
         products=_products(section, context),
+        declined=_declined(section, actions, context),
         event=event,
         data=data,
         offer=offer,
@@ -79,7 +83,7 @@ def _given(section: Section, context: Context) -> dict[str, Any]:
     names = [*vocabulary.attributes, *vocabulary.counters]
     given = {}
     for name, (key, value) in section.named("given"):
-        if name == PRODUCTS and name not in names:
+        if name in (PRODUCTS, DECLINED) and name not in names:
             continue
         if name not in names:
             context.problems.add(key, f"unknown name `{name}`", nearest(name, names))
@@ -95,6 +99,20 @@ def _products(section: Section, context: Context) -> tuple[str, ...]:
     if PRODUCTS not in given or PRODUCTS in context.vocabulary.names:
         return ()
     return context.problems.attempt((), PRODUCTS, words, given[PRODUCTS][1])
+
+
+def _declined(section: Section, actions: Sequence[Action], context: Context) -> dict[str, int]:
+    """The offers that they said no to, and how long ago (ms)."""
+    given = dict(section.named("given"))
+    if DECLINED not in given or DECLINED in context.vocabulary.names:
+        return {}
+    names = [action.name for action in actions]
+    declined = {}
+    for offer, (key, value) in entries(given[DECLINED][1], context.problems):
+        if offer not in names:
+            context.problems.add(key, f"unknown offer `{offer}`", nearest(offer, names))
+        declined[offer] = context.problems.attempt(0, offer, duration, value)
+    return declined
 
 
 def _when(section: Section, context: Context) -> tuple[str, dict[str, Any]]:
@@ -171,6 +189,7 @@ def _then(
 def _reasons(action: Action, policy: ContactPolicy) -> dict[str, None]:
     """Every reason that an action may be refused for."""
     rules = [rule.rule.name for variant in action.variants for rule in variant.rules]
-    gates = [rule.name for rule in (*policy.contact_only_when, *policy.pause_while)]
+    gates = [rule.name for rule in policy.gates]
     gates += [freeze.why for freeze in policy.freezes]
+    gates += [window_name(channel) for channel in policy.windows]
     return dict.fromkeys([*rules, *gates, *(limit.name for limit in policy.limits), *REASONS])

@@ -60,6 +60,18 @@ def known(what: str, names: Iterable[str]) -> Callable[[Node], str]:
     return read
 
 
+def several(read: Callable[[Node], str]) -> Callable[[Node], tuple[str, ...]]:
+    """A reader of one word, or of a list of them."""
+
+    def read_all(node: Node) -> tuple[str, ...]:
+        found = tuple(read(item) for item in node.items) if isinstance(node, Items) else (read(node),)
+        if not found:
+            raise refused(node, "the list is empty", "leave the key out for all of them")
+        return found
+
+    return read_all
+
+
 def nearest(word: str, names: Iterable[str]) -> str:
     """A hint: the name that was probably meant, or the few that there are.
 

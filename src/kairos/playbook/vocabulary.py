@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard, get_args
 
 from kairos.rules import Condition, Type
 
 FieldType = Literal["text", "number", "money", "boolean", "date", "time", "balances", "products"]
+Source = Literal["usage", "dpi", "location"]  # what a law may ask a consent for, before it is looked at
 CounterFunction = Literal["sum", "count", "max", "min"]
 
 
@@ -47,6 +48,7 @@ class Attribute:
     total: str = ""
     soonest_expiry: tuple[str, ...] = ()
     owed: bool = False
+    uses: tuple[str, ...] = ()  # data of these sources
 
     @property
     def derived(self) -> bool:
@@ -66,6 +68,7 @@ class Counter:
     type: Type
     where: Condition | None = None  # over the event's own fields, by their dotted names
     means: str = ""
+    uses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,12 @@ class Vocabulary:
     def owed(self) -> str:
         """The attribute that holds what is owed for advances; empty where there is none."""
         return next((attribute.name for attribute in self.attributes.values() if attribute.owed), "")
+
+    @cached_property
+    def sources(self) -> dict[str, frozenset[str]]:
+        """The names that data of each source stands behind."""
+        words: tuple[Attribute | Counter, ...] = (*self.attributes.values(), *self.counters.values())
+        return {source: frozenset(w.name for w in words if source in w.uses) for source in get_args(Source)}
 
     @cached_property
     def names(self) -> dict[str, Type]:

@@ -10,8 +10,17 @@ from kairos.errors import RuleError
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, refused
 from kairos.playbook.section import Section, entries, items
-from kairos.playbook.values import MILLISECONDS, NAME, boolean, duration, known, nearest, text, typed, whole
-from kairos.playbook.vocabulary import Attribute, Counter, CounterFunction, FieldType, Vocabulary, Wallet, is_column
+from kairos.playbook.values import MILLISECONDS, NAME, boolean, duration, known, nearest, several, text, typed, whole
+from kairos.playbook.vocabulary import (
+    Attribute,
+    Counter,
+    CounterFunction,
+    FieldType,
+    Source,
+    Vocabulary,
+    Wallet,
+    is_column,
+)
 from kairos.rules import RESERVED, Condition, Type, parse
 
 INBOUND = "inbound"  # the moment of a subscriber who asks; no event has its name
@@ -117,7 +126,14 @@ def _attribute(
         context.problems.add(section.at("owed"), message, "write `type: money`, with `from`")
     if owed and default is None:
         default = 0
-    return Attribute(attribute, kind, section.take("means", text, ""), default, sources, total, soonest, owed)
+    return Attribute(
+        attribute, kind, section.take("means", text, ""), default, sources, total, soonest, owed, _uses(section)
+    )
+
+
+def _uses(section: Section) -> tuple[str, ...]:
+    """The sources of data that a word is made of, as far as somebody must agree to their use."""
+    return section.take("uses", several(known("source", get_args(Source))), ())
 
 
 def _list(node: Node, context: Context) -> list[Node]:
@@ -161,7 +177,9 @@ def _counter(counter: str, node: Node, events: Events, context: Context) -> Coun
         context.problems.add(section.at("step" if "step" in section else "over"), message, "change `step`")
     kind = cast(Type, events[event][field]) if event and field else "number"
     where = section.take("where", lambda n: _where(n, event, events, context), None) if event else None
-    return Counter(counter, function, event, field, over, step, kind, where, section.take("means", text, ""))
+    return Counter(
+        counter, function, event, field, over, step, kind, where, section.take("means", text, ""), _uses(section)
+    )
 
 
 def _amount(node: Node, events: Events) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
 from kairos.respond.offers import (
     TAKEABLE,
     accept,
+    cool_down,
     decline,
     expire,
     find,
@@ -30,6 +31,7 @@ __all__ = [
     "Understood",
     "accept",
     "compile_replies",
+    "cool_down",
     "decline",
     "expire",
     "find",

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from kairos.domain.subscriber import Cooldown, OpenOffer, State
+from kairos.playbook.action import Action
 
 TRANSITIONS: Final = {
     "open": frozenset({"accepted", "declined", "expired", "withdrawn"}),
@@ -65,7 +66,7 @@ def withdraw_all(state: State, kind: str, now: int) -> list[OpenOffer]:
 
 
 def decline(state: State, key: str, now: int) -> OpenOffer | None:
-    """The subscriber said no: its action is not said again before its `after_decline` has passed.
+    """The subscriber said no: it is not said again, nor what rests with it, before its time has passed.
 
     A promise stays open all the same: what was promised is kept, and a NO may have crossed it on the way.
     """
@@ -75,18 +76,23 @@ def decline(state: State, key: str, now: int) -> OpenOffer | None:
     elif offer.status != "open":
         return None
     if offer is not None:
-        _cool_down(state, offer, now)
+        cool_down(state, offer, offer.action, now, now)
     return offer
 
 
-def _cool_down(state: State, offer: OpenOffer, now: int) -> None:
-    """One cool-down for each action: the longest that holds. Those that have ended go."""
-    holds = {c.action: c.until for c in state.cooldowns if c.until < 0 or c.until > now}
-    until = -1 if offer.after_decline < 0 else now + offer.after_decline
-    held = holds.get(offer.action, now)
-    if held >= 0 and (until < 0 or until > held):
-        holds[offer.action] = until
-    state.cooldowns = [Cooldown(action, until) for action, until in holds.items()]
+def cool_down(state: State, offer: OpenOffer | Action, name: str, declined: int, now: int) -> None:
+    """One cool-down for each action, each issue, and everything: the longest that holds. Those that have ended go."""
+    holds = {(c.action, c.issue): c.until for c in state.cooldowns if c.until < 0 or c.until > now}
+    for scope, rests in (
+        ((name, ""), offer.after_decline),
+        (("", offer.issue), offer.issue_after_decline),
+        (("", ""), offer.all_after_decline),
+    ):
+        until = -1 if rests < 0 else declined + rests
+        held = holds.get(scope, now)
+        if held >= 0 and (until < 0 or until > held):
+            holds[scope] = until
+    state.cooldowns = [Cooldown(action, until, issue) for (action, issue), until in holds.items()]
 
 
 def stop(state: State, now: int) -> list[OpenOffer]:
