@@ -177,6 +177,9 @@ class Kairos:
             "responses": kept.responses,
             "answered": kept.answered,
             "dead_letters": kept.dead_letters,
+            "purchases": kept.purchases,
+            "ended_subscriptions": kept.ended_subscriptions,
+            "switches": kept.switches,
         }
         self.retention = Retention(
             store, now, {what: milliseconds(age) for what, age in ages.items()}, self.engine.statistics.counts
@@ -362,7 +365,7 @@ def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
     standby: list[Client] = []
     for one in smsc.also:
         (standby if one.standby else parallel).extend(clients(one.host, one.port, one.server_name))
-    return Binds(parallel, standby, PATIENCE)
+    return Binds(parallel, standby, PATIENCE, smsc.response_timeout_s)
 
 
 def door_tls(door: Notifications) -> SSLContext | None:

@@ -52,7 +52,7 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
     enrich.fold(program.plan, state, event)
     if event.kind in program.consents:
         enrich.prove(state, program.consents[event.kind], event.happened, event.identity)
-    if event.named:
+    if event.named and state.msisdn:
         learn(engine, work, state, event.named, event.happened)
     asked = event.kind in program.decide.answers
     promised = bool(state.offers) and any(offer.redeemed_by == event.kind for offer in state.offers)
@@ -163,6 +163,7 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         twice=engine.program.playbook.policy.asks_twice(action, variant.price),
         lasts=variant.lasts,
         tax=split_tax(variant.price, action.tax)[1],
+        payer_since=moment.state.stamps[engine.program.plan.places[action.paid_by]] if action.paid_by else 0,
         issue=action.issue,
         issue_after_decline=action.issue_after_decline,
         all_after_decline=action.all_after_decline,
