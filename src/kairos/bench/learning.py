@@ -240,7 +240,7 @@ def world(seed: int, moments: int = MOMENTS, fresh: int = FRESH) -> dict[str, An
     figures["policy_value"] = judged.value(play.player.chances(judged.moments, judged.allowed))
     figures["learning_us_a_moment"] = getattr(play.player, "seconds", 0.0) / moments * 1e6
     figures["vw_value"], figures["vw_reason"] = vowpal(tastes, features, seed, met, judged)
-    if half is not None:
+    if half is not None and half.met < moments:
         figures |= flip(half, seed, moments - half.met, judged, figures)
     return figures
 

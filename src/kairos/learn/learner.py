@@ -99,7 +99,7 @@ class Learner:
         )
 
     def afresh(self, now: int) -> Version:
-        """The same learned from nothing but the ledger: it depends on no earlier publication."""
+        """The same learned from nothing but the ledger: it depends on no earlier version, but for `since`."""
         self._begin()
         return self.publish(now, rounds=4, steps=40)
 
