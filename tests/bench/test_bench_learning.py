@@ -64,7 +64,7 @@ def test_the_same_seed_is_the_same_world() -> None:
 
 def test_a_short_run_beats_chance_and_says_why_there_is_no_vowpal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vowpalwabbit", None)
-    worlds = [learning.world(seed, moments=6000, fresh=2000) for seed in (1, 2)]
+    worlds = [learning.world(seed, moments=4000, fresh=1000) for seed in (1, 2)]
     figures = learning.summary(worlds)
     assert figures["vw_value"] is None
     assert "not installed" in str(figures["vw_reason"])
@@ -72,6 +72,13 @@ def test_a_short_run_beats_chance_and_says_why_there_is_no_vowpal(monkeypatch: p
     assert values == sorted(values, key=lambda value: float(str(value)))
     assert 0.1 < float(str(figures["way"])) < 1
     assert {"recovery_moments", "policy_value_low", "best_static_value_low", "over_vw_low"} <= figures.keys()
+
+
+def test_worlds_run_in_processes_of_their_own() -> None:
+    figures = learning.run(seeds=(1, 2), moments=1000, fresh=300)
+    assert figures["seeds"] == [1, 2]
+    assert figures["recovery_moments"] is None  # too short for a flip
+    assert isinstance(figures["policy_value"], float)
 
 
 def test_vowpal_wabbit_meets_the_same_moments(tastes: Tastes, judged: learning.Crowd) -> None:

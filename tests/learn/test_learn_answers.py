@@ -73,15 +73,32 @@ def test_what_is_undone_counts_nothing_and_tells_nothing_of_delays() -> None:
         assert made.weights(hours * HOUR).tolist() == never.weights(hours * HOUR).tolist()
 
 
-def test_the_oldest_go_first_and_answers_to_them_are_passed_by() -> None:
+def test_where_there_is_no_more_room_yeses_stay_and_others_count_for_those_that_went() -> None:
+    made = Answers(2, WINDOW, capacity=1000)
+    for first in range(1, 2501, 100):
+        offer(made, range(first, first + 100))
+        for id in range(first, first + 100):  # noqa: A001
+            made.deliver(id, 0)
+            if id % 10 == 0:
+                made.take(id, HOUR)
+    assert made.count <= 1000
+    kept, weights = made.rows["id"][: made.count], made.weights(WINDOW)
+    assert kept[made.taken].tolist() == list(range(10, 2501, 10))
+    assert kept[-100:].tolist() == list(range(2401, 2501))
+    assert float(weights.sum()) == pytest.approx(2500, rel=0.02)
+    assert weights[made.taken].sum() == 250
+    assert made.levels[made.count - 1].tolist() == [2500 % 256] * 2
+
+
+def test_where_that_is_not_enough_the_oldest_go() -> None:
     made = Answers(2, WINDOW, capacity=1000)
     for first in range(1, 3001, 100):
         offer(made, range(first, first + 100))
+        for id in range(first, first + 100):  # noqa: A001
+            made.deliver(id, 0)
+            made.take(id, HOUR)
     assert made.count <= 1000
-    kept = made.rows["id"][: made.count].tolist()
-    assert kept == list(range(3001 - made.count, 3001))
-    made.deliver(1, 0)
-    made.deliver(3000, 0)
-    made.take(3000, 1)
-    assert np.flatnonzero(made.taken).tolist() == [made.count - 1]
-    assert made.levels[made.count - 1].tolist() == [3000 % 256] * 2
+    assert made.rows["id"][: made.count].tolist() == list(range(3001 - made.count, 3001))
+    made.undo(1)
+    made.undo(3000)
+    assert np.flatnonzero(~made.taken).tolist() == [made.count - 1]

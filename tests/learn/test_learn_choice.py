@@ -24,8 +24,9 @@ def test_they_sum_to_one_and_what_is_worth_nothing_is_not_chosen(candidates: lis
 
 def test_they_are_what_sampling_comes_to() -> None:
     draw, samples = np.random.default_rng(1), 40_000
-    for many in (2, 8, 50):
-        mean, deviation = draw.normal(-3, 0.7, many), draw.uniform(0.05, 0.6, many)
+    for many, narrowest in ((2, 0.05), (8, 0.05), (50, 0.05), (3, 0.002), (8, 0.002), (50, 0.002)):
+        mean, deviation = draw.normal(-3, 0.7, many), np.exp(draw.uniform(np.log(narrowest), np.log(0.6), many))
+        mean[: many // 2] = mean.max() - draw.uniform(0, 0.01, many // 2)
         worth = draw.uniform(0.5, 3, many)
         odds = mean + deviation * draw.normal(size=(samples, many))
         chosen = (worth / (1 + np.exp(-odds))).argmax(axis=1)

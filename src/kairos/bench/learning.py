@@ -34,7 +34,7 @@ PUBLISH: Final = 2_000  # moments between versions at least; later a twenty-fift
 SAMPLE: Final = 2_000  # moments that features are learned from
 WINDOW: Final = 24 * HOUR
 HALF_LIFE: Final = 180 * DAY
-EXPLORE: Final = 0.3
+EXPLORE: Final = 0.2
 DELIVERED, RECORDED, DECLINES, REVERSED = 0.95, 0.97, 0.05, 0.02  # shares: of offers, of yeses, of noes, of yeses
 RECOVERED: Final = 0.8  # of the way that had been gone when tastes flipped
 ONE_SIDED: Final = {
@@ -240,7 +240,7 @@ def world(seed: int, moments: int = MOMENTS, fresh: int = FRESH) -> dict[str, An
     figures["policy_value"] = judged.value(play.player.chances(judged.moments, judged.allowed))
     figures["learning_us_a_moment"] = getattr(play.player, "seconds", 0.0) / moments * 1e6
     figures["vw_value"], figures["vw_reason"] = vowpal(tastes, features, seed, met, judged)
-    if half is not None:
+    if half is not None and half.met < moments:
         figures |= flip(half, seed, moments - half.met, judged, figures)
     return figures
 

@@ -13,7 +13,7 @@ from kairos.errors import KairosError, did_you_mean
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Measure on this machine: rules, events, memory, sms, learning or score.")(bench)
+    app.command(help="Measure speed, memory and learning on this machine.")(bench)
 
 
 def _benches(rate: float, seconds: float, step: float) -> dict[str, Callable[[], dict[str, object]]]:

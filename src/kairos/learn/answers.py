@@ -17,18 +17,28 @@ from numpy.typing import NDArray
 from kairos.learn.features import Levels
 
 OFFERED, WAITING, DECLINED, TAKEN, UNDONE = range(5)
+FIELDS: Final = {
+    "id": "i8",
+    "arm": "i4",
+    "at": "i8",  # when it was decided, then when it was delivered, ms
+    "status": "i1",
+    "delay": "i8",  # of a yes, ms
+    "chance": "f4",  # that was expected
+    "times": "f4",  # how many offers it stands for
+}
 DELAYS: Final = 2_000  # of the latest yeses
 
 
 class Answers:
-    """The newest `capacity` offers; the oldest go first. Ids that are not there (any more) are passed by."""
+    """At most `capacity` offers. Ids that are not there (any more) are passed by.
+
+    Where there is no more room, every second of the older offers that are no yes goes, and the next counts for both.
+    """
 
     def __init__(self, columns: int, window: int, capacity: int = 200_000) -> None:
         self.window, self.capacity = window, capacity
         self.levels: Levels = np.zeros((1024, columns), np.uint8)
-        self.rows: NDArray[Any] = np.zeros(
-            1024, [("id", "i8"), ("arm", "i4"), ("at", "i8"), ("status", "i1"), ("delay", "i8"), ("chance", "f4")]
-        )
+        self.rows: NDArray[Any] = np.zeros(1024, list(FIELDS.items()))
         self.count = 0
         self._place: dict[int, int] = {}
 
@@ -39,6 +49,7 @@ class Answers:
         new = slice(self.count, self.count + many)
         self.levels[new] = levels
         rows = self.rows[new]
+        rows["delay"], rows["times"] = 0, 1
         rows["id"], rows["arm"], rows["at"], rows["status"], rows["chance"] = ids, arms, at, OFFERED, chances
         self._place.update(zip(ids.tolist(), range(self.count, self.count + many), strict=True))
         self.count += many
@@ -73,9 +84,9 @@ class Answers:
         """How much each offer counts, by what has been heard of it until now."""
         status, at = self.rows["status"][: self.count], self.rows["at"][: self.count]
         waiting = self.share_come(now - at)
-        return np.select([status == WAITING, status >= UNDONE, status == OFFERED], [waiting, 0, 0], 1).astype(
-            np.float32
-        )
+        heard = np.select([status == WAITING, status == UNDONE, status == OFFERED], [waiting, 0, 0], 1)
+        weights: NDArray[np.float32] = (heard * self.rows["times"][: self.count]).astype(np.float32)
+        return weights
 
     def share_come(self, age: NDArray[Any]) -> NDArray[np.float64]:
         """The share of yeses that come within so many ms; without any known yet they are taken to come evenly."""
@@ -90,18 +101,23 @@ class Answers:
         return np.asarray(self.rows["status"][: self.count] == TAKEN)
 
     def _make_room(self, many: int) -> None:
-        if self.count + many > self.capacity and self.count:
-            kept = max(0, min(self.count, self.capacity - many) - self.capacity // 10)
-            gone = self.count - kept
-            for id in self.rows["id"][:gone].tolist():  # noqa: A001
-                self._place.pop(id, None)
-            self.levels[:kept], self.rows[:kept] = (
-                self.levels[gone : self.count].copy(),
-                self.rows[gone : self.count].copy(),
-            )
-            self.count = kept
-            self._place = {id: place - gone for id, place in self._place.items()}  # noqa: A001
+        if self.count + many > self.capacity:
+            self._thin(many)
         if self.count + many > len(self.rows):
             room = max(2 * len(self.rows), self.count + many)
             self.levels = np.resize(self.levels, (room, self.levels.shape[1]))
             self.rows = np.resize(self.rows, room)
+
+    def _thin(self, many: int) -> None:
+        """Of the older half every second that is no yes; and the oldest of all where that is not enough."""
+        rows = self.rows[: self.count]
+        others = np.flatnonzero(rows["status"][: self.count // 2] != TAKEN)
+        gone, next_ones = others[: len(others) // 2 * 2 : 2], others[1::2]
+        rows["times"][next_ones] += rows["times"][gone]
+        kept = np.ones(self.count, np.bool_)
+        kept[gone] = False
+        room = max(0, self.capacity - many - self.capacity // 20)
+        places = np.flatnonzero(kept)[-room:] if room else np.zeros(0, np.int64)
+        self.count = len(places)
+        self.rows[: self.count], self.levels[: self.count] = self.rows[places], self.levels[places]
+        self._place = dict(zip(self.rows["id"][: self.count].tolist(), range(self.count), strict=True))

@@ -2,7 +2,7 @@
 
 The method, `thompson-quadrature`: sampled log-odds are independent normals given the moment, so the chance that arm a
 has the greatest priority is the integral of its density times every other one's distribution function. It is computed
-by the trapezoidal rule on a grid of `POINTS` over where the priorities are, and scaled to 1 over the moment's
+by the trapezoidal rule on `POINTS` for each candidate, where its own priority is, and scaled to 1 over the moment's
 candidates; the error is below 0.001 for moments of up to 50 candidates (held by a test against simulation).
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 METHOD: Final = "thompson-quadrature"
-POINTS: Final = 257
+POINTS: Final = 65  # for each candidate
 FAR: Final = 6.0  # deviations to either side
 
 Floats = NDArray[np.float64]
@@ -39,9 +39,9 @@ def probabilities(mean: Floats, deviation: Floats, worth: Floats) -> Floats:
 
 def _greatest(mean: Floats, deviation: Floats, gain: Floats) -> Floats:
     """Over log-priority: log(chance) + gain, which rises with the log-odds."""
-    low = float(np.max(_log_chance(mean - FAR * deviation) + gain))
-    high = float(np.max(_log_chance(mean + FAR * deviation) + gain))
-    at = np.linspace(low, high, POINTS)[:, None] - gain  # log(chance) that each needs to be there
+    grid = _log_chance(mean + np.linspace(-FAR, FAR, POINTS)[:, None] * deviation) + gain
+    low = grid[0].max()  # below it somebody is nearly never
+    at = np.unique(grid[grid >= low])[:, None] - gain  # log(chance) that each needs to be there
     with np.errstate(divide="ignore", over="ignore"):
         odds: Floats = np.where(at < 0, at - np.log(-np.expm1(np.minimum(at, -1e-300))), np.inf)
     below = _normal_distribution((odds - mean) / deviation)

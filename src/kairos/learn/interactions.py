@@ -46,12 +46,12 @@ def strongest(
     kept: list[tuple[int, int]] = []
     taken: dict[tuple[int, int], int] = {}
     for place in np.argsort(-strength[one, two], kind="stable").tolist():
+        if len(kept) == at_most:
+            break
         columns = int(sources[one[place]]), int(sources[two[place]])
         if taken.setdefault(columns, 0) < PER_COLUMNS:
             taken[columns] += 1
             kept.append((int(one[place]), int(two[place])))
-            if len(kept) == at_most:
-                break
     return np.array(kept, np.int32).reshape(-1, 2)
 
 

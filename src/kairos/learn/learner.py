@@ -20,7 +20,8 @@ PAIRS: Final = 40
 YESES_FOR_PAIRS: Final = 300  # before so many there is no telling which tests matter together
 LOOK_AGAIN: Final = 1.5  # pairs are looked for anew when there are so many times the yeses
 BROKEN: Final = 6.0  # deviations by which the latest answers may differ from what was expected of them
-LATEST: Final = 500  # answers that are enough to tell
+LATEST: Final = 500  # offers that are enough to tell
+LEAST: Final = 20  # and yeses that were expected of them
 
 
 class Learner:
@@ -37,7 +38,7 @@ class Learner:
         self.number = 0
         self.at_most_pairs = PAIRS
         self.since = 0  # when tastes last changed at once, ms: what was answered before does not count
-        self._compared = 0  # answers until then are compared with what was expected
+        self._compared = 0  # offers until then (ms) were compared with what was expected
         self._usual = 1.0  # yeses that came for each that was expected
         self._weights = self.traits.weights(variants)
         self._begin()
@@ -98,7 +99,7 @@ class Learner:
         )
 
     def afresh(self, now: int) -> Version:
-        """The same learned from nothing but the ledger: it depends on no earlier publication."""
+        """The same learned from nothing but the ledger: it depends on no earlier version, but for `since`."""
         self._begin()
         return self.publish(now, rounds=4, steps=40)
 
@@ -145,17 +146,16 @@ class Learner:
 
         What tastes depend on is kept (widths and pairs), and is the first belief of where to look.
         """
-        answers = self.answers
-        new = slice(self._compared, answers.count)
-        heard = answers.weights(now)[new]
-        expected = float(np.sum(heard * answers.rows["chance"][new]))
-        if answers.count - self._compared < LATEST or expected < 20:
+        rows, heard = self.answers.rows[: self.answers.count], self.answers.weights(now)
+        new = rows["at"] > self._compared
+        expected = float(np.sum((heard * rows["chance"])[new]))
+        if int(new.sum()) < LATEST or expected < LEAST:
             return
-        came = float(np.sum(answers.taken[new]))
+        came = float(np.sum((heard * self.answers.taken)[new]))
         surprise = (came - self._usual * expected) / np.sqrt(self._usual * expected)
         if abs(surprise) > BROKEN:
-            self.since = int(answers.rows["at"][self._compared])
+            self.since = int(rows["at"][new].min())
             self._forget()
         else:
             self._usual += 0.2 * (came / expected - self._usual)
-        self._compared = answers.count
+        self._compared = int(rows["at"].max())
