@@ -93,7 +93,7 @@ class Learning(Section, frozen=True):
     every_s: Seconds = 60.0  # between two versions of the model
     window: Age = "7 days"  # what is taken within it counts as a yes
     half_life: Age = "60 days"  # an answer so old counts half
-    explore: Share = 1.0  # 1: as much as the model is unsure; 0: not at all
+    explore: Share = 0.3  # 1: as much as the model is unsure; 0: not at all
 
 
 class Http(Section, frozen=True):
