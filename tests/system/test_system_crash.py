@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +58,29 @@ async def test_restarted_in_good_order_under_load(launch: Any) -> None:
         await calm_down(system, living)
         await all_is_well(system, RECHARGED)
         assert operator.figures().duplicates == 0
+
+
+async def test_when_the_stores_own_process_dies_kairos_ends_and_loses_nothing(launch: Any) -> None:
+    around = OperatorSettings(subscribers=60, rate=80, seed=11, think=(0.02, 0.3), receipt_after=0.02)
+    async with launch(operator=around, restarts=True) as system:
+        operator: Operator = system.operator
+        for one in operator.subscribers:
+            await system.known(one.msisdn)
+        living = asyncio.create_task(operator.run(3600))
+        for _ in range(2):
+            await asyncio.sleep(1)
+            os.kill(store_process(system.server.process.pid), signal.SIGKILL)
+            async with asyncio.timeout(60):
+                assert await system.server.process.wait() == 1
+            assert "the store's process ended with -9; start kairos again" in system.server.log
+            await system.server.start()
+        await calm_down(system, living)
+        await all_is_well(system, RECHARGED)
+
+
+def store_process(kairos: int) -> int:
+    """The child of kairos that has the store open."""
+    for child in Path(f"/proc/{kairos}/task/{kairos}/children").read_text().split():
+        if b"sqlite_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise AssertionError("the store has no process of its own")

@@ -10,7 +10,6 @@ That process ends with ours, however ours ends: the kernel kills it (Linux), or 
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import pickle
@@ -53,10 +52,18 @@ def _asked(method: Callable[Concatenate[SqliteStore, P], R]) -> Callable[Concate
 class SqliteProcess:
     """A `kairos.ports.Store`: `SqliteStore` with the same arguments, elsewhere. Raises StoreError as it does.
 
-    Once that process has ended, every call raises StoreError, and `ended` does.
+    Once that process has ended, every call raises StoreError. Where nobody closed the store, `died` is called with the
+    exit status first: by whoever hears of it first, in any thread.
     """
 
-    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000, *, copy: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        checkpoint_pages: int = 4000,
+        *,
+        copy: bool = True,
+        died: Callable[[int], None] = lambda _status: None,
+    ) -> None:
         ours, theirs = zip(*(socket.socketpair() for _ in range(DOORS)), strict=True)
         numbers = [door.fileno() for door in theirs]
         arguments = (os.fspath(path), str(checkpoint_pages), "copy" if copy else "", *map(str, numbers))
@@ -65,7 +72,7 @@ class SqliteProcess:
         )
         for door in theirs:
             door.close()
-        self._closing = False
+        self._closing, self._died = False, died
         self._doors = queue.LifoQueue[Connection]()
         for door in ours:
             self._doors.put(Connection(door.detach()))
@@ -74,6 +81,7 @@ class SqliteProcess:
         except BaseException:
             self._process.wait()
             raise
+        threading.Thread(target=self._watch, daemon=True).start()
 
     @property
     def epoch(self) -> str:
@@ -115,12 +123,6 @@ class SqliteProcess:
     turn_switch = _asked(SqliteStore.turn_switch)
     figures = _asked(SqliteStore.figures)
 
-    async def ended(self) -> None:
-        """Waits for the other process to end. Raises StoreError where nobody closed the store."""
-        code = await asyncio.to_thread(self._process.wait)
-        if not self._closing:
-            raise StoreError(f"the store's process ended with {code}; start kairos again")
-
     def close(self) -> None:
         """Returns when the store is closed."""
         self._closing = True
@@ -128,12 +130,18 @@ class SqliteProcess:
             self._call("close", (), {})
         self._process.wait()
 
+    def _watch(self) -> None:
+        status = self._process.wait()
+        if not self._closing:
+            self._died(status)
+
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         door = self._doors.get()
         try:
             door.send_bytes(pickle.dumps((name, args, kwargs), pickle.HIGHEST_PROTOCOL))
             done, value = pickle.loads(door.recv_bytes())
         except (EOFError, OSError) as error:
+            self._watch()
             raise StoreError("the store's process has ended; start kairos again") from error
         finally:
             self._doors.put(door)

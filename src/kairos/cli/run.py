@@ -18,6 +18,7 @@ import typer
 from kairos.cli.playbook import read
 
 if TYPE_CHECKING:
+    from kairos.ports import Store
     from kairos.settings import Settings
 
 
@@ -83,6 +84,17 @@ async def _either(*waits: Coroutine[Any, Any, Any]) -> None:
         task.result()
 
 
+def die(status: int) -> None:
+    """The store's process has died: so do we, at once, as by a kill, for which every promise holds.
+
+    Going on without a store, we would forward notifications whose receipts nobody could tell after the next start.
+    """
+    import structlog
+
+    structlog.get_logger("kairos").critical(f"the store's process ended with {status}; start kairos again")
+    os._exit(1)
+
+
 async def keep_learning(settings: Path, pause: float) -> None:
     """`kairos learn` beside us; where it ends, it is started again after a while. Until cancelled."""
     import structlog
@@ -117,8 +129,11 @@ async def serve_until_signal(settings: Settings, *, announce: bool, learn_from: 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     file = settings.store
-    opened = SqliteProcess if file.own_process else SqliteStore
-    with closing(opened(file.path, file.checkpoint_pages, copy=file.copy_before_upgrade)) as store:
+    path, pages, copy = file.path, file.checkpoint_pages, file.copy_before_upgrade
+    opened: Store = (
+        SqliteProcess(path, pages, copy=copy, died=die) if file.own_process else SqliteStore(path, pages, copy=copy)
+    )
+    with closing(opened) as store:
         program = open_playbook(store, load_texts(Path(settings.playbook)))
         assert program is not None
         kairos = Kairos(settings, store, program)
@@ -128,10 +143,9 @@ async def serve_until_signal(settings: Settings, *, announce: bool, learn_from: 
             typer.echo(json.dumps(ports))
             sys.stdout.flush()
         structlog.get_logger("kairos").info("open", playbook=program.playbook.revision, **ports)
-        ended = [store.ended()] if isinstance(store, SqliteProcess) else []
-        if settings.learning.on and learn_from:
-            ended.append(keep_learning(learn_from, settings.learning.every_s))
-        await _either(over.wait(), kairos.failed(), *ended)  # a part that dies ends us: somebody must notice
+        beside = settings.learning.on and learn_from
+        learning = [keep_learning(beside, settings.learning.every_s)] if beside else []
+        await _either(over.wait(), kairos.failed(), *learning)  # a part that dies ends us: somebody must notice
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
         await kairos.stop()
