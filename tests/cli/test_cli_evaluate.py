@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     version = heard(path, town.program, town.now).publish(town.now)
     assert version is not None
     with closing(SqliteLessons(path)) as lessons:
-        version = replace(version, explore=4.0)
+        version = replace(version, explore=12.0)
         lessons.save_model(LearnedPropensity(version, ()).version, town.now, freeze(version), 0)
     scorer = scorer_of(version, town.program)
     assert scorer is not None
@@ -132,7 +132,8 @@ def test_what_was_never_offered_is_shown_and_not_valued(store: Path, elsewhere: 
     new = texts()["offers/booster.yaml"].replace("offer: booster", "offer: fresh").replace("value: 5}", "value: 500}")
     found = told(store, "--playbook", elsewhere(texts(**{"offers/fresh.yaml": new})))
     assert found["moments_by_use"]["not supported"] == SAMPLE + EXPLORED
-    assert {one["would_say"].split("/")[0] for one in found["exchanges"] if one["moments"] > 10} == {"fresh"}
+    fresh = sum(one["moments"] for one in found["exchanges"] if one["would_say"].startswith("fresh/"))
+    assert fresh > 0.9 * (SAMPLE + EXPLORED)
     assert "in no moment could all that it would say have been said" in found["refused"]
 
 

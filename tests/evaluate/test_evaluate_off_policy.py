@@ -157,6 +157,8 @@ def test_who_would_have_got_what() -> None:
     log = log_of([[3, 5], [3, 5], [5], [3, 5]], [0, 0, 0, 1], [1, 1, 2, 3])
     target = np.array([0, 1, 0, 1, 1, 1, 0], float)
     assert changes(log, target) == [Change(3, 5, 2, 1), Change(5, 3, 1, 1), Change(5, 5, 1, 1)]
+    drawn = np.array([0.5, 0.5, 0.5, 0.5, 1, 1, 0], float)
+    assert changes(log, drawn)[:2] == [Change(3, 3, 1, 0.75), Change(3, 5, 1, 0.75)]
 
 
 def test_the_interval_of_a_mean_leans_to_where_the_rare_rewards_are() -> None:

@@ -41,10 +41,8 @@ def test_many_moments_at_once_are_each_as_alone() -> None:
     first, total = np.cumsum(many) - many, int(many.sum())
     mean, deviation = draw.normal(-3, 0.7, total), draw.uniform(0.01, 0.6, total)
     worth = draw.integers(0, 3, total).astype(float)
-    alone = [
-        probabilities(*(column[i : i + n] for column in (mean, deviation, worth)))
-        for i, n in zip(first, many, strict=True)
-    ]
+    each = [slice(start, start + length) for start, length in zip(first, many, strict=True)]
+    alone = [probabilities(mean[one], deviation[one], worth[one]) for one in each]
     np.testing.assert_allclose(probabilities(mean, deviation, worth, first), np.concatenate(alone), atol=1e-6)
 
 

@@ -52,7 +52,7 @@ def _exchanges(report: Report) -> str:
             escape(one.said),
             "the same" if one.same else f"<b>{escape(one.would_say)}</b>",
             f"{one.moments:,.0f}",
-            f"{one.subscribers:,}",
+            f"{one.subscribers:,.0f}",
         ]
         for one in report.exchanges
     ]

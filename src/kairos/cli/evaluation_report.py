@@ -31,7 +31,7 @@ class Exchange:
     said: str
     would_say: str
     moments: float
-    subscribers: int
+    subscribers: float
 
     @property
     def same(self) -> bool:
@@ -179,7 +179,7 @@ def pictures(report: Report, most: int = 25) -> list[RenderableType]:
         table.add_column(column, justify="right")
     for got in report.exchanges[:most]:
         style = "dim" if got.same else ""
-        cells = [got.said, "the same" if got.same else got.would_say, f"{got.moments:,.0f}", f"{got.subscribers:,}"]
+        cells = [got.said, "the same" if got.same else got.would_say, f"{got.moments:,.0f}", f"{got.subscribers:,.0f}"]
         table.add_row(*([got.group] if report.by else []), *cells, style=style)
     more = len(report.exchanges) - most
     return [

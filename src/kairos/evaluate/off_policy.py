@@ -164,8 +164,8 @@ class Change(NamedTuple):
 
     said: int
     would_say: int
-    moments: float  # a sum of probabilities, where the target draws
-    subscribers: int
+    moments: float  # where the target draws, a sum of probabilities
+    subscribers: float  # as well
 
 
 def changes(log: Log, target: Floats) -> list[Change]:
@@ -174,8 +174,11 @@ def changes(log: Log, target: Floats) -> list[Change]:
     places = np.flatnonzero(target > 0)
     pairs, place = np.unique(np.column_stack([said, log.arm])[places], axis=0, return_inverse=True)
     moments = np.bincount(place, target[places], len(pairs))
-    who = np.unique(np.column_stack([place, log.subscriber[log.moment][places]]), axis=0)[:, 0]
-    subscribers = np.bincount(who, minlength=len(pairs))
+    who = log.subscriber[log.moment][places]
+    order = np.lexsort((who, place))
+    first = np.flatnonzero(np.diff(place[order], prepend=-1) | np.diff(who[order], prepend=-1))
+    ever = 1 - np.multiply.reduceat(1 - target[places][order], first) if len(first) else np.zeros(0)
+    subscribers = np.bincount(place[order][first], ever, len(pairs))
     rows = zip(*pairs.T.tolist(), moments.tolist(), subscribers.tolist(), strict=True)
     return sorted((Change(*row) for row in rows), key=lambda one: -one.moments)
 
