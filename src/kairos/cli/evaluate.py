@@ -103,6 +103,8 @@ def _versions(
         try:
             return thaw(content) if content else None
         except msgspec.DecodeError as error:
+            if name != model:
+                return None  # of a decision: its moments cannot be replayed
             raise KairosError(f"`{name}` is no model that this kairos reads: {error}") from None
 
     if model.startswith(FIXED) and not re.fullmatch(r"0?\.\d+|0|1|\d(\.\d+)?e-\d+", model.removeprefix(FIXED)):

@@ -28,8 +28,9 @@ def survivors_again(program: Program, decision: Decision, made: Program) -> list
     What the playbook of then (`made`) closed or refused stays so, by arm and channel name: its limits, switches and
     registers cannot be asked again (give it without `lists`). Both playbooks have the same columns.
     """
-    if not decision.failed and not decision.scores.arm and (decision.gate or decision.gates):
-        return []  # a gate closed everything
+    went_on = decision.failed or decision.limits or decision.scores.arm
+    if decision.gate and not went_on:
+        return []  # gates closed everything
     moment, survivors = moment_of(decision), Survivors()
     again = Decision(
         decision.id,
