@@ -28,7 +28,7 @@ read_record = msgspec.msgpack.Decoder(Decision).decode
 def decision(bench: Bench, **data: Any) -> Decision:
     """The record of a call whose notification a line can ride on; booster/small and booster/large may be said."""
     balances = [Bucket("main", 5000), Bucket("data", 100_000, bench.now + HOUR)]
-    known = {"service": "voice", "cost": 100, "balances": balances} | data
+    known: dict[str, Any] = {"service": "voice", "cost": 100, "balances": balances} | data
     work = bench.apply(bench.event("end_of_call", notification="Your call cost T$1.", **known))
     ((_, _, _, record),) = work.batch.decisions
     return read_record(record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,8 @@ from kairos.engine.propensities import scorer_of
 from kairos.evaluate import SILENCE, Log
 from kairos.learn import FixedPropensity, LearnedPropensity, Version
 
-PAGE: Final = 1000
+PAGE: Final = 4000  # moments; those of one playbook and model are computed together
+MODELS: Final = 64  # kept ready: a model is published every few minutes
 FLOOR: Final = 0.001  # the error of a probability of choice (`learn.choice`): what is less is taken for this much
 OUTSIDE: Final = 0.01  # of a moment's target that may lie outside of what could have been said
 EARNED: Final = frozenset({"accepted", "redeemed", "fulfilled", "partly_reversed"})
@@ -55,31 +57,31 @@ class Replay:
     names: list[str] = field(default_factory=list)  # of arms, by the log's number
     trait: list[Any] = field(default_factory=list)  # by moment
     supported: list[bool] = field(default_factory=list)  # by moment: nearly all that the target says could have been
-    target: list[float] = field(default_factory=list)  # by candidate
-    subscriber: list[int] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)
-    arm: list[int] = field(default_factory=list)
-    features: list[tuple[float, float, float]] = field(default_factory=list)
-    chosen: list[int] = field(default_factory=list)
-    probability: list[float] = field(default_factory=list)
-    reward: list[int] = field(default_factory=list)
+    target: array[float] = field(default_factory=lambda: array("d"))  # by candidate
+    subscriber: array[int] = field(default_factory=lambda: array("q"))
+    first: array[int] = field(default_factory=lambda: array("q", [0]))
+    arm: array[int] = field(default_factory=lambda: array("q"))
+    features: array[float] = field(default_factory=lambda: array("d"))
+    chosen: array[int] = field(default_factory=lambda: array("q"))
+    probability: array[float] = field(default_factory=lambda: array("d"))
+    reward: array[float] = field(default_factory=lambda: array("d"))
 
     @property
     def log(self) -> Log:
         return Log(
-            np.array(self.subscriber, np.int64),
-            np.array([*self.first, len(self.arm)], np.int64),
-            np.array(self.arm, np.int64),
-            np.array(self.features, np.float64).reshape(-1, 3),
-            np.array(self.chosen, np.int64),
-            np.array(self.probability, np.float64),
-            np.array(self.reward, np.float64),
+            np.array(self.subscriber),
+            np.array(self.first),
+            np.array(self.arm),
+            np.array(self.features).reshape(-1, 3),
+            np.array(self.chosen),
+            np.array(self.probability),
+            np.array(self.reward),
         )
 
     def candidate(self, arm: int, target: float, features: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
         self.arm.append(arm)
         self.target.append(target)
-        self.features.append(features)
+        self.features.extend(features)
 
 
 def replay(
@@ -97,7 +99,8 @@ def replay(
     when the outcomes are known. Raises KairosError for an attribute `by` that a playbook does not have."""
     made = Replay()
     again = _Again(made, version_of, outcomes, target, window, by)
-    met: dict[tuple[str, str], list[Decision]] = defaultdict(list)
+    page: dict[tuple[str, str], list[Decision]] = defaultdict(list)
+    size = 0
     for decision, program in told(records, program_of, made):
         if decision.now + window > end:
             made.waiting += 1
@@ -106,15 +109,12 @@ def replay(
         elif not again.fits(decision.model, program):
             made.strange += 1
         else:
-            page = met[decision.model, decision.revision]
-            page.append(decision)
-            if len(page) == PAGE:
-                again.take(page, program)
-                page.clear()
-    for page in met.values():
-        program_then = program_of(page[0].revision) if page else None
-        if program_then:
-            again.take(page, program_then)
+            page[decision.model, decision.revision].append(decision)
+            size += 1
+        if size == PAGE:
+            again.take(page)
+            page, size = defaultdict(list), 0
+    again.take(page)
     made.names = list(again.arms)
     return made
 
@@ -150,8 +150,9 @@ class _Again:
         self.made, self.outcomes, self.target, self.window, self.by = made, outcomes, target, window, by
         self.arms: dict[str, int] = {}
         self._channels: dict[str, int] = {}
-        self._version_of = lru_cache(maxsize=64)(version_of)
-        self._models: dict[tuple[str, str, float | None], Model | None] = {}
+        self._version_of = lru_cache(maxsize=MODELS)(version_of)
+        self._programs: dict[str, Program] = {}
+        self._model = lru_cache(maxsize=MODELS)(self._made)
         self._keys: dict[str, list[list[tuple[int, int]]]] = {}
         changed = target.program
         self._changed = changed and replace(changed, decide=replace(changed.decide, lists=()))
@@ -171,18 +172,20 @@ class _Again:
         return program if changed is None or changed.decide.revision == program.decide.revision else changed
 
     def model(self, name: str, program: Program, explore: float | None = None) -> Model | None:
-        key = name, program.decide.revision, explore
-        if key not in self._models:
-            self._models[key] = self._model(name, program, explore)
-        return self._models[key]
+        self._programs[program.decide.revision] = program
+        return self._model(name, program.decide.revision, explore)
 
-    def _model(self, name: str, program: Program, explore: float | None) -> Model | None:
+    def _made(self, name: str, revision: str, explore: float | None) -> Model | None:
         if name.startswith(FIXED):
             return FixedPropensity(float(name.removeprefix(FIXED)))
         version = self._version_of(name)
-        return scorer_of(version, program, explore) if version else None
+        return scorer_of(version, self._programs[revision], explore) if version else None
 
-    def take(self, decisions: Sequence[Decision], program: Program) -> None:
+    def take(self, page: Mapping[tuple[str, str], Sequence[Decision]]) -> None:
+        for (_, revision), decisions in page.items():
+            self._take(decisions, self._programs[revision])
+
+    def _take(self, decisions: Sequence[Decision], program: Program) -> None:
         said, known = [], []
         for decision in decisions:
             arms = _drawn(program, decision)
@@ -220,7 +223,6 @@ class _Again:
         would: Mapping[tuple[int, int], float],
     ) -> None:
         made, chosen = self.made, decision.chosen
-        made.first.append(len(made.arm))
         made.subscriber.append(decision.subscriber)
         made.trait.append(decision.row[place_of(program, self.by)] if self.by else None)
         for key, one in said.items():
@@ -241,6 +243,7 @@ class _Again:
             made.candidate(SILENCE, 0.0 if would else 1.0)
         made.supported.append(outside <= OUTSIDE)
         made.reward.append(self._earned(decision, program))
+        made.first.append(len(made.arm))
 
     def _earned(self, decision: Decision, program: Program) -> int:
         """The value that the offer had then, if the latest that was heard of it within the window is a yes."""
