@@ -22,7 +22,7 @@ UNITS = {"day": 86_400_000, "hour": 3_600_000, "minute": 60_000}
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="What a changed playbook or model would have earned on the moments of a store.")(evaluate)
+    app.command(help="Tell what a changed playbook or model would have earned.")(evaluate)
 
 
 def evaluate(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Learn what subscribers say yes to, beside a running kairos, which starts this by itself.")(learn)
+    app.command(help="Learn who says yes to what, beside a running kairos.")(learn)
 
 
 def learn(
