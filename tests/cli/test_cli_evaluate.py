@@ -98,6 +98,7 @@ def test_what_is_always_liked_is_worth_its_planted_truth(store: Path) -> None:
     found = told(store, "--model", version, "--greedy", "--by", "language")
     values = found["values"]
     assert found["earned"] < 0.8 * 1000 * LIKED
+    assert f"{SAMPLE:,} moments are older than the model: what it learned from them flatters it" in found["notes"][-1]
     for estimator in ("ips", "snips", "doubly_robust"):
         assert covers(values[estimator], 1000 * LIKED), values
     assert values["doubly_robust"]["high"] < 1.15 * 1000 * LIKED
@@ -110,7 +111,9 @@ def test_what_is_always_liked_is_worth_its_planted_truth(store: Path) -> None:
 
 def test_without_exploring_the_own_model_of_each_moment_is_judged(store: Path) -> None:
     """The fixed ones said either of two equals by chance, and would again."""
-    values = told(store, "--greedy")["values"]
+    found = told(store, "--greedy")
+    values = found["values"]
+    assert not any("older than the model" in note for note in found["notes"])
     learned = EXPLORED / (SAMPLE + EXPLORED)
     assert covers(values["doubly_robust"], 1000 * (learned * LIKED + (1 - learned) * 0.26 * 500))
 

@@ -76,6 +76,12 @@ def make(
     told = log.of(supported)
     found = evaluate(told, target[supported[log.moment]]) if len(told) else Refused(UNHEARD)
     everybody = changes(log, target)
+    notes = _left_out(counts)
+    if made.older:
+        notes.append(
+            f"{made.older:,} moments are older than the model: what it learned from them flatters it; judge it by "
+            "moments since it was published (--since)"
+        )
     exchanges = _named(everybody, made.names, "")
     if by:
         exchanges = _by_group(log, target, made, segments(made.trait, show))
@@ -91,7 +97,7 @@ def make(
         exchanges,
         sum(one.moments for one in everybody if one.said != one.would_say) / len(log),
         counts,
-        _left_out(counts),
+        notes,
     )
 
 

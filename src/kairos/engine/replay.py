@@ -54,6 +54,7 @@ class Replay:
     unversioned: int = 0  # their model's version is gone
     strange: int = 0  # another vocabulary, or rules of an older kairos
     waiting: int = 0  # their window is not over
+    older: int = 0  # replayed, and older than the target's model, which may have learned from them
     names: list[str] = field(default_factory=list)  # of arms, by the log's number
     trait: list[Any] = field(default_factory=list)  # by moment
     supported: list[bool] = field(default_factory=list)  # by moment: nearly all that the target says could have been
@@ -154,6 +155,8 @@ class _Again:
         self._programs: dict[str, Program] = {}
         self._model = lru_cache(maxsize=MODELS)(self._made)
         self._keys: dict[str, list[list[tuple[int, int]]]] = {}
+        judged = self._version_of(target.model) if target.model else None
+        self._published = judged.at if judged else 0
         changed = target.program
         self._changed = changed and replace(changed, decide=replace(changed.decide, lists=()))
 
@@ -223,6 +226,7 @@ class _Again:
         would: Mapping[tuple[int, int], float],
     ) -> None:
         made, chosen = self.made, decision.chosen
+        made.older += decision.now < self._published
         made.subscriber.append(decision.subscriber)
         made.trait.append(decision.row[place_of(program, self.by)] if self.by else None)
         for key, one in said.items():
