@@ -334,7 +334,8 @@ class Kairos:
         told: dict[str, str] = {}
         while True:
             names = [gate.file for gate in self.engine.program.decide.lists]
-            self.engine.register(await asyncio.to_thread(self.registers.look, names))
+            if names:
+                self.engine.register(await asyncio.to_thread(self.registers.look, names))
             for name, why in self.registers.trouble.items():
                 if told.get(name) != why:
                     known = "it stays as it was" if name in self.registers.listed else "everybody counts as on it"

@@ -20,14 +20,14 @@ def _benches(rate: float, seconds: float, step: float) -> dict[str, Callable[[],
     from kairos.bench import events, learning, memory, rules, score
     from kairos.cli import sms_bench
 
-    sms = partial(sms_bench.run, rate, seconds, step)
-    plain: dict[str, Callable[[], dict[str, object]]] = {
+    return {
         "rules": rules.run,
         "events": events.run,
         "memory": memory.run,
+        "sms": partial(sms_bench.run, rate, seconds, step),
+        "learning": learning.run,
         "score": score.run,
     }
-    return plain | {"learning": learning.run, "sms": sms}
 
 
 def bench(

@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command(help="Learn who says yes to what, beside a running kairos.")(learn)
+    app.command(help="Learn what is said yes to; `run` starts it by itself.")(learn)
 
 
 def learn(
     settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
     once: Annotated[bool, typer.Option("--once", help="Publish one version from all that is known, and end.")] = False,
+    beside: Annotated[
+        int, typer.Option(hidden=True, help="The process that started this, and with which it ends.")
+    ] = 0,
 ) -> None:
     from kairos.settings import load_settings
 
@@ -35,18 +38,19 @@ def learn(
         raise KairosError(f"there is no store at `{path}` yet; `kairos run` makes it")
     if not once:
         os.nice(10)  # decisions come first
-    parent = os.getppid()
     with closing(_open(path)) as store:
         lessons: Lessons | None = None
-        while once or os.getppid() == parent:
-            begun = time.monotonic()
+        due = 0.0
+        while not beside or os.getppid() == beside:
+            if time.monotonic() < due:
+                time.sleep(0.5)
+                continue
+            due = time.monotonic() + chosen.learning.every_s
             lessons = _current(store, lessons, chosen)
             said = publish(store, lessons, chosen, time.time_ns() // 1_000_000)
             if once:
                 typer.echo(said)
                 return
-            while time.monotonic() - begun < chosen.learning.every_s and os.getppid() == parent:
-                time.sleep(1)
 
 
 def publish(store: SqliteLessons, lessons: Lessons, chosen: Settings, now: int) -> str:

@@ -88,7 +88,8 @@ async def keep_learning(settings: Path, pause: float) -> None:
     import structlog
 
     while True:
-        command = (sys.executable, "-m", "kairos.cli", "learn", "--settings", str(settings))
+        command = [sys.executable, "-m", "kairos.cli", "learn"]
+        command += ["--settings", str(settings), "--beside", str(os.getpid())]
         nothing = asyncio.subprocess.DEVNULL
         process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=nothing, start_new_session=True)
         try:
