@@ -26,6 +26,7 @@ def test_columns_kinds_and_measures() -> None:
 
 
 def test_options() -> None:
-    known = CliRunner().invoke(app, ["report", "uplift", "--help"], env={"COLUMNS": "200"}).stdout
+    commands = (["report", "uplift"], ["report", "fairness"], ["evaluate"])
+    known = "".join(CliRunner().invoke(app, [*one, "--help"], env={"COLUMNS": "200"}).stdout for one in commands)
     for option in set(re.findall(r"--[a-z]+", PAGE)):
         assert option in known, option

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.evaluate.tastes import logged
 
-from kairos.evaluate import Change, Evaluation, Log, Refused, changes, evaluate, ratio
+from kairos.evaluate import SILENCE, Change, Evaluation, Log, Refused, changes, evaluate, ratio
 from kairos.evaluate.off_policy import expected_rewards
 
 SEEDS = 100
@@ -62,6 +62,28 @@ def test_the_logged_policy_is_worth_what_was_earned() -> None:
     assert found.ips == found.logged
     assert found.ips.value == pytest.approx(log.reward.mean())
     assert (found.speaking, found.agreed) == (len(log), 1)
+
+
+def test_silence_is_worth_nothing_whatever_was_said_and_needs_no_chance() -> None:
+    """A target that says nothing to half of the subscribers loses what they brought; the rest is as without them."""
+    log, target, _ = logged(1, 20_000, accepted=0.02)
+    quiet = log.subscriber % 2 == 0
+    first = log.first + np.cumsum(np.append(0, quiet))
+    places = log.first[1:][quiet]  # the last candidate of each of these
+    arm, features = np.insert(log.arm, places, SILENCE), np.insert(log.features, places, 0, axis=0)
+    chosen = log.chosen + (first - log.first)[:-1]
+    told = replace(log, first=first, arm=arm, features=features, chosen=chosen)
+    hushed = np.where(quiet[told.moment], arm == SILENCE, np.insert(target, places, 0))
+    found = evaluate(replace(told, probability=np.where(quiet, np.nan, log.probability)), hushed)
+    assert isinstance(found, Evaluation)
+    half, alone = told.of(~quiet), evaluate(log.of(~quiet), target[~quiet[log.moment]])
+    assert isinstance(alone, Evaluation)
+    assert half.reward.sum() == log.reward[~quiet].sum()
+    assert (half.arm[half.chosen] == log.arm[log.chosen][~quiet]).all()
+    assert found.ips.value == pytest.approx(alone.ips.value / 2)
+    assert found.speaking == pytest.approx(alone.speaking)
+    assert found.difference.value == pytest.approx(found.doubly_robust.value - log.reward.mean())
+    assert found.difference.low < found.difference.value < found.difference.high
 
 
 def test_the_reward_model_never_saw_whom_it_speaks_of() -> None:
@@ -135,6 +157,8 @@ def test_who_would_have_got_what() -> None:
     log = log_of([[3, 5], [3, 5], [5], [3, 5]], [0, 0, 0, 1], [1, 1, 2, 3])
     target = np.array([0, 1, 0, 1, 1, 1, 0], float)
     assert changes(log, target) == [Change(3, 5, 2, 1), Change(5, 3, 1, 1), Change(5, 5, 1, 1)]
+    drawn = np.array([0.5, 0.5, 0.5, 0.5, 1, 1, 0], float)
+    assert changes(log, drawn)[:2] == [Change(3, 3, 1, 0.75), Change(3, 5, 1, 0.75)]
 
 
 def test_the_interval_of_a_mean_leans_to_where_the_rare_rewards_are() -> None:

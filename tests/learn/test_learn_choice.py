@@ -35,6 +35,17 @@ def test_they_are_what_sampling_comes_to() -> None:
         assert (np.abs(probabilities(mean, deviation, worth) - share) < 4.5 * error + 0.001).all()
 
 
+def test_many_moments_at_once_are_each_as_alone() -> None:
+    draw = np.random.default_rng(2)
+    many = draw.integers(1, 9, 300)
+    first, total = np.cumsum(many) - many, int(many.sum())
+    mean, deviation = draw.normal(-3, 0.7, total), draw.uniform(0.01, 0.6, total)
+    worth = draw.integers(0, 3, total).astype(float)
+    each = [slice(start, start + length) for start, length in zip(first, many, strict=True)]
+    alone = [probabilities(mean[one], deviation[one], worth[one]) for one in each]
+    np.testing.assert_allclose(probabilities(mean, deviation, worth, first), np.concatenate(alone), atol=1e-6)
+
+
 def test_where_nothing_is_in_doubt_the_best_is_chosen() -> None:
     chances = probabilities(np.array([-2.0, -3.0, -4.0]), np.zeros(3), np.array([1.0, 1.0, 1.0]))
     assert chances.round(6).tolist() == [1, 0, 0]

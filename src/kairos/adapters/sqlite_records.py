@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from kairos.adapters.sqlite import HOLDERS, RESPONSES_OF, read_response
+from kairos.adapters.sqlite import HOLDERS, MODEL, RESPONSES_OF, read_response
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
 from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
 from kairos.adapters.sqlite_schema import check_version, epoch_of
@@ -62,6 +62,19 @@ class SqliteRecords:
         while rows := self._rows(by_page, after, since, until):
             yield from (record for _, record in rows)
             after = rows[-1][0]
+
+    def newest(self) -> int:
+        """When the latest decision was made (ms); 0: there is none."""
+        rows = self._rows("SELECT at FROM decision ORDER BY id DESC LIMIT 1")
+        return rows[0][0] if rows else 0
+
+    def model(self, version: str) -> bytes | None:
+        rows = self._rows(MODEL, version)
+        return rows[0][1] if rows else None
+
+    def models(self) -> list[str]:
+        """The versions that are kept, the newest first."""
+        return [version for (version,) in self._rows("SELECT version FROM model ORDER BY id DESC")]
 
     def holdings(self, kind: str) -> list[tuple[str, int, int, int]]:
         """Every value of a kind of identity that somebody had: value, subscriber, since, until (ms; 0: still)."""

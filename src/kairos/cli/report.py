@@ -67,12 +67,12 @@ def uplift(
     columns, words = pairs("--column", column, COLUMNS), pairs("--word", word, KINDS)
     with opened(settings, store) as (records, program_of, playbook):
         costs = _costs(cost, tax, playbook)
-        cohort = gather(records.decisions(_day(since), FOR_EVER), program_of, by)
+        cohort = gather(records.decisions(day_of(since), FOR_EVER), program_of, by)
         _refuse_without_holdout(cohort.held_out)
         with closing(Flows(events, columns, words)) as flows:
             holdings = records.holdings("msisdn")
             extracted = flows.fill(holdings, _purchases(records), records.outcomes(), cohort, costs)
-            flows.enter(cohort, segments(cohort.trait, _shown(playbook, by)))
+            flows.enter(cohort, segments(cohort.trait, shown(playbook, by)))
             made = uplift_report.make(
                 flows,
                 cohort,
@@ -87,7 +87,7 @@ def uplift(
         raise KairosError(made)
     if html:
         html.write_text(uplift_page.page(made), encoding="utf-8")
-    _say(uplift_report.plain(made) if as_json else None, lambda: uplift_report.pictures(made), html)
+    say(uplift_report.plain(made) if as_json else None, lambda: uplift_report.pictures(made), html)
 
 
 def _refuse_without_holdout(held_out: list[bool]) -> None:
@@ -152,7 +152,7 @@ def _purchases(records: SqliteRecords) -> Iterator[Purchase]:
         after = found[-1].key
 
 
-def _shown(playbook: Playbook, by: str) -> Callable[[Any], str]:
+def shown(playbook: Playbook, by: str) -> Callable[[Any], str]:
     from kairos.engine.cohort import no_such_attribute
     from kairos.engine.explain import in_words
 
@@ -174,14 +174,14 @@ def fairness(
     from kairos.engine.fairness import count
 
     with opened(settings, store) as (records, program_of, playbook):
-        show = _shown(playbook, by)
-        tally = count(records.decisions(_day(since), FOR_EVER), program_of, by)
+        show = shown(playbook, by)
+        tally = count(records.decisions(day_of(since), FOR_EVER), program_of, by)
     made = fairness_report.make(tally, playbook=playbook.name, by=by, show=show)
     if isinstance(made, str):
         raise KairosError(made)
     if html:
         html.write_text(fairness_page.page(made), encoding="utf-8")
-    _say(fairness_report.plain(made) if as_json else None, lambda: fairness_report.pictures(made), html)
+    say(fairness_report.plain(made) if as_json else None, lambda: fairness_report.pictures(made), html)
 
 
 @contextmanager
@@ -211,16 +211,17 @@ def opened(
         yield records, program_of, read(texts)
 
 
-def _day(written: str) -> int:
+def day_of(written: str, option: str = "--since") -> int:
+    """When a day begins (ms, UTC); 0 where none is written."""
     if not written:
         return 0
     try:
         return round(datetime.fromisoformat(written).replace(tzinfo=UTC).timestamp() * 1000)
     except ValueError:
-        raise KairosError(f"--since `{written}` is no day; write it as in 2026-03-04") from None
+        raise KairosError(f"{option} `{written}` is no day; write it as in 2026-03-04") from None
 
 
-def _say(as_json: Mapping[str, Any] | None, pictures: Callable[[], list[Any]], html: Path | None) -> None:
+def say(as_json: Mapping[str, Any] | None, pictures: Callable[[], list[Any]], html: Path | None) -> None:
     if as_json is not None:
         import msgspec
 

@@ -1,5 +1,6 @@
 """Decide: what is best to say to each subscriber of a batch, or nothing, and why. Pure."""
 
+from kairos.decide.again import highest, moment_of, survivors_again
 from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
@@ -20,6 +21,9 @@ __all__ = [
     "explain",
     "frozen",
     "frozen_message",
+    "highest",
+    "moment_of",
+    "survivors_again",
     "wanted",
     "with_switches",
     "would_say",

@@ -27,16 +27,7 @@ class Propensities:
         engine.scorer_of = self.scorer_of
 
     def scorer_of(self, program: Program) -> Scorer:
-        version = self._version
-        if version is None or version.features.names != tuple(program.playbook.vocabulary.names):
-            return self.fallback
-        return LearnedPropensity(
-            version,
-            variants_of(program.playbook),
-            seed=version.seed,
-            explore=version.explore,
-            channels=program.decide.channels,
-        )
+        return (scorer_of(self._version, program) if self._version else None) or self.fallback
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -57,3 +48,19 @@ class Propensities:
             return
         self.engine.scorer = self.scorer_of(self.engine.program)
         log.info("a model is in force", model=self.engine.scorer.version, answers=self._version.answers)
+
+
+def scorer_of(version: Version, program: Program, explore: float | None = None) -> LearnedPropensity | None:
+    """A version for the arms of a program; None where it was learned under another vocabulary.
+
+    `explore`: otherwise than it says itself.
+    """
+    if version.features.names != tuple(program.playbook.vocabulary.names):
+        return None
+    return LearnedPropensity(
+        version,
+        variants_of(program.playbook),
+        seed=version.seed,
+        explore=version.explore if explore is None else explore,
+        channels=program.decide.channels,
+    )

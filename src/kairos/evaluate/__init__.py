@@ -8,7 +8,7 @@ rate, gap, parity                  how often, by group
 """
 
 from kairos.evaluate.intervals import Interval, of_clusters, ratio
-from kairos.evaluate.off_policy import Change, Evaluation, Log, Refused, changes, evaluate
+from kairos.evaluate.off_policy import SILENCE, Change, Evaluation, Log, Refused, changes, evaluate
 from kairos.evaluate.rates import Counts, gap, parity, rate
 from kairos.evaluate.segments import by_number, segments
 from kairos.evaluate.uplift import (
@@ -25,6 +25,7 @@ from kairos.evaluate.uplift import (
 )
 
 __all__ = [
+    "SILENCE",
     "Change",
     "Counts",
     "Effect",

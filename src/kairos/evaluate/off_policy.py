@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kairos.evaluate.intervals import LEVEL, Floats, Interval, Ints, of_clusters, possible, ratio
 
@@ -13,6 +14,7 @@ FOLDS = 2
 # Subscribers with a reward who must effectively speak. With 34, 95 % intervals covered 92 to 95 of 100 seeds; with 19,
 # where few heavy weights decide, 90; with 11, 78.
 NEEDED = 35
+SILENCE = -1
 CERTAIN = 0.999  # how sure to be that weights do not average 1 before a log is refused for it
 
 
@@ -20,7 +22,7 @@ CERTAIN = 0.999  # how sure to be that weights do not average 1 before a log is 
 class Log:
     """Moments with their candidates, flattened: those of moment i are places first[i] to first[i + 1] of the columns.
 
-    To stay silent is a candidate like any other (arm -1, by custom), where the policy could have.
+    To stay silent is a candidate (arm `SILENCE`) where either policy does: it earns nothing.
     """
 
     subscriber: Ints  # by moment
@@ -39,6 +41,20 @@ class Log:
         """By candidate: its moment."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
+    def of(self, kept: NDArray[np.bool_]) -> Log:
+        """These moments alone."""
+        places, length = kept[self.moment], np.diff(self.first)
+        start = np.cumsum(length * kept) - length * kept
+        return Log(
+            self.subscriber[kept],
+            np.append(start[kept], places.sum()),
+            self.arm[places],
+            self.features[places],
+            (start + self.chosen - self.first[:-1])[kept],
+            self.probability[kept],
+            self.reward[kept],
+        )
+
 
 class Evaluation(NamedTuple):
     """What a target policy would have earned a moment, by three estimators, and how much of the log spoke for it."""
@@ -47,6 +63,7 @@ class Evaluation(NamedTuple):
     snips: Interval
     doubly_robust: Interval
     logged: Interval  # what was earned
+    difference: Interval  # doubly robust, less what was earned
     speaking: float  # effective sample size of the weights, moments
     heaviest: float  # the largest weight
     agreed: float  # share of moments in which the target would have said the same
@@ -67,36 +84,45 @@ def evaluate(log: Log, target: Floats, level: float = LEVEL) -> Evaluation | Ref
     """
     if not len(log):
         return Refused("the log has no moments")
-    missing = int(np.isnan(log.probability).sum())
+    silent = _silent(log, target)
+    missing = int(np.isnan(log.probability[~silent]).sum())
     if missing:
         return Refused(
             f"{missing} of {len(log)} moments have no probability of their choice. What was not chosen by chance tells "
             "nothing of what else could have been said: let the model explore, and log its probabilities"
         )
-    if not ((log.probability > 0) & (log.probability <= 1)).all():
+    if not ((log.probability > 0) & (log.probability <= 1) | silent).all():
         raise ValueError("the probability of a choice lies above 0 and is 1 at most")
     if not np.allclose(np.add.reduceat(target, log.first[:-1]), 1, atol=1e-6):
         raise ValueError("the target's probabilities of a moment's candidates do not sum to 1")
-    weight = target[log.chosen] / log.probability
+    weight, reward = np.where(silent, 1.0, target[log.chosen] / log.probability), np.where(silent, 0.0, log.reward)
     ones = np.ones(len(log))
 
     def interval(top: Floats, bottom: Floats) -> Interval:
         tops, bottoms = of_clusters(log.subscriber, top, bottom)
         return ratio(tops, bottoms, level)
 
-    if refused := _too_little(log, weight):
+    if not silent.all() and (refused := _too_little(log.of(~silent), weight[~silent])):
         return refused
-    expected = expected_rewards(log)
+    expected = np.where(log.arm == SILENCE, 0.0, expected_rewards(log))
     direct = np.bincount(log.moment, target * expected, len(log))
+    robust = direct + weight * np.where(silent, 0.0, reward - expected[log.chosen])
     return Evaluation(
-        ips=interval(weight * log.reward, ones),
-        snips=interval(weight * log.reward, weight),
-        doubly_robust=interval(direct + weight * (log.reward - expected[log.chosen]), ones),
+        ips=interval(weight * reward, ones),
+        snips=interval(weight * reward, weight),
+        doubly_robust=interval(robust, ones),
         logged=interval(log.reward, ones),
-        speaking=effective(weight),
+        difference=interval(robust - log.reward, ones),
+        speaking=effective(weight[~silent]),
         heaviest=float(weight.max()),
         agreed=float(target[log.chosen].mean()),
     )
+
+
+def _silent(log: Log, target: Floats) -> NDArray[np.bool_]:
+    """Moments in which the target surely keeps silent: whatever was said then, they are known to be worth nothing."""
+    quiet = np.bincount(log.moment, np.where(log.arm == SILENCE, target, 0.0), len(log))
+    return np.asarray(quiet > 1 - 1e-9)
 
 
 def effective(weight: Floats) -> float:
@@ -138,8 +164,8 @@ class Change(NamedTuple):
 
     said: int
     would_say: int
-    moments: float  # a sum of probabilities, where the target draws
-    subscribers: int
+    moments: float  # where the target draws, a sum of probabilities
+    subscribers: float  # as well
 
 
 def changes(log: Log, target: Floats) -> list[Change]:
@@ -148,8 +174,11 @@ def changes(log: Log, target: Floats) -> list[Change]:
     places = np.flatnonzero(target > 0)
     pairs, place = np.unique(np.column_stack([said, log.arm])[places], axis=0, return_inverse=True)
     moments = np.bincount(place, target[places], len(pairs))
-    who = np.unique(np.column_stack([place, log.subscriber[log.moment][places]]), axis=0)[:, 0]
-    subscribers = np.bincount(who, minlength=len(pairs))
+    who = log.subscriber[log.moment][places]
+    order = np.lexsort((who, place))
+    first = np.flatnonzero(np.diff(place[order], prepend=-1) | np.diff(who[order], prepend=-1))
+    ever = 1 - np.multiply.reduceat(1 - target[places][order], first) if len(first) else np.zeros(0)
+    subscribers = np.bincount(place[order][first], ever, len(pairs))
     rows = zip(*pairs.T.tolist(), moments.tolist(), subscribers.tolist(), strict=True)
     return sorted((Change(*row) for row in rows), key=lambda one: -one.moments)
 

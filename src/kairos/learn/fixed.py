@@ -27,3 +27,26 @@ class FixedPropensity:
     def score(self, pairs: Pairs, moments: Sequence[Moment]) -> NDArray[np.float64]:  # noqa: ARG002
         """float64, one for each row of `pairs`."""
         return np.full(len(pairs.moment), self.value, np.float64)
+
+    def choice_probabilities(
+        self,
+        pairs: Pairs,
+        moments: Sequence[Moment],  # noqa: ARG002
+        worth: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """For each row of `pairs` how likely arbitration by `worth` (by arm) puts it first: the best arms share.
+
+        Where a draw decides between equals, an arm's channels have the same one, and the first of them is taken.
+        """
+        if not len(pairs.moment):
+            return np.zeros(0)
+        worths = worth[pairs.arm] * self.value
+        first = np.flatnonzero(np.diff(pairs.moment, prepend=-1))
+        best = np.repeat(np.maximum.reduceat(worths, first), np.diff(first, append=len(worths)))
+        order = np.lexsort((pairs.channel, pairs.arm, pairs.moment))
+        again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
+        shares = worths == best
+        shares[order[again]] = False
+        many = np.add.reduceat(shares, first, dtype=np.int64)
+        chances: NDArray[np.float64] = shares / np.repeat(many, np.diff(first, append=len(worths)))
+        return chances

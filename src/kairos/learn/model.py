@@ -106,11 +106,12 @@ class LearnedPropensity:
         order = np.lexsort((pairs.channel, -mean, pairs.arm, pairs.moment))
         again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
         order = order[~again]
-        starts = np.flatnonzero(np.diff(pairs.moment[order], prepend=-1))
-        for places in np.split(order, starts[1:]):
-            chances[places] = probabilities(
-                mean[places], self.explore * deviation[places], worth[pairs.arm[places]].astype(np.float64)
-            )
+        chances[order] = probabilities(
+            mean[order],
+            self.explore * deviation[order],
+            worth[pairs.arm[order]].astype(np.float64),
+            np.flatnonzero(np.diff(pairs.moment[order], prepend=-1)),
+        )
         return chances
 
     def belief(self, pairs: Pairs, levels: Levels) -> tuple[Odds, Odds]:
