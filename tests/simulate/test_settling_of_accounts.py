@@ -70,3 +70,11 @@ def test_a_promise_taken_before_it_was_seen_is_still_a_yes_but_only_once() -> No
     recharge = Recharge(NUMBER, 500, 2, LEFT)
     accepted, unasked = settle([], [order(3, 0, "top_up"), order(4, 0, "top_up")], [recharge])
     assert (len(accepted), accepted[0].fulfilled, len(unasked)) == (1, True, 1)
+
+
+def test_of_offers_at_one_price_the_one_whose_answer_named_it_was_charged() -> None:
+    """The first yes crossed a no, and took the no's answer for its own."""
+    crossed = yes(1, "Talk 150min, T$1.50. Reply 2", told="All right, no Talk 150min for now.")
+    taken = yes(5, "Data 1GB, T$1.50. Reply 7", told="Data 1GB is active. Price: T$1.50.")
+    (first, second), _ = settle([crossed, taken], [order(6, 150)], [])
+    assert (first.order, second.fulfilled) == (None, True)

@@ -77,11 +77,14 @@ class Acceptance:
         """Whether it could be the cause: a promise's order comes from a recharge, any other from a reply."""
         return self.answer is None or (self.answer.meaning == "recharge") == (order.kind == PROMISE)
 
-    def likeness(self, order: Order) -> tuple[bool, bool]:
-        """How much speaks for the order being this one's: what the answer said, then the price that the offer named."""
+    def likeness(self, order: Order) -> tuple[bool, bool, bool]:
+        """How much speaks for the order being this one's: what the answer said, the price that the offer named, and
+        that the answer named it, too. A yes that crossed a no may have taken the no's answer for its own.
+        """
         told = [seen.text for seen in self.answer.answered] if self.answer else []
         agrees = not told or order.done != any(map(scenario.refusal_in, told))
-        return agrees, self.offer is not None and order.charged in scenario.amounts_in(self.offer.text)
+        priced = self.offer is not None and order.charged in scenario.amounts_in(self.offer.text)
+        return agrees, priced, any(order.charged in scenario.amounts_in(text) for text in told)
 
     @property
     def fulfilled(self) -> bool:
