@@ -1,5 +1,6 @@
 """Decide: what is best to say to each subscriber of a batch, or nothing, and why. Pure."""
 
+from kairos.decide.budgets import BudgetFigures, Ledger, figures
 from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
@@ -9,14 +10,17 @@ from kairos.decide.program import Arm, Program, compile_program, wanted
 
 __all__ = [
     "Arm",
+    "BudgetFigures",
     "Composed",
     "Decided",
+    "Ledger",
     "Program",
     "Verdict",
     "closed_since",
     "compile_program",
     "decide",
     "explain",
+    "figures",
     "frozen",
     "frozen_message",
     "wanted",

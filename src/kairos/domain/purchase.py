@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from kairos.domain.budget import Taken
+
 
 class Said(Struct, frozen=True, array_like=True, gc=False):
     """A yes, as proof: the identity of the reply that brought it, its text, and when it came (ms)."""
@@ -50,3 +52,4 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     changed: int = 0
     proof: tuple[Said, ...] = ()  # what the subscriber said
     advance: bool = False  # the price is owed, not paid
+    taken: tuple[Taken, ...] = ()  # of budgets

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from kairos.decide import Ledger
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
@@ -66,6 +67,7 @@ class Work:
     changed: set[int] = field(default_factory=set)
     parties: dict[int, Party] = field(default_factory=dict)  # decoded with a slice's states, and changed in place
     answers: list[Answer] = field(default_factory=list)
+    ledger: Ledger | None = None  # of budgets, where any was asked
     caused_by: dict[int, int] = field(default_factory=dict)  # outbox row -> index of its input
 
     def __post_init__(self) -> None:

@@ -51,6 +51,7 @@ class PlaybookTest:
     file: str = ""
     line: int = 0
     products: tuple[str, ...] = ()  # that they have, bought just now where an offer sells them
+    taken: Mapping[str, int] = field(default_factory=dict)  # of budgets, before
     declined: Mapping[str, int] = field(default_factory=dict)  # action -> how long ago they said no to it, ms
 
 
