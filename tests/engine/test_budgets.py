@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import NOON, TEXTS
 
 from kairos.decide import explain
 from kairos.domain.budget import Standing
@@ -16,7 +17,6 @@ from kairos.domain.decision import Decision
 from kairos.domain.inputs import Delivery, Fulfilment, Reversal, Timer
 from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import Bucket
-from tests.conftest import NOON, TEXTS
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -325,7 +325,7 @@ class Run:
         self.check()
 
     def step(self, acts: list[tuple[str, int]], fails: bool, flies: bool) -> None:
-        """Apply a batch; on top of it, while it flies, another one; or it fails, with what flew on it, and comes anew."""
+        """Apply a batch; on top of it, while it flies, another one; or both fail, and it comes anew."""
         engine, inputs = self.bench.engine, self.inputs(acts)
         if not inputs:
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from kairos.adapters.purchases import shown
+from kairos.decide import BudgetFigures, figures
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
@@ -114,7 +117,19 @@ class EngineCollector(Collector):
         gauge = GaugeMetricFamily("kairos_now", "How things stand", labels=["what"])
         for name, value in stats["gauges"].items():
             gauge.add_metric([name], value)
-        return [counted, refused, gauge]
+        return [counted, refused, gauge, self._budgets()]
+
+    def _budgets(self) -> Metric:
+        """Amounts in minor units, or in offers."""
+        gauge = GaugeMetricFamily("kairos_budget", "Budgets in their period", labels=["budget", "what"])
+        loop = self.ingress.loop
+        found: list[BudgetFigures] = []
+        with suppress(KairosError):  # a store that cannot be read is told elsewhere
+            found = figures(loop.engine.program.decide, loop.clock(), loop.engine.store.budgets)
+        for one in found:
+            for what in ("cap", "allowed", "reserved", "spent", "left"):
+                gauge.add_metric([one.name, what], getattr(one, what))
+        return gauge
 
 
 class HttpExplanations:
@@ -154,6 +169,7 @@ def plain(found: Explanation) -> dict[str, Any]:
         "channel": found.channel,
         "verdicts": [msgspec.to_builtins(verdict) for verdict in found.verdicts],
         "known": found.known,
+        "budgets": [asdict(one) | {"shown": dict(shown)} for one, shown in found.budgets],
         "consents": {name: msgspec.structs.asdict(proof) for name, proof in found.consents.items()},
         "shown": found.shown,
         "responses": [msgspec.structs.asdict(response) for response in found.responses],

@@ -61,7 +61,7 @@ def check_budgets(section: Section, budgets: Sequence[Budget], variants: Sequenc
             if budget.counts == "cost" and variant.cost is None:
                 hint = "add what a yes costs you, as in `cost: 0.80`"
                 context.problems.add(place, f"`{budget.name}` counts the cost, and `{variant.name}` has none", hint)
-            elif needs > budget.cap:
+            elif needs > budget.cap > 0:
                 shown = context.currency.show
                 message = f"`{variant.name}` can never be said: its {budget.counts} is {shown(needs)}"
                 hint = f"`{budget.name}` has {shown(budget.cap)} per {budget.unit}"
@@ -85,8 +85,8 @@ def _volume(section: Section, name: str, of: str = "") -> Budget:
 
 
 def _money(section: Section, name: str, context: Context, of: str = "") -> Budget:
-    spend = section.need("spend", price(context.currency), 1, "1000")
-    if not spend:
+    spend = section.need("spend", price(context.currency), 0, "1000")
+    if not spend and "spend" in section:
         context.problems.add(section.at("spend"), "`spend` is 0: nothing would be said", "leave the offer out instead")
     return _budget(section, name, spend, cast(Counted, section.take("counts", known("amount", MONEY), "price")), of)
 

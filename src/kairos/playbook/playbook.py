@@ -8,6 +8,7 @@ from typing import Any
 
 from kairos.domain.money import Currency
 from kairos.playbook.action import Action
+from kairos.playbook.budget import Budget
 from kairos.playbook.policy import ContactPolicy
 from kairos.playbook.replies import ReplyWords
 from kairos.playbook.vocabulary import Vocabulary
@@ -85,4 +86,5 @@ class Playbook:
     tests: tuple[PlaybookTest, ...] = ()
     seed: str = "kairos"  # salts the holdout and draws
     testers: tuple[Tester, ...] = ()
+    budgets: tuple[Budget, ...] = ()  # of budgets.yaml
     template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none

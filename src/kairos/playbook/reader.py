@@ -140,6 +140,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
         replies=replies,
         tests=read_tests(_in(nodes, "tests"), actions, policy, context),
         seed=named.seed,
+        budgets=tuple(context.budgets.values()),
         testers=read_seeds(nodes["seeds.yaml"], actions, context) if "seeds.yaml" in nodes else (),
     )
     if not context.problems:
