@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -9,14 +10,17 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from tests.conftest import NOON, TEXTS
 
+from kairos.cli.explanation import picture
 from kairos.decide import explain
 from kairos.domain.budget import Standing
 from kairos.domain.decision import Decision
 from kairos.domain.inputs import Delivery, Fulfilment, Reversal, Timer
 from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import Bucket
+from kairos.engine.explain import Explainer
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -370,3 +374,19 @@ def test_never_exceeded_and_nothing_reserved_after_the_end(bench_with: Callable[
     for acts, fails, flies in steps:
         run.step(acts, fails, flies)
     run.finish()
+
+
+def test_an_explanation_shows_how_the_budgets_of_its_time_stand(volume: Any) -> None:
+    said = volume.apply(*(call(volume, number) for number in NUMBERS[:3]))
+    program = volume.program
+    volume.store.save_playbook(program.playbook.revision, "layout", program.playbook.texts)
+    volume.apply(volume.reply("no", msisdn=NUMBERS[0]))
+    found = Explainer(volume.store, lambda _texts: program).decision(said.batch.decisions[2][0])
+    assert found is not None
+    ((figures, shown),) = found.budgets
+    assert (figures.reserved, figures.left, shown["cap"]) == (1, 1, "2")
+    console = Console(width=120, record=True, highlight=False, file=io.StringIO())
+    console.print(picture(found))
+    text = " ".join(console.export_text().split())
+    assert "volume of booster, until 2026-03-05 00:00 UTC (12 hours later)" in text
+    assert "volume of booster 1 reserved 0 spent 1 left of 2 until 2026-03-05 00:00 UTC" in text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any, Final
@@ -14,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from kairos.adapters.purchases import shown
-from kairos.decide import BudgetFigures, figures
+from kairos.decide import AMOUNTS, figures
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
@@ -91,7 +90,17 @@ class HttpIngress:
     def stats(self) -> Mapping[str, Any]:
         statistics = self.loop.engine.statistics
         gauges = {"waiting": self.loop.waiting, **self.gauges()}
-        return {"counts": dict(statistics.counts), "refusals": statistics.reasons(), "gauges": gauges}
+        counts = {"counts": dict(statistics.counts), "refusals": statistics.reasons()}
+        return counts | {"gauges": gauges, "budgets": self._budgets()}
+
+    def _budgets(self) -> dict[str, dict[str, int]]:
+        """How each stands; none where the store cannot be read, which is told elsewhere."""
+        engine = self.loop.engine
+        try:
+            found = figures(engine.program.decide, self.loop.clock(), engine.store.budgets)
+        except KairosError:
+            return {}
+        return {one.name: {what: getattr(one, what) for what in AMOUNTS} for one in found}
 
 
 def plain_letter(letter: DeadLetter) -> dict[str, Any]:
@@ -117,19 +126,11 @@ class EngineCollector(Collector):
         gauge = GaugeMetricFamily("kairos_now", "How things stand", labels=["what"])
         for name, value in stats["gauges"].items():
             gauge.add_metric([name], value)
-        return [counted, refused, gauge, self._budgets()]
-
-    def _budgets(self) -> Metric:
-        """Amounts in minor units, or in offers."""
-        gauge = GaugeMetricFamily("kairos_budget", "Budgets in their period", labels=["budget", "what"])
-        loop = self.ingress.loop
-        found: list[BudgetFigures] = []
-        with suppress(KairosError):  # a store that cannot be read is told elsewhere
-            found = figures(loop.engine.program.decide, loop.clock(), loop.engine.store.budgets)
-        for one in found:
-            for what in ("cap", "allowed", "reserved", "spent", "left"):
-                gauge.add_metric([one.name, what], getattr(one, what))
-        return gauge
+        budgets = GaugeMetricFamily("kairos_budget", "Budgets: minor units, or offers", labels=["budget", "what"])
+        for name, amounts in stats["budgets"].items():
+            for what, amount in amounts.items():
+                budgets.add_metric([name, what], amount)
+        return [counted, refused, gauge, budgets]
 
 
 class HttpExplanations:

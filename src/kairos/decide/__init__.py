@@ -1,6 +1,6 @@
 """Decide: what is best to say to each subscriber of a batch, or nothing, and why. Pure."""
 
-from kairos.decide.budgets import BudgetFigures, Ledger, figures
+from kairos.decide.budgets import AMOUNTS, BudgetFigures, Ledger, figures
 from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
@@ -9,6 +9,7 @@ from kairos.decide.gates import closed_since
 from kairos.decide.program import Arm, Program, compile_program, wanted
 
 __all__ = [
+    "AMOUNTS",
     "Arm",
     "BudgetFigures",
     "Composed",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kairos.decide.program import Program
 from kairos.decide.wall_clock import span
@@ -137,6 +137,9 @@ class BudgetFigures:
     left: int
     pace: str  # even, or empty
     allowed: int  # of the cap by now
+
+
+AMOUNTS: Final = ("cap", "allowed", "reserved", "spent", "left")
 
 
 def figures(program: Program, now: int, read: Read, names: Iterable[str] | None = None) -> list[BudgetFigures]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kairos.decide import BudgetFigures, Verdict, explain, figures
+from kairos.decide import AMOUNTS, BudgetFigures, Verdict, explain, figures
 from kairos.domain.budget import Key, Standing
 from kairos.domain.decision import Decision
 from kairos.domain.identity import Held
@@ -140,9 +140,8 @@ def in_words(value: Any, kind: Type, currency: Currency) -> str:
 
 def in_money(figures: BudgetFigures, currency: Currency) -> dict[str, str]:
     """A budget's amounts as a person reads them: money as money, offers as their number."""
-    amounts = ("cap", "allowed", "reserved", "spent", "left")
     show = str if figures.counts == "offers" else currency.show
-    return {name: show(getattr(figures, name)) for name in amounts}
+    return {name: show(getattr(figures, name)) for name in AMOUNTS}
 
 
 def moment(ms: int) -> str:
