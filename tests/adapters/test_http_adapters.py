@@ -145,9 +145,9 @@ async def test_budgets_are_figures(ingress: HttpIngress, bench: Any, bench_with:
 
 def test_a_reason_in_any_words_is_valid_prometheus_text() -> None:
     class Odd:
-        def stats(self) -> dict[str, dict[str, float]]:
+        def stats(self) -> dict[str, Any]:
             figures = {"counts": {'say "no"\nor \\': 1}, "refusals": {"prix élevé": 2}, "gauges": {"": math.inf}}
-            return figures | {"budgets": {}}
+            return {**figures, "budgets": {}}
 
     registry = CollectorRegistry()
     registry.register(EngineCollector(Odd()))  # type: ignore[arg-type]

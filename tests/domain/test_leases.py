@@ -54,7 +54,7 @@ class Worker:
     def offer(self, now: int, arm: int, lost: bool) -> bool:
         """Whether it was offered; `lost`: the commit failed."""
         ledger = self.ledger(now)
-        if ledger.refuses(arm):
+        if ledger.arms >> arm & 1:
             return False
         taken = ledger.take(arm)
         if not lost:

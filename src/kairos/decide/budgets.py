@@ -42,17 +42,19 @@ class Ledger:
         self.spans = [span(one.budget.unit, program.time_zone, now) for one in self.budgets]
         self.keys = [(one.budget.name, start) for one, (start, _) in zip(self.budgets, self.spans, strict=True)]
         self._places = {key: place for place, key in enumerate(self.keys)}
+        self._allowed = [allowed_by(one.budget, *at, now) for one, at in zip(self.budgets, self.spans, strict=True)]
+        self._rooms = [0] * len(self.budgets)
         self.written: dict[Key, Standing] = {}
         self._known = {**dict.fromkeys(self.keys, NOTHING), **read(self.keys)}
         self._full = [self._refused(place) for place in range(len(self.budgets))]
         self._gather()
 
-    def refuses(self, arm: int) -> Full | None:
-        """The first budget that an arm finds exhausted."""
-        return next((full for full in self.full if full.arms >> arm & 1), None) if self.arms >> arm & 1 else None
+    def full_for(self, arm: int) -> Full:
+        """The first budget that an arm of `arms` finds exhausted."""
+        return next(full for full in self.full if full.arms >> arm & 1)
 
     def take(self, arm: int) -> tuple[Taken, ...]:
-        """Reserve what an offer of an arm takes. It must not be refused."""
+        """Reserve what an offer of an arm takes, which is none of `arms`."""
         taken = tuple(Taken(*self.keys[place], amount) for place, amount in self.takes.get(arm, ()))
         for one in taken:
             self.move(one, one.amount, 0)
@@ -64,33 +66,27 @@ class Ledger:
         if key not in self._known:
             self._known[key] = self.read([key]).get(key, NOTHING)
         before = self._known[key]
-        after = self._known[key] = self.written[key] = Standing(before.reserved + reserved, before.spent + spent)
-        if after.used != before.used and key in self._places:
-            self._look(self._places[key])
-
-    def _look(self, place: int) -> None:
-        """Find anew what a budget refuses, where it refuses something or may now."""
-        if self._full[place] or self._room(place) < self.budgets[place].most:
-            self._full[place] = self._refused(place)
-            self._gather()
+        self._known[key] = self.written[key] = Standing(before.reserved + reserved, before.spent + spent)
+        place = self._places.get(key)
+        if place is not None and reserved + spent:
+            self._rooms[place] -= reserved + spent
+            if self._full[place] or self._rooms[place] < self.budgets[place].most:
+                self._full[place] = self._refused(place)
+                self._gather()
 
     def _gather(self) -> None:
         self.full = [full for found in self._full for full in found]
-        self.arms = 0  # all that anything refuses
+        self.arms = 0  # all that are refused
         for full in self.full:
             self.arms |= full.arms
 
-    def _room(self, place: int) -> int:
-        budget, (name, period) = self.budgets[place].budget, self.keys[place]
-        allowed = allowed_by(budget, *self.spans[place], self.now)
-        used = self._known[name, period].used
-        return self.lease(name, period, allowed, used + self.budgets[place].most) - used
-
     def _refused(self, place: int) -> tuple[Full, ...]:
-        room, one = self._room(place), self.budgets[place]
+        """Find what a budget refuses; a lease is asked for where it may."""
+        one, key = self.budgets[place], self.keys[place]
+        used = self._known[key].used
+        room = self._rooms[place] = self.lease(*key, self._allowed[place], used + one.most) - used
         if room >= one.most:
             return ()
-        used = self._known[self.keys[place]].used
         return tuple(
             Full(arms, one.budget.name, free_from(one.budget, *self.spans[place], used + amount))
             for amount, arms in one.needs

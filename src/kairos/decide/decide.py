@@ -247,12 +247,13 @@ def treatment(
 
     What the moments before have left of its budgets is looked at again, and taken.
     """
-    if moment.test:
-        ledger = None
+    ledger = None if moment.test else ledger
+    exhausted = ledger.arms if ledger else 0
     scores = draft.decision.scores
     for place in ranked:
         bit, channel = scores.arm[place], scores.channel[place]
-        if ledger and (full := ledger.refuses(bit)):
+        if ledger and exhausted >> bit & 1:
+            full = ledger.full_for(bit)
             draft.decision.limits.append(Refusal(bit, channel, full.budget, full.until))
             continue
         message = program.message[channel][bit]

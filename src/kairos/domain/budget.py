@@ -30,7 +30,6 @@ class Reserved(Struct, frozen=True, array_like=True, gc=False):
     """What a decision holds until it is known what became of it; `offers`: it can be taken, else it is only said."""
 
     decision: int
-    key: str  # the open offer's, and its timer's
     offers: bool
     taken: tuple[Taken, ...]
 

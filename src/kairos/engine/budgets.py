@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Literal
 
-from kairos import respond
 from kairos.decide import Ledger
 from kairos.domain.budget import Key, Reserved, Standing, Taken
 from kairos.domain.subscriber import State
@@ -32,10 +31,10 @@ def ledger_of(engine: Engine, work: Work) -> Ledger:
     return work.ledger
 
 
-def settle(engine: Engine, work: Work, state: State, ended: str = "") -> None:
+def settle(engine: Engine, work: Work, state: State, ended: int = 0) -> None:
     """Spend what was taken by the subscriber and give back what cannot be taken any more.
 
-    `ended` is the key of what has just come to its end by the clock.
+    `ended` is the decision whose offer has just come to its end by the clock.
     """
     kept = []
     for reserved in state.reserved:
@@ -47,12 +46,12 @@ def settle(engine: Engine, work: Work, state: State, ended: str = "") -> None:
     state.reserved = kept
 
 
-def _end(state: State, reserved: Reserved, ended: str) -> End:
+def _end(state: State, reserved: Reserved, ended: int) -> End:
     """What becomes of it, by the status of its offer. What is only said is spent once it had its time."""
-    offer = respond.find(state, reserved.key)
     if not reserved.offers:
-        return "spent" if reserved.key == ended else "kept"
-    if offer and (offer.status in ("open", "accepted") or (offer.status == "unpaid" and reserved.key != ended)):
+        return "spent" if reserved.decision == ended else "kept"
+    offer = next((one for one in state.offers if one.decision == reserved.decision), None)
+    if offer and (offer.status in ("open", "accepted") or (offer.status == "unpaid" and reserved.decision != ended)):
         return "kept"
     return "spent" if offer and offer.status == "fulfilled" else "given back"
 
@@ -70,9 +69,9 @@ def reversed_outside(engine: Engine, work: Work, taken: Collection[Taken]) -> No
     _move(engine, work, taken, 0, -1)
 
 
-def taken_by(state: State, key: str) -> tuple[Taken, ...]:
+def taken_by(state: State, decision: int) -> tuple[Taken, ...]:
     """What an offer holds."""
-    return tuple(one for reserved in state.reserved if reserved.key == key for one in reserved.taken)
+    return tuple(one for reserved in state.reserved if reserved.decision == decision for one in reserved.taken)
 
 
 def _move(engine: Engine, work: Work, taken: Collection[Taken], reserved: int, spent: int) -> None:

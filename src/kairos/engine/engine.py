@@ -239,7 +239,7 @@ class Engine:
         kept, bought = self.program.decide.longest_limit, self.program.decide.purchases.longest
         for id_ in work.changed:
             state = work.states[id_]
-            if state.reserved:
+            if id_ in work.concluded and state.reserved:
                 settle(self, work, state)
             enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR, bought)
             work.blobs[id_] = work.batch.states[id_] = encode(state)
@@ -247,6 +247,7 @@ class Engine:
             party.contacts = [contact for contact in party.contacts if contact.at > work.now - kept]
             work.blobs[party.id] = work.batch.states[party.id] = encode(party)
         work.changed.clear()
+        work.concluded.clear()
         work.states.clear()
         work.parties.clear()
 

@@ -27,4 +27,4 @@ def take_timer(engine: Engine, work: Work, index: int, timer: Timer) -> None:
         work.log(state.id, offer.decision, offer.key, "expired")
     if state and state.reserved:
         work.changed.add(state.id)
-        settle(engine, work, state, ended=timer.payload)
+        settle(engine, work, state, ended=int(timer.payload.rpartition("-")[2]))

@@ -112,7 +112,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
     key = f"{engine.epoch}-{decision.id}"
     offers = makes_offer(action)
     if made.taken:
-        state.reserved.append(Reserved(decision.id, key, offers, made.taken))
+        state.reserved.append(Reserved(decision.id, offers, made.taken))
     if offers:
         respond.open_offer(state, _offer(engine, made.arm, made.composed.number, key, moment, event, channel))
     if offers or made.taken:

@@ -33,7 +33,7 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     currency = engine.program.playbook.currency.code
     purchase = fulfil.begin(taken, state.id, state.msisdn, currency, work.now, engine.steps)
     if state.reserved:
-        purchase = replace(purchase, taken=taken_by(state, taken.key))
+        purchase = replace(purchase, taken=taken_by(state, taken.decision))
     _go_on(engine, work, index, state, purchase)
 
 

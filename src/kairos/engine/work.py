@@ -67,6 +67,7 @@ class Work:
     changed: set[int] = field(default_factory=set)
     parties: dict[int, Party] = field(default_factory=dict)  # decoded with a slice's states, and changed in place
     answers: list[Answer] = field(default_factory=list)
+    concluded: set[int] = field(default_factory=set)  # subscribers of whose offers something became
     ledger: Ledger | None = None  # of budgets, where any was asked
     caused_by: dict[int, int] = field(default_factory=dict)  # outbox row -> index of its input
 
@@ -89,6 +90,7 @@ class Work:
         self.batch.timers.append(Timer(self.ids.take("timer"), due, subscriber, payload))
 
     def log(self, subscriber: int, decision: int, offer: str, outcome: str, reason: str = "") -> None:
+        self.concluded.add(subscriber)
         state = self.states.get(subscriber)
         test = state is not None and any(one.test and one.key == offer for one in state.offers)
         self.batch.responses.append(Response(subscriber, decision, offer, outcome, reason, self.now, test))
