@@ -177,6 +177,9 @@ class Kairos:
             "responses": kept.responses,
             "answered": kept.answered,
             "dead_letters": kept.dead_letters,
+            "purchases": kept.purchases,
+            "ended_subscriptions": kept.ended_subscriptions,
+            "switches": kept.switches,
         }
         self.retention = Retention(
             store, now, {what: milliseconds(age) for what, age in ages.items()}, self.engine.statistics.counts
@@ -327,7 +330,8 @@ class Kairos:
         told: dict[str, str] = {}
         while True:
             names = [gate.file for gate in self.engine.program.decide.lists]
-            self.engine.register(await asyncio.to_thread(self.registers.look, names))
+            if names:
+                self.engine.register(await asyncio.to_thread(self.registers.look, names))
             for name, why in self.registers.trouble.items():
                 if told.get(name) != why:
                     known = "it stays as it was" if name in self.registers.listed else "everybody counts as on it"
@@ -362,7 +366,7 @@ def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
     standby: list[Client] = []
     for one in smsc.also:
         (standby if one.standby else parallel).extend(clients(one.host, one.port, one.server_name))
-    return Binds(parallel, standby, PATIENCE)
+    return Binds(parallel, standby, PATIENCE, smsc.response_timeout_s)
 
 
 def door_tls(door: Notifications) -> SSLContext | None:

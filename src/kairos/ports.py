@@ -160,8 +160,8 @@ class Store(Protocol):
         """The newest, oldest first."""
         ...
 
-    def latest_outgoing(self, channel: str, mark: bytes, limit: int) -> Outgoing | None:
-        """The newest row of a channel whose payload holds these bytes, among the newest `limit` rows."""
+    def notification(self, key: str) -> Outgoing | None:
+        """The newest row of the channel `notification` with this key."""
         ...
 
     def timers_due(self, now: int, limit: int) -> list[Timer]: ...
@@ -201,8 +201,9 @@ class Store(Protocol):
     def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:
         """Delete rows that are older than `before` (ms) and closed, of the next `limit` after the id `after`.
 
-        What: decisions (without an open offer), outbox (sent, failed or dropped), responses, answered, dead_letters;
-        or playbooks, those that no decision and no layout needs, whatever their age. No id is used again.
+        What: decisions (without an open offer), outbox (sent, failed or dropped), responses, answered, dead_letters,
+        purchases (that have ended), ended_subscriptions (their states), switches (all but the latest of each); or
+        playbooks, those that no decision and no layout needs, whatever their age. No id is used again.
         """
         ...
 
@@ -244,6 +245,7 @@ class Outcome:
     peer_id: str = ""
     reason: str = ""
     parts: tuple[Answered, ...] = ()  # of an account's message in several: each one's id
+    refused: bool = False  # of a retry: the counterpart told us to come back with this one
 
 
 class Channel(Protocol):

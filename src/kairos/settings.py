@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -57,6 +58,7 @@ class Store(Section, frozen=True):
     path: str = "kairos.db"
     checkpoint_pages: Pages = 4000  # SQLite pages between checkpoints: more is faster, fewer stalls are shorter
     copy_before_upgrade: bool = True  # of a store of an older schema
+    own_process: bool = True  # reads and commits take nothing from the thread that decides
 
 
 class Retention(Section, frozen=True):
@@ -67,6 +69,9 @@ class Retention(Section, frozen=True):
     responses: Age = "400 days"
     answered: Age = "14 days"  # ids that messages were answered with, for receipts and retries
     dead_letters: Age = "90 days"
+    purchases: Age = "800 days"  # that have ended, with what the subscriber said
+    ended_subscriptions: Age = "400 days"  # states of those whose number is another's, or nobody's
+    switches: Age = "800 days"  # turns that others of the same switch followed
     undelivered: Age = "3 days"  # receipts and relayed replies for an account that is not bound
     dead_letters_kept: Count = 1000  # of each kind, at most
     rejected_events: bool = False  # keep events over HTTP that cannot be read, too
@@ -247,12 +252,26 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         wrong.say(place, f"unknown step `{step}`", did_you_mean(step, STEPS) or f"the steps are: {' '.join(STEPS)}")
     for step in (step for step in ("charge", "provision") if step not in steps):
         wrong.say(place, f"`fulfilment.steps` lacks `{step}`", 'for one call that does all, set `mode = "order"`')
+    if settings.region and not _is_region(settings.region):
+        wrong.say(
+            ("region",), f"`{settings.region}` is no region of phone numbers", "write its ISO 3166 code, such as `GB`"
+        )
+    address = urlsplit(settings.fulfilment.url)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        message = f"`fulfilment.url`: `{settings.fulfilment.url}` is no HTTP address"
+        wrong.say(("fulfilment", "url"), message, "write it like `http://host:port/path`")
     for number, patterns in enumerate(settings.patterns):
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
             wrong.say(("patterns", number, "account"), f"there is no account `{patterns.account}`", hint)
     wrong.end()
     return settings
+
+
+def _is_region(text: str) -> bool:
+    from phonenumbers import SUPPORTED_REGIONS  # not every command needs it
+
+    return text in SUPPORTED_REGIONS
 
 
 def is_age(text: str) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kairos.smpp import CancelSm, QuerySm, ReplaceSm, Status
+from kairos.smpp import CancelSm, MessageState, QuerySm, ReplaceSm, Status, SubmitSm, split
 
 NOTIFICATION = "Your call cost T$0.35. Balance T$12.40. Ref 8f3a21"
+PART = SubmitSm(source_addr="5000", destination_addr="12025550123")
 KINDS = [QuerySm, CancelSm, ReplaceSm]
 
 
@@ -52,6 +56,36 @@ async def test_after_a_restart_too(start: Any, bind: Any, kind: Any) -> None:
     id_ = (await esme.submit("hello")).message_id
     world.smsc._forwarded.clear()
     assert (await ask(esme, kind, id_)).ok
+
+
+async def test_each_part_of_a_message_that_waits_is_known(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    world.peer.answers.extend([Status.ESME_RMSGQFUL] * 1000)
+    cut = split("z" * 300, 7)
+    parts = [replace(PART, esm_class=one.esm_class, short_message=one.short_message) for one in cut]
+    ids = [(await esme.client.request(part, 10)).message_id for part in parts]
+    await world.until(lambda: world.peer.submitted)
+    assert [(await ask(esme, QuerySm, id_)).message_state for id_ in ids] == [MessageState.ENROUTE] * 2
+
+
+async def test_who_asks_much_at_once_holds_up_nobody(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    at_once = [0, 0]
+    find = world.store.notification
+
+    def slowly(key: str) -> Any:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        time.sleep(0.01)
+        at_once[0] -= 1
+        return find(key)
+
+    world.store.notification = slowly
+    answers = await asyncio.gather(*(ask(esme, QuerySm, f"{number}") for number in range(10)))
+    assert {answer.status for answer in answers} == {Status.ESME_RINVMSGID}
+    assert at_once == [0, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -64,6 +64,36 @@ async def test_who_says_farewell_has_seen_all(world: Any, bind: Any) -> None:
     assert await again(world, bind, "info", TEXT) == ["2"]
 
 
+async def test_who_says_farewell_and_does_not_wait_for_the_answer_has_not_seen_it(world: Any, bind: Any) -> None:
+    esme = await bind(world, "info")
+    (session,) = world.esmes.server.sessions("info")
+    first = world.esmes.first.begin("info/x", "info", session)
+    await esme.client.close()
+    await world.until(lambda: session.close_reason)
+    world.esmes.first.settle(first, "1")
+    other = await bind(world, "info")
+    assert world.esmes.first.again("info/x", other.client.session, own=False) is first
+
+
+async def test_the_same_text_again_and_again_takes_no_more_memory(
+    world: Any, bind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kairos.adapters.first_answers.SURELY", 0.0)  # heard so long after its answer
+    esme = await bind(world, "info")
+    for _ in range(50):
+        await esme.submit(TEXT)
+    assert max(map(len, world.esmes.first._known.values())) <= 2
+
+
+async def test_what_is_refused_again_and_again_takes_no_more_memory(world: Any, bind: Any) -> None:
+    esme = await bind(world, "ocs")
+    await world.smsc.client.close()
+    world.store.failing = True
+    for _ in range(50):
+        assert (await esme.submit(WITH_ID)).status == Status.ESME_RSYSERR
+    assert max(map(len, world.esmes.first._known.values())) <= 1
+
+
 async def test_who_comes_again_much_later_means_another(world: Any, bind: Any) -> None:
     await (await bind(world, "info")).submit(TEXT)
     await lose(world, "info")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kairos.adapters.extract import COLUMNS
 from kairos.adapters.ocs import AT_ONCE, document, known, outcome
@@ -25,7 +26,9 @@ def test_the_order_is_shown_as_it_is_sent() -> None:
 
 
 def test_every_field_is_explained() -> None:
-    assert [name for name in document(ORDER, 2) if not re.search(rf"^\| .*`{name}`.* \|", PAGE, re.MULTILINE)] == []
+    whole = replace(ORDER, tax=13, payer="promotions", products=("A", "B"))
+    assert document(whole, 2)["tax"] == "0.13"
+    assert [name for name in document(whole, 2) if not re.search(rf"^\| .*`{name}`.* \|", PAGE, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kairos.engine.dispatch import Backoff
 from kairos.smpp import Assembled, MessageState, Status, SubmitSm, concatenation, parse_receipt, split, tlvs
 
 MSISDN = "12025550123"
@@ -50,6 +51,13 @@ async def submit(esme: Any, pdus: list[SubmitSm]) -> list[str]:
 
 def whole(pdus: Any) -> str:
     return Assembled(tuple(pdus)).text()
+
+
+async def hang(world: Any) -> None:
+    """A commit hangs, and what comes after it waits, though it has nothing to write."""
+    world.store.gate.clear()
+    world.loop.post(world.bench.event("profile", plan="prepaid"))
+    await asyncio.sleep(0.01)
 
 
 async def timers(world: Any) -> None:
@@ -169,6 +177,45 @@ async def test_the_last_part_is_late_and_the_first_goes_out_without_a_line(start
     assert parse_receipt(esme.received[0]).message_id == id_  # type: ignore[union-attr]
 
 
+async def test_a_late_part_that_ends_another_message_takes_nothing_of_it_away(start: Any, bind: Any) -> None:
+    world = await start(decide_within=0.05)
+    esme = await bind(world, "ocs")
+    other = parts("y" * 200)[0]
+    await submit(esme, [other])
+    world.store.gate.clear()
+    came = parts(event())
+    assert await submit(esme, came) == ["1", "2"]  # the same reference number; the SMSC's own ids
+    world.store.gate.set()
+    await world.until(lambda: len(world.peer.submitted) == 3)
+    assert [replace(pdu, sequence=0) for pdu in world.peer.submitted] == [*came, other]
+
+
+async def test_too_slow_refused_and_of_whom_nobody_knows_a_part_is_not_acknowledged(start: Any, bind: Any) -> None:
+    world = await start(decide_within=0.05)
+    world.bench.engine.reject_unknown = True
+    esme = await bind(world, "ocs")
+    await hang(world)
+    world.peer.answers.append(Status.ESME_RTHROTTLED)
+    first = parts(event(), destination_addr="12025550199")[0]
+    asked = asyncio.create_task(esme.client.request(first, 10))
+    await world.until(lambda: world.peer.submitted)
+    world.store.gate.set()
+    assert (await asked).status == Status.ESME_RTHROTTLED  # it was kept nowhere
+
+
+async def test_too_slow_and_refused_a_part_that_came_before_keeps_its_id(start: Any, bind: Any) -> None:
+    world = await start(decide_within=0.05)
+    esme = await bind(world, "ocs")
+    first = parts(event())[0]
+    (known,) = await submit(esme, [first])
+    await hang(world)
+    world.peer.answers.append(Status.ESME_RTHROTTLED)
+    asked = asyncio.create_task(esme.client.request(first, 10))
+    await world.until(lambda: world.peer.submitted)
+    world.store.gate.set()
+    assert (await asked).message_id == known
+
+
 async def test_a_store_that_is_down_holds_no_part_up(start: Any, bind: Any) -> None:
     world = await start()
     esme = await bind(world, "ocs")
@@ -176,6 +223,19 @@ async def test_a_store_that_is_down_holds_no_part_up(start: Any, bind: Any) -> N
     came = parts(event())
     assert await submit(esme, came) == ["1", "2"]
     assert [replace(pdu, sequence=0) for pdu in world.peer.submitted] == came
+
+
+async def test_a_part_that_finds_no_room_goes_out_by_itself_and_so_do_the_others(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    first, second, third = parts("z" * 400)
+    await submit(esme, [first])
+    room, world.loop.queue = world.loop.queue, 0
+    assert await submit(esme, [second]) == ["1"]
+    world.loop.queue = room
+    await world.until(lambda: len(world.peer.submitted) == 2)  # none waits for others that will not come
+    assert await submit(esme, [third]) == ["3"]
+    assert [replace(pdu, sequence=0) for pdu in world.peer.submitted] == [second, first, third]
 
 
 async def test_of_whom_nobody_knows_parts_go_out_as_they_came(start: Any, bind: Any) -> None:
@@ -193,6 +253,31 @@ async def test_after_one_part_was_refused_only_the_rest_is_tried_again(start: An
     await world.until(lambda: world.rows("notification")[0].status == "sent")
     tried = [found.part for pdu in world.peer.submitted if (found := concatenation(pdu))]
     assert tried == [1, 2, 2, 2]
+
+
+async def test_a_receipt_of_the_first_part_comes_again_while_the_others_wait(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    world.dispatcher.backoff = Backoff(0.3, 0.3)
+    world.peer.answers.extend([0, Status.ESME_RMSGQFUL])
+    ids = await submit(esme, parts(event()))
+    await world.until(lambda: len(world.peer.submitted) == 2)
+    assert await world.peer.receipt("1") == Status.ESME_RX_T_APPN  # nobody's yet
+    await world.until(lambda: world.rows("notification")[0].status == "sent")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+    assert parse_receipt(esme.received[0]).message_id == ids[0]  # type: ignore[union-attr]
+
+
+async def test_where_the_second_part_is_refused_the_first_has_its_receipt(start: Any, bind: Any) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    world.peer.answers.extend([0, Status.ESME_RINVDSTADR])
+    ids = await submit(esme, parts(event()))
+    await world.until(lambda: world.rows("notification")[0].status == "failed")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+    assert parse_receipt(esme.received[0]).message_id == ids[0]  # type: ignore[union-attr]
 
 
 # -- replies -----------------------------------------------------------------------------------------------------------

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace as replace_text
 
+from kairos.adapters.smsc import carried
 from kairos.domain.message import Carried, Text
 from kairos.smpp import (
     BindTransmitter,
@@ -106,6 +110,43 @@ async def test_a_long_text_that_is_refused_in_the_middle(
     world.peer.answers.extend(answers)
     assert (await world.smsc.send(Text("5000", "12025550123", LONG))).status == status
     assert len(world.peer.submitted) == submitted
+
+
+def test_two_notifications_that_became_long_are_told_apart_and_each_is_the_same_on_every_try() -> None:
+    pdu = encode_pdu(SubmitSm(source_addr="5000", destination_addr="12025550123", short_message=b"plain"), 0)
+
+    def reference(message_id: str) -> int:
+        text = Text("5000", "12025550123", LONG, plain="plain", carried=(Carried(message_id, pdu),))
+        said = concatenation(carried(msgspec.structs.replace(text, message_id=message_id))[0])
+        assert said is not None
+        return said.reference
+
+    ids = [blake2b(bytes([number]), digest_size=8).hexdigest() for number in range(100)]
+    found = [reference(one) for one in ids]
+    assert len(set(found)) > 60  # of 256
+    assert found == [reference(one) for one in ids]
+
+
+async def test_what_waited_for_the_smsc_leaves_room_for_who_waits_for_an_answer(start: Any, monkeypatch: Any) -> None:
+    world = await start()
+    pdu = SubmitSm(source_addr="5000", destination_addr="12025550123", short_message=b"hello")
+    text = Text("5000", "12025550123", "hello", carried=(Carried("m1", encode_pdu(pdu, 0)),))
+    asked: list[Any] = []
+    answer = asyncio.Event()
+
+    async def request(asking: Any, *, urgent: bool) -> Any:
+        asked.append(asking)
+        await answer.wait()
+        return asking.response(message_id=str(len(asked)))
+
+    monkeypatch.setattr(world.smsc.client, "request", request)
+    backlog = [asyncio.create_task(world.smsc.send(text)) for _ in range(1000)]
+    forwarded = asyncio.create_task(world.smsc.forward(replace(pdu, service_type="live"), "ocs"))
+    await world.until(lambda: forwarded and any(one.service_type == "live" for one in asked))
+    assert len(asked) == 2 * world.smsc.client.options.window + 1
+    answer.set()
+    assert {(await one).status for one in backlog} == {"sent"}
+    assert (await forwarded).ok
 
 
 @pytest.mark.parametrize(
@@ -216,6 +257,18 @@ async def test_a_receipt_that_overtakes_the_commit_of_its_message(start: Any, bi
     await world.until(lambda: world.rows("notification")[0].peer_id == "1")
     assert await world.peer.receipt("1") == 0
     await world.until(lambda: esme.received)
+
+
+async def test_an_id_that_the_smsc_gives_again_is_the_latest_messages(start: Any, bind: Any) -> None:
+    world = await start()
+    info, esme = await bind(world, "info"), await bind(world, "ocs")
+    await info.submit("hello")
+    world.peer.submitted.clear()  # it was restarted, and counts anew
+    await esme.submit()
+    await world.until(lambda: world.rows("notification")[0].peer_id == "1")
+    assert await world.peer.receipt("1") == 0
+    await world.until(lambda: esme.received)
+    assert info.received == []
 
 
 async def test_a_receipt_of_a_message_that_nobody_knows_is_taken(start: Any) -> None:

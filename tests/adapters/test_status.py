@@ -182,6 +182,14 @@ async def test_budgets_are_shown_in_money_and_with_the_end_of_their_period(
     assert "budget of booster T$100 T$50 T$10 T$5.50 T$84.50 2026-03-05 00:00 UTC" in shown
 
 
+async def test_messages_that_wait_for_the_end_of_a_freeze_are_no_trouble(desk: Desk) -> None:
+    desk.bench.store.commit(Batch(outgoing=[Outgoing(1, "k1", 7, "sms", b"", desk.bench.now)]))
+    desk.later(5 * MINUTE)
+    assert (await desk.status.report())["troubles"] == ["a message waits for 5 min to be sent, with 0 others"]
+    desk.status.dispatcher.held_back["sms"] += 1
+    assert (await desk.status.report())["troubles"] == []
+
+
 async def test_dead_letters_are_a_trouble_unless_what_they_tell_of_was_passed_on(desk: Desk) -> None:
     desk.letters = {"dead_letters.unread": 500}
     assert desk.status.troubles() == []

@@ -25,11 +25,13 @@ class Till:
     async def purchase(self, key: str) -> Mapping[str, Any] | None:
         return {"key": key, "status": "done"} if key == "k" else None
 
-    async def reverse(self, key: str, status: str, reason: str) -> Answer | None:
+    async def reverse(self, key: str, status: str, reason: str, amount: str | None) -> Answer | None:
         if self.down:
             raise StoreError("the disk is gone")
         if key != "k":
             return None
+        if amount == "99":
+            return Answer("rejected", "purchase `k` is done, and T$0 of T$45 went back: it cannot be T$99")
         if status != "reversed":
             return Answer("rejected", "purchase `k` is done: it cannot become refused")
         self.said.append((key, status, reason))
@@ -62,12 +64,15 @@ async def test_a_reversal_is_taken_once(client: httpx.AsyncClient, till: Till) -
     [
         ({"key": "x"}, 404, "there is no purchase `x`"),
         ({"key": "k", "status": "refused"}, 409, "cannot become refused"),
+        ({"key": "k", "amount": "99"}, 409, "it cannot be T$99"),
+        ({"key": "k", "amount": "1", "status": "done"}, 400, "an amount goes back where a purchase is reversed"),
+        ({"key": "k", "amount": 1}, 400, "write it as in"),
         ({"key": "k", "status": "lost"}, 400, "write it as in"),
         ({"reason": "?"}, 400, "write it as in"),
         ({"key": "k" * 20_000}, 413, "larger than"),
     ],
 )
-async def test_what_cannot_be_is_said(client: httpx.AsyncClient, body: dict[str, str], status: int, said: str) -> None:
+async def test_what_cannot_be_is_said(client: httpx.AsyncClient, body: dict[str, Any], status: int, said: str) -> None:
     answer = await client.post("/v1/reversals", json=body)
     assert answer.status_code == status
     assert said in answer.json()["detail"]

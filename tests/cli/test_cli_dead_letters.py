@@ -7,13 +7,16 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from kairos.adapters.sqlite import SqliteStore
+from kairos.cli.dead_letters import WHAT_TO_DO
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Reply
+from kairos.engine.work import Input
 from kairos.ports import Batch
 
 Run = Callable[..., tuple[int, str, str]]
@@ -93,6 +96,8 @@ def test_they_are_marked_beside_an_open_store(kairos: Run, store: Path) -> None:
         (["replay", "--kind", "reply"], "name ids, or a kind with --all --kind; `kairos dead-letters list` shows them"),
         (["replay", "1", "9"], "there is no dead letter 9; nothing was marked"),
         (["replay", "1", "2"], "dead letter 2 is there to be read, there is nothing to replay; nothing was marked"),
+        (["replay", "--all", "--kind", "rejectd"], "there is no kind `rejectd`; did you mean `rejected`?"),
+        (["list", "--kind", "rejectd"], "there is no kind `rejectd`; did you mean `rejected`?"),
         (["explain", "9"], "there is no dead letter 9; `kairos dead-letters list --every` shows all"),
     ],
 )
@@ -101,6 +106,15 @@ def test_what_cannot_be_marked_is_said_and_changes_nothing(
 ) -> None:
     assert kairos("dead-letters", *arguments, "--store", store) == (1, "", said + "\n")
     assert statuses(store) == ["new", "new", "new"]
+
+
+def test_where_there_is_none_that_is_said(kairos: Run, store: Path) -> None:
+    assert kairos("dead-letters", "list", "--kind", "timer", "--store", store) == (0, "there is none\n", "")
+
+
+def test_every_input_that_may_break_the_engine_has_its_words() -> None:
+    kinds = {kind.__name__.lower() for kind in get_args(Input)}
+    assert kinds | {"text", "purchase", "rejected", "unread"} == set(WHAT_TO_DO)
 
 
 def test_a_store_that_is_not_there_is_named(kairos: Run, tmp_path: Path) -> None:

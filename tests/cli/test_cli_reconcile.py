@@ -70,7 +70,11 @@ def compared(folder: Path, purchases: Iterable[Purchase], rows: list[dict[str, s
         ("amount differs", [purchase("k")], [row("k", price="10.01")]),
         ("amount differs", [purchase("k")], [row("k", currency="XXX")]),
         ("another payer", [purchase("k")], [row("k", msisdn="12025550199")]),
-        ("not provisioned", [purchase("k")], [row("k", "charged"), row("j", "provisioned")]),
+        (
+            "not provisioned",
+            [purchase("k"), purchase("j", charges=False)],
+            [row("k", "charged"), row("j", "provisioned")],
+        ),
         (
             "not provisioned",
             [purchase("k", products=("A", "B"))],
@@ -80,6 +84,49 @@ def compared(folder: Path, purchases: Iterable[Purchase], rows: list[dict[str, s
         ("charged all the same", [purchase("k", "refunded")], [row("k.charge", "charged")]),
         ("refunded, yet revenue", [purchase("k")], [row("k"), row("k", "refunded")]),
         ("stuck", [purchase("k", "stuck")], []),
+        # the payer's gift, charged at whoever got it
+        ("another payer", [purchase("k", payer="12025550150")], [row("k")]),
+        # what cost nothing, or is owed, was charged all the same
+        ("charged all the same", [purchase("k", charges=False)], [row("k")]),
+        # not all of it went back, or more than all of it
+        ("charged all the same", [purchase("k", "refunded")], [row("k"), row("k", "refunded", "4.00")]),
+        ("charged all the same", [purchase("k", "reversed")], [row("k"), row("k", "refunded", "-9.99")]),
+        ("charged all the same", [purchase("k", returned=400)], [row("k")]),
+        ("charged all the same", [purchase("k", returned=400)], [row("k"), row("k", "refunded", "3.99")]),
+        ("refunded, yet revenue", [purchase("k", returned=400)], [row("k"), row("k", "refunded", "4.01")]),
+        ("refunded, yet revenue", [purchase("k")], [row("k"), row("k", "refunded", "4.00")]),
+        ("refunded too much", [purchase("k", "refunded")], [row("k"), row("k", "refunded"), row("k", "refunded")]),
+        ("refunded too much", [purchase("k", "refused")], [row("k", "refunded")]),
+        ("amount differs", [purchase("k", returned=400)], [row("k"), row("k", "refunded", "4.00", "XXX")]),
+        ("tax differs", [purchase("k", tax=130)], [row("k", tax="1.31")]),
+        ("tax differs", [purchase("k")], [row("k", tax="1.30")]),
+        # one charge too many, and it went back: nobody lost a cent, and still it happened
+        ("charged twice", [purchase("k")], [row("k"), row("k"), row("k", "refunded")]),
+        # products
+        ("never accepted", [], [row("k", "provisioned")]),
+        ("never accepted", [], [row("k", "refunded")]),
+        ("not provisioned", [purchase(key, charges=False) for key in "jk"], [row("j", "provisioned")]),
+        (
+            "not provisioned",
+            [purchase("k", products=("A", "B"))],
+            [row("k.charge", "charged"), *(row(f"k.{n}", "provisioned", product=p) for n, p in enumerate("AC"))],
+        ),
+        (
+            "not provisioned",
+            [purchase("k")],
+            [row("k.charge", "charged"), row("k.p", "provisioned"), row("k.d", "deprovisioned")],
+        ),
+        (
+            "provisioned twice",
+            [purchase("k")],
+            [row("k.charge", "charged"), row("k.p", "provisioned"), row("k.p", "provisioned")],
+        ),
+        ("provisioned all the same", [purchase("k", "refused")], [row("k.provision1", "provisioned")]),
+        (
+            "another receiver",
+            [purchase("k", payer="12025550150")],
+            [row("k.charge", "charged", msisdn="12025550150"), row("k.p", "provisioned", msisdn="12025550150")],
+        ),
     ],
 )
 def test_each_difference_is_found(
@@ -103,6 +150,14 @@ def test_what_agrees_is_no_difference(tmp_path: Path) -> None:
         purchase("h", "under_way"),
         purchase("i", changed=AT + 1),  # ended after the extract was drawn
         purchase("j", made=AT - 1),
+        purchase("l", returned=400),
+        purchase("m", "reversed", changed=AT + 1),  # given back after the extract was drawn
+        purchase("n", returned=400, changed=AT + 1),
+        purchase("o", products=("A", "B")),
+        purchase("p", "refused"),
+        purchase("q", payer="promotions"),
+        purchase("r", "reversed"),  # they kept the product
+        purchase("s", tax=130),
     ]
     rows = [
         row("a.charge", "charged"),
@@ -112,8 +167,36 @@ def test_what_agrees_is_no_difference(tmp_path: Path) -> None:
         *(row(key, status) for key in ("d", "e") for status in ("charged", "refunded")),
         row("f", "provisioned"),
         row("g", msisdn="12025550150"),
+        row("l"),
+        row("l", "refunded", "-1.50"),
+        row("l", "refunded", "2.50"),
+        row("m"),
+        row("n"),
+        row("o.charge", "charged", product=""),
+        row("o.p", "provisioned", product=""),  # it does not say which
+        row("o.q", "provisioned", product="A"),
+        row("p.p", "provisioned"),
+        row("p.d", "deprovisioned"),
+        row("q", msisdn="promotions"),
+        row("r"),
+        row("r", "refunded"),
+        row("s"),
     ]
-    assert compared(tmp_path, bought, rows) == [{"rows": 10, "purchases": 10, "differences": 0, "by_kind": {}}]
+    rows = [one | {"tax": "1.30" if one["key"] == "s" else ""} for one in rows]
+    assert compared(tmp_path, bought, rows) == [{"rows": 24, "purchases": 18, "differences": 0, "by_kind": {}}]
+
+
+@pytest.mark.parametrize(
+    ("options", "missed"),
+    [((), 0), (("--until", "2026-03-05"), 1), (("--since", "2026-03-03T12:00:00Z", "--until", "2026-03-05"), 2)],
+)
+def test_what_is_missing_after_the_last_row_is_missed_where_the_extract_says_how_far_it_goes(
+    tmp_path: Path, options: tuple[str, ...], missed: int
+) -> None:
+    """A charging system that stopped writing at noon: there is no later row that would show it."""
+    bought = [purchase("a"), purchase("b", made=AT + 1, changed=AT + 2), purchase("c", made=AT - 1)]
+    *found, _ = compared(tmp_path, bought, [row("a")], *options)
+    assert [one["kind"] for one in found] == ["not charged"] * missed
 
 
 def test_columns_and_words_of_the_file(tmp_path: Path) -> None:
@@ -155,9 +238,13 @@ def test_without_duckdb_parquet_is_refused_with_what_to_do(tmp_path: Path, monke
     ("text", "said"),
     [
         ("id,status\nk,done\n", r"extract.csv:1: there is no column `key`.*--column key=NAME"),
-        ("key,status,price\nk,done,1.00\nk,done,ten\n", r"extract.csv:3: `ten` is no amount"),
-        ("key,status,price\nk,done,1.005\n", r"extract.csv:2: `1.005` is no amount with 2 digits"),
+        ("key,status,price\nk,done,1.00\nk,done,ten\n", r"extract.csv:3: `ten` is not a number"),
+        ("key,status,price\nk,done,1.005\n", r"extract.csv:2: `1.005` has more than 2 decimals"),
+        ("key,status,price\nk,done,1e30\n", r"extract.csv:2: `1e30` is not a number"),
+        (f"key,status,price\nk,done,{10**30}\n", r"extract.csv:2: `10+` is too large"),
         ("key;status;at\nk;done;yesterday\n", r"extract.csv:2: `yesterday` is no time"),
+        ("key,status,at\nk,done,1772625600\n", r"extract.csv:2: `1772625600` is no time in milliseconds"),
+        ("key,status,at\nk,done,20260304\n", r"extract.csv:2: `20260304` is no time in milliseconds"),
         ("key,status\n,done\n", r"extract.csv:2: the row has no key"),
     ],
 )

@@ -228,7 +228,7 @@ def test_an_offer_is_tried_on_a_test_subscriber_and_on_nobody_else(environment: 
         status, said = tried("+12025550123", "music_pass")
         assert (status, "is on its way to +12025550123" in said) == (0, True), said
         assert tried("+12025550199", "music_pass") == (1, "`12025550199` is no test subscriber; add it to seeds.yaml\n")
-        assert tried("+12025550123", "music_pas") == (1, "unknown offer `music_pas`\n")
+        assert tried("+12025550123", "music_pas") == (1, "unknown offer `music_pas`; did you mean `music_pass`?\n")
         off = json.dumps({"on": False, "reason": "wrong prices"}).encode()
         turn = urllib.request.Request(f"{door}/v1/switches/marketing", off, method="PUT")
         urllib.request.urlopen(turn, timeout=LONG).close()

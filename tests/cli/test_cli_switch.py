@@ -34,11 +34,13 @@ def said(*arguments: str) -> str:
 
 
 def test_off_and_on_with_who_and_why(store: Path) -> None:
-    assert "marketing is off" in said("marketing", "off", "--reason", "wrong prices", "--who", "ada")
+    first = said("marketing", "off", "--reason", "wrong prices", "--who", "ada")
+    assert first == f"marketing is off; `{store}` was not there and is made: no running kairos knows of it\n"
     with closing(SqliteStore(store)) as opened:  # made by the first turn: the first start finds it
         (found,) = opened.switches()
         assert (found.name, found.on, found.reason, found.who) == ("marketing", False, "wrong prices", "ada")
-        said("marketing", "on")  # beside the open store
+        beside = said("marketing", "on")
+        assert beside == "marketing is on; a running kairos holds to it within two seconds\n"
         assert [one.on for one in opened.switch_history(5)] == [True, False]
         assert opened.switches()[0].who  # nobody said who: whoever is logged in
 
@@ -71,6 +73,7 @@ def test_nothing_is_off_at_first(store: Path) -> None:
         (["marketing", "of", "--reason", "x"], "on or off"),
         (["marketing"], "on or off"),
         (["list"], "there is no store at"),
+        (["marketing", "off", "--reason", "x", "--store", "nowhere.db"], "no store at `nowhere.db`, so nothing was"),
     ],
 )
 def test_what_is_mistyped_turns_nothing(store: Path, arguments: list[str], message: str) -> None:
@@ -91,3 +94,11 @@ def test_a_broken_playbook_keeps_no_switch_from_being_turned(
     said("action:whatever", "off", "--reason", "it went wrong")
     with closing(SqliteStore(store)) as opened:
         assert [one.name for one in opened.switches()] == ["action:whatever"]
+
+
+def test_broken_settings_keep_no_switch_of_a_named_store_from_being_turned(tmp_path: Path) -> None:
+    (tmp_path / "kairos.toml").write_text("[http", encoding="utf-8")
+    SqliteStore(tmp_path / "kairos.db").close()
+    where = ["--settings", str(tmp_path / "kairos.toml"), "--store", str(tmp_path / "kairos.db")]
+    done = CliRunner().invoke(app, ["switch", "marketing", "off", "--reason", "wrong prices", *where])
+    assert (done.exit_code, done.stdout.startswith("marketing is off")) == (0, True)

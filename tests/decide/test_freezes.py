@@ -104,6 +104,14 @@ def made(bench: Any, **how: Any) -> tuple[str, Decision]:
         ("{from: 2026-03-04 00:00, to: 2026-03-05 00:00, why: freeze}", TEXT, 400, "off_peak_hint", "gate"),
         ("{from: 2026-03-04 00:00, to: 2026-03-05 00:00, why: freeze, except_care: no}", TEXT, 400, "", "gate"),
         ("{from: wed 00:00, to: thu 00:00, why: freeze}", TEXT, 100, "", "gate"),
+        (
+            "{from: wed 00:00, to: thu 00:00, why: mild}\n  - "
+            "{from: wed 00:00, to: thu 00:00, why: freeze, except_care: no}",
+            TEXT,
+            400,
+            "",
+            "gate",
+        ),
         ("{from: 2026-03-04 14:00, to: 2026-03-05 02:00, why: freeze, zone: Europe/Kyiv}", TEXT, 100, "", "gate"),
         ("{from: 2026-03-04T14:00+02:00, to: 2026-03-05T00:00Z, why: freeze}", TEXT, 100, "", "gate"),
         ("{from: 2026-03-04 12:01, to: 2026-03-05 00:00, why: freeze}", TEXT, 100, "booster", ""),
@@ -213,6 +221,28 @@ async def test_a_message_that_waits_for_the_end_of_a_window_holds_up_no_notifica
         bench.now += 20
         await until(lambda: run.status(1) == "sent")
     assert len(run.handset.got) == 2
+
+
+async def test_however_many_messages_wait_for_the_end_of_a_window_notifications_go_out(
+    bench_with: Callable[..., Any],
+) -> None:
+    others = [f"120255501{n:02d}" for n in range(30, 39)]
+    bench = bench_with()
+    for msisdn in others:
+        bench.apply(bench.event("profile", msisdn=msisdn, plan="prepaid", language="en", marketing_consent=True))
+        bench.apply(msgspec.structs.replace(call(bench, text=""), msisdn=msisdn))
+    window = "{from: 2026-03-04 12:00, to: 2026-03-04 12:05, why: freeze}"
+    bench.engine.use(bench_with({"contact_policy.yaml": POLICY + window}).program)
+    bench.now += 5 * 60_000 - 20
+    async with Running(bench) as run:
+        run.dispatcher.hold = 3
+        await until(lambda: run.dispatcher.held_back["sms"] == len(others))
+        run.loop.post(call(bench))
+        await until(lambda: run.handset.got == [TEXT])
+        bench.now += 20
+        await until(lambda: len(run.handset.got) == 1 + len(others))
+        await until(lambda: not bench.store.unsent(0, 100))
+        assert run.dispatcher.held_back["sms"] == 0
 
 
 async def test_a_message_whose_time_is_over_before_the_window_is_dropped(bench_with: Callable[..., Any]) -> None:

@@ -15,7 +15,7 @@ from kairos import enrich, respond
 from kairos.domain.event import Event
 from kairos.domain.inputs import Delivery, Timer
 from kairos.domain.message import Outgoing, Text
-from kairos.engine.dead_letters import ROOM, DeadLetters, opened
+from kairos.engine.dead_letters import COUNTED_EVERY, ROOM, DeadLetters, opened
 from kairos.engine.loop import Loop
 from kairos.engine.timers import run_timers
 from kairos.engine.work import encode, identity
@@ -95,6 +95,26 @@ async def test_an_event_that_breaks_the_engine_is_kept_and_replayed_once(desk: D
     assert desk.letters.figures == {}
 
 
+async def test_an_event_that_is_refused_when_replayed_stays_new(desk: Desk) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await desk.loop.submit(desk.bench.event("recharge", amount=1000))
+    await desk.letters.write()
+    desk.mended, desk.bench.engine.reject_unknown = True, True
+    desk.replay()
+    await desk.letters.replay(desk.loop)
+    assert desk.statuses() == ["new"]
+
+
+async def test_what_is_discarded_beside_us_is_counted_no_more(desk: Desk) -> None:
+    desk.letters.put("unread", "shape", "", "no pattern reads it", b"")
+    await desk.letters.write()
+    assert desk.letters.figures == {"dead_letters.unread": 1}
+    desk.bench.store.commit(Batch(letters_marked=[(1, "discarded")]))
+    desk.bench.now += COUNTED_EVERY
+    await desk.letters.write()
+    assert desk.letters.figures == {}
+
+
 async def test_a_replayed_event_does_not_send_its_notification_again(desk: Desk) -> None:
     desk.bench.profile()
     with pytest.raises(ZeroDivisionError):
@@ -155,6 +175,24 @@ async def failing(store: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         yield
 
 
+async def test_what_comes_again_while_it_is_written_is_counted_once_each(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = desk.bench.store.commit
+
+    def slow(batch: Batch) -> None:
+        commit(batch)
+        desk.letters.put("unread", "shape", "", "no pattern reads it", b"Hi 5")
+
+    desk.letters.put("unread", "shape", "", "no pattern reads it", b"Hi 4")
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.bench.store, "commit", slow)
+        await desk.letters.write()
+    await desk.letters.write()
+    (letter,) = desk.bench.store.dead_letters()
+    assert (letter.times, letter.payload) == (2, b"Hi 5")
+
+
 async def test_a_store_that_is_down_breaks_nothing_and_letters_wait_as_long_as_there_is_room(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +249,7 @@ async def test_a_text_that_was_refused_for_good_is_sent_once_more(desk: Desk) ->
     await desk.letters.replay(desk.loop)
     assert desk.statuses() == ["replayed"]
     (row,) = desk.handed
-    assert (row.channel, row.status, row.key) == ("notification", "pending", f"dead-letter/{letter.id}#notification")
+    assert (row.channel, row.status, row.key) == ("notification", "pending", "m1")
     assert msgspec.msgpack.decode(row.payload, type=Text) == notification
 
 

@@ -29,9 +29,9 @@ after_decline: never
 """
 
 
-def call(bench: Any) -> dict[str, tuple[str, int]]:
+def call(bench: Any, balance: int = 300) -> dict[str, tuple[str, int]]:
     """Why each action is not said, and until when; chosen is "" and 0."""
-    balances = [Bucket("main", 300), Bucket("data", 100_000, bench.now + DAY)]
+    balances = [Bucket("main", balance), Bucket("data", 100_000, bench.now + DAY)]
     work = bench.apply(bench.event("end_of_call", notification="Ref 1", service="voice", cost=1, balances=balances))
     made = msgspec.msgpack.decode(work.batch.decisions[0][3], type=Decision)
     return {v.action: (v.reason, v.until) for v in explain(bench.program.decide, made)}
@@ -106,6 +106,70 @@ def test_service_and_regulation_go_on_after_a_no(
 def test_an_older_cool_down_still_holds() -> None:
     old = msgspec.msgpack.encode(["booster", -1])
     assert msgspec.msgpack.decode(old, type=Cooldown) == Cooldown("booster", -1)
+
+
+AGENT = "contact_only_when: {marketing consent: marketing_consent}\ndeclined_by: [agent.no]\n"
+
+
+def with_agent(bench_with: Callable[..., Any], texts: dict[str, str]) -> Any:
+    vocabulary = texts["vocabulary.yaml"].replace("events:\n", "events:\n  agent: {no: text, note: number}\n")
+    bench = bench_with({"vocabulary.yaml": vocabulary, "contact_policy.yaml": AGENT})
+    bench.profile()
+    return bench
+
+
+def test_a_no_through_another_door_counts(bench_with: Callable[..., Any], texts: dict[str, str]) -> None:
+    bench = with_agent(bench_with, texts)
+    told = bench.event("agent", identity="crm/1", no="booster")
+    bench.now += HOUR
+    bench.apply(told)
+    bench.apply(bench.event("agent", no="booster", identity="again"))
+    assert call(bench, balance=9000)["booster"] == ("declined", bench.now + 14 * DAY)
+    assert [cooldown.until for cooldown in bench.state().cooldowns] == [bench.now + 14 * DAY]
+    late = with_agent(bench_with, texts)
+    late.now += HOUR
+    late.apply(msgspec.structs.replace(told, happened=late.now - HOUR))
+    assert call(late, balance=9000)["booster"] == ("declined", late.now - HOUR + 14 * DAY), "from when it was said"
+
+
+def test_what_is_open_is_declined_with_it(bench_with: Callable[..., Any], texts: dict[str, str]) -> None:
+    bench = with_agent(bench_with, texts)
+    balances = [Bucket("main", 9000), Bucket("data", 100_000, bench.now + DAY)]
+    bench.apply(bench.event("end_of_call", notification="Ref 1", service="voice", cost=1, balances=balances))
+    bench.apply(bench.event("agent", identity="crm/7", no="booster"))
+    (offer,) = bench.state().offers
+    assert (offer.action, offer.status) == ("booster", "declined")
+    assert [(r.outcome, r.reason) for r in bench.store.responses(offer.key)] == [("declined", "crm/7")]
+    assert bench.apply(bench.reply("1")).batch.outgoing[-1].channel == "sms", "nothing is ordered"
+
+
+def test_a_no_to_what_nobody_knows_is_told(bench_with: Callable[..., Any], texts: dict[str, str]) -> None:
+    bench = with_agent(bench_with, texts)
+    notes: list[str] = []
+    bench.engine.note = notes.append
+    bench.apply(bench.event("agent", no="boster"), bench.event("agent", note=1.0))
+    assert notes == ["an event `agent` declines `boster`, which is no offer of the playbook"]
+    assert bench.state().cooldowns == []
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("agent.not", "unknown field `agent.not`; did you mean"),
+        ("agent.note", "`agent.note` is no text"),
+        ("agent.happened", "`agent.happened` is no text"),
+        ("[agent.no, agent.no]", "`agent` stands here twice"),
+    ],
+)
+def test_an_event_that_tells_no_offer_is_refused(
+    bench_with: Callable[..., Any], texts: dict[str, str], written: str, why: str
+) -> None:
+    vocabulary = texts["vocabulary.yaml"].replace("events:\n", "events:\n  agent: {no: text, note: number}\n")
+    with pytest.raises(PlaybookError) as raised:
+        bench_with({"vocabulary.yaml": vocabulary, "contact_policy.yaml": AGENT.replace("[agent.no]", written)})
+    (found,) = raised.value.diagnostics
+    assert found.line == 2
+    assert why in str(found)
 
 
 WRONG = {

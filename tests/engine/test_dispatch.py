@@ -6,12 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
-from kairos.domain.inputs import Delivery
+from kairos.domain.inputs import Change, Delivery
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.dead_letters import opened
@@ -582,6 +583,68 @@ async def test_what_an_account_is_owed_waits_for_it_so_long_and_then_becomes_a_d
     assert letter.reason == f"not taken in time: {away.reason}"
 
 
+class Choosy(Handset):
+    """An SMSC that refuses what is for some numbers, for the time being; while it is `out`, everything."""
+
+    def __init__(self, *full: str) -> None:
+        super().__init__(SENT)
+        self.full = full
+        self.out = False
+        self.tried: Counter[str] = Counter()
+
+    async def send(self, text: Text) -> Outcome:
+        self.tried[text.destination] += 1
+        await asyncio.sleep(0)
+        if self.out or text.destination in self.full:
+            return Outcome("retry", reason="ESME_RMSGQFUL", refused=True)
+        return await super().send(text)
+
+
+async def test_a_subscriber_whose_queue_stays_full_holds_up_nobody_for_ever(bench: Any) -> None:
+    """Rows that wait in memory are bounded for all together, so those of a few must not fill it."""
+    smsc = Choosy("12025550177")
+    async with running(bench, smsc) as (loop, dispatcher):
+        dispatcher.hold = 3
+        for number in range(4):
+            await loop.submit(bench.event("profile", msisdn="12025550177", notification=f"hello {number}"))
+        await loop.submit(bench.event("profile", notification="hello"))
+        await until(lambda: status(bench, 5) == "sent")
+        assert status(bench, 1) == "pending"
+        bench.now += dispatcher.refused_for + 1
+        for number in range(1, 5):  # each is tried, and others are taken meanwhile
+            await loop.submit(bench.event("profile", notification="hello"))
+            await until(partial(lambda number: status(bench, number) == "failed", number))
+    assert {letter.reason for letter in bench.store.dead_letters()} == {"refused for too long: ESME_RMSGQFUL"}
+
+
+async def test_while_the_smsc_takes_nobody_nothing_is_given_up(bench: Any) -> None:
+    smsc = Choosy()
+    async with running(bench, smsc) as (loop, dispatcher):
+        await loop.submit(call(bench))
+        await until(lambda: status(bench, 1) == "sent")
+        smsc.out = True
+        for _ in range(3):
+            await loop.submit(call(bench))
+        bench.now += dispatcher.refused_for + 1
+        await until(lambda: sum(smsc.tried.values()) > 10)
+        smsc.out = False
+        await until(lambda: [status(bench, number) for number in range(1, 5)] == ["sent"] * 4)
+
+
+async def test_what_is_old_because_we_were_down_is_not_given_up_at_once(bench: Any) -> None:
+    smsc = Choosy("12025550177")
+    async with running(bench, smsc) as (loop, dispatcher):
+        await loop.submit(bench.event("profile", msisdn="12025550177", notification="hello"))
+    bench.now += dispatcher.refused_for + 1
+    async with running(bench, smsc) as (loop, _):
+        for _ in range(3):
+            await loop.submit(call(bench))
+            tried = smsc.tried["12025550177"]
+            await until(partial(lambda tried: smsc.tried["12025550177"] > tried + 2, tried))
+        smsc.full = ()
+        await until(lambda: status(bench, 1) == "sent")
+
+
 async def test_an_account_that_is_away_holds_up_no_other(bench: Any) -> None:
     class Esmes(Handset):
         async def send(self, text: Text) -> Outcome:
@@ -603,3 +666,19 @@ async def test_an_account_that_is_away_holds_up_no_other(bench: Any) -> None:
     await dispatcher.close()
     loop.close()
     await asyncio.wait_for(asyncio.gather(*tasks), 5)
+
+
+async def test_an_order_that_waits_is_not_sent_to_a_number_that_is_anothers_meanwhile(bench: Any) -> None:
+    bench.profile()
+    bench.apply(call(bench))
+    owner = bench.state().id
+    charging = Charging(Outcome("retry", reason="no connection"))
+    async with running(bench, Handset(SENT), charging) as (loop, _):
+        await loop.submit(bench.reply("1"))
+        await until(lambda: bool(charging.asked))
+        await loop.submit(Change("crm/1", "number_recycled", "12025550123", bench.now))
+        await until(lambda: bench.store.purchases("", 1)[0].status == "refused")
+        charging.outcomes = [DONE]
+    (purchase,) = bench.store.purchases("", 2)
+    assert (purchase.subscriber, purchase.reason) == (owner, "number changed hands")
+    assert bench.state().id != owner

@@ -13,7 +13,7 @@ import pytest
 
 from kairos import enrich
 from kairos.adapters.memory import MemoryStore
-from kairos.domain.message import Outgoing
+from kairos.domain.message import Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.engine import Engine
 from kairos.engine.loop import Loop, OverloadedError, Submission
@@ -190,7 +190,7 @@ async def test_an_input_that_breaks_leaves_the_others_in_their_order(bench: Any,
         await asyncio.gather(*(submission.answer for submission in posted))
         with pytest.raises(ZeroDivisionError):
             await bad.answer
-    assert [row.key.partition("#")[0] for row in handed] == names
+    assert [msgspec.msgpack.decode(row.payload, type=Text).text for row in handed] == names
 
 
 async def test_a_commit_stands_whatever_happens_to_the_reading_ahead(bench: Any) -> None:

@@ -200,3 +200,38 @@ def test_a_purchase_ends_for_a_subscriber_who_is_not_there_any_more(stepped: Any
         work = answered(stepped, work)
     assert kept(stepped).status == "done"
     assert said(work) == []
+
+
+def test_a_part_of_the_price_goes_back_and_the_rest_is_still_a_sale(bench: Any) -> None:
+    offered(bench)
+    answered(bench, bench.apply(bench.reply("1")))
+
+    def told(amount: int) -> tuple[str, str]:
+        news = Reversal(kept(bench).key, bench.state().id, "reversed", bench.now, "complaint 7", amount)
+        answer = bench.apply(news).answers[0]
+        return answer.status, answer.reason.removeprefix(f"purchase `{kept(bench).key}` ")
+
+    assert told(1500) == ("applied", "")
+    assert told(1500) == ("duplicate", "")
+    assert told(1000) == ("rejected", "is done, and T$15 of T$45 went back: it cannot be T$10")
+    assert told(4501) == ("rejected", "is done, and T$15 of T$45 went back: it cannot be T$45.01")
+    assert outcomes(bench)[-1] == ("partly_reversed", "complaint 7")
+    assert (kept(bench).status, kept(bench).kept) == ("done", 3000)
+    assert [owned.product for owned in bench.state().products] == ["DATA2G"]
+    assert bench.state().offers[0].status == "fulfilled"
+    assert told(4500) == ("applied", "")
+    assert (kept(bench).status, bench.state().products) == ("reversed", [])
+    assert bench.engine.statistics.counts["reversed"] == bench.engine.statistics.counts["partly_reversed"] == 1
+
+
+def test_what_can_still_be_taken_after_want_of_money_is_not_said_a_second_time(bench_with: Any, texts: Any) -> None:
+    """Else both are taken after one top-up, whatever `repurchase` says."""
+    bench = bench_with({"offers/booster.yaml": texts["offers/booster.yaml"] + "repurchase: never\n"})
+    offered(bench)
+    answered(bench, bench.apply(bench.reply("1")), "refused", "insufficient_funds")
+    bench.now += 1
+    offered(bench)
+    assert [offer.status for offer in bench.state().offers] == ["unpaid"]
+    bench.now += DAY
+    offered(bench)
+    assert [offer.status for offer in bench.state().offers] == ["unpaid", "open"]

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from kairos import enrich
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
-from kairos.domain.inputs import Change, Delivery
-from kairos.domain.message import Text
+from kairos.domain.inputs import Change, Delivery, Fulfilment
+from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import Bucket, State
 from kairos.engine.explain import Explainer
 from kairos.engine.work import Work, decode_state
+from kairos.fulfil import FORWARD
 
 A, B, C = "12025550123", "12025550124", "12025550125"
 HOUR, DAY = 3_600_000, 86_400_000
@@ -422,3 +423,158 @@ def test_however_they_are_batched_an_account_hears_no_more_than_its_limit(
     for account in ("A-1", "A-2"):
         numbers = {msisdn for msisdn in told if owner[msisdn] == account}
         assert min(len(numbers), 2) <= sum(owner[msisdn] == account for msisdn in heard) <= 2
+
+
+# --- purchases of a number that changes hands ----------------------------------------
+
+
+def answered(bench: Any, work: Work, status: str = "done", reason: str = "") -> Work:
+    row = next(row for row in work.batch.outgoing if row.channel == "ocs")
+    key = msgspec.msgpack.decode(row.payload, type=Order).key
+    settled: Work = bench.apply(Fulfilment(row.id, row.subscriber, key, status, bench.now, reason))
+    return settled
+
+
+def asked(work: Work) -> list[str]:
+    rows = [msgspec.msgpack.decode(row.payload, type=Order) for row in work.batch.outgoing if row.channel == "ocs"]
+    return [order.step for order in rows]
+
+
+def test_what_was_refused_for_want_of_money_cannot_be_taken_once_the_number_is_anothers(policed: Any) -> None:
+    bench = policed
+    bench.apply(offered(bench))
+    answered(bench, bench.apply(bench.reply("1")), "refused", "insufficient_funds")
+    old, late_yes = bench.state(), bench.reply("1")
+    assert [offer.status for offer in old.offers] == ["unpaid"]
+    bench.now += HOUR
+    bench.apply(change(bench, "number_recycled"))
+    assert [offer.status for offer in by_id(bench, old.id).offers] == ["withdrawn"]
+    assert orders(bench.apply(late_yes)) == 0
+
+
+@pytest.mark.parametrize("kind", ["number_recycled", "number_disconnected", "number_changed"])
+def test_a_purchase_goes_no_further_at_a_number_that_is_not_theirs_any_more(
+    bench_with: Callable[..., Any], kind: str
+) -> None:
+    bench = bench_with(steps=FORWARD)
+    consenting(bench, A)
+    bench.apply(offered(bench))
+    reserved = bench.apply(bench.reply("1"))
+    bench.apply(change(bench, kind, number=B if kind == "number_changed" else ""))
+    work = answered(bench, reserved)  # it is not charged: that would be the next owner's money
+    assert asked(work) == ["release"]
+    work = answered(bench, work)
+    (purchase,) = bench.store.purchases("", 2)
+    assert (purchase.status, purchase.reason) == ("refused", "number changed hands")
+
+
+def test_what_was_charged_is_given_back_where_the_number_went_before_the_product_came(
+    bench_with: Callable[..., Any],
+) -> None:
+    bench = bench_with(steps=FORWARD)
+    consenting(bench, A)
+    bench.apply(offered(bench))
+    charging = answered(bench, bench.apply(bench.reply("1")))
+    bench.apply(change(bench, "number_recycled"))
+    work = answered(bench, charging)
+    assert asked(work) == ["refund"]
+    answered(bench, work)
+    assert [purchase.status for purchase in bench.store.purchases("", 2)] == ["refunded"]
+
+
+def test_an_order_that_waits_asks_whether_its_number_is_still_theirs(policed: Any) -> None:
+    bench = policed
+    owner = bench.state().id
+    question = Delivery(1, owner, "line", bench.now, destination=A)
+    assert bench.apply(question).answers[0].status == "applied"
+    bench.apply(change(bench, "number_recycled"))
+    assert bench.apply(question).answers[0].status == "dropped"
+
+
+def test_a_swap_without_its_imsi_lets_the_old_one_go(policed: Any) -> None:
+    bench = policed
+    bench.apply(change(bench, "number_assigned", imsi="001010000000001"))
+    bench.now += HOUR
+    bench.apply(change(bench, "sim_swapped"))
+    assert bench.store.load(["imsi:001010000000001"], []).subscribers == {"imsi:001010000000001": 0}
+    bench.now += HOUR
+    bench.apply(offered(bench, imsi="001010000000002"))
+    seen = bench.state().known
+    bench.apply(change(bench, "sim_swapped", at=bench.now - HOUR))  # late news of it: the IMSI is the new one
+    assert bench.state().known.names == seen.names
+
+
+@pytest.mark.parametrize("kind", ["number_recycled", "number_disconnected", "sim_swapped", "number_changed"])
+def test_a_change_must_name_the_number_of_an_account_that_has_several(policed: Any, kind: str) -> None:
+    bench = policed
+    family(bench, A, B)
+    (answer,) = bench.apply(change(bench, kind, "account:A-1", number=C)).answers
+    assert (answer.status, answer.reason) == ("rejected", "`account:A-1` has 2 numbers: name the one that it is about")
+    assert bench.state(A).msisdn == A
+    bench.apply(change(bench, "number_disconnected", A))
+    bench.now += 1
+    assert bench.apply(change(bench, "number_changed", "account:A-1", number=C)).answers[0].status == "applied"
+    assert bench.state(C).msisdn == C
+
+
+# --- late news ----------------------------------------
+
+
+def test_late_news_of_a_new_number_does_not_end_whoever_got_it_since(policed: Any) -> None:
+    bench = policed
+    consenting(bench, B)
+    late = change(bench, "number_changed", A, number=B)
+    bench.now += HOUR
+    bench.apply(change(bench, "number_recycled", B))
+    owner = bench.state(B).id
+    (answer,) = bench.apply(late).answers
+    assert (answer.status, answer.reason) == ("rejected", f"`{B}` changed hands after that: it comes too late")
+    assert (bench.state(B).id, bench.state(B).msisdn, bench.state(A).msisdn) == (owner, B, A)
+
+
+@pytest.mark.parametrize("recycled", [True, False])
+def test_late_news_does_not_take_an_imsi_from_whoever_has_it_since(policed: Any, recycled: bool) -> None:
+    bench = policed
+    name = "001010000000001"
+    late = offered(bench, A, imsi=name)
+    bench.now += HOUR
+    if recycled:
+        bench.apply(change(bench, "number_assigned", C, imsi=name))
+        bench.now += HOUR
+    bench.apply(change(bench, "number_assigned", B, imsi=name))
+    bench.apply(late)
+    assert bench.store.load([f"imsi:{name}"], []).subscribers == {f"imsi:{name}": bench.state(B).id}
+    assert "imsi" not in (bench.state(A).known.names if bench.state(A).known else {})
+
+
+def test_late_news_of_a_subscription_that_ended_takes_no_imsi(policed: Any) -> None:
+    bench = policed
+    late = offered(bench, A, imsi="001010000000007")
+    bench.now += HOUR
+    bench.apply(change(bench, "number_recycled"))
+    bench.apply(late)
+    assert bench.store.load(["imsi:001010000000007"], []).subscribers == {}
+
+
+def test_an_account_without_numbers_keeps_no_history(policed: Any) -> None:
+    bench = policed
+    family(bench, A, B)
+    bench.apply(offered(bench, A))
+    party = -bench.state(A).id
+    bench.now += HOUR
+    for left, msisdn in ((1, A), (0, B)):
+        bench.apply(change(bench, "number_disconnected", msisdn))
+        kept = msgspec.msgpack.decode(bench.store.load([], [party]).states[party], type=Party)
+        assert (len(kept.members), len(kept.contacts)) == (left, left)
+
+
+def test_want_of_money_that_is_told_after_the_number_went_makes_no_late_yes_good(policed: Any) -> None:
+    bench = policed
+    bench.apply(offered(bench))
+    taken, late_yes = bench.apply(bench.reply("1")), bench.reply("1")
+    bench.now += HOUR
+    bench.apply(change(bench, "number_recycled"))
+    answered(bench, taken, "refused", "insufficient_funds")
+    work = bench.apply(late_yes)
+    assert (orders(work), said(work, "sms")) == (0, [])
+    assert [(r.outcome, r.reason) for r in work.batch.responses] == [("refused", "number changed hands")]

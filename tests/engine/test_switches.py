@@ -110,12 +110,16 @@ class Handset:
 
 
 class Charging:
-    def __init__(self) -> None:
+    def __init__(self, outcome: Outcome | None = None) -> None:
+        self.outcome = outcome or Outcome("done")
         self.asked: list[Order] = []
 
     async def fulfil(self, order: Order) -> Outcome:
         self.asked.append(order)
-        return Outcome("done")
+        return self.outcome
+
+    async def ask(self, _: Order) -> Outcome:
+        return Outcome("absent")
 
 
 @asynccontextmanager
@@ -257,6 +261,27 @@ async def test_orders_wait_while_charging_is_off_and_so_does_a_promise_that_is_r
         bench.store.turn_switch(Switch("charging", True, "", "ada", 0))
         await board.look()
         await until(lambda: len(charging.asked) == 1)
+
+
+@pytest.mark.parametrize("outcome", [RETRY, Outcome("unknown")])
+async def test_an_order_that_is_being_tried_waits_too_and_is_not_given_up_for_that(
+    bench: Any, outcome: Outcome
+) -> None:
+    bench.profile()
+    bench.apply(call(bench))
+    charging = Charging(outcome)
+    async with running(bench, Handset(), charging) as (loop, dispatcher):
+        await loop.submit(bench.reply("1"))
+        await until(lambda: len(charging.asked) > 3)
+        dispatcher.charging.clear()
+        await asyncio.sleep(0.01)  # the try that was under way
+        tries = len(charging.asked)
+        bench.now += 2 * DAY
+        await asyncio.sleep(0.03)
+        assert len(charging.asked) == tries
+        charging.outcome = Outcome("done")
+        dispatcher.charging.set()
+        await until(lambda: status(bench, 2) == "delivered")
 
 
 # -- looking -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 
 from kairos.domain.decision import Decision
 from kairos.domain.event import Event
+from kairos.domain.inputs import Fulfilment, Reversal
 from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import Switch, Switches
@@ -84,7 +85,14 @@ def test_what_a_tester_answers_is_marked(bench: Any) -> None:
     bench.apply(call(bench))
     work = bench.apply(bench.reply("1"))
     assert [(r.outcome, r.test) for r in work.batch.responses] == [("accepted", True)]
-    assert (bench.engine.statistics.counts["accepted"], bench.engine.statistics.counts["test_accepted"]) == (0, 1)
+    (order,) = work.batch.outgoing
+    bench.apply(Fulfilment(order.id, order.subscriber, bench.state().offers[0].key, "done", bench.now))
+    bench.apply(bench.reply("1"))
+    bench.apply(bench.reply("HELP"))
+    counts = bench.engine.statistics.counts
+    counted = {"accepted": 1, "fulfilled": 1, "replies.accept": 1, "replies.taken": 1, "replies.help": 1}
+    assert {name: counts[f"test_{name}"] for name in counted} == counted
+    assert {name: counts[name] for name in counted} == dict.fromkeys(counted, 0)
 
 
 def test_a_tester_of_one_offer_gets_it_past_its_rules(bench_with: Callable[..., Any]) -> None:
@@ -113,7 +121,7 @@ def test_a_trial_is_sent_now_even_what_only_rides(bench: Any, offer: str, messag
     ("offer", "msisdn", "reason"),
     [
         ("booster", OTHER, f"`{OTHER}` is no test subscriber; add it to seeds.yaml"),
-        ("boster", TESTER, "unknown offer `boster`"),
+        ("boster", TESTER, "unknown offer `boster`; did you mean `booster`?"),
     ],
 )
 def test_a_trial_that_is_refused(bench: Any, offer: str, msisdn: str, reason: str) -> None:
@@ -136,3 +144,25 @@ def test_a_trial_that_comes_twice_is_sent_once(bench: Any) -> None:
     event = trial(bench, "booster")
     works = [bench.apply(event), bench.apply(event)]
     assert [len(sent(work)) for work in works] == [1, 0]
+
+
+def test_a_testers_purchase_and_its_reversal_long_after_stand_in_no_figure(bench: Any) -> None:
+    bench.apply(bench.event("profile", msisdn=TESTER, plan="prepaid", language="en", marketing_consent=True))
+    bench.apply(call(bench))
+    taken = bench.apply(bench.reply("1", msisdn=TESTER))
+    (row,) = [row for row in taken.batch.outgoing if row.channel == "ocs"]
+    (purchase,) = bench.store.purchases("", 2)
+    assert purchase.test
+    bench.apply(Fulfilment(row.id, row.subscriber, purchase.key, "done", bench.now))
+    bench.now += 10 * DAY
+    bench.apply(call(bench))
+    assert all(offer.key != purchase.offer for offer in bench.state().offers)  # nothing is known of it any more
+    bench.apply(Reversal(purchase.key, purchase.subscriber, "reversed", bench.now, "", 100))
+    bench.apply(Reversal(purchase.key, purchase.subscriber, "reversed", bench.now))
+    told = bench.store.responses(purchase.offer)
+    assert [(one.outcome, one.test) for one in told] == [
+        (outcome, True) for outcome in ("accepted", "fulfilled", "partly_reversed", "reversed")
+    ]
+    counts = bench.engine.statistics.counts
+    assert [name for name in ("accepted", "fulfilled", "partly_reversed", "reversed") if counts[name]] == []
+    assert [counts[f"test_{name}"] for name in ("accepted", "fulfilled", "partly_reversed", "reversed")] == [1] * 4

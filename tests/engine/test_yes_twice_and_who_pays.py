@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kairos.domain.inputs import Fulfilment, Reversal
+from kairos.domain.inputs import Change, Fulfilment, Reversal
 from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.work import Work
@@ -282,3 +282,81 @@ def test_a_bundle_in_one_call_names_all_its_products(changed: Any) -> None:
 def test_what_cannot_be_is_said(bench_with: Any, texts: dict[str, str], old: str, new: str, wrong: str) -> None:
     with pytest.raises(PlaybookError, match=wrong):
         bench_with({"offers/booster.yaml": texts["offers/booster.yaml"].replace(old, new)})
+
+
+def advances(lender: Any) -> list[Any]:
+    return [offer for offer in lender.state().offers if offer.kind == "advance"]
+
+
+def test_who_has_come_to_owe_since_it_was_offered_gets_no_advance(lender: Any) -> None:
+    call(lender, 50)
+    lender.apply(lender.event("recharge", amount=100, debt=300))  # another way to credit, not ours
+    refused = lender.apply(lender.reply("1"))
+    assert (orders(refused), said(refused)) == ([], ["Sorry, Credit T$5 is not possible."])
+    assert [(r.outcome, r.reason) for r in refused.batch.responses] == [("refused", "owes")]
+    lender.now += 1
+    lender.apply(lender.event("recharge", amount=1000, debt=0))
+    assert orders(lender.apply(lender.reply("1")))
+
+
+def test_one_advance_at_a_time_while_the_first_is_not_answered(bench_with: Callable[..., Any], lender: Any) -> None:
+    files = dict(lender.program.playbook.texts)
+    files["offers/more.yaml"] = files["offers/credit.yaml"].replace("offer: credit", "offer: more_credit")
+    bench = bench_with(files)
+    bench.profile()
+    call(bench, 50)
+    first = bench.apply(bench.reply("1"))
+    bench.now += 1
+    call(bench, 50)  # the other one is offered: nothing is owed yet
+    assert [offer.status for offer in advances(bench)] == ["accepted", "open"]
+    assert orders(bench.apply(bench.reply("2"))) == []
+    answered(bench, first, "refused")
+    assert orders(bench.apply(bench.reply("2")))
+
+
+def test_a_sim_swap_keeps_an_advance_from_being_owed(bench_with: Callable[..., Any], lender: Any) -> None:
+    policy = lender.program.playbook.texts["contact_policy.yaml"] + "after_sim_swap: 3 days\n"
+    bench = bench_with(dict(lender.program.playbook.texts) | {"contact_policy.yaml": policy})
+    bench.profile()
+    call(bench, 50)
+    bench.apply(Change("crm/1", "sim_swapped", "12025550123", bench.now))
+    work = bench.apply(bench.reply("1"))
+    assert orders(work) == []
+    assert [(r.outcome, r.reason) for r in work.batch.responses] == [("refused", "sim_swapped")]
+
+
+def test_a_part_of_an_advance_that_is_forgiven_is_not_owed(lender: Any) -> None:
+    call(lender, 50)
+    answered(lender, lender.apply(lender.reply("1")))
+    key, subscriber = lender.store.purchases("", 1)[0].key, lender.state().id
+    for amount, left in ((100, 450), (100, 450), (250, 300), (550, 0)):
+        lender.apply(Reversal(key, subscriber, "reversed", lender.now, "", amount))
+        assert debt(lender) == left
+
+
+@pytest.mark.parametrize("offered_first", [True, False])
+def test_a_gift_is_not_charged_at_a_number_that_is_another_persons_now(changed: Any, offered_first: bool) -> None:
+    payer = ("offers/booster.yaml", "provision: product}", "provision: product, payer: {attribute: parent}}")
+    words = ("vocabulary.yaml", "attributes:\n", "attributes:\n  parent: {type: text, from: [profile.parent]}\n")
+    field = ("vocabulary.yaml", "{plan: text,", "{parent: text, plan: text,")
+    bench = changed(payer, words, field)
+    bench.profile(parent="+12025550177")
+    bench.apply(bench.event("recharge", msisdn="12025550177", amount=1))
+    bench.now += 1000
+    recycled = Change("crm/1", "number_recycled", "12025550177", bench.now)
+    if offered_first:
+        call(bench)
+        bench.apply(recycled)
+    else:
+        bench.apply(recycled)
+        bench.now += 1
+        call(bench)
+    work = bench.apply(bench.reply("1"))
+    assert (orders(work), [(r.outcome, r.reason) for r in work.batch.responses]) == (
+        [],
+        [("refused", "payer changed hands")],
+    )
+    bench.now += 2 * DAY
+    bench.profile(parent="+12025550177")  # said anew: now it is whoever has it now
+    call(bench)
+    assert [order.payer for order in orders(bench.apply(bench.reply("yes")))] == ["12025550177"]

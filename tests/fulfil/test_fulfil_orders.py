@@ -46,6 +46,11 @@ def test_a_bundle_and_a_payer_go_with_the_order(offer: Make) -> None:
     assert (asked.product, asked.products, asked.payer) == ("A", ("A", "B"), "promotions")
 
 
+def test_the_tax_in_a_price_goes_wherever_the_price_goes(offer: Make) -> None:
+    asked = [first(purchase(offer(tax=137), step)) for step in ("order", "charge", "provision", "confirm")]
+    assert {(order.price, order.tax) for order in asked} == {(1050, 137)}
+
+
 @pytest.mark.parametrize(
     ("of", "steps"),
     [

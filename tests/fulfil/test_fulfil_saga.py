@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kairos.domain.purchase import Purchase, Step
 from kairos.domain.subscriber import OpenOffer
 from kairos.fulfil import ENDED, FORWARD, begin, reverse, take, waiting
+from kairos.fulfil.ledger import Entry, differences
 
 NOW = 1_772_625_600_000
 Make = Callable[..., OpenOffer]
@@ -139,3 +140,61 @@ def test_a_reversal_counts_once_and_only_for_what_was_done(offer: Make) -> None:
     assert reverse(back, "reversed", "again", NOW) is None
     assert reverse(begin(offer(), 1, "1", "XTS", NOW), "reversed", "", NOW) is None
     assert reverse(bought, "refused", "", NOW) is None
+
+
+def test_a_part_that_is_given_back_leaves_the_rest_a_sale(offer: Make) -> None:
+    bought: Any = take(begin(offer(), 1, "1", "XTS", NOW), "k1", "done", "", NOW)
+    assert bought.kept == 1050
+    part = reverse(bought, "reversed", "complaint", NOW + 5, 400)
+    assert part is not None
+    assert (part.status, part.returned, part.kept, part.changed) == ("done", 400, 650, NOW + 5)
+    for amount in (400, 399, 1051, 0, -1):  # what was said before, and what cannot be
+        assert reverse(part, "reversed", "again", NOW, amount) is None
+    more = reverse(part, "reversed", "again", NOW, 401)
+    assert more is not None
+    assert (more.returned, more.kept) == (401, 649)
+    for rest in (1050, None):
+        whole = reverse(more, "reversed", "all of it", NOW, rest)
+        assert whole is not None
+        assert (whole.status, whole.returned, whole.kept) == ("reversed", 1050, 0)
+
+
+def test_no_part_is_given_back_of_what_cost_nothing_or_is_stuck(offer: Make) -> None:
+    free: Any = take(begin(offer(charges=False), 1, "1", "XTS", NOW), "k1", "done", "", NOW)
+    stuck: Any = take(begin(offer(), 1, "1", "XTS", NOW), "k1", "unanswered", "", NOW)
+    assert (free.kept, stuck.kept) == (0, 0)
+    assert reverse(free, "reversed", "", NOW, 400) is None
+    assert reverse(stuck, "reversed", "", NOW, 400) is None
+
+
+BOOKED = {"charge": "charged", "provision": "provisioned", "refund": "refunded", "deprovision": "deprovisioned"}
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(ANSWERS, max_size=12), st.integers(1, 3), st.booleans(), st.sampled_from([0, 1, 400, 1049]))
+def test_what_the_counterpart_booked_is_what_reconcile_expects_and_each_row_counts(
+    offer: Make, news: list[tuple[str, bool, bool]], products: int, charges: bool, returned: int
+) -> None:
+    """Whatever way a purchase went, its own bookings are no difference; and no one of them can be missing."""
+    of = offer(products=tuple(f"P{n}" for n in range(products)), charges=charges)
+    ended, counterpart = run(begin(of, 1, "12025550123", "XTS", NOW, FORWARD), news)
+    if ended.status == "stuck":
+        return
+    by_key = {step.key: step for step in ended.steps}
+    done = [by_key[key] for key in counterpart.done]
+    took_effect = [step for step in done if not step.undoes or step.undoes in counterpart.done]
+    prices = {"charge": ended.price, "refund": ended.price}
+    rows = [
+        Entry(step.key, BOOKED[step.name], "12025550123", step.product, prices.get(step.name), "XTS")
+        for step in took_effect
+        if step.name in BOOKED
+    ]
+    if returned and ended.kept:
+        moved = reverse(ended, "reversed", "complaint", NOW, returned)
+        assert moved is not None
+        ended, rows = moved, [*rows, Entry(ended.key, "refunded", price=returned)]
+    assert list(differences(ended, rows)) == []
+    for place, row in enumerate(rows):
+        if row.status == "provisioned" and ended.status != "done":
+            continue  # taken back, and never given: nobody lost anything
+        assert list(differences(ended, [*rows[:place], *rows[place + 1 :]])) != []

@@ -87,6 +87,11 @@ BAD = {
         "[smsc]\n\"password\" = 'hunter2'\n",
         ["2: `password` does not belong in the file; set KAIROS_SMSC_PASSWORD in the environment"],
     ),
+    "a region that is none": ('region = "UK"\n', ["1: `UK` is no region of phone numbers; write its ISO 3166 code"]),
+    "no address for orders": (
+        '[fulfilment]\nurl = "127.0.0.1:8081/v1/orders"\n',
+        ["2: `fulfilment.url`: `127.0.0.1:8081/v1/orders` is no HTTP address; write it like `http://host:port/path`"],
+    ),
     "another address without its port": (
         '[smsc]\n[[smsc.also]]\nhost = "a"\nport = 1\n[[smsc.also]]\nhost = "b"\n',
         ["5: `smsc.also.port` is missing"],

@@ -164,6 +164,31 @@ async def test_what_surely_was_not_sent_goes_over_another_bind_at_once(world: Wo
     assert len(one.taken) + len(other.taken) == 100
 
 
+async def test_a_bind_that_answers_nothing_is_asked_one_thing_at_a_time(world: World) -> None:
+    hung, well = await world.site(), await world.site()
+    hung.hold.clear()
+    options = replace(QUICK, response_timeout=0.2)
+    binds = Binds([world.client(site, options=options) for site in (hung, well)], urgent_patience=0.05)
+    await world.start(binds, 2)
+
+    async def lost() -> int:
+        answers = await asyncio.gather(*(binds.request(HELLO) for _ in range(20)), return_exceptions=True)
+        return sum(isinstance(answer, ResponseLost) for answer in answers)
+
+    assert await lost() == 10
+    assert await lost() == 1
+    well.hold.clear()
+    assert await lost() == 20
+    asked = [asyncio.create_task(binds.request(HELLO, urgent=True)) for _ in range(3)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [isinstance(answer, NotSent) for answer in answers] == [False, False, True]  # it hears so, and soon
+    hung.hold.set()
+    well.hold.set()  # what they answer late is a sign of life, too
+    await until(lambda: sum(one.counters.unmatched for one in binds.statistics()) > 0)
+    assert await lost() == 0
+    assert len(hung.taken) > 16
+
+
 async def test_urgent_requests_go_first_and_find_room(world: World) -> None:
     site = await world.site()
     site.hold.clear()
@@ -273,19 +298,62 @@ async def test_an_account_that_is_too_fast_is_told_so_over_all_its_binds(world: 
     assert statistics.counters.throttled_sent == 40 - len(site.taken)
 
 
-@pytest.mark.parametrize("status", [Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL])
-async def test_a_bind_that_is_told_to_slow_down_is_spared(world: World, status: Status) -> None:
+@pytest.mark.parametrize(("status", "told"), [(Status.ESME_RTHROTTLED, 1), (Status.ESME_RMSGQFUL, 10)])
+async def test_a_bind_that_is_told_to_slow_down_is_spared(world: World, status: Status, told: int) -> None:
     hasty, calm = await world.site(), await world.site()
     hasty.status = status
     binds = Binds([world.client(hasty), world.client(calm)])
     await world.start(binds, 2)
     answers = [await binds.request(HELLO) for _ in range(40)]
-    assert [answer.status for answer in answers].count(status) == len(hasty.taken) == 1
-    assert [one.counters.throttled_received for one in binds.statistics()] == [1, 0]
+    assert [answer.status for answer in answers].count(status) == len(hasty.taken) == told
+    assert [one.counters.throttled_received for one in binds.statistics()] == [told, 0]
     assert binds.statistics()[0].rate > 0
 
 
+async def test_one_subscribers_full_queue_slows_nobody_down(world: World) -> None:
+    site = await world.site()
+    binds = Binds([world.client(site)])
+    await world.start(binds, 1)
+    for turn in range(60):
+        site.status = Status.ESME_RMSGQFUL if turn % 3 == 0 else Status.ESME_ROK
+        await binds.request(HELLO)
+    assert binds.statistics()[0].counters.throttled_received == 20
+    assert binds.statistics()[0].rate == 0.0  # no limit
+
+
 # --- what is counted ---
+
+
+async def test_what_is_for_an_account_goes_round_its_bind_that_does_not_answer(world: World) -> None:
+    site = await world.site()
+    gate = asyncio.Event()
+
+    async def never(session: Session, pdu: Pdu) -> Pdu:
+        await gate.wait()
+        return pdu.response()
+
+    hung = Client("127.0.0.1", site.server.port, BindTransceiver(system_id="k", password="k"), never, QUICK)
+    await world.start(Binds([hung, world.client(site)]), 2)
+
+    async def deliver() -> Pdu:
+        session = site.server.receiver("k")
+        assert session is not None
+        return await session.request(DeliverSm())
+
+    asked = [asyncio.create_task(deliver()) for _ in range(10)]
+    await until(lambda: sum(one.done() for one in asked) == 5)
+    async with asyncio.timeout(4):
+        assert all([(await deliver()).ok for _ in range(20)])
+    gate.set()
+    await asyncio.gather(*asked)
+
+
+async def test_one_account_does_not_take_all_connections(world: World) -> None:
+    site = await world.site(connections=8)
+    binds = Binds([world.client(site) for _ in range(8)])
+    await world.start(binds, 2)
+    await until(lambda: sum("RALYBND" in one.last_error for one in binds.statistics()) == 6)
+    assert len(site.server.sessions("k")) == 2
 
 
 async def test_both_sides_count_over_all_sessions(world: World) -> None:
@@ -321,19 +389,20 @@ async def test_both_sides_count_over_all_sessions(world: World) -> None:
 
 async def test_more_connections_than_allowed_are_turned_away(world: World) -> None:
     site = await world.site(connections=3)
-    await world.start(Binds([world.client(site) for _ in range(3)]), 3)
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    await world.start(Binds([world.client(site)]), 1)
+    ends = [await asyncio.open_connection("127.0.0.1", site.server.port) for _ in range(3)]
     async with asyncio.timeout(5):
-        assert await reader.read() == b""
-    writer.close()
-    assert len(site.server.sessions("k")) == 3
+        assert await ends[2][0].read() == b""
+    for _, writer in ends:
+        writer.close()
+    assert len(site.server.sessions("k")) == 1
 
 
 # --- farewell ---
 
 
 async def test_a_farewell_waits_for_both_directions_and_sends_nothing_new(world: World) -> None:
-    site = await world.site(options=replace(QUICK, window=1, grace=2))
+    site = await world.site(options=replace(QUICK, grace=2))
     gate = asyncio.Event()
 
     async def slow(session: Session, pdu: Pdu) -> Pdu:
@@ -353,6 +422,8 @@ async def test_a_farewell_waits_for_both_directions_and_sends_nothing_new(world:
     with pytest.raises(NotBound):
         await waiting
     assert not closing.done()
+    refused = await only(site.server).request(DeliverSm())
+    assert refused.status == Status.ESME_RX_T_APPN  # many take another for final, and drop the reply or receipt
     gate.set()
     assert (await delivering).ok
     assert not closing.done()

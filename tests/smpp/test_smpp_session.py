@@ -513,6 +513,26 @@ async def test_no_more_than_concurrency_at_once_and_all_are_answered(peers: Peer
     assert await raw.ask(EnquireLink(sequence=99)) == EnquireLinkResp(sequence=99)
 
 
+async def test_messages_that_nobody_can_take_do_not_hold_up_the_answers_to_our_own(peers: Peers) -> None:
+    gate = Gate()
+    server = await peers.server()
+    session = await peers.bound(server.port, gate, replace(QUICK, concurrency=2, deaf_for=0.05))
+    (smsc,) = server.sessions("ocs")
+    delivered = [asyncio.create_task(smsc.request(DeliverSm(short_message=b"1"))) for _ in range(5)]
+    await until(lambda: session.wire.held)
+    assert (await session.request(HELLO)).ok
+    await until(lambda: sum(one.done() for one in delivered) == 3)
+    assert {(await one).status for one in delivered[2:]} == {Status.ESME_RX_T_APPN}
+    assert (await smsc.request(DeliverSm())).status == Status.ESME_RX_T_APPN  # at once
+    for _ in range(2):
+        gate.release()
+    assert [(await one).ok for one in delivered[:2]] == [True, True]
+    more = asyncio.create_task(smsc.request(DeliverSm()))
+    await until(lambda: gate.waiting)
+    gate.release()
+    assert (await more).ok
+
+
 async def test_sequence_numbers_wrap_and_skip_what_is_outstanding(peers: Peers) -> None:
     gate = Gate()
     session = await peers.bound((await peers.server(gate)).port)

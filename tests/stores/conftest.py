@@ -9,10 +9,12 @@ import pytest
 
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.sqlite import SqliteStore
+from kairos.adapters.sqlite_process import SqliteProcess
 from kairos.ports import Store
 
 STORES: dict[str, Callable[[Path], Store]] = {
     "sqlite": lambda folder: SqliteStore(folder / "kairos.db", checkpoint_pages=50),
+    "sqlite in a process of its own": lambda folder: SqliteProcess(folder / "kairos.db", checkpoint_pages=50),
     "memory": lambda _: MemoryStore(),
 }
 

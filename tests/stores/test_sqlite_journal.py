@@ -11,12 +11,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kairos.adapters import sqlite_journal
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite_journal import ROWS_EACH
 from kairos.adapters.sqlite_records import SqliteRecords
+from kairos.domain.subscriber import SCHEMA, KnownBy, State
 from kairos.errors import StoreError
 from kairos.ports import Batch
 
@@ -156,3 +158,24 @@ def test_a_kill_at_any_point_of_the_upkeep_loses_no_state_and_brings_none_back(t
     first, settled, _ = ends(path)
     assert first > 8 * last // 2
     assert settled > first
+
+
+def test_what_was_forgotten_is_not_copied_back_and_no_other_state_goes_with_it(tmp_path: Path) -> None:
+    def ended(id_: int) -> bytes:
+        return msgspec.msgpack.encode(State(SCHEMA, id_, "", "", 0, known=KnownBy(ended=100)))
+
+    store = SqliteStore(tmp_path / "kairos.db")
+    names = [("msisdn", f"1202555{id_:04}", id_, 1) for id_ in range(1, 11)]
+    store.commit(Batch(states={id_: ended(id_) for id_ in range(1, 11)}, identities=names))
+    store.commit(Batch(identities=[(kind, name, 0, 100) for kind, name, _, _ in names]))
+    others = {id_: b"%d" % id_ for id_ in range(20, 61)}
+    gone = 0
+    for _ in range(40):  # each pass takes those whose newest state is settled, and not just copied
+        store.commit(Batch(states=others | {10: ended(10)}))  # the last one is written all the time
+        gone += store.forget("ended_subscriptions", 600, 0, 100).deleted
+    assert gone >= 9
+    store.commit(Batch(states={10: b"new"}))
+    store.close()
+    reopened = SqliteStore(tmp_path / "kairos.db")
+    assert reopened.load([], range(1, 61)).states == {**others, 10: b"new"}
+    reopened.close()

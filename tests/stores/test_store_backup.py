@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from contextlib import closing
@@ -115,6 +116,8 @@ def test_what_cannot_be_backed_up_is_said(path: Path, backup: Path) -> None:
     back_up(path, backup, NOW)
     with pytest.raises(StoreError, match="is there already; name a new file"):
         back_up(path, backup, NOW)
+    with pytest.raises(StoreError, match=r"there is no folder `.*nowhere`; make it"):
+        back_up(path, backup.parent / "nowhere" / "backup", NOW)
 
 
 @pytest.fixture
@@ -174,6 +177,19 @@ def test_what_was_decided_before_a_restore_keeps_its_epoch(path: Path, backup: P
         assert (first, third) == (used, store.epoch)
         assert len({first, second, third}) == 3
         assert len(store.responses(f"{store.epoch_of(1)}-1")) == 1
+
+
+def test_what_was_set_aside_after_a_crash_comes_back_with_its_log(path: Path, backup: Path) -> None:
+    aside = path.with_name("kairos.db.before-1")
+    with closing(SqliteStore(path)) as store:
+        for number in (1, 2, 3):
+            store.commit(turn(number))
+        for part in ("", "-wal"):  # as a kill leaves it
+            shutil.copyfile(f"{path}{part}", f"{aside}{part}")
+    assert restore(aside, path, NOW, replace=True).age == 0
+    assert not Path(f"{path}-wal").exists()
+    with closing(SqliteStore(path)) as store:
+        assert [store.decision(number) is not None for number in (1, 2, 3)] == [True] * 3
 
 
 def test_a_store_that_is_there_is_not_overwritten(path: Path, backup: Path, used: str) -> None:

@@ -15,7 +15,9 @@ from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase, Said, Step
+from kairos.domain.subscriber import SCHEMA, KnownBy, State
 from kairos.domain.switch import Switch
+from kairos.engine.work import encode
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded, NextIds, OutgoingUpdate, Store, Unsent
 
@@ -277,13 +279,11 @@ def test_what_was_answered_is_found_by_both_ids_the_newest_first(store: Store) -
     assert store.latest_answered(2) == [second, unsent]
 
 
-def test_the_newest_row_with_a_mark_is_found_among_the_latest(store: Store) -> None:
-    store.commit(Batch(outgoing=[Outgoing(i, "", 1, "sms", b"the mark %d" % (i % 3), 0) for i in range(1, 10)]))
-    found = store.latest_outgoing("sms", b"mark 1", 100)
-    assert found is not None
-    assert found.id == 7
-    assert store.latest_outgoing("sms", b"mark 1", 2) is None
-    assert store.latest_outgoing("receipt", b"mark 1", 100) is None
+def test_the_newest_notification_of_a_key_is_found(store: Store) -> None:
+    channels = ["sms", "notification"] * 5
+    store.commit(Batch(outgoing=[Outgoing(i, f"k{i % 3}", 1, channels[i % 2], b"", 0) for i in range(1, 11)]))
+    found = [store.notification(f"k{number}") for number in range(4)]
+    assert [row and row.id for row in found] == [9, 7, 5, None]
 
 
 def test_timers_are_due_in_order_until_done(store: Store) -> None:
@@ -424,6 +424,13 @@ def test_a_row_that_looks_young_holds_up_nothing_behind_it(store: Store) -> None
     assert [i for i in range(1, 5) if store.decision(i) is not None] == [1, 3]
 
 
+def test_however_many_offers_are_open_their_decisions_stay(store: Store) -> None:
+    count = 30_100
+    store.commit(Batch(decisions=[(n, 7, 500, b"") for n in range(1, count + 1)]))
+    store.commit(Batch(timers=[Timer(n, 9_000, 7, f"offer-{n}") for n in range(1, count + 1)]))
+    assert forget(store, "decisions", 600, 3000) == 0
+
+
 def test_a_playbook_goes_when_no_decision_and_no_layout_needs_it(store: Store) -> None:
     def decided(first: int, last: int) -> None:
         store.commit(Batch(decisions=[(i, 7, i, b"") for i in range(first, last + 1)]))
@@ -561,3 +568,44 @@ def test_figures_count_what_waits_by_channel(store: Store) -> None:
     assert found.unsent == [Unsent("ocs", 1, 500), Unsent("sms", 2, 1002)]
     assert (found.timers_due, store.figures(200).timers_due, store.figures(99).timers_due) == (1, 2, 0)
     assert min(found.size, found.log_size) >= 0
+
+
+def test_purchases_that_have_ended_go_by_their_last_news(store: Store) -> None:
+    known = [("a", "done", 100), ("b", "stuck", 100), ("c", "refused", 599), ("d", "under_way", 1), ("e", "done", 600)]
+    known += [(f"f{n}", "reversed", 300) for n in range(7)]
+    made = {key: replace(purchase(key, status=status), changed=at) for key, status, at in known}
+    store.commit(Batch(purchases=made))
+    assert forget(store, "purchases", 600) == 9
+    assert forget(store, "purchases", 600) == 0
+    assert [one.key for one in store.purchases("", 20)] == ["b", "d", "e"]
+
+
+def test_of_each_switch_the_latest_turn_stays_however_old(store: Store) -> None:
+    for at, (name, is_on) in enumerate([("marketing", False), ("charging", False), ("marketing", True)], 1):
+        store.turn_switch(Switch(name, is_on, "why", "who", at))
+    assert forget(store, "switches", 600) == 1
+    assert [(one.name, one.at) for one in store.switch_history(9)] == [("marketing", 3), ("charging", 2)]
+    store.turn_switch(Switch("charging", True, "why", "who", 700))
+    assert forget(store, "switches", 600) == 1
+    assert [(one.name, one.on) for one in store.switches()] == [("charging", True), ("marketing", True)]
+
+
+def test_the_state_of_a_subscription_goes_when_it_ended_long_ago(store: Store) -> None:
+    def state(id_: int, ended: int, *purchases: Purchase) -> bytes:
+        return encode(State(SCHEMA, id_, "", "", 0, known=KnownBy(ended=ended), purchases=list(purchases)))
+
+    stuck = purchase("e-1", status="stuck")
+    states = {1: state(1, 100), 2: state(2, 0), 3: state(3, 700), 4: state(4, 100, stuck), 5: b"odd", 6: state(6, 100)}
+    names = [("msisdn", f"1202555010{id_}", id_, 1) for id_ in states]
+    store.commit(Batch(states=states, identities=[*names, ("msisdn", "12025550120", 2, 50)]))
+    store.commit(Batch(identities=[(kind, name, 0, 700 if id_ == 3 else 100) for kind, name, id_, _ in names]))
+    for _ in range(2):  # until all that was written is settled
+        store.commit(Batch(states=dict.fromkeys(range(1000, 9000), b"another's")))
+    ids = store.next_ids()
+    assert forget(store, "ended_subscriptions", 600) == 2
+    assert forget(store, "ended_subscriptions", 600) == 0
+    assert sorted(store.load([], range(1, 7)).states) == [2, 3, 4, 5]
+    assert store.next_ids() == ids
+    assert [held.subscriber for held in store.holders("12025550101")] == [1], "who had a number stays"
+    store.commit(Batch(states={2: b"still written"}))
+    assert store.load([], [1, 2]).states == {2: b"still written"}

@@ -38,8 +38,8 @@ BATCHES = st.builds(
     timers=st.lists(st.builds(Timer, SMALL, SMALL, SMALL, TEXT), max_size=3),
     timers_done=st.lists(SMALL, max_size=3),
     responses=st.lists(st.builds(Response, SMALL, SMALL, TEXT, TEXT, TEXT, SMALL), max_size=4),
-    purchases=st.dictionaries(TEXT, st.just(PURCHASE), max_size=3).map(
-        lambda found: {key: replace(one, key=key, offer=key) for key, one in found.items()}
+    purchases=st.dictionaries(TEXT, st.tuples(st.sampled_from(["under_way", "done", "stuck"]), SMALL), max_size=3).map(
+        lambda found: {k: replace(PURCHASE, key=k, offer=k, status=s, changed=at) for k, (s, at) in found.items()}
     ),
     positions=st.lists(st.tuples(TEXT, SMALL, SMALL), max_size=3),
     dead_letters=st.lists(
@@ -80,7 +80,7 @@ def everything(store: Store) -> list[object]:
         [store.answered_by_peer_id(peer_id) for peer_id in ("", "a", "b")],
         [store.answered(*one) for one in itertools.product(("", "a", "b"), ("", "a", "b"))],
         [store.latest_answered(limit) for limit in (2, 100)],
-        [store.latest_outgoing("a", mark, 5) for mark in (b"", b"\0")],
+        [store.notification(key) for key in ("", "a", "b")],
     ]
 
 
@@ -102,7 +102,7 @@ def test_both_stores_say_the_same(batches: list[Batch]) -> None:
         for batch in batches:
             assert committed(sqlite, batch) == committed(memory, batch)
             assert everything(sqlite) == everything(memory)
-        for what in ("decisions", "outbox", "responses", "answered", "dead_letters", "playbooks"):
+        for what in ("decisions", "outbox", "responses", "answered", "dead_letters", "purchases", "playbooks"):
             assert forgotten(sqlite, what) == forgotten(memory, what)
         assert everything(sqlite) == everything(memory)
         sqlite.close()

@@ -170,7 +170,8 @@ class WrappedKairos(Kairos):
             except EOFError:
                 die()
             most = resource.RLIM_INFINITY
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 if faults.disk_full else most, most))
+            for process in (os.getpid(), cast("Any", self.store).pid):
+                resource.prlimit(process, resource.RLIMIT_FSIZE, (1 if faults.disk_full else most, most))
             self.starter.send("in force")
 
 

@@ -119,11 +119,15 @@ class Esmes:
         key, known = f"{way} {said.kind} {said.reference}/{said.parts}", uuid4().hex[:16]
         try:
             msisdn = self.reader.msisdn(pdu.destination_addr)
-            if self._alone.get(key, 0.0) > asyncio.get_running_loop().time():
-                return await self._forward(pdu, came)
-            part = Part(key, came.account, msisdn, said.parts, said.part, Carried(known, encode_pdu(pdu, 0)))
+        except KairosError:
+            return await self._forward(pdu, came)
+        if self._alone.get(key, 0.0) > asyncio.get_running_loop().time():
+            return await self._forward(pdu, came)
+        part = Part(key, came.account, msisdn, said.parts, said.part, Carried(known, encode_pdu(pdu, 0)))
+        try:
             submission = self.loop.post(part, regulated=True)
         except KairosError:
+            self._goes_alone(part)
             return await self._forward(pdu, came)
         self.counts["parts"] += 1
         await asyncio.wait({submission.answer}, timeout=self.decide_within)
@@ -149,6 +153,8 @@ class Esmes:
         self._alone.move_to_end(part.key)
         while next(iter(self._alone.values())) < now:
             self._alone.popitem(last=False)
+        if self.loop.waiting > 2 * self.loop.queue:  # those that we have go when their time is over
+            return
         told = self.loop.post(msgspec.structs.replace(part, carried=Carried(part.carried.message_id, b"")), own=True)
         told.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
 
@@ -183,11 +189,16 @@ class Esmes:
             submission.overtaken.set_result(response is not None and response.ok)
         if response is not None and response.ok:
             return own_answer(pdu, response)
+        refused = pdu.response(response.status if response is not None else Status.ESME_RSYSERR)
         try:
-            await asyncio.shield(submission.answer)
+            answer = await asyncio.shield(submission.answer)
         except Exception:
-            return pdu.response(response.status if response is not None else Status.ESME_RSYSERR)
-        return pdu.response(message_id=came.message_id)
+            return refused
+        if not isinstance(submission.input, Part):
+            return pdu.response(message_id=came.message_id)
+        if answer.status == "rejected":  # nothing is kept of it
+            return refused
+        return pdu.response(message_id=answer.reason or came.message_id)
 
     async def _forward(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
         """As it came, to the SMSC; the submitter gets the SMSC's own answer."""

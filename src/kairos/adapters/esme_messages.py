@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import structlog
 
+from kairos.decide.program import NOTIFICATION
 from kairos.domain.message import Outgoing, Text
 from kairos.errors import KairosError
 from kairos.ports import Store
@@ -19,7 +20,8 @@ from kairos.smpp import CancelSm, MessageState, Pdu, QuerySm, QuerySmResp, Repla
 
 log = structlog.get_logger("kairos.esme")
 
-LOOKED_AT = 20_000  # rows of the outbox, the newest, among which an id of ours is looked for
+PAGE = 1000
+PAGES = 20  # of what waits, among which the id of a part is looked for
 FAILED = {
     QuerySm: Status.ESME_RQUERYFAIL,
     CancelSm: Status.ESME_RCANCELFAIL,
@@ -50,13 +52,15 @@ class Messages:
         withdraw: Callable[[int], Awaitable[bool]],
     ) -> None:
         self.store, self.request, self.ours, self.withdraw = store, request, ours, withdraw
+        self._looking = asyncio.Lock()  # one at a time: who asks much must not hold up the commits and reads of others
 
     async def asked(self, pdu: Ask, account: str) -> Pdu:
         """The answer. Unknown, and other accounts' messages: ESME_RINVMSGID; no answer to be had: the failure's own."""
         if not pdu.message_id:  # "all to this number": others' are among them
             return pdu.response(FAILED[type(pdu)])
         try:
-            found = await asyncio.to_thread(self._find, account, pdu.message_id)
+            async with self._looking:
+                found = await asyncio.to_thread(self._find, account, pdu.message_id)
             if found is None:
                 return pdu.response(Status.ESME_RINVMSGID)
             if found.peer_id:
@@ -90,11 +94,26 @@ class Messages:
         told = self.store.answered(account, message_id)
         if told:
             return Found(told.peer_id)
-        row = self.store.latest_outgoing("notification", message_id.encode("latin-1", "replace"), LOOKED_AT)
+        row = self.store.notification(message_id) or self._waiting(message_id)
         text = _text(row.payload) if row else None
         if row is None or text is None or text.account != account:
             return None
         ids = [one.message_id for one in text.carried] or [text.message_id]
-        if message_id not in ids:
-            return None
         return Found(row.peer_id if message_id == ids[-1] else "", row)
+
+    def _waiting(self, message_id: str) -> Outgoing | None:
+        """A message in several parts that waits, by a part that is not the one that completed it."""
+        after = 0
+        for _ in range(PAGES):
+            rows = self.store.unsent(after, PAGE)
+            for row in rows:
+                if row.channel == NOTIFICATION and message_id in _ids(row):
+                    return row
+            if len(rows) < PAGE:
+                return None
+            after = rows[-1].id
+        return None
+
+
+def _ids(row: Outgoing) -> list[str]:
+    return [one.message_id for one in _text(row.payload).carried]

@@ -8,19 +8,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
+from kairos.domain.money import parse_exact
 from kairos.errors import Diagnostic, ExtractError
-from kairos.fulfil.ledger import Entry, purchase_of
+from kairos.fulfil import purchase_of
+from kairos.fulfil.ledger import Entry
 
-COLUMNS: Final = ("key", "status", "msisdn", "product", "price", "currency", "at")
+COLUMNS: Final = ("key", "status", "msisdn", "product", "price", "currency", "tax", "at")
 NEEDED: Final = ("key", "status")
 AT_ONCE: Final = 5_000  # rows
+MILLISECONDS: Final = 12  # digits, at least: seconds, or a date without its hyphens, have fewer
 
-Row = tuple[str, str, str, str, int | None, str, int]
+Row = tuple[str, str, str, str, int | None, str, int | None, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,11 @@ class Extract:
         self.rows, self.first, self.last = 0, 0, 0
         self._sorter = sqlite3.connect("")  # a file of its own, gone when it is closed
         self._sorter.execute("PRAGMA cache_size = -32768")
-        self._sorter.execute("CREATE TABLE entry(purchase TEXT, key, status, msisdn, product, price, currency)")
+        self._sorter.execute("CREATE TABLE entry(purchase TEXT, key, status, msisdn, product, price, currency, tax)")
         rows = _parquet_rows(path) if path.suffix.lower() in (".parquet", ".pq") else _csv_rows(path)
         try:
             while some := self._some(rows, path, mapped):
-                self._sorter.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", some)
+                self._sorter.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", some)
         except BaseException:
             self._sorter.close()
             raise
@@ -90,29 +92,21 @@ def _entry(row: Mapping[str, Any], mapped: Mapped, path: Path, line: int) -> Row
         raise ExtractError([Diagnostic(str(path), line, "the row has no key", "")])
     status = mapped.words.get(text("status"), text("status").lower())
     try:
-        price, at = _minor(text("price"), mapped.digits), _time(text("at"))
+        price, tax = (parse_exact(said, mapped.digits) if said else None for said in (text("price"), text("tax")))
+        at = time_of(text("at"))
     except ValueError as error:
         raise ExtractError([Diagnostic(str(path), line, str(error), "")]) from None
-    return text("key"), status, text("msisdn"), text("product"), price, text("currency"), at
+    return text("key"), status, text("msisdn"), text("product"), price, text("currency"), tax, at
 
 
-def _minor(written: str, digits: int) -> int | None:
-    """Minor units of decimal text; None of an empty one."""
-    if not written:
-        return None
-    try:
-        scaled = Decimal(written).scaleb(digits)
-        if scaled == int(scaled):
-            return int(scaled)
-    except (InvalidOperation, ValueError, OverflowError):
-        pass
-    raise ValueError(f"`{written}` is no amount with {digits} digits")
-
-
-def _time(written: str) -> int:
+def time_of(written: str) -> int:
     """Milliseconds of ISO 8601 (UTC where it says no zone), or of a number of them; 0 of an empty text."""
-    if not written or written.isdecimal():
-        return int(written or 0)
+    if not written:
+        return 0
+    if written.isdecimal():
+        if len(written) < MILLISECONDS:
+            raise ValueError(f"`{written}` is no time in milliseconds; write it as in 2026-03-04T12:00:00Z")
+        return int(written)
     try:
         at = datetime.fromisoformat(written)
     except ValueError:

@@ -41,8 +41,15 @@ class First:
         """Whether whoever brought it knows its answer, or can still hear it."""
         if self.session is None:
             return not self.unseen
-        if self.session.is_bound:
+        return self.session.is_bound or self.over
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that comes can be a retry of it any more: it was refused, or its answer was seen."""
+        if self.answer.done() and not self.answer.result():
             return True
+        if self.session is None:
+            return not self.unseen
         if not self.answered:
             return False
         return self.session.close_reason == "the peer unbound" or self.session.heard - self.answered >= SURELY
@@ -99,7 +106,8 @@ class FirstAnswers:
 
     def settle(self, first: First, message_id: str) -> None:
         """What it was answered; `""`: it was refused, so that the next try is as new."""
-        first.answered = asyncio.get_running_loop().time()
+        gone = first.session is not None and first.session.close_reason  # then nobody hears this answer
+        first.answered = 0.0 if gone else asyncio.get_running_loop().time()
         if not first.answer.done():
             first.answer.set_result(message_id)
 
@@ -112,7 +120,11 @@ class FirstAnswers:
             self._known.pop(identity, None)
 
     def _keep(self, identity: str, first: First) -> None:
-        self._known.setdefault(identity, []).append(first)
+        since = self.clock() - RETRY_WITHIN
+        self._known[identity] = [
+            *(one for one in self._known.get(identity, ()) if one.at > since and not one.over),
+            first,
+        ]
         self._known.move_to_end(identity)
         while self._known:
             oldest, held = next(iter(self._known.items()))

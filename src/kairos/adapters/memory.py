@@ -15,8 +15,10 @@ from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
 from kairos.domain.purchase import Purchase
+from kairos.domain.subscriber import ended_before
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
+from kairos.fulfil import ENDED
 from kairos.ports import Batch, Figures, Forgotten, Loaded, NextIds, OutgoingUpdate, Unsent
 
 UNSENT = ("pending", "sending")
@@ -115,10 +117,9 @@ class MemoryStore:
         with self._lock:
             return self._answered[-limit:]
 
-    def latest_outgoing(self, channel: str, mark: bytes, limit: int) -> Outgoing | None:
+    def notification(self, key: str) -> Outgoing | None:
         with self._lock:
-            latest = [row for id_, row in self._outgoing.items() if id_ >= self._next["outgoing"] - limit]
-            ids = [row.id for row in latest if row.channel == channel and mark in row.payload]
+            ids = [row.id for row in self._outgoing.values() if row.channel == "notification" and row.key == key]
             return replace(self._outgoing[max(ids)]) if ids else None
 
     def timers_due(self, now: int, limit: int) -> list[Timer]:
@@ -206,6 +207,25 @@ class MemoryStore:
         gone = [name for name, one in self._letters.items() if one.last < before and one.status != "replay"]
         for name in gone:
             del self._letters[name]
+        return len(gone)
+
+    def _forget_purchases(self, before: int) -> int:
+        gone = [key for key, one in self._purchases.items() if one.changed < before and one.status in ENDED]
+        for key in gone:
+            del self._purchases[key]
+        return len(gone)
+
+    def _forget_switches(self, before: int) -> int:
+        latest = {switch.name: switch for switch in self._switches}
+        kept = [switch for switch in self._switches if switch.at >= before or switch is latest[switch.name]]
+        gone, self._switches = len(self._switches) - len(kept), kept
+        return gone
+
+    def _forget_ended_subscriptions(self, before: int) -> int:
+        past = {held.subscriber for known in self._identities.values() for held in known if 0 < held.until < before}
+        gone = [one for one in past if one in self._states and ended_before(self._states[one], before)]
+        for one in gone:
+            del self._states[one]
         return len(gone)
 
     def _forget_playbooks(self, _before: int) -> int:

@@ -141,19 +141,24 @@ def document(order: Order, digits: int) -> dict[str, Any]:
     >>> document(Order("k", "15550100", "DATA500_1D", 1000, "XTS", True, "booster", "small"), 2)["price"]
     '10.00'
     """
-    more = {"products": list(order.products), "payer": order.payer}
+    tax = _major(order.tax, digits) if order.tax else ""
+    more = {"tax": tax, "products": list(order.products), "payer": order.payer}
     if order.step != "order":
         more |= {"step": order.step, "purchase": order.purchase, "undoes": order.undoes}
     return {
         "msisdn": order.msisdn,
         "product": order.product,
-        "price": f"{Decimal(order.price).scaleb(-digits):f}",
+        "price": _major(order.price, digits),
         "currency": order.currency,
         "charge": order.charges,
         "action": order.action,
         "variant": order.variant,
         **{name: value for name, value in more.items() if value},
     }
+
+
+def _major(amount: int, digits: int) -> str:
+    return f"{Decimal(amount).scaleb(-digits):f}"
 
 
 def outcome(status: int, body: bytes) -> Outcome:

@@ -6,9 +6,11 @@ import asyncio
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TypeVar
 from uuid import uuid4
+from zlib import crc32
 
 import msgspec
 import structlog
@@ -89,6 +91,8 @@ class Smsc:
         self.entity_tlv, self.template_tlv = entity_tlv, template_tlv  # what carries the regulator's ids; 0: nothing
         self.first = FirstAnswers(clock)  # of replies
         self.counts: Counter[str] = Counter()
+        # What waited in the store must not stand by thousands before a notification whose account waits for an answer.
+        self._ahead = asyncio.Semaphore(2 * sum(one.window for one in self.client.statistics()))
         self._reference = itertools.count(1)
         self._begun: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # ids of the parts that have gone
         self._forwarded: OrderedDict[str, Answered] = OrderedDict()  # by the SMSC's message id
@@ -108,14 +112,17 @@ class Smsc:
         key = (text.message_id, text.text)
         ids = self._begun.pop(key, []) if text.carried else []  # the parts that went out before go no second time
         for pdu in pdus[len(ids) :]:
-            outcome = await self._submit(pdu, urgent=bool(text.carried))
+            async with self._ahead if text.carried else nullcontext():
+                outcome = await self._submit(pdu, urgent=bool(text.carried))
             if outcome.status != "sent":
                 if text.carried and ids:
                     _keep(self._begun, key, ids)
-                begun = ids and outcome.status == "retry"
-                return Outcome("unknown", reason=outcome.reason) if begun else outcome
+                status = "unknown" if ids and outcome.status == "retry" else outcome.status
+                parts = self._parts(text, ids, last=False)  # they are there, and have their receipts
+                return replace(outcome, status=status, parts=parts)
             ids.append(outcome.peer_id)
-        _keep(self._submitted, ids[-1], None)
+            _keep(self._submitted, outcome.peer_id, None)
+            self._forwarded.pop(outcome.peer_id, None)  # the SMSC gives its ids anew
         return Outcome("sent", ids[-1], parts=self._parts(text, ids))
 
     def _registered(self, pdu: SubmitSm, text: Text) -> SubmitSm:
@@ -126,13 +133,13 @@ class Smsc:
             return pdu
         return replace(pdu, tlvs=(*(one for one in pdu.tlvs if one[0] not in told), *told.items()))
 
-    def _parts(self, text: Text, ids: list[str]) -> tuple[Answered, ...]:
-        """Under which ids of the SMSC's the account's parts are there."""
+    def _parts(self, text: Text, ids: list[str], *, last: bool = True) -> tuple[Answered, ...]:
+        """Under which ids of the SMSC's the account's parts are there, its `last` too or those before it."""
         known = [one.message_id for one in text.carried]
         if known in ([], [text.message_id]):
             return ()
         now = self.clock()
-        pairs = [*zip(known[:-1], ids, strict=False), (known[-1], ids[-1])]
+        pairs = [*zip(known[:-1], ids, strict=False), *([(known[-1], ids[-1])] if last else [])]
         return tuple(Answered(text.account, ours, id_, "", now) for ours, id_ in pairs)
 
     async def forward(self, pdu: SubmitSm | DataSm, account: str, identity: str = "", until: float = 0.0) -> Pdu:
@@ -190,7 +197,10 @@ class Smsc:
             return Outcome("unknown", reason=str(error))
         if response.ok:
             return Outcome("sent", getattr(response, "message_id", ""))
-        return Outcome("retry" if response.status in TEMPORARY else "failed", reason=status_name(response.status))
+        temporary = response.status in TEMPORARY
+        reason = status_name(response.status)
+        refused = temporary and response.status != Status.ESME_RTHROTTLED  # that is said of all that we send
+        return Outcome("retry" if temporary else "failed", reason=reason, refused=refused)
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
@@ -335,7 +345,7 @@ def carried(text: Text) -> list[SubmitSm]:
     pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in text.carried]  # type: ignore[misc]
     if not pdus or not text.plain:
         return pdus
-    return with_text(pdus, text.text, int.from_bytes(text.message_id.encode()[-2:], "big"))
+    return with_text(pdus, text.text, crc32(text.message_id.encode()))
 
 
 def _submit_sm(text: Text, segment: Segment) -> SubmitSm:

@@ -219,10 +219,8 @@ class SqliteStore:
     def latest_answered(self, limit: int) -> list[Answered]:
         return [Answered(*row) for row in reversed(self._read(ANSWER + "ORDER BY id DESC LIMIT ?", limit))]
 
-    def latest_outgoing(self, channel: str, mark: bytes, limit: int) -> Outgoing | None:
-        latest = "WHERE id > (SELECT seq FROM sqlite_sequence WHERE name = 'outbox') - ? "
-        where = "AND channel = ? AND instr(payload, ?) > 0 ORDER BY id DESC LIMIT 1"
-        rows = self._read(ROW + latest + where, limit, channel, mark)
+    def notification(self, key: str) -> Outgoing | None:
+        rows = self._read(ROW + "WHERE channel = 'notification' AND key = ? ORDER BY id DESC LIMIT 1", key)
         return Outgoing(*rows[0]) if rows else None
 
     def timers_due(self, now: int, limit: int) -> list[Timer]:
@@ -266,7 +264,7 @@ class SqliteStore:
 
     def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:
         with self._write_lock, self._told("clear"), transaction(self._writer, "IMMEDIATE"):
-            return forget_rows(self._writer, what, before, after, limit)
+            return forget_rows(self._writer, what, before, after, limit, self._journal.unsettled)
 
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):

@@ -41,6 +41,10 @@ def back_up(source: Path, target: Path, at: int, *, pause: float = PAUSE) -> int
         raise StoreError(f"`{target}` is there already; name a new file")
     if not source.exists():
         raise StoreError(f"there is no store at `{source}`")
+    if not target.parent.is_dir():
+        raise StoreError(f"there is no folder `{target.parent}`; make it, or name another file")
+    if not os.access(target.parent, os.W_OK):
+        raise StoreError(f"the folder `{target.parent}` is not writable; name a file in another one")
     partial = target.with_name(f"{target.name}.partial")
     with told("back up", source), removed(partial):
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as from_:
@@ -79,7 +83,7 @@ def copy_before_upgrade(path: Path, at: int) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did: how old the backup was (ms), and what became of messages that waited in it."""
+    """What a restore did: how old the backup was (ms; 0: it does not say), and what became of messages in it."""
 
     age: int
     kept: int
@@ -103,6 +107,11 @@ def restore(backup: Path, path: Path, now: int, *, replace: bool = False, resend
     partial = path.with_name(f"{path.name}.partial")
     with told("restore", backup), removed(partial):
         shutil.copyfile(backup, partial)
+        log = Path(f"{backup}-wal")
+        if (
+            log.exists()
+        ):  # no backup, but a store that was set aside, or that a crash left: its latest commits are there
+            shutil.copyfile(log, f"{partial}-wal")
         check(partial)
         with closing(sqlite3.connect(partial, isolation_level=None)) as connection:
             prepare_schema(connection, partial)
@@ -112,13 +121,14 @@ def restore(backup: Path, path: Path, now: int, *, replace: bool = False, resend
             reason = "restored from a backup: bring consents up to date first"
             turn_switch(connection, Switch(MARKETING, False, reason, "kairos restore", now))
             connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
         before = set_aside(path, now) if path.exists() else None
         put_in_place(partial, path)
     return Restored(age, kept, offers, old, before)
 
 
 def begin_anew(connection: sqlite3.Connection, now: int) -> int:
-    """A new epoch, and ids that nobody has seen; the age of the backup, in ms. Old decisions keep their epoch."""
+    """A new epoch, and ids that nobody has seen; the age of the backup, in ms, or 0. Old decisions keep their epoch."""
     meta = dict(connection.execute("SELECT name, value FROM meta"))
     age = max(0, now - int(meta.get("backup_at", 0)))
     jump = max(LEAST_JUMP, age // 1000 * IDS_A_SECOND)
@@ -130,7 +140,7 @@ def begin_anew(connection: sqlite3.Connection, now: int) -> int:
     connection.execute("INSERT INTO meta(name, value) VALUES (?, ?)", (f"epoch_until_{epochs + 1}", last))
     connection.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (uuid.uuid4().hex,))
     connection.execute("DELETE FROM meta WHERE name = 'backup_at'")
-    return age
+    return age if "backup_at" in meta else 0
 
 
 def settle_outbox(connection: sqlite3.Connection, oldest: int) -> tuple[int, int, int]:

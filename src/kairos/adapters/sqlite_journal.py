@@ -107,6 +107,11 @@ class Journal:
             states.update(_blobs(connection, STATES_OF, [id_ for id_, place in places.items() if not place]))
         return states
 
+    @property
+    def unsettled(self) -> Collection[int]:
+        """Whose newest state `state` does not know of yet."""
+        return self._places.keys()
+
     # -- writing -------------------------------------------------------------------------------------------------------
 
     def write(self, connection: sqlite3.Connection, states: Mapping[int, bytes]) -> Written:

@@ -50,6 +50,7 @@ CREATE TABLE answered(id INTEGER PRIMARY KEY, account TEXT NOT NULL, message_id 
   identity TEXT NOT NULL, at INTEGER NOT NULL) STRICT;
 CREATE INDEX answered_peer_id ON answered(peer_id) WHERE peer_id <> '';
 CREATE INDEX answered_message_id ON answered(message_id) WHERE peer_id <> '';
+CREATE INDEX outbox_notification ON outbox(key) WHERE channel = 'notification';
 CREATE INDEX dead_letter_replay ON dead_letter(id) WHERE status = 'replay';
 INSERT INTO sqlite_sequence(name, seq) VALUES ('dead_letter', 0);
 CREATE TABLE switch(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, is_on INTEGER NOT NULL,
@@ -58,7 +59,7 @@ CREATE INDEX switch_name ON switch(name, id);
 ALTER TABLE response ADD COLUMN test INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE purchase(key TEXT PRIMARY KEY, status TEXT, made INTEGER, changed INTEGER, record BLOB)
   STRICT, WITHOUT ROWID;
-CREATE INDEX purchase_stuck ON purchase(changed) WHERE status = 'stuck';
+CREATE INDEX purchase_ended ON purchase(changed) WHERE status IN ('done', 'refused', 'refunded', 'reversed');
 CREATE TABLE budget(name TEXT, period INTEGER, reserved INTEGER, spent INTEGER, PRIMARY KEY (name, period))
   STRICT, WITHOUT ROWID;
 ALTER TABLE identity ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;

@@ -246,6 +246,8 @@ class Status:
     def _lags(self, figures: Figures | None, now: int) -> Iterator[str]:
         words = {"notification": "a notification", "sms": "a message", "receipt": "a receipt", "ocs": "an order"}
         for one in figures.unsent if figures else ():
+            if self.dispatcher.held_back[one.channel]:  # the oldest is one of those: a freeze is planned
+                continue
             if one.oldest and now - one.oldest > OVERDUE:
                 what = words.get(one.channel, f"something for `{one.channel}`")
                 yield f"{what} waits for {lasting(now - one.oldest)} to be sent, with {one.count - 1} others"

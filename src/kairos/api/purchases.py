@@ -31,17 +31,18 @@ class Purchases(Protocol):
         """A purchase as plain data; None where there is none."""
         ...
 
-    async def reverse(self, key: str, status: str, reason: str) -> Answered | None:
-        """Say what became of a purchase; None where there is none."""
+    async def reverse(self, key: str, status: str, reason: str, amount: str | None) -> Answered | None:
+        """Say what became of a purchase, and how much of its price went back in all; None where there is none."""
         ...
 
 
 class Said(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a POST: `reversed`, or of a stuck purchase how it ended."""
+    """The body of a POST: `reversed`, or of a stuck purchase how it ended. `amount`: what went back in all, if less."""
 
     key: str
     status: Literal["reversed", "done", "refused"] = "reversed"
     reason: str = ""
+    amount: str | None = None
 
 
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
@@ -68,14 +69,16 @@ def add_purchases(app: FastAPI, purchases: Purchases) -> None:
             return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
         except msgspec.DecodeError as error:
             return problem(400, f"the body cannot be read: {error}; {EXAMPLE}")
+        if said.amount is not None and said.status != "reversed":
+            return problem(400, f"an amount goes back where a purchase is reversed, not {said.status}", "amount")
         try:
-            answer = await purchases.reverse(said.key, said.status, said.reason)
+            answer = await purchases.reverse(said.key, said.status, said.reason, said.amount)
         except KairosError as error:
             return _not_now(error)
         if answer is None:
             return problem(404, f"there is no purchase `{said.key}`", "key")
         if answer.status == "rejected":
-            return problem(409, answer.reason, "status")
+            return problem(409, answer.reason, "status" if said.amount is None else "amount")
         return _json({"key": said.key, "status": answer.status})
 
 

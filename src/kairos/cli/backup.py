@@ -44,6 +44,7 @@ def restore(
 ) -> None:
     from kairos.adapters import sqlite_backup
     from kairos.adapters.sqlite import own
+    from kairos.adapters.status import lasting
     from kairos.settings import is_age, milliseconds
 
     if not is_age(resend_within):
@@ -53,7 +54,7 @@ def restore(
         done = sqlite_backup.restore(
             file, path, time.time_ns() // 1_000_000, replace=replace, resend_within=milliseconds(resend_within)
         )
-    typer.echo(f"`{path}` is as it was {done.age / 3_600_000:.1f} hours ago.")
+    typer.echo(f"`{path}` is as {f'it was {lasting(done.age)} ago' if done.age else f'`{file}` has it'}.")
     if done.before:
         typer.echo(f"What was there is `{done.before}`.")
     typer.echo(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.errors import KairosError
+from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.adapters.sqlite_records import SqliteRecords
@@ -33,6 +33,9 @@ WHAT_TO_DO = {
     "resend": "a program error: report the trace. Replay it once it is mended.",
     "text": "the counterpart refused it for good. Mend what it names, and replay it: it is sent once more. "
     "An offer is not: it was withdrawn.",
+    "change": "a program error: report the trace. Once it is mended, replay it: who has the number is known then.",
+    "part": "a program error: report the trace. What it belongs to went out plain; there is nothing to replay.",
+    "answered": "a program error: report the trace. There is nothing to replay.",
     "reversal": "a program error: report the trace. Once it is mended, replay it.",
     "purchase": "it is stuck: money may have moved. Ask the charging system, and say what became of it (see "
     "docs/fulfilment.md). There is nothing to replay.",
@@ -57,6 +60,7 @@ def list_letters(
     every: Annotated[bool, typer.Option("--every", help="Replayed and discarded ones, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
+    check_kind(kind)
     with records(settings, store) as opened:
         found = [one for one in opened.dead_letters(kind, "", MOST) if every or one.status in ("new", "replay")]
     if as_json:
@@ -66,6 +70,9 @@ def list_letters(
 
         for letter in found:
             typer.echo(msgspec.json.encode(plain_letter(letter)).decode())
+        return
+    if not found:
+        typer.echo("there is none")
         return
     from kairos.engine.explain import moment
 
@@ -127,6 +134,7 @@ def mark(settings: Path, store: Path | None, ids: list[int], kind: str, status: 
 
     if bool(ids) == bool(kind):
         raise KairosError("name ids, or a kind with --all --kind; `kairos dead-letters list` shows them")
+    check_kind(kind)
     path = store_path(settings, store)
     with records(settings, store) as opened:
         known = {one.id: one for one in opened.dead_letters("", "", MOST)}
@@ -136,12 +144,18 @@ def mark(settings: Path, store: Path | None, ids: list[int], kind: str, status: 
     return mark_in_file(path, sorted(set(wanted)), status)
 
 
+def check_kind(kind: str) -> None:
+    if kind and kind not in WHAT_TO_DO:
+        hint = did_you_mean(kind, WHAT_TO_DO) or f"there are {', '.join(WHAT_TO_DO)}"
+        raise KairosError(f"there is no kind `{kind}`; {hint}")
+
+
 def check(id_: int, letter: DeadLetter | None, status: str) -> None:
     if letter is None:
         raise KairosError(f"there is no dead letter {id_}; nothing was marked")
     if status == "replay" and letter.status in ("replayed", "discarded"):
         raise KairosError(f"dead letter {id_} was {letter.status} already; nothing was marked")
-    if status == "replay" and letter.kind in ("unread", "purchase"):
+    if status == "replay" and letter.kind in ("unread", "purchase", "part", "answered"):
         raise KairosError(f"dead letter {id_} is there to be read, there is nothing to replay; nothing was marked")
 
 

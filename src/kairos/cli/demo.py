@@ -54,7 +54,7 @@ def demo(
     subscribers: Annotated[int, typer.Option(min=1, help="How many synthetic subscribers.")] = 400,
     rate: Annotated[float, typer.Option(min=0.1, help="Chargeable events a second.")] = 60.0,
     seed: Annotated[int, typer.Option(help="Of all chance.")] = 1,
-    playbook: Annotated[Path | None, typer.Option(help="A folder with a playbook and kairos.toml.")] = None,
+    playbook: Annotated[Path | None, typer.Option(help="A copy of examples/prepaid that you changed.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Keep the store in this new folder, for `kairos explain`.")] = None,
     svg: Annotated[Path | None, typer.Option(help="Save the last frame as a picture, an SVG file.")] = None,
 ) -> None:

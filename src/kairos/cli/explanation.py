@@ -39,7 +39,8 @@ def picture(explanation: Explanation) -> Group:
     if explanation.responses:
         parts += ["", Text("what came of it", "bold"), _responses(explanation)]
     for purchase in explanation.purchases:
-        parts += ["", Text(f"purchase {purchase.key}: {purchase.status}", "bold"), _purchase(purchase)]
+        back = f", {purchase.returned} of {purchase.price} {purchase.currency} went back" if purchase.returned else ""
+        parts += ["", Text(f"purchase {purchase.key}: {purchase.status}{back}", "bold"), _purchase(purchase)]
     return Group(*parts, "")
 
 

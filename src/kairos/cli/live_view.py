@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -28,6 +29,7 @@ FIXED = 19  # lines of a frame that are no handset's, with the cursor's and the 
 Row = tuple[str | Text, str | Text, str | Text]
 
 HANDSETS = 8  # at most
+ROOM_FOR_CTRL_C = 2  # columns: a terminal echoes `^C` behind the last line, and must not begin another
 MARGIN = 8  # columns of a handset's line that are neither its number nor its text
 ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate: a right-to-left text turns round nothing but itself
 
@@ -49,7 +51,8 @@ def drawing(console: Console | None = None, *, quiet: bool = False, svg: Path | 
     def draw(said: Mapping[str, Any], reasons: Mapping[str, int]) -> None:
         latest[:] = [(said, reasons)]
         if console.is_terminal:
-            live.update(picture(said, reasons, console.width, console.height), refresh=True)
+            width = console.width - ROOM_FOR_CTRL_C
+            live.update(Constrain(picture(said, reasons, width, console.height), width), refresh=True)
 
     with live if console.is_terminal else nullcontext():
         yield draw

@@ -96,6 +96,8 @@ def read(folder: Path) -> Playbook:
     from kairos.playbook import load_texts
     from kairos.playbook import read as read_playbook
 
+    if folder.exists() and not folder.is_dir():
+        raise PlaybookError([Diagnostic(str(folder), 0, "is a file", "name the folder of the playbook")])
     if not folder.is_dir():
         raise PlaybookError([Diagnostic(str(folder), 0, "there is no such folder", f"kairos new {folder} makes one")])
     try:

@@ -34,6 +34,8 @@ def reconcile(
     store: Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: a column's name in the file.")] = None,
     word: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: charged, provisioned, ... in the file.")] = None,
+    since: Annotated[str, typer.Option(help="What the file covers begins here; else with its first row.")] = "",
+    until: Annotated[str, typer.Option(help="And ends here; else with its last row.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, and the sums as the last.")] = False,
 ) -> None:
     from kairos.adapters.extract import COLUMNS, Extract, Mapped
@@ -49,6 +51,8 @@ def reconcile(
     with closing(SqliteRecords(store)) as records:
         mapped = Mapped(columns, {theirs: ours for ours, theirs in words.items()}, _digits(records))
         with closing(Extract(file, mapped)) as extract:
+            extract.first = _time("--since", since) or extract.first
+            extract.last = _time("--until", until) or extract.last
             counts: Counter[str] = Counter()
             _show(_differences(records, extract, counts), extract, counts, as_json=as_json)
     if counts["differences"]:
@@ -67,6 +71,16 @@ def _pairs(option: str, given: Sequence[str] | None, known: Sequence[str]) -> di
     return pairs
 
 
+def _time(option: str, given: str) -> int:
+    """Milliseconds; 0 where nothing is given. Raises KairosError for what is no time."""
+    from kairos.adapters.extract import time_of
+
+    try:
+        return time_of(given)
+    except ValueError as error:
+        raise KairosError(f"{option}: {error}") from None
+
+
 def _digits(records: SqliteRecords) -> int:
     """The decimals of the currency that the store's playbook has."""
     from kairos.playbook import read
@@ -80,15 +94,16 @@ def _differences(records: SqliteRecords, extract: Extract, counts: Counter[str])
 
     A purchase is missed in the extract only where it was made and ended within the extract's own time.
     """
-    from kairos.fulfil.ledger import differences, purchase_of
+    from kairos.fulfil import purchase_of
+    from kairos.fulfil.ledger import differences
 
     provisionings = extract.has("provisioned") or extract.has("done")
     rows = iter(extract.purchases())
     key, entries = next(rows, ("", []))
 
     def compared(purchase: Purchase | None) -> Iterator[Difference]:
-        covered = not extract.first or (
-            purchase is not None and extract.first <= purchase.made and purchase.changed <= extract.last
+        covered = purchase is None or (
+            extract.first <= purchase.made and (not extract.last or purchase.changed <= extract.last)
         )
         here = entries if purchase is None or key == purchase.key else []
         yield from differences(purchase, here, expected=covered, provisionings=provisionings)

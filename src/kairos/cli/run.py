@@ -88,6 +88,7 @@ async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
     import structlog
 
     from kairos.adapters.sqlite import SqliteStore
+    from kairos.adapters.sqlite_process import SqliteProcess
     from kairos.bootstrap import Kairos, open_playbook
     from kairos.playbook import load_texts
 
@@ -95,7 +96,8 @@ async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     file = settings.store
-    with closing(SqliteStore(file.path, file.checkpoint_pages, copy=file.copy_before_upgrade)) as store:
+    opened = SqliteProcess if file.own_process else SqliteStore
+    with closing(opened(file.path, file.checkpoint_pages, copy=file.copy_before_upgrade)) as store:
         program = open_playbook(store, load_texts(Path(settings.playbook)))
         assert program is not None
         kairos = Kairos(settings, store, program)
@@ -105,7 +107,8 @@ async def serve_until_signal(settings: Settings, *, announce: bool) -> None:
             typer.echo(json.dumps(ports))
             sys.stdout.flush()
         structlog.get_logger("kairos").info("open", playbook=program.playbook.revision, **ports)
-        await _either(over.wait(), kairos.failed())  # a part that dies ends the process: somebody must notice
+        ended = [store.ended()] if isinstance(store, SqliteProcess) else []
+        await _either(over.wait(), kairos.failed(), *ended)  # a part that dies ends us: somebody must notice
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
         await kairos.stop()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kairos.errors import SettingsError
+
 if TYPE_CHECKING:
     from kairos.settings import Http
 
@@ -27,8 +29,10 @@ def status(
 ) -> None:
     from kairos.settings import load_settings
 
-    door = url or address(load_settings(settings, os.environ).http)
-    found, error = ask(door)
+    try:
+        found, error = ask(url or address(load_settings(settings, os.environ).http))
+    except SettingsError as wrong:
+        found, error = {}, str(wrong)
     if error:
         said = json.dumps({"well": False, "reached": False, "troubles": [error]}, ensure_ascii=False)
         typer.echo(said if as_json else error, err=not as_json)
@@ -50,10 +54,20 @@ def address(http: Http) -> str:
     return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
 
 
+def with_scheme(door: str) -> str:
+    """An address as people write it.
+
+    >>> with_scheme("127.0.0.1:8080"), with_scheme("https://kairos.example/")
+    ('http://127.0.0.1:8080', 'https://kairos.example')
+    """
+    return (door if "://" in door else f"http://{door}").rstrip("/")
+
+
 def ask(door: str) -> tuple[dict[str, Any], str]:
     """The status, or why there is none."""
     import httpx
 
+    door = with_scheme(door)
     try:
         answer = httpx.get(f"{door}/v1/status", timeout=PATIENCE, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:

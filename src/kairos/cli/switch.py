@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.errors import KairosError, did_you_mean
+from kairos.errors import KairosError, SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.domain.switch import Switch
@@ -38,7 +38,12 @@ def switch(
     from kairos.domain.switch import Switch
     from kairos.settings import load_settings
 
-    chosen = load_settings(settings, os.environ) if settings.exists() or store is None else None
+    try:
+        chosen = load_settings(settings, os.environ)
+    except SettingsError:  # broken settings, or none, must not keep a switch from being turned
+        if store is None:
+            raise
+        chosen = None
     path = store or Path(chosen.store.path if chosen else "")
     if name == "list":
         if not path.exists():
@@ -47,12 +52,16 @@ def switch(
             show(opened.switches(), opened.switch_history(20), as_json=as_json)
         return
     check(name, state, reason, chosen)
+    holds = "a running kairos holds to it within two seconds"
+    if store and not path.exists():
+        raise KairosError(f"there is no store at `{path}`, so nothing was turned")
     if not path.exists():
         SqliteStore(path).close()  # so that the first start finds it turned
+        holds = f"`{path}` was not there and is made: no running kairos knows of it"
     with closing(SqliteSwitches(path)) as opened:
         turned = Switch(name, state == "on", reason.strip(), who or user(), time.time_ns() // 1_000_000)
         opened.turn_switch(turned)
-    typer.echo(f"{name} is {state}; a running kairos holds to it within two seconds")
+    typer.echo(f"{name} is {state}; {holds}")
 
 
 def check(name: str, state: str, reason: str, settings: Settings | None) -> None:

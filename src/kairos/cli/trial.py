@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kairos.cli.status import NOT_REACHED, PATIENCE, address
+from kairos.cli.status import NOT_REACHED, PATIENCE, address, with_scheme
 from kairos.errors import KairosError
 
 
@@ -27,7 +27,7 @@ def trial(
 ) -> None:
     from kairos.settings import load_settings
 
-    door = url or address(load_settings(settings, os.environ).http)
+    door = with_scheme(url or address(load_settings(settings, os.environ).http))
     made = ask(door, {"msisdn": msisdn, "offer": offer, "past_switches": past_switches})
     typer.echo(json.dumps(made, ensure_ascii=False) if as_json else told(made, msisdn, offer))
     raise typer.Exit(0 if made["said"] else 1)
@@ -52,9 +52,19 @@ def ask(door: str, body: dict[str, Any]) -> Any:
 
 
 def told(made: dict[str, Any], msisdn: str, offer: str) -> str:
-    """What became of it, in words."""
+    """What became of it, in words.
+
+    >>> refused = {"action": "booster", "arm": "booster/small", "reason": "no text fits"}
+    >>> print(told({"said": "", "decision": 7, "verdicts": [refused]}, "+12025550123", "booster"))
+    `booster` is not sent: no text fits (what one shows may be unknown, as `{balance}`); `kairos explain 7` shows it
+    """
+    from kairos.decide.decide import NO_ROOM
+
     why = f"; `kairos explain {made['decision']}` shows it"
     if made["said"]:
         return f"{made['said']} is on its way to {msisdn}{why}"
     asked = [one for one in made["verdicts"] if offer in (one["arm"], one["action"])]
-    return f"`{offer}` is not sent: {asked[0]['reason'] if asked else 'nobody knows it'}{why}"
+    reason = asked[0]["reason"] if asked else "nobody knows it"
+    if reason == NO_ROOM:
+        reason += " (what one shows may be unknown, as `{balance}`)"
+    return f"`{offer}` is not sent: {reason}{why}"

@@ -31,7 +31,8 @@ def whole(_budget: str, _period: int, allowed: int, _wanted: int) -> int:
 
 
 class Ledger:
-    """The budgets of a program at one time. It changes with what is decided; `written` is what is to be committed.
+    """The budgets of a program at one time. It changes with what is decided: `known` is how periods stand, `written`
+    what of it is to be committed.
 
     `read` gives periods as they stand, each of which is asked for once; those that it does not know are untouched.
     """
@@ -45,7 +46,7 @@ class Ledger:
         self._allowed = [allowed_by(one.budget, *at, now) for one, at in zip(self.budgets, self.spans, strict=True)]
         self._rooms = [0] * len(self.budgets)
         self.written: dict[Key, Standing] = {}
-        self._known = {**dict.fromkeys(self.keys, NOTHING), **read(self.keys)}
+        self.known = {**dict.fromkeys(self.keys, NOTHING), **read(self.keys)}
         self._full = [self._refused(place) for place in range(len(self.budgets))]
         self._gather()
 
@@ -63,10 +64,10 @@ class Ledger:
     def move(self, taken: Taken, reserved: int, spent: int) -> None:
         """Change how the period stands that something was taken of."""
         key = (taken.budget, taken.period)
-        if key not in self._known:
-            self._known[key] = self.read([key]).get(key, NOTHING)
-        before = self._known[key]
-        self._known[key] = self.written[key] = Standing(before.reserved + reserved, before.spent + spent)
+        if key not in self.known:
+            self.known[key] = self.read([key]).get(key, NOTHING)
+        before = self.known[key]
+        self.known[key] = self.written[key] = Standing(before.reserved + reserved, before.spent + spent)
         place = self._places.get(key)
         if place is not None and reserved + spent:
             self._rooms[place] -= reserved + spent
@@ -83,7 +84,7 @@ class Ledger:
     def _refused(self, place: int) -> tuple[Full, ...]:
         """Find what a budget refuses; a lease is asked for where it may."""
         one, key = self.budgets[place], self.keys[place]
-        used = self._known[key].used
+        used = self.known[key].used
         room = self._rooms[place] = self.lease(*key, self._allowed[place], used + one.most) - used
         if room >= one.most:
             return ()

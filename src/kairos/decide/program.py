@@ -116,7 +116,7 @@ class Program:
     reasons: tuple[tuple[tuple[int, NamedRule], ...], ...]  # by arm: its conditions' numbers and rules, in order
     closed: Closed = Closed()
     testers: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # MSISDN -> arms that they shall get, in words
-    freezes: tuple[Frozen, ...] = ()
+    freezes: tuple[Frozen, ...] = ()  # those that stop care, too, first
     budgets: tuple[Budgeted, ...] = ()
     takes: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # arm -> (budget's place, amount)
     listed: Mapping[str, Container[str]] = field(default_factory=dict)  # the files' numbers; not read: everybody
@@ -175,7 +175,9 @@ def compile_program(playbook: Playbook) -> Program:
         zone_at=columns.index(ZONE) if ZONE in columns else -1,
         reasons=tuple(tuple((number[r.rule.condition.key], r.rule) for r in arm.variant.rules) for arm in arms),
         testers={one.msisdn: (_named(arms, one.offer), one.offer) for one in playbook.testers},
-        freezes=tuple(_frozen(freeze, arms, channels) for freeze in policy.freezes),
+        freezes=tuple(
+            _frozen(freeze, arms, channels) for freeze in sorted(policy.freezes, key=lambda one: one.except_care)
+        ),
         budgets=tuple(_budgeted(budget, arms) for budget in budgets),
         takes={arm.bit: taken for arm in arms if (taken := _takes(arm, budgets))},
     )

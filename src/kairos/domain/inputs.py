@@ -69,8 +69,8 @@ class Change(Struct, frozen=True, array_like=True, gc=False):
 class Delivery(Struct, frozen=True, array_like=True, gc=False):
     """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped.
 
-    `line` asks whether a notification's line may still go out; `plain`: it goes out without it after all. `outgoing` is
-    0 where only a receipt is to be passed on.
+    `line` asks whether a notification's line, or a call that waited, may still go out; `plain`: it goes out without its
+    line after all. `outgoing` is 0 where only a receipt is to be passed on.
     """
 
     outgoing: int
@@ -102,13 +102,17 @@ class Fulfilment(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Reversal(Struct, frozen=True, array_like=True, gc=False):
-    """What somebody outside says of a purchase: `reversed`, or of a stuck one `done` or `refused`, with a reason."""
+    """What somebody outside says of a purchase: `reversed`, or of a stuck one `done` or `refused`, with a reason.
+
+    `amount` is what went back in all, minor units (None: the whole price): said again, it is the same news.
+    """
 
     key: str
     subscriber: int
     status: str
     happened: int
     reason: str = ""
+    amount: int | None = None
 
 
 class Resend(Struct, frozen=True, array_like=True, gc=False):
@@ -130,8 +134,8 @@ class Timer(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Response(Struct, frozen=True, array_like=True, gc=False):
-    """What became of an offer: accepted, declined, expired, fulfilled, refused, refunded, stuck, reversed, redeemed,
-    stopped or dropped. The latest counts: what was reversed was no sale."""
+    """What became of an offer: accepted, declined, expired, fulfilled, refused, refunded, stuck, reversed,
+    partly_reversed, redeemed, stopped or dropped. The latest counts: what was reversed was no sale, or less of one."""
 
     subscriber: int
     decision: int

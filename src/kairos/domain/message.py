@@ -58,6 +58,7 @@ class Order(Struct, frozen=True, array_like=True, gc=False):
     undoes: str = ""  # key of the step that it undoes
     payer: str = ""  # who pays, where it is not the subscriber
     products: tuple[str, ...] = ()  # a bundle of several, in one call
+    tax: int = 0  # the part of its price that is tax
 
 
 class Outgoing(Struct, array_like=True, gc=False):

@@ -52,4 +52,12 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     changed: int = 0
     proof: tuple[Said, ...] = ()  # what the subscriber said
     advance: bool = False  # the price is owed, not paid
+    tax: int = 0  # the part of its price that is tax
+    returned: int = 0  # minor units that went back outside, in all
+    test: bool = False  # of a test subscriber: no report counts it
     taken: tuple[Taken, ...] = ()  # of budgets
+
+    @property
+    def kept(self) -> int:
+        """What it brought, minor units: nothing until it is done, and what went back is none of it."""
+        return self.price - self.returned if self.charges and self.status == "done" else 0

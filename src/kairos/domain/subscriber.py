@@ -69,6 +69,7 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     attempt: int = 1  # the next yes after a refusal for want of money has a key of its own
     test: bool = False  # said to a test subscriber
     tax: int = 0  # the part of its price that is tax
+    payer_since: int = 0  # when the payer's number was told, ms; 0: it is an account
     issue: str = ""
     issue_after_decline: int = 0  # ms in which nothing is said about its issue after a no; -1: never again
     all_after_decline: int = 0  # nor anything else
@@ -204,6 +205,15 @@ def read_state(blob: bytes) -> State:
         if not record or not isinstance(record[0], int) or record[0] == SCHEMA:
             raise
         return msgspec.convert(brought_up(record, OLDER, SCHEMA), State)
+
+
+def ended_before(blob: bytes, at: int) -> bool:
+    """Whether a State's record is of a subscription that ended before a time (ms), and nothing of it is open."""
+    try:
+        state = read_state(blob)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return state.known is not None and 0 < state.known.ended < at and not state.purchases
 
 
 def brought_up(record: list[Any], older: Mapping[int, Callable[[list[Any]], list[Any]]], schema: int) -> list[Any]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from kairos.domain import purpose as purposes
 
-MARKETING: Final = "marketing"  # everything that kairos says of its own accord, care included
+MARKETING: Final = "marketing"  # everything that kairos says of its own accord but what is regulatory
 CHARGING: Final = "charging"  # orders to the charging system
 PARTS: Final = ("channel", "action", "issue")  # of marketing: `channel:sms`, `action:booster`, `issue:upsell`
 

@@ -19,12 +19,16 @@ End = Literal["kept", "spent", "given back"]
 def ledger_of(engine: Engine, work: Work) -> Ledger:
     """The budgets of the batch; read when they are first needed, over what the batches in flight know better."""
     if work.ledger is None:
+        before = engine.flying[-1].ledger if engine.flying else None
+        known = before.known if before else {}
 
         def read(keys: Collection[Key]) -> Mapping[Key, Standing]:
-            standings = engine.store.budgets(keys)
-            for flying in engine.flying:
-                standings |= {key: flying.batch.budgets[key] for key in keys if key in flying.batch.budgets}
-            return standings
+            found = {key: known[key] for key in keys if key in known}
+            if len(found) < len(keys):  # under load the batch before is in flight, and knows them all
+                found |= engine.store.budgets([key for key in keys if key not in known])
+                for flying in engine.flying:
+                    found |= {key: flying.batch.budgets[key] for key in keys if key in flying.batch.budgets}
+            return found
 
         work.ledger = Ledger(engine.program.decide, work.now, read, engine.lease)
         work.batch.budgets = work.ledger.written

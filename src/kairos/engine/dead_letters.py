@@ -34,6 +34,7 @@ LONGEST_REASON, LONGEST_TRACE = 500, 6000  # characters that are kept
 LARGEST = 65_536  # bytes of a payload that are kept
 ROOM = 1000  # letters that wait to be written
 AT_ONCE = 100  # letters that are replayed in one round
+COUNTED_EVERY = 5_000  # ms: others change letters beside us
 
 
 class DeadLetters:
@@ -53,6 +54,7 @@ class DeadLetters:
         self._queue: dict[tuple[str, str], DeadLetter] = {}
         self._timers: set[int] = set()  # that break the engine: done once they are letters
         self._due = True  # something changed since letters were counted
+        self._counted = 0  # when they were, in ms
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
@@ -104,15 +106,18 @@ class DeadLetters:
         if letters:
             await asyncio.to_thread(self.store.commit, Batch(dead_letters=letters, timers_done=timers))
             for one in letters:
-                if self._queue.get((one.kind, one.identity)) is one:
-                    del self._queue[one.kind, one.identity]
+                waiting = self._queue.pop((one.kind, one.identity))
+                if waiting is not one:  # it came again meanwhile
+                    again = msgspec.structs.replace(waiting, times=waiting.times - one.times)
+                    self._queue[one.kind, one.identity] = again
             self._timers.difference_update(timers)
             self._due = True
-        if self._due:
+        now = self.clock()
+        if self._due or abs(now - self._counted) >= COUNTED_EVERY:
             self.counts["dead_letters.dropped"] += await asyncio.to_thread(self.store.trim_dead_letters, self.keep)
             found = await asyncio.to_thread(self.store.count_dead_letters)
             self.figures = {f"dead_letters.{kind}": n for (kind, status), n in found.items() if status == "new"}
-            self._due = False
+            self._due, self._counted = False, now
 
     async def replay(self, loop: Loop) -> None:
         """Take what somebody asked to have replayed, the oldest first."""
@@ -125,13 +130,17 @@ class DeadLetters:
     async def _replayed(self, loop: Loop, letter: DeadLetter) -> str:
         """Hand one to the engine; its status then. Raises KairosError where the engine takes nothing now."""
         try:
-            answer = await loop.submit(self.input(letter), own=True)
+            source = self.input(letter)
+            answer = await loop.submit(source, own=True)
         except EventError as error:  # it cannot be read, still
             log.warning("a dead letter cannot be replayed", letter=letter.id, kind=letter.kind, reason=str(error))
             return "new"
         except KairosError:
             raise
         except Exception:  # it broke the engine again, which has kept and logged it
+            return "new"
+        if answer.status == "rejected" and not isinstance(source, Reply):  # a stranger's reply was relayed all the same
+            log.warning("a dead letter was refused again", letter=letter.id, kind=letter.kind, reason=answer.reason)
             return "new"
         log.info("a dead letter was replayed", letter=letter.id, kind=letter.kind, answer=answer.status)
         self.counts["dead_letters.replayed"] += 1

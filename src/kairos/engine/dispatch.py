@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 import msgspec
 import structlog
 
-from kairos.domain.inputs import Delivery, Fulfilment
+from kairos.domain.event import Event
+from kairos.domain.inputs import Delivery, Fulfilment, Part
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.engine.engine import Halt
 from kairos.engine.loop import Loop, Submission
 from kairos.engine.work import Input
 from kairos.errors import KairosError
+from kairos.fulfil import CHANGED_HANDS, takes
 from kairos.ports import Channel, Clock, Fulfiller, Outcome, Store
 from kairos.respond import ANSWERABLE_FOR
 
@@ -69,12 +73,17 @@ class Backlog:
     """How far the rows of one lane were read from the store. `left`: there may be some that are not in memory."""
 
     held: int = 0
+    blocked: int = 0  # of these: refused for now, or behind another of the same subscriber
     read_to: int = 0
     left: bool = True
 
+    def room(self, hold: int) -> bool:
+        """Whether one more may be in memory. So many that are blocked leave the room to the others."""
+        return self.held - min(self.blocked, hold) < hold
+
 
 class Dispatcher:
-    """Sends outbox rows. At most `hold` of a lane are in memory; the rest wait in the store till there is room."""
+    """Sends outbox rows. At most `hold` of a lane are in memory, and as many that are blocked; others wait."""
 
     def __init__(
         self,
@@ -88,12 +97,16 @@ class Dispatcher:
         patience: Patience = Patience(),
         hold: int = 10_000,
         owed_for: int = 3 * 86_400_000,
+        refused_for: int = 600_000,
         chance: Callable[[], float] = random.random,
         accounts: Collection[str] = (),
     ) -> None:
         self.store, self.loop, self.channels, self.fulfiller, self.clock = store, loop, channels, fulfiller, clock
         self.backoff, self.patience, self.hold, self.chance = backoff, patience, hold, chance
         self.owed_for = owed_for  # ms that a receipt or a relayed reply waits for an account that is not bound
+        self.refused_for = refused_for  # ms that a handset's message is refused for, while others' are taken
+        self._taken = 0  # messages to handsets
+        self._refused: dict[tuple[int | str, str], int] = {}  # since when (ms) all of a subscriber's were
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._last: dict[tuple[int | str, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
@@ -104,6 +117,7 @@ class Dispatcher:
         self._taken_back: set[int] = set()
         self._may_have_gone: set[int] = set()  # of those under way: the counterpart may have it, or gets it just now
         self._closing = False
+        self.held_back: Counter[str] = Counter()  # messages of their own that wait for the end of a freeze, by channel
         self.charging = asyncio.Event()  # while it is not set, orders wait
         self.charging.set()
 
@@ -114,7 +128,7 @@ class Dispatcher:
         for row, submission in rows:
             self._handed_to = row.id
             backlog = self._backlogs[self._lane(row)]
-            if backlog.left or backlog.held >= self.hold:
+            if backlog.left or not backlog.room(self.hold):
                 backlog.left = True
                 if submission.overtaken:  # told by now, if it ever is: the answer came before us
                     self._overtaken[row.id] = submission
@@ -129,13 +143,16 @@ class Dispatcher:
             return False
         self._taken_back.add(id_)
         await self._news(rows[0], _text(rows[0].payload), "dropped", reason="taken back")
+        if id_ not in self._under_way:
+            self._taken_back.discard(id_)
+            self._overtaken.pop(id_, None)
         return True
 
     async def run(self) -> None:
         """Until closed: fetch what is left in the store (all that a crash left behind, at the start)."""
         while not self._closing:
             for lane, backlog in self._backlogs.items():
-                if backlog.left and backlog.held < self.hold:
+                if backlog.left and backlog.room(self.hold):
                     self._fetch(lane, backlog)
             await asyncio.sleep(0.05)
 
@@ -162,7 +179,7 @@ class Dispatcher:
                 backlog.left = False
                 return
             if self._lane(row) == lane:
-                if backlog.held >= self.hold:
+                if not backlog.room(self.hold):
                     return
                 self._start(row, self._overtaken.pop(row.id, None))
             backlog.read_to = row.id
@@ -178,9 +195,15 @@ class Dispatcher:
                 return lane
         return row.channel
 
+    def _order(self, row: Outgoing) -> tuple[int | str, str]:
+        """What goes out in order: a subscriber's rows of one lane.
+
+        Those whom we do not know share none: one of them that cannot be reached must not hold up the others.
+        """
+        return (row.subscriber or f"row {row.id}", self._lane(row))
+
     def _start(self, row: Outgoing, submission: Submission | None) -> None:
-        # Those whom we do not know share no order: one of them that cannot be reached must not hold up the others.
-        lane = (row.subscriber or f"row {row.id}", self._lane(row))
+        lane = self._order(row)
         before = self._last.get(lane)
         task = asyncio.create_task(self._row(row, submission, before))
         self._under_way[row.id] = self._last[lane] = task
@@ -194,35 +217,43 @@ class Dispatcher:
             self._under_way.pop(row.id, None)
             if self._last.get(lane) is finished:
                 del self._last[lane]
+                self._refused.pop(lane, None)
 
         task.add_done_callback(done)
 
     async def _row(self, row: Outgoing, submission: Submission | None, before: asyncio.Task[None] | None) -> None:
         waited = submission is None or submission.followed or (before is not None and not before.done())
-        if before:
-            await asyncio.wait({before})
+        if before and not before.done():
+            with self._blocked(row):
+                await asyncio.wait({before})
         if row.channel == ORDERS:
-            await self.charging.wait()
-            await self._fulfil(row, _order(row.payload))
+            await self._fulfil(row, _order(row.payload), waited=waited)
             return
         text = _text(row.payload)
         if submission and row.channel == "notification" and await submission.withdrawn():
-            await self._without(row, text)
+            await self._without(row, text, _brought(submission.input))
         elif text.marketing:
             await self._once(row, text)
         else:
             await self._until_sent(row, text, waited=waited)
 
-    async def _fulfil(self, row: Outgoing, order: Order) -> None:
+    async def _fulfil(self, row: Outgoing, order: Order, *, waited: bool) -> None:
         """Send until there is a final answer, or for so long that a person must look.
 
         A call that may have arrived (no answer; or an earlier run's) is asked for, and sent again only when the
-        counterpart knows nothing of it: so nothing depends on its keeping the key alone.
+        counterpart knows nothing of it: so nothing depends on its keeping the key alone. While charging is off nothing
+        is tried, and nothing given up. One that waited is not sent to a number that has become another's meanwhile.
         """
         attempts, given_up = 0, False
         arrived = row.id < self._left_behind
         while True:
+            if not self.charging.is_set():
+                await self.charging.wait()
+                attempts, waited = 0, True
             asked = arrived
+            if not asked and (waited or attempts) and not await self._still_theirs(row, order):
+                outcome = Outcome("refused", reason=CHANGED_HANDS)
+                break
             outcome = await attempt(self.fulfiller.ask(order) if asked else self.fulfiller.fulfil(order))
             if outcome.status in ("done", "refused", "failed"):
                 break
@@ -238,6 +269,11 @@ class Dispatcher:
         if given_up:
             log.error("a purchase was not answered", key=order.key, step=order.step, reason=outcome.reason)
         await self._post(Fulfilment(row.id, row.subscriber, order.key, status, self.clock(), outcome.reason))
+
+    async def _still_theirs(self, row: Outgoing, order: Order) -> bool:
+        """Whether whoever said yes still has the number that a call would charge or provision."""
+        question = Delivery(row.id, row.subscriber, "line", self.clock(), destination=order.msisdn)
+        return not takes(order.step) or not await self._post(question)
 
     async def _once(self, row: Outgoing, text: Text) -> None:
         """An offer of its own: marked before the attempt, dropped after its time, never sent twice."""
@@ -269,26 +305,43 @@ class Dispatcher:
         if halt.until is None or (text.send_by and halt.until > text.send_by):
             await self._news(row, text, "dropped", reason=halt.rule)
             return
-        backlog = self._backlogs[self._lane(row)]
-        backlog.held += 1
+        self.held_back[row.channel] += 1
+        self._come_back(row.id, row.channel, max(0, halt.until - self.clock()))
+
+    def _come_back(self, id_: int, channel: str, pause: int) -> None:
+        """Start a row that is held back, as the store then has it, in `pause` ms and a little more.
+
+        Until then it takes no room of its lane: a notification must not wait for the end of a freeze. Nor may those
+        that come back together fill the lane.
+        """
 
         def again() -> None:
-            backlog.held -= 1
-            if not self._closing:
-                self._start(row, None)
+            if self._closing:
+                return
+            try:
+                (row,) = self.store.outgoing([id_])
+            except KairosError:
+                self._come_back(id_, channel, 0)
+                return
+            if self._backlogs[self._lane(row)].held > self.hold // 2:
+                self._come_back(id_, channel, 0)
+                return
+            self.held_back[channel] -= 1
+            self._start(msgspec.structs.replace(row, status="pending"), None)  # if it was tried, it surely did not go
 
-        pause = max(0.0, (halt.until - self.clock()) / 1000) + self.backoff.seconds(5, self.chance())
-        asyncio.get_running_loop().call_later(pause, again)
+        asyncio.get_running_loop().call_later(pause / 1000 + self.backoff.seconds(5, self.chance()), again)
 
     async def _until_sent(self, row: Outgoing, text: Text, *, waited: bool) -> None:
         """A notification, an answer, a receipt, a relayed reply: sent until the counterpart has it.
 
         A line that comes too late, or whose offer ended while it waited, is taken off as long as it surely did not go
         out; after that the same text is sent again, unless a switch was turned off or a freeze began. What is for an
-        account that does not come back has its end (`owed_for`).
+        account that does not come back has its end (`owed_for`), and so has what the SMSC refuses while it takes others
+        (`refused_for`): the subscriber's later messages wait behind it.
         """
         attempts = row.attempts
         may_have_gone = row.id < self._left_behind
+        others_taken = False  # since the last try
         if (
             text.plain and row.attempts
         ):  # its line was taken off in an earlier run: only that leaves a tried row pending
@@ -300,8 +353,16 @@ class Dispatcher:
             if row.id in self._taken_back:
                 return
             self._may_have_gone.add(row.id)
+            taken = self._taken
             outcome = await attempt(self.channels[row.channel].send(text))
             if outcome.status in ("sent", "failed"):
+                if row.channel in HANDSET:
+                    self._taken += outcome.status == "sent"
+                    self._refused.pop(self._order(row), None)
+                break
+            since = self._refused.setdefault(self._order(row), self.clock()) if outcome.refused else self.clock()
+            if others_taken and self.clock() - since > self.refused_for:
+                outcome = replace(outcome, status="failed", reason=f"refused for too long: {outcome.reason}")
                 break
             if row.channel in OWED and self.clock() - row.due > self.owed_for:
                 outcome = Outcome("failed", reason=f"not taken in time: {outcome.reason}")
@@ -311,7 +372,9 @@ class Dispatcher:
             if not may_have_gone:
                 self._may_have_gone.discard(row.id)
             attempts += 1
-            await self._wait(attempts)
+            with self._blocked(row) if outcome.refused else nullcontext():
+                await self._wait(attempts)
+            others_taken = self._taken > taken
         reason = "unknown" if may_have_gone else outcome.reason  # then its limit and its offer stay
         await self._news(row, text, outcome.status, outcome, reason=reason)
 
@@ -336,9 +399,12 @@ class Dispatcher:
             await self._news(row, text, "plain", reason="unknown" if may_have_gone else why)
         return msgspec.structs.replace(text, text=text.plain, plain="")
 
-    async def _without(self, row: Outgoing, text: Text) -> None:
-        """A notification that its bringer has sent is dropped; of several parts, it sent the one that came last."""
-        rest = tuple(one for one in text.carried if one.message_id != text.message_id)
+    async def _without(self, row: Outgoing, text: Text, brought: str) -> None:
+        """A notification that its bringer has sent is dropped; of several parts, it sent the one that it `brought`.
+
+        That may be none of them: it ended the waiting of another message, and this is what came of that.
+        """
+        rest = tuple(one for one in text.carried if one.message_id != brought)
         if not rest:
             await self._news(row, text, "dropped", reason="sent plain by its bringer")
             return
@@ -346,6 +412,16 @@ class Dispatcher:
             await self._news(row, text, "plain", reason="sent plain by its bringer")
         plain = msgspec.structs.replace(text, text=text.plain or text.text, plain="", carried=rest)
         await self._until_sent(row, plain, waited=False)
+
+    @contextmanager
+    def _blocked(self, row: Outgoing) -> Iterator[None]:
+        """Meanwhile a handset's message leaves its room to others."""
+        backlog = self._backlogs["handset"] if row.channel in HANDSET else Backlog()
+        backlog.blocked += 1
+        try:
+            yield
+        finally:
+            backlog.blocked -= 1
 
     async def _wait(self, attempts: int) -> None:
         await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))
@@ -391,6 +467,13 @@ class Dispatcher:
                 return "broken"
             else:
                 return answer.reason if answer.status == "dropped" else ""
+
+
+def _brought(source: Input) -> str:
+    """The id of the message, or of the part of one, that an input is about."""
+    if isinstance(source, Part):
+        return source.carried.message_id
+    return source.notification.message_id if isinstance(source, Event) and source.notification else ""
 
 
 async def attempt(sending: Awaitable[Outcome]) -> Outcome:

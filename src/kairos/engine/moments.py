@@ -16,9 +16,10 @@ from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.money import split_tax
 from kairos.domain.purpose import MARKETING
-from kairos.domain.subscriber import Contact, OpenOffer
+from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.budgets import ledger_of
 from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
+from kairos.engine.declines import take_no
 from kairos.engine.orders import accept
 from kairos.engine.subscriptions import learn
 from kairos.engine.work import DUPLICATE, Answer, Work, encode
@@ -52,9 +53,8 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         told = event.notification
         work.batch.answered.append(Answered(told.account, told.message_id, "", told.fingerprint, now))
     enrich.fold(program.plan, state, event)
-    if event.kind in program.consents:
-        enrich.prove(state, program.consents[event.kind], event.happened, event.identity)
-    if event.named:
+    _heed(engine, work, state, event)
+    if event.named and state.msisdn:
         learn(engine, work, state, event.named, event.happened)
     asked = event.kind in program.decide.answers
     promised = bool(state.offers) and any(offer.redeemed_by == event.kind for offer in state.offers)
@@ -77,6 +77,15 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         moment.test = True
         moment.wanted, moment.asked = program.decide.testers[state.msisdn]
     return moment
+
+
+def _heed(engine: Engine, work: Work, state: State, event: Event) -> None:
+    """What an event says of consents is proved, and a no that it tells is one."""
+    program = engine.program
+    if event.kind in program.consents:
+        enrich.prove(state, program.consents[event.kind], event.happened, event.identity)
+    if event.kind in program.declines:
+        take_no(engine, work, state, event)
 
 
 def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> None:
@@ -171,6 +180,7 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         twice=engine.program.playbook.policy.asks_twice(action, variant.price),
         lasts=variant.lasts,
         tax=split_tax(variant.price, action.tax)[1],
+        payer_since=moment.state.stamps[engine.program.plan.places[action.paid_by]] if action.paid_by else 0,
         issue=action.issue,
         issue_after_decline=action.issue_after_decline,
         all_after_decline=action.all_after_decline,

@@ -25,7 +25,7 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     taken = respond.accept(state, offer.key, work.now)
     if taken is None:
         return
-    engine.statistics.counts[f"test_{outcome}" if offer.test else outcome] += 1
+    engine.statistics.count(outcome, offer.test)
     work.log(state.id, offer.decision, offer.key, outcome, "" if taken.attempt == 1 else f"attempt {taken.attempt}")
     if taken.kind == "advance":  # one at a time: what is owed for it is known only when it is fulfilled
         for other in respond.withdraw_all(state, "advance", work.now):
@@ -37,11 +37,9 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
     _go_on(engine, work, index, state, purchase)
 
 
-def refuse(
-    engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str, message: str = "refused"
-) -> None:
+def refuse(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reason: str, message: str) -> None:
     """Not now, and nothing is charged: the offer stays open, and a later yes is as good."""
-    engine.statistics.counts["refused"] += 1
+    engine.statistics.count("refused", offer.test)
     work.log(state.id, offer.decision, offer.key, "refused", reason)
     answer(engine, work, index, state, message, offer, offer.short_code)
 
@@ -66,20 +64,27 @@ def take_reversal(engine: Engine, work: Work, index: int, reversal: Reversal) ->
     if purchase is None:
         work.answers[index] = Answer("rejected", f"there is no purchase `{reversal.key}`")
         return
-    moved = fulfil.reverse(purchase, reversal.status, reversal.reason, work.now)
+    moved = fulfil.reverse(purchase, reversal.status, reversal.reason, work.now, reversal.amount)
     if moved is None:
-        agrees = purchase.status == reversal.status
-        reason = f"purchase `{purchase.key}` is {purchase.status}: it cannot become {reversal.status}"
-        work.answers[index] = DUPLICATE if agrees else Answer("rejected", reason)
+        agrees = purchase.status == reversal.status or (purchase.returned and purchase.returned == reversal.amount)
+        work.answers[index] = DUPLICATE if agrees else Answer("rejected", _why_not(engine, purchase, reversal))
     elif purchase.status == "done":
-        _undo_sale(engine, work, state, moved)
+        _undo_sale(engine, work, state, moved, moved.returned - purchase.returned)
     else:
         _go_on(engine, work, index, state, moved)
 
 
+def _why_not(engine: Engine, purchase: Purchase, reversal: Reversal) -> str:
+    show = engine.program.playbook.currency.show
+    if reversal.amount is None:
+        return f"purchase `{purchase.key}` is {purchase.status}: it cannot become {reversal.status}"
+    went = f"{show(purchase.returned)} of {show(purchase.price)} went back"
+    return f"purchase `{purchase.key}` is {purchase.status}, and {went}: it cannot be {show(reversal.amount)}"
+
+
 def _purchase(engine: Engine, work: Work, state: State | None, step: str) -> Purchase | None:
     """The purchase that a step's key belongs to: under way in the state, else as it was kept."""
-    key = step.partition(".")[0]
+    key = fulfil.purchase_of(step)
     held = next((one for one in state.purchases if one.key == key), None) if state else None
     if held is None:
         held = next(
@@ -94,13 +99,15 @@ def _purchase(engine: Engine, work: Work, state: State | None, step: str) -> Pur
 
 def _go_on(engine: Engine, work: Work, index: int, state: State | None, purchase: Purchase) -> None:
     """Keep the record as it now is; send its next step, or close it."""
+    if state and state.msisdn != purchase.msisdn:
+        purchase = fulfil.go_back(purchase, fulfil.CHANGED_HANDS, work.now)
     _keep(work, state, purchase)
     step = fulfil.waiting(purchase)
     if step:
         work.send(index, purchase.subscriber, "ocs", fulfil.order(purchase, step))
         return
     if purchase.status == "stuck":
-        engine.statistics.counts["stuck"] += 1
+        engine.statistics.counts["stuck"] += 1  # a tester's too: somebody must look
         about, why = str(purchase.subscriber), purchase.reason or "it was not answered"
         work.batch.dead_letters.append(DeadLetter("purchase", purchase.key, work.now, about, why, encode(purchase)))
         work.log(purchase.subscriber, purchase.decision, purchase.offer, "stuck", purchase.reason)
@@ -108,7 +115,7 @@ def _go_on(engine: Engine, work: Work, index: int, state: State | None, purchase
     settled = fulfil.settle(state, purchase, work.now) if state else None
     if state is None or settled is None:
         return
-    engine.statistics.counts[settled.outcome] += 1
+    engine.statistics.count(settled.outcome, purchase.test)
     work.log(state.id, settled.offer.decision, settled.offer.key, settled.outcome, purchase.reason)
     if purchase.status == "done":
         enrich.bought(state, settled.offer, work.now)
@@ -129,21 +136,23 @@ def _keep(work: Work, state: State | None, purchase: Purchase) -> None:
     state.purchases = others if purchase.status in fulfil.ENDED else [*others, purchase]
 
 
-def _undo_sale(engine: Engine, work: Work, state: State | None, purchase: Purchase) -> None:
-    """What was done was reversed outside: it is no sale, and nothing is owed for it."""
+def _undo_sale(engine: Engine, work: Work, state: State | None, purchase: Purchase, returned: int) -> None:
+    """What was done was reversed outside: it is no sale, or less of one, and what went back now is not owed."""
     _keep(work, state, purchase)
-    engine.statistics.counts["reversed"] += 1
-    work.log(purchase.subscriber, purchase.decision, purchase.offer, "reversed", purchase.reason)
+    outcome = "reversed" if purchase.status == "reversed" else "partly_reversed"
+    engine.statistics.count(outcome, purchase.test)
     if state:
         settle(engine, work, state)  # what it held may be spent only now
-    if purchase.taken:
+    if purchase.taken and purchase.status == "reversed":
         reversed_outside(engine, work, purchase.taken)
+    work.log(purchase.subscriber, purchase.decision, purchase.offer, outcome, purchase.reason, test=purchase.test)
     if state is None:
         return
-    respond.set_status(state, purchase.offer, "reversed", work.now)
-    enrich.given_back(state, purchase.decision)
+    if purchase.status == "reversed":
+        respond.set_status(state, purchase.offer, "reversed", work.now)
+        enrich.given_back(state, purchase.decision)
     if purchase.advance:
-        _owe(engine, state, -purchase.price, work.now)
+        _owe(engine, state, -returned, work.now)
 
 
 def _owe(engine: Engine, state: State, amount: int, now: int) -> None:

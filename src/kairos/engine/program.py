@@ -23,6 +23,7 @@ class Program:
     replies: respond.Replies
     places: Mapping[str, int]  # column -> its place in a row
     consents: Mapping[str, tuple[tuple[str, int], ...]]  # event -> attributes that it sets, with their places
+    declines: Mapping[str, str]  # event -> its field with the offer that it declines
 
     @property
     def short_code(self) -> str:
@@ -59,6 +60,7 @@ def compile_program(playbook: Playbook) -> Program:
         respond.compile_replies(playbook),
         places,
         _consents(playbook),
+        dict(playbook.policy.declined_by),
     )
 
 

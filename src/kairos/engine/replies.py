@@ -12,13 +12,15 @@ from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import answer, plain_row
 from kairos.engine.orders import accept, refuse
-from kairos.engine.subscriptions import SIM_SWAPPED, refused_after_sim_swap
+from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED, payer_changed, refused_after_sim_swap
 from kairos.engine.work import DUPLICATE, Answer, Work
+from kairos.fulfil import CHANGED_HANDS
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 REPEATED = "may be a repeat"  # of the yes that was refused for want of money: it must not charge what came since
+OWES = "owes"  # and gets no other advance
 PROOF = 160  # characters of a yes that are kept
 HELP_EVERY = 3_600_000  # one help text an hour at most
 
@@ -47,20 +49,23 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     work.changed.add(state.id)
     if reply.fingerprint:
         work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
-    engine.statistics.counts[f"replies.{meaning}"] += 1
-    if meaning == "accept" and offer and not engine.switches.charging:
-        refuse(engine, work, index, state, offer, stated(CHARGING))
-    elif meaning == "accept" and offer and refused_after_sim_swap(engine, state, offer, work.now):
-        refuse(engine, work, index, state, offer, SIM_SWAPPED, "sim_changed")
-    elif meaning == "accept" and offer and reply.repeated and offer.status == "unpaid":
-        refuse(engine, work, index, state, offer, REPEATED, "refused_funds")
-    elif meaning == "accept" and offer:
-        _take_yes(engine, work, index, state, offer, reply)
+    engine.statistics.count(f"replies.{meaning}", _test(engine, state, offer))
+    if meaning == "accept" and offer:
+        not_now = _not_now(engine, work, state, offer, reply)
+        if not_now:
+            refuse(engine, work, index, state, offer, *not_now)
+        else:
+            _take_yes(engine, work, index, state, offer, reply)
     elif meaning == "relay":
         _relay(work, index, state, reply, understood)
     elif _may_answer(meaning, state, work.now):
         _carry_out(engine, work, state, understood, reply)
         answer(engine, work, index, state, respond.ANSWER[meaning], offer, reply.short_code)
+
+
+def _test(engine: Engine, state: State, offer: OpenOffer | None) -> bool:
+    """Whether a reply is a test subscriber's: one to an offer is what the offer is."""
+    return offer.test if offer else state.msisdn in engine.program.decide.testers
 
 
 def _still_wanted(understood: respond.Understood) -> bool:
@@ -72,12 +77,36 @@ def _still_wanted(understood: respond.Understood) -> bool:
     return understood.meaning == "accept" and offer is not None and not (offer.twice and offer.proof)
 
 
+def _not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, reply: Reply) -> tuple[str, str] | None:
+    """Why a yes is not taken now, and the message that says so."""
+    if not state.msisdn:  # it came late, and what it takes was not settled when the subscription ended
+        return CHANGED_HANDS, "refused"
+    if not engine.switches.charging:
+        return stated(CHARGING), "refused"
+    if refused_after_sim_swap(engine, state, offer, work.now):
+        return SIM_SWAPPED, "sim_changed"
+    if offer.kind == "advance" and _owes(engine, state):
+        return OWES, "refused"
+    if payer_changed(engine, work, offer):
+        return PAYER_CHANGED, "refused"
+    if reply.repeated and offer.status == "unpaid":
+        return REPEATED, "refused_funds"
+    return None
+
+
+def _owes(engine: Engine, state: State) -> bool:
+    """Whether they owe by now, or will when an advance that they took is answered."""
+    owed = engine.program.playbook.vocabulary.owed
+    known = state.attributes[engine.program.plan.places[owed]] if owed else 0
+    return bool(known and known > 0) or any(o.kind == "advance" and o.status == "accepted" for o in state.offers)
+
+
 def _take_yes(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reply: Reply) -> None:
     """Order what was said yes to; or ask for a second yes, where the offer demands it."""
     said = Said(reply.identity, reply.text[:PROOF], reply.happened)
     weight = respond.weigh(offer, said)
     if weight == "repeat":
-        engine.statistics.counts["replies.repeat"] += 1
+        engine.statistics.count("replies.repeat", offer.test)
         return
     respond.prove(state, offer.key, said, first=weight == "ask")
     if weight == "taken":

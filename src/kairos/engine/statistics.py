@@ -19,6 +19,10 @@ class Statistics:
         self._failed: list[bytes] = []
         self._program: Program | None = None
 
+    def count(self, what: str, test: bool) -> None:
+        """One more of it; of a test subscriber's it is counted apart."""
+        self.counts[f"test_{what}" if test else what] += 1
+
     def decided(self, program: Program, decision: Decision) -> None:
         if decision.test:
             self.counts["test_decisions"] += 1

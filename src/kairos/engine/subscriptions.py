@@ -15,19 +15,27 @@ if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 SIM_SWAPPED: Final = "sim_swapped"  # why a yes was refused
+PAYER_CHANGED: Final = "payer changed hands"  # likewise
 BEGINS: Final = ("number_assigned", "number_recycled")
 
 
 def take_change(engine: Engine, work: Work, index: int, change: Change) -> None:
     """Carry out what the operator's own records say. It stands alone in its slice: names change hands here."""
-    if change.happened < work.moved.get(change.msisdn, 0):
-        work.answers[index] = Answer("rejected", f"`{change.msisdn}` changed hands after that: it comes too late")
-        return
+    for name in filter(None, (change.msisdn, change.number)):
+        find(engine, work, name)
+        if change.happened < work.moved.get(name, 0):
+            work.answers[index] = Answer("rejected", f"`{name}` changed hands after that: it comes too late")
+            return
     holder = find(engine, work, change.msisdn)
     state = engine.state(work, holder) if holder else None
     if state is None and (change.kind not in BEGINS or ":" in change.msisdn):
         if change.kind != "number_disconnected":  # nobody has it: then nothing is left to end
             work.answers[index] = Answer("rejected", f"unknown subscriber `{change.msisdn}`")
+        return
+    numbers = _numbers(engine, work, state) if state and change.msisdn.startswith("account:") else 1
+    if numbers > 1:  # which of them ends, or moves, is no guess of ours
+        why = f"`{change.msisdn}` has {numbers} numbers: name the one that it is about"
+        work.answers[index] = Answer("rejected", why)
         return
     if state and not enrich.remember(engine.program.plan, state, change.identity, work.now).new:
         work.answers[index] = DUPLICATE
@@ -53,8 +61,17 @@ def _carry_out(engine: Engine, work: Work, state: State | None, change: Change) 
     if change.kind == "sim_swapped":
         known = _known(state)
         known.sim_changed = max(known.sim_changed, change.happened)
-        if "imsi" not in change.named:  # the next one that is seen is the new one, and no second swap
-            known.names.pop("imsi", None)
+        before = known.names.get("imsi")
+        if "imsi" not in change.named and before and before.since <= change.happened:
+            del known.names["imsi"]  # the next one that is seen is the new one, and no second swap
+            if find(engine, work, name_of("imsi", before.value)) == state.id:
+                hold(engine, work, name_of("imsi", before.value), 0, change.happened)
+
+
+def _numbers(engine: Engine, work: Work, state: State) -> int:
+    """How many numbers the account has that a subscription belongs to."""
+    party = _known(state).party
+    return len(engine.party(work, party).members) if party else 1
 
 
 def _another(state: State, change: Change) -> bool:
@@ -65,7 +82,7 @@ def _another(state: State, change: Change) -> bool:
 
 def end(engine: Engine, work: Work, state: State, at: int, why: str) -> None:
     """The subscription is over: nothing that was offered can be taken, and nothing goes out any more."""
-    for offer in [offer for offer in state.offers if offer.status == "open"]:
+    for offer in [offer for offer in state.offers if offer.status in respond.TAKEABLE]:
         if respond.withdraw(state, offer.key, work.now):
             work.log(state.id, offer.decision, offer.key, "withdrawn", why)
     hold(engine, work, state.msisdn, 0, at)
@@ -102,6 +119,8 @@ def learn(engine: Engine, work: Work, state: State, named: Mapping[str, str], ha
         dated = known.names.get(kind)
         if dated and (dated.value == value or dated.since > happened):
             continue
+        if _another_has_it_since(engine, work, state, kind, value, happened):
+            continue
         if kind == "account":
             _leave(engine, work, state, happened)
         if dated and find(engine, work, name_of(kind, dated.value)) == state.id:
@@ -115,6 +134,14 @@ def learn(engine: Engine, work: Work, state: State, named: Mapping[str, str], ha
         if dated and kind == "imsi":
             known.sim_changed = happened
             engine.statistics.counts["sim_swaps_seen"] += 1
+
+
+def _another_has_it_since(engine: Engine, work: Work, state: State, kind: str, value: str, happened: int) -> bool:
+    """Whether somebody else was seen with an IMSI or IMEI after that; numbers of one account share its name."""
+    holder = find(engine, work, name_of(kind, value)) if kind != "account" else 0
+    other = engine.state(work, holder) if holder and holder != state.id else None
+    theirs = other.known.names.get(kind) if other and other.known else None
+    return theirs is not None and theirs.value == value and theirs.since > happened
 
 
 def _join(engine: Engine, work: Work, state: State, first: int) -> None:
@@ -135,12 +162,13 @@ def _join(engine: Engine, work: Work, state: State, first: int) -> None:
 
 
 def _leave(engine: Engine, work: Work, state: State, at: int) -> None:
-    """The account goes on with its other numbers: the next one stands for it."""
+    """The account goes on with its other numbers: the next one stands for it. Without any, nothing of it is kept."""
     known = _known(state)
     if not known.party:
         return
     party = engine.party(work, known.party)
     party.members = [member for member in party.members if member != state.id]
+    party.contacts = party.contacts if party.members else []
     account = name_of("account", known.names["account"].value)
     if party.members and find(engine, work, account) == state.id:
         hold(engine, work, account, party.members[0], at)
@@ -178,7 +206,16 @@ def _known(state: State) -> KnownBy:
 # -- a change of SIM ---------------------------------------------------------------------------------------------------
 
 
+def payer_changed(engine: Engine, work: Work, offer: OpenOffer) -> bool:
+    """Whether the number that would pay became another person's, or nobody's, after it was told."""
+    if not offer.payer_since:
+        return False
+    find(engine, work, offer.payer)
+    return work.moved.get(offer.payer, 0) > offer.payer_since
+
+
 def refused_after_sim_swap(engine: Engine, state: State, offer: OpenOffer, now: int) -> bool:
-    """Whether a yes by text must not charge now: whoever holds the new SIM may not be the subscriber."""
+    """Whether a yes by text must not cost anything now: whoever holds the new SIM may not be the subscriber."""
     changed = state.known.sim_changed if state.known else 0
-    return bool(offer.charges and changed and now < changed + engine.program.playbook.policy.after_sim_swap)
+    costs = offer.charges or offer.kind == "advance"
+    return bool(costs and changed and now < changed + engine.program.playbook.policy.after_sim_swap)

@@ -10,6 +10,7 @@ from kairos.domain.event import Event
 from kairos.domain.moment import Moment
 from kairos.engine.answers import plain_row
 from kairos.engine.work import DUPLICATE, Answer, Work
+from kairos.errors import did_you_mean
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
@@ -25,7 +26,10 @@ def take_trial(engine: Engine, work: Work, index: int, event: Event) -> Moment |
     arms = wanted(engine.program.decide, event.trial)
     state = engine.subscriber(work, event.msisdn, event.happened) if arms else None
     if state is None:
-        what = f"unknown subscriber `{event.msisdn}`" if arms else f"unknown offer `{event.trial}`"
+        known = [name for arm in engine.program.decide.arms for name in (arm.action.name, arm.name)]
+        hint = did_you_mean(event.trial, known)
+        offer = f"unknown offer `{event.trial}`{'; ' if hint else ''}{hint}"
+        what = f"unknown subscriber `{event.msisdn}`" if arms else offer
         work.answers[index] = Answer("rejected", what)
         return None
     if not enrich.remember(engine.program.plan, state, event.identity, work.now).new:

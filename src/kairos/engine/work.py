@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from kairos.decide import Ledger
+from kairos.decide.program import NOTIFICATION
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
@@ -80,19 +81,22 @@ class Work:
         return {self.subscribers.get(n, 0) if isinstance(n, str) else n: place for place, n in enumerate(names)}
 
     def send(self, cause: int, subscriber: int, channel: str, payload: Text | Order) -> None:
-        """Write an outbox row. Its key is the identity of the input that caused it, and a number."""
+        """Write an outbox row. Its key is the identity of the input that caused it, or its id for its account."""
         row = self.ids.take("outgoing")
-        key = f"{identity(self.inputs[cause])}#{channel}"
+        asked_by = payload.message_id if isinstance(payload, Text) and channel == NOTIFICATION else ""
+        key = asked_by or f"{identity(self.inputs[cause])}#{channel}"
         self.caused_by[row] = cause
         self.batch.outgoing.append(Outgoing(row, key, subscriber, channel, encode(payload), self.now))
 
     def wake(self, subscriber: int, due: int, payload: str) -> None:
         self.batch.timers.append(Timer(self.ids.take("timer"), due, subscriber, payload))
 
-    def log(self, subscriber: int, decision: int, offer: str, outcome: str, reason: str = "") -> None:
+    def log(
+        self, subscriber: int, decision: int, offer: str, outcome: str, reason: str = "", *, test: bool = False
+    ) -> None:
         self.concluded.add(subscriber)
         state = self.states.get(subscriber)
-        test = state is not None and any(one.test and one.key == offer for one in state.offers)
+        test = test or (state is not None and any(one.test and one.key == offer for one in state.offers))
         self.batch.responses.append(Response(subscriber, decision, offer, outcome, reason, self.now, test))
 
 
@@ -106,7 +110,7 @@ def identity(source: Input) -> str:
         case Fulfilment():
             return f"fulfilment/{source.offer}"
         case Reversal():
-            return f"reversal/{source.key}/{source.status}"
+            return f"reversal/{source.key}/{source.status}/{source.amount}"
         case Timer():
             return f"timer/{source.id}"
         case Resend():

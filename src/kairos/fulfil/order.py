@@ -26,4 +26,5 @@ def order(purchase: Purchase, step: Step) -> Order:
         undoes=step.undoes,
         payer=purchase.payer,
         products=purchase.products if about_all and len(purchase.products) > 1 else (),
+        tax=purchase.tax,
     )

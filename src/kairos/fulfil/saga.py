@@ -27,7 +27,19 @@ UNDO: Final = {"reserve": "release", "charge": "refund", "provision": "deprovisi
 ONE_CALL: Final = (ORDER,)
 """The steps of a counterpart that charges and provisions in one call: done or refused, and never anything between."""
 
+CHANGED_HANDS: Final = "number changed hands"
+"""Why a purchase goes no further: what is asked for at its number now would be another person's."""
+
 ENDED: Final = frozenset({"done", "refused", "refunded", "reversed"})
+
+
+def purchase_of(key: str) -> str:
+    """The purchase that a call's key belongs to.
+
+    >>> purchase_of("5da2-17~2.charge"), purchase_of("5da2-17")
+    ('5da2-17~2', '5da2-17')
+    """
+    return key.partition(".")[0]
 
 
 def begin(
@@ -55,6 +67,8 @@ def begin(
         changed=now,
         proof=offer.proof,
         advance=offer.kind == "advance",
+        tax=offer.tax,
+        test=offer.test,
     )
 
 
@@ -97,13 +111,35 @@ def take(purchase: Purchase, key: str, status: str, reason: str, now: int) -> Pu
     return replace(purchase, steps=steps, status="stuck", reason=reason, changed=now)
 
 
-def reverse(purchase: Purchase, status: str, reason: str, now: int) -> Purchase | None:
+def go_back(purchase: Purchase, reason: str, now: int) -> Purchase:
+    """Go no further: the step that was begun, and not yet asked for, is refused. What undoes or confirms goes on."""
+    step = waiting(purchase)
+    if step is None or not takes(step.name):
+        return purchase
+    return take(purchase, step.key, "refused", reason, now) or purchase
+
+
+def takes(step: str) -> bool:
+    """Whether a step takes money or gives a product, so that whose number it is about matters."""
+    return step in (ORDER, "reserve", "charge", "provision")
+
+
+def reverse(purchase: Purchase, status: str, reason: str, now: int, amount: int | None = None) -> Purchase | None:
     """What somebody outside says of a purchase: `reversed`, its money went back; or of a stuck one what became of the
-    step that was not answered: `done` or `refused`. None where that changes nothing, or cannot be."""
+    step that was not answered: `done` or `refused`. None where that changes nothing, or cannot be.
+
+    `amount` (minor units) is what went back of its price in all; less than the price leaves the rest a sale.
+    """
     if status == "reversed":
-        if purchase.status not in ("done", "stuck"):
+        whole, returned = amount in (None, purchase.price), amount or 0
+        if purchase.status not in (("done", "stuck") if whole else ("done",)):
             return None
-        return replace(purchase, status="reversed", reason=reason, changed=now)
+        if whole:
+            return replace(purchase, status="reversed", returned=purchase.price, reason=reason, changed=now)
+        costs = purchase.charges or purchase.advance
+        if not costs or not purchase.returned < returned < purchase.price:
+            return None
+        return replace(purchase, returned=returned, reason=reason, changed=now)
     unanswered = next((step for step in purchase.steps if step.status == "unanswered"), None)
     if purchase.status != "stuck" or unanswered is None or any(step.undoes for step in purchase.steps):
         return None

@@ -62,6 +62,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "holdout",
         "after_sim_swap",
         "confirm_above",
+        "declined_by",
         "templates",
     ),
     "gate": ("when", "for", "except"),

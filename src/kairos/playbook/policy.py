@@ -91,6 +91,7 @@ class ContactPolicy:
     holdout_of: tuple[str, ...] = minding("holdout")
     freezes: tuple[Freeze, ...] = ()
     after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not
+    declined_by: tuple[tuple[str, str], ...] = ()  # events, each with its field that names what was declined
     templates_required: bool = False  # every text of a treatment has a template id, and every sender an entity's
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
 

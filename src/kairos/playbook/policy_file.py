@@ -9,12 +9,13 @@ from kairos.domain.purpose import STANDINGS, Minded, minding
 from kairos.playbook.action import Action
 from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
-from kairos.playbook.document import Node, Scalar, Table, refused
+from kairos.playbook.document import Items, Node, Scalar, Table, refused
 from kairos.playbook.freeze_file import read_freeze
 from kairos.playbook.gate_file import read_data_consents, read_gates, read_registers
 from kairos.playbook.policy import ContactPolicy, Limit
 from kairos.playbook.section import Section, items
 from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, several, share, text, whole
+from kairos.playbook.vocabulary_file import event_field
 from kairos.playbook.window_file import read_windows
 
 T = TypeVar("T")
@@ -61,6 +62,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         holdout=held,
         holdout_of=held_of,
         freezes=tuple(read_freeze(one, actions, context) for one in windows),
+        declined_by=section.take("declined_by", lambda n: _declined_by(n, context), ()),
         templates_required=section.take("templates", known("rule", ["required", "optional"]), "optional") == "required",
         confirm_above=section.take("confirm_above", price(context.currency), None),
         after_sim_swap=section.take("after_sim_swap", duration, 0),
@@ -85,6 +87,20 @@ def _once(context: Context, section: Section) -> None:
             if name in first:
                 context.problems.add(key, f"the rule `{name}` stands under `{first[name]}` already", "rename one")
             first.setdefault(name, table)
+
+
+def _declined_by(node: Node, context: Context) -> tuple[tuple[str, str], ...]:
+    """The events that tell a no, each with its text field that names the offer."""
+    events = context.vocabulary.events
+    found: dict[str, str] = {}
+    for item in node.items if isinstance(node, Items) else [node]:
+        event, named = event_field(item, events)
+        if named not in events[event] or events[event][named] != "text":
+            raise refused(item, f"`{text(item)}` is no text", "name the field that has the offer's name")
+        if event in found:
+            raise refused(item, f"`{event}` stands here twice", "an event declines one offer")
+        found[event] = named
+    return tuple(found.items())
 
 
 def _limit(node: Node, actions: Sequence[Action], context: Context) -> Limit:

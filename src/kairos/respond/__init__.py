@@ -3,6 +3,7 @@
 from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, prove, weigh
 from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
 from kairos.respond.offers import (
+    TAKEABLE,
     accept,
     cool_down,
     decline,
@@ -24,6 +25,7 @@ __all__ = [
     "CONFIRM_WITHIN",
     "HIGHEST",
     "LEAST_GAP",
+    "TAKEABLE",
     "Meaning",
     "Replies",
     "Understood",

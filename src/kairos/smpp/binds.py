@@ -23,16 +23,23 @@ class Binds:
     over another bind at once; one whose outcome is unknown is never repeated here. Receivers only receive.
 
     One that is not urgent waits `patience` seconds for its turn at most, and then is not sent: whoever asked may think
-    again whether it should be.
+    again whether it should be. An urgent one waits `urgent_patience`. A bind that answers nothing is asked one thing
+    at a time until it does.
     """
 
-    def __init__(self, clients: Sequence[Client], standby: Sequence[Client] = (), patience: float = inf) -> None:
+    def __init__(
+        self,
+        clients: Sequence[Client],
+        standby: Sequence[Client] = (),
+        patience: float = inf,
+        urgent_patience: float = inf,
+    ) -> None:
         if not clients:
             raise ValueError("at least one bind is needed")
         self._all = (*clients, *standby)
         self._standby = frozenset(standby)
         self._senders = [client for client in self._all if not isinstance(client.bind, BindReceiver)]
-        self._patience = patience
+        self._patience = {True: urgent_patience, False: patience}
         self._turn = 0
         self._turns: Turns[tuple[Session | None]] | None = None
 
@@ -101,12 +108,12 @@ class Binds:
         )
 
     async def _enter(self, turns: Turns[tuple[Session | None]], urgent: bool) -> tuple[Session | None]:
-        limit = None if urgent or self._patience == inf else self._patience
+        patience = self._patience[urgent]
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(patience if patience < inf else None):
                 return await turns.get(urgent=urgent)
         except TimeoutError:
-            raise NotSent(f"no bind had room within {self._patience:g} s") from None
+            raise NotSent(f"no bind had room within {patience:g} s") from None
 
     def _offer(self, urgent: bool) -> tuple[float, tuple[Session | None] | None]:
         """A session whose window the request has entered, or the seconds until one has room; none where none stands."""

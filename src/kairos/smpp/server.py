@@ -25,6 +25,8 @@ log = logging.getLogger("kairos.smpp")
 Authenticate = Callable[[Bind, str], Awaitable[str | int]]
 
 
+SHARE = 4  # the part of all connections that one account may have: a quarter
+
 _SALT = os.urandom(16)
 
 
@@ -93,12 +95,13 @@ class Server:
         return tuple(session for session in self._by_account.get(account, ()) if session.is_bound)
 
     def receiver(self, account: str) -> Session | None:
-        """The account's next session that takes a deliver_sm, in turn; None while there is none."""
+        """The account's session with the most room that takes a deliver_sm, equals in turn; None if there is none."""
         able = [session for session in self._by_account.get(account, ()) if session.receives]
         if not able:
             return None
         turn = self._turn[account] = self._turn.get(account, -1) + 1
-        return able[turn % len(able)]
+        at = turn % len(able)
+        return min((*able[at:], *able[:at]), key=lambda session: session.window.load)
 
     async def close(self) -> None:
         """Stop listening; every session finishes what is under way and unbinds (see `Session.unbind`)."""
@@ -147,6 +150,9 @@ class Server:
 
     async def _accept(self, session: Session, bind: Bind) -> tuple[Pdu, str]:
         verdict = await self._authenticate(bind, session.peer)
+        if isinstance(verdict, str) and len(self.sessions(verdict)) >= max(1, self._most // SHARE):
+            log.warning("bind of `%s` from %s refused: it has %d", verdict, session.peer, self._most // SHARE)
+            return bind.response(Status.ESME_RALYBND), ""
         if isinstance(verdict, str):
             version = tlvs(sc_interface_version=0x34)
             return bind.response(system_id=self._system_id, tlvs=version), verdict
@@ -187,7 +193,7 @@ async def serve(
 
     `system_id` is our name in bind responses, up to 15 octets. `rates`: requests a second that an account may send over
     all its sessions, a second's worth at once; beyond it they are answered with ESME_RTHROTTLED. More connections than
-    `connections` at a time are turned away.
+    `connections` at a time are turned away, and an account's binds beyond a quarter of them are refused.
     """
     options = options or SessionOptions()
     server = Server(authenticate, handle, options, system_id, rates=rates, connections=connections)

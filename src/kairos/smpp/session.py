@@ -83,6 +83,8 @@ _MAY_SEND: dict[Role, dict[type[Pdu], frozenset[State]]] = {
     Role.SMSC: dict.fromkeys((DeliverSm, DataSm, AlertNotification), _RX),
 }
 _HOUSEKEEPING = (Bind, BindResp, Unbind, UnbindResp, EnquireLink)
+SILENT = 5  # so many requests in a row without an answer, and the next go one by one
+FULL = 10  # so many more answers RMSGQFUL than others, and it is the peer's own queue that is full
 _OTHER = {Role.ESME: Role.SMSC, Role.SMSC: Role.ESME}
 
 
@@ -92,8 +94,9 @@ class SessionOptions:
 
     `window`: our requests without an answer at one time; `rate`: our requests a second (0: as many as come); `reserve`:
     the share of both (0 to 1) that only urgent requests may use. `concurrency`: the peer's requests in our handler at
-    one time; beyond it we stop reading, so the peer feels it. `inactivity`: unbind after so long without a message
-    (None: never). `grace`: how long a farewell waits for what is under way.
+    one time; beyond it we stop reading, so the peer feels it. An ESME does so for `deaf_for` at most, since the answers
+    to its own requests come the same way; then it refuses, for the time being, what finds no place. `inactivity`:
+    unbind after so long without a message (None: never). `grace`: how long a farewell waits for what is under way.
     """
 
     window: int = 32
@@ -106,6 +109,7 @@ class SessionOptions:
     grace: float = 5.0
     max_pdu: int = 70_000
     concurrency: int = 256
+    deaf_for: float = 1.0
 
 
 @dataclass(slots=True)
@@ -158,9 +162,12 @@ class Session:
         self.window = Window(options.window, Pace(options.rate, options.reserve, self._loop.time()), self._loop)
         self._wire = Wire(options.max_pdu)
         self._wire.attach(self)
+        self._unanswered = 0  # our requests since the last answer
+        self._full = 0  # answers RMSGQFUL lately beyond the others
         self._next = count(1)
         self._pending: dict[int, _Pending] = {}
         self._backlog: deque[Pdu] = deque()
+        self._busy = False  # what comes is refused until a place is free
         self._handling: set[asyncio.Task[None]] = set()
         self._chores: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
@@ -168,6 +175,7 @@ class Session:
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._heard = self._active = self._loop.time()
         self._bind_timer: asyncio.TimerHandle | None = None
+        self._deaf_timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
 
     # --- for callers ----------------------------------------------------------------------------
@@ -243,10 +251,17 @@ class Session:
             response = await self._transact(pdu, timeout)
         finally:
             self.window.leave(urgent=urgent)
-        if response.status in HASTE:
-            self.counters.throttled_received += 1
-            self.window.pace.throttled(self._loop.time())
+        self._mind(response.status)
         return response
+
+    def _mind(self, status: int) -> None:
+        """Go slower where the peer means all that we send: many say RMSGQFUL of one subscriber's queue alone."""
+        full = status == Status.ESME_RMSGQFUL
+        self._full = min(FULL, self._full + 1) if full else max(0, self._full - 1)
+        if status in HASTE:
+            self.counters.throttled_received += 1
+            if not full or self._full == FULL:
+                self.window.pace.throttled(self._loop.time())
 
     def send(self, pdu: Pdu) -> None:
         """Send what has no answer: a response that a handler left out, or an alert_notification.
@@ -356,8 +371,14 @@ class Session:
         pending = self._pending.pop(sequence, None)
         if pending is not None and not pending.answer.done():
             self.counters.timeouts += 1
+            if not isinstance(pending.request, _HOUSEKEEPING):
+                self._answered(self._unanswered + 1)
             name = type(pending.request).__name__
             pending.answer.set_exception(ResponseTimeout(f"{name}#{sequence}: no answer within {seconds:g} s"))
+
+    def _answered(self, unanswered: int = 0) -> None:
+        self._unanswered = unanswered
+        self.window.narrow(unanswered >= SILENT)
 
     def _respond(self, response: Pdu) -> None:
         if self._closed.done():
@@ -412,7 +433,7 @@ class Session:
     def on_read(self) -> None:
         self._heard = self._loop.time()
         self.counters.octets_in = self._wire.octets_in
-        self._wire.hold(bool(self._backlog))
+        self._hold()
 
     def on_clogged(self, clogged: bool) -> None:
         self.window.hold(clogged)
@@ -434,7 +455,7 @@ class Session:
             return
         self.state = State.CLOSED
         self.close_reason = self.close_reason or (f"connection lost: {cause}" if cause else "the peer closed")
-        for timer in (self._bind_timer, self._closing):
+        for timer in (self._bind_timer, self._deaf_timer, self._closing):
             if timer is not None:
                 timer.cancel()
         for sequence, pending in self._pending.items():
@@ -452,6 +473,8 @@ class Session:
             self._on_close(self)
 
     def _on_response(self, pdu: Pdu) -> None:
+        if not isinstance(pdu, _HOUSEKEEPING):
+            self._answered()  # late ones, too
         pending = self._pending.get(pdu.sequence)
         if isinstance(pdu, GenericNack):
             self.counters.nacks_received += 1
@@ -489,8 +512,35 @@ class Session:
             self.bind = pdu
         if len(self._handling) < self.options.concurrency:
             self._start(pdu)
+        elif self._busy:
+            self._refuse(pdu)
         else:
             self._backlog.append(pdu)
+
+    def _hold(self) -> None:
+        """Read only while nothing waits for a place; an ESME may not do without for long."""
+        held = bool(self._backlog)
+        self._wire.hold(held)
+        if held and self._deaf_timer is None and self.role is Role.ESME:
+            self._deaf_timer = self._loop.call_later(self.options.deaf_for, self._deaf_too_long)
+        elif not held and self._deaf_timer is not None:
+            self._deaf_timer.cancel()
+            self._deaf_timer = None
+
+    def _deaf_too_long(self) -> None:
+        self._busy = True
+        while self._backlog:
+            self._refuse(self._backlog.popleft())
+        self._hold()
+
+    def _refuse(self, pdu: Pdu) -> None:
+        if pdu.answer is not None:
+            self._respond(pdu.response(self._not_now))
+
+    @property
+    def _not_now(self) -> Status:
+        """How a peer hears that it may come again. An SMSC may take any other status for final."""
+        return Status.ESME_RX_T_APPN if self.role is Role.ESME else Status.ESME_RSYSERR
 
     def _refusal(self, pdu: Pdu) -> int:
         if isinstance(pdu, Bind):
@@ -500,7 +550,7 @@ class Session:
                 return Status.ESME_RINVBNDSTS
             return Status.ESME_ROK
         if self.state is State.UNBINDING:
-            return Status.ESME_RSYSERR  # temporary: ask again on the next session
+            return self._not_now  # ask again on the next session
         states = _MAY_SEND[_OTHER[self.role]].get(type(pdu), frozenset())
         if self.state not in states:
             return Status.ESME_RINVBNDSTS
@@ -520,10 +570,11 @@ class Session:
         if not task.cancelled() and (failure := task.exception()) is not None:
             self.counters.handler_failures += 1
             log.error("%r: %s", self, failure, exc_info=failure)
+        self._busy = False
         while self._backlog and len(self._handling) < self.options.concurrency:
             self._start(self._backlog.popleft())
         if not self._backlog:
-            self._wire.hold(False)
+            self._hold()
         self._check_quiet()
 
     async def _run(self, pdu: Pdu) -> None:

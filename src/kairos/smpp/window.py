@@ -109,6 +109,7 @@ class Window:
         self._loop = loop
         self._turns: Turns[Window] = Turns(loop, self._offer, lambda _, urgent: self.leave(urgent=urgent))
         self._held = False
+        self._narrow = False
         self._over = False
 
     @property
@@ -119,7 +120,11 @@ class Window:
     @property
     def load(self) -> float:
         """How full it is: 1 where every place is taken, more where requests wait."""
-        return (self.used + self.waiting) / self.size
+        return (self.used + self.waiting) / self._places
+
+    @property
+    def _places(self) -> int:
+        return 1 if self._narrow else self.size
 
     async def enter(self, *, urgent: bool) -> None:
         """Wait for a turn; `leave` gives it back."""
@@ -141,6 +146,12 @@ class Window:
         self._held = held
         self._changed()
 
+    def narrow(self, narrow: bool) -> None:
+        """Let one in at a time while the peer answers nothing."""
+        if narrow is not self._narrow:
+            self._narrow = narrow
+            self._changed()
+
     def end(self) -> None:
         """The session ends: whoever waits, or comes later, goes through at once and finds it so."""
         self._over = True
@@ -154,7 +165,7 @@ class Window:
     def _offer(self, urgent: bool) -> tuple[float, Window | None]:
         wait = 0.0
         if not self._over:
-            if self._held or self.used >= self.size or (not urgent and self._ordinary_used >= self.ordinary):
+            if self._held or self.used >= self._places or (not urgent and self._ordinary_used >= self.ordinary):
                 return inf, None
             wait = self.pace.take(self._loop.time(), urgent=urgent)
         if wait > 0.0:

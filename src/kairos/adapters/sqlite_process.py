@@ -1,0 +1,212 @@
+"""The SQLite store in a process of its own: what it does there takes nothing from the thread that decides.
+
+In one process, reading and committing hold the interpreter for a quarter of the time that deciding needs, and each of
+SQLite's steps hands it over and back. So the calls of the store go over socket pairs (`DOORS` of them, so that a long
+commit holds up no read), pickled, to a process that has no other work. Nothing else changes: a call returns when the
+store has done it, and `commit` when it is on disk.
+
+That process ends with ours, however ours ends: the kernel kills it (Linux), or it meets the end of its doors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import pickle
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import structlog
+
+from kairos.adapters.sqlite import SqliteStore
+from kairos.errors import StoreError
+
+DOORS: Final = 4  # calls at the same time: a commit, a look ahead, and two more
+PREDECESSOR: Final = 2.0  # seconds that a killed kairos may take to let go of the store
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _asked(method: Callable[Concatenate[SqliteStore, P], R]) -> Callable[Concatenate[SqliteProcess, P], R]:
+    """The same method, done in the other process."""
+
+    def call(self: SqliteProcess, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        done: R = self._call(method.__name__, args, kwargs)
+        return done
+
+    return call
+
+
+class SqliteProcess:
+    """A `kairos.ports.Store`: `SqliteStore` with the same arguments, elsewhere. Raises StoreError as it does.
+
+    Once that process has ended, every call raises StoreError, and `ended` does.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], checkpoint_pages: int = 4000, *, copy: bool = True) -> None:
+        ours, theirs = zip(*(socket.socketpair() for _ in range(DOORS)), strict=True)
+        numbers = [door.fileno() for door in theirs]
+        arguments = (os.fspath(path), str(checkpoint_pages), "copy" if copy else "", *map(str, numbers))
+        self._process = subprocess.Popen(
+            (sys.executable, "-m", __name__, str(os.getpid()), *arguments), pass_fds=numbers, stdin=subprocess.DEVNULL
+        )
+        for door in theirs:
+            door.close()
+        self._closing = False
+        self._doors = queue.LifoQueue[Connection]()
+        for door in ours:
+            self._doors.put(Connection(door.detach()))
+        try:
+            self._epoch: str = self._call("opened", (), {})
+        except BaseException:
+            self._process.wait()
+            raise
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    epoch_of = _asked(SqliteStore.epoch_of)
+    keep = _asked(SqliteStore.keep)
+    next_ids = _asked(SqliteStore.next_ids)
+    load = _asked(SqliteStore.load)
+    holders = _asked(SqliteStore.holders)
+    commit = _asked(SqliteStore.commit)
+    outgoing = _asked(SqliteStore.outgoing)
+    unsent = _asked(SqliteStore.unsent)
+    outgoing_by_peer_id = _asked(SqliteStore.outgoing_by_peer_id)
+    answered_by_peer_id = _asked(SqliteStore.answered_by_peer_id)
+    answered = _asked(SqliteStore.answered)
+    latest_answered = _asked(SqliteStore.latest_answered)
+    notification = _asked(SqliteStore.notification)
+    timers_due = _asked(SqliteStore.timers_due)
+    decision = _asked(SqliteStore.decision)
+    responses = _asked(SqliteStore.responses)
+    purchase = _asked(SqliteStore.purchase)
+    purchases = _asked(SqliteStore.purchases)
+    purchases_of = _asked(SqliteStore.purchases_of)
+    budgets = _asked(SqliteStore.budgets)
+    dead_letters = _asked(SqliteStore.dead_letters)
+    count_dead_letters = _asked(SqliteStore.count_dead_letters)
+    trim_dead_letters = _asked(SqliteStore.trim_dead_letters)
+    forget = _asked(SqliteStore.forget)
+    save_playbook = _asked(SqliteStore.save_playbook)
+    playbook = _asked(SqliteStore.playbook)
+    playbook_with_layout = _asked(SqliteStore.playbook_with_layout)
+    switches = _asked(SqliteStore.switches)
+    switch_history = _asked(SqliteStore.switch_history)
+    turn_switch = _asked(SqliteStore.turn_switch)
+    figures = _asked(SqliteStore.figures)
+
+    async def ended(self) -> None:
+        """Waits for the other process to end. Raises StoreError where nobody closed the store."""
+        code = await asyncio.to_thread(self._process.wait)
+        if not self._closing:
+            raise StoreError(f"the store's process ended with {code}; start kairos again")
+
+    def close(self) -> None:
+        """Returns when the store is closed."""
+        self._closing = True
+        with suppress(StoreError):
+            self._call("close", (), {})
+        self._process.wait()
+
+    def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        door = self._doors.get()
+        try:
+            door.send_bytes(pickle.dumps((name, args, kwargs), pickle.HIGHEST_PROTOCOL))
+            done, value = pickle.loads(door.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise StoreError("the store's process has ended; start kairos again") from error
+        finally:
+            self._doors.put(door)
+        if not done:
+            raise value
+        return value
+
+
+# -- the other process -------------------------------------------------------------------------------------------------
+
+
+def serve(parent: int, path: str, checkpoint_pages: int, copy: bool, doors: list[Connection]) -> None:
+    """Open the store and do what is asked at the doors, until it is closed or nobody is left to ask."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for our parent, who finishes what is under way first
+        signal.signal(number, signal.SIG_IGN)
+    _die_with(parent)
+    try:
+        store = _open(path, checkpoint_pages, copy)
+    except StoreError as error:
+        pickle.loads(doors[-1].recv_bytes())
+        doors[-1].send_bytes(pickle.dumps((False, error)))
+        return
+    over = threading.Event()
+    for door in doors:
+        threading.Thread(target=_answer, args=(store, door, over), daemon=True).start()
+    over.wait()
+
+
+def _answer(store: SqliteStore, door: Connection, over: threading.Event) -> None:
+    """Whatever is asked at one door, one call after the other."""
+    with suppress(EOFError, OSError):
+        while True:
+            name, args, kwargs = pickle.loads(door.recv_bytes())
+            try:
+                answer = True, store.epoch if name == "opened" else getattr(store, name)(*args, **kwargs)
+            except StoreError as error:
+                answer = False, error
+            except Exception:  # a bug: it reaches whoever asked, with the place where it is
+                answer = False, RuntimeError(traceback.format_exc())
+            door.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+            if name == "close":
+                break
+    over.set()
+
+
+def _open(path: str, checkpoint_pages: int, copy: bool) -> SqliteStore:
+    """The store; one that is open still may be that of a kairos which was killed just now."""
+    until = time.monotonic() + PREDECESSOR
+    while True:
+        try:
+            return SqliteStore(path, checkpoint_pages, copy=copy)
+        except StoreError as error:
+            if "open already" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill us when our parent has died; where it cannot, the doors' end tells us."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    _, parent, path, pages, copy, *numbers = sys.argv
+    serve(int(parent), path, int(pages), bool(copy), [Connection(int(number)) for number in numbers])
