@@ -45,6 +45,7 @@ class Ledger:
         self._places = {key: place for place, key in enumerate(self.keys)}
         self._allowed = [allowed_by(one.budget, *at, now) for one, at in zip(self.budgets, self.spans, strict=True)]
         self._rooms = [0] * len(self.budgets)
+        self._taken: dict[int, tuple[Taken, ...]] = {}
         self.written: dict[Key, Standing] = {}
         self.known = {**dict.fromkeys(self.keys, NOTHING), **read(self.keys)}
         self._full = [self._refused(place) for place in range(len(self.budgets))]
@@ -56,7 +57,10 @@ class Ledger:
 
     def take(self, arm: int) -> tuple[Taken, ...]:
         """Reserve what an offer of an arm takes, which is none of `arms`."""
-        taken = tuple(Taken(*self.keys[place], amount) for place, amount in self.takes.get(arm, ()))
+        taken = self._taken.get(arm)
+        if taken is None:  # the same for all of a batch
+            amounts = self.takes.get(arm, ())
+            taken = self._taken[arm] = tuple(Taken(*self.keys[place], amount) for place, amount in amounts)
         for one in taken:
             self.move(one, one.amount, 0)
         return taken
