@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tests.conftest import NOON, TEXTS
 
+from kairos.adapters.sqlite import SqliteStore
 from kairos.cli.explanation import picture
 from kairos.decide import explain
 from kairos.domain.budget import Standing
@@ -20,7 +22,9 @@ from kairos.domain.decision import Decision
 from kairos.domain.inputs import Delivery, Fulfilment, Reversal, Timer
 from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import Bucket
+from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
+from kairos.learn import FixedPropensity
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -390,3 +394,24 @@ def test_an_explanation_shows_how_the_budgets_of_its_time_stand(volume: Any) -> 
     text = " ".join(console.export_text().split())
     assert "volume of booster, until 2026-03-05 00:00 UTC (12 hours later)" in text
     assert "volume of booster 1 reserved 0 spent 1 left of 2 until 2026-03-05 00:00 UTC" in text
+
+
+def test_a_crash_before_the_commit_takes_nothing_and_one_after_it_keeps_all(volume: Any, tmp_path: Path) -> None:
+    path = tmp_path / "kairos.db"
+    profiles = [
+        volume.event("profile", msisdn=number, plan="prepaid", language="en", marketing_consent=True)
+        for number in NUMBERS[:3]
+    ]
+    calls = [call(volume, number) for number in NUMBERS[:3]]
+    key = ("volume of booster", MIDNIGHT)
+    for inputs, crashes, after in ((profiles, False, {}), (calls, True, {}), (calls, False, {key: Standing(2, 0)})):
+        store = SqliteStore(path)  # each time a new process, which reads what the last one has left
+        work = Engine(store, volume.program, FixedPropensity()).apply(inputs, volume.now)
+        if not crashes:
+            store.commit(work.batch)
+        assert store.budgets([key]) == after
+        store.close()
+    store = SqliteStore(path)
+    work = Engine(store, volume.program, FixedPropensity()).apply([call(volume, NUMBERS[2])], volume.now)
+    assert verdict(volume, work) == ("volume of booster", MIDNIGHT + DAY)
+    store.close()
