@@ -10,6 +10,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
@@ -18,6 +19,11 @@ from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
+
+Lease = Callable[[str, int, int, int], int]
+"""How much of a budget's period this worker may take in all: budget, when the period began, how much all workers may
+have taken together by now, and how much this one would use. A worker that is alone has all of it; several are leased
+chunks, so that no two take the same (`domain.budget` says what is granted, and what is returned between batches)."""
 
 Clock = Callable[[], int]  # milliseconds since the epoch, UTC
 
@@ -63,6 +69,7 @@ class Batch:
     dead_letters: list[DeadLetter] = field(default_factory=list)  # a kind and identity that is there is counted
     letters_marked: list[tuple[int, str]] = field(default_factory=list)  # id, status; ids that are gone are passed by
     answered: list[Answered] = field(default_factory=list)
+    budgets: dict[Key, Standing] = field(default_factory=dict)  # as they now are
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -173,6 +180,10 @@ class Store(Protocol):
 
     def purchases_of(self, offer: str) -> list[Purchase]:
         """All that an offer became, oldest first: one, or more where money was wanting."""
+        ...
+
+    def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]:
+        """How periods of budgets stand; one that nothing was ever taken of is left out."""
         ...
 
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
+from kairos.domain.budget import Standing
 from kairos.domain.subscriber import Bucket
 from kairos.engine.explain import Explainer, in_words
 from kairos.engine.loop import Loop, OverloadedError
@@ -20,6 +21,7 @@ from kairos.engine.program import compile_program
 from kairos.errors import StoreError
 from kairos.ingest import Readable
 from kairos.playbook import read
+from kairos.ports import Batch
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ async def test_the_figures_are_valid_prometheus_text(ingress: HttpIngress, bench
     registry = CollectorRegistry()
     registry.register(EngineCollector(ingress))
     families = {family.name: family for family in text_string_to_metric_families(generate_latest(registry).decode())}
-    assert set(families) == {"kairos_engine", "kairos_refusals", "kairos_now"}
+    assert set(families) == {"kairos_engine", "kairos_refusals", "kairos_now", "kairos_budget"}
     assert all(family.documentation for family in families.values())
     samples = {
         (sample.name, *sample.labels.values()): sample.value for one in families.values() for sample in one.samples
@@ -130,10 +132,22 @@ async def test_the_figures_are_valid_prometheus_text(ingress: HttpIngress, bench
     assert samples["kairos_now", "sending"] == 3
 
 
+async def test_budgets_are_figures(ingress: HttpIngress, bench: Any, bench_with: Any, texts: dict[str, str]) -> None:
+    offer = texts["offers/booster.yaml"] + "volume: {at_most: 4, per: calendar day, pace: even}\n"
+    bench.engine.use(bench_with({"offers/booster.yaml": offer}).program)
+    bench.store.commit(Batch(budgets={("volume of booster", bench.now - bench.now % 86_400_000): Standing(1, 2)}))
+    standing = {"cap": 4, "allowed": 2, "reserved": 1, "spent": 2, "left": 1}
+    assert ingress.stats()["budgets"] == {"volume of booster": standing}
+    registry = CollectorRegistry()
+    registry.register(EngineCollector(ingress))
+    assert registry.get_sample_value("kairos_budget", {"budget": "volume of booster", "what": "spent"}) == 2
+
+
 def test_a_reason_in_any_words_is_valid_prometheus_text() -> None:
     class Odd:
-        def stats(self) -> dict[str, dict[str, float]]:
-            return {"counts": {'say "no"\nor \\': 1}, "refusals": {"prix élevé": 2}, "gauges": {"": math.inf}}
+        def stats(self) -> dict[str, Any]:
+            figures = {"counts": {'say "no"\nor \\': 1}, "refusals": {"prix élevé": 2}, "gauges": {"": math.inf}}
+            return {**figures, "budgets": {}}
 
     registry = CollectorRegistry()
     registry.register(EngineCollector(Odd()))  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.cli.status_view import picture
+from kairos.domain.budget import Standing
 from kairos.domain.message import Outgoing
 from kairos.domain.switch import Switch, Switches
 from kairos.engine.dispatch import Dispatcher
@@ -161,6 +162,24 @@ async def test_a_freeze_that_holds_is_shown_and_is_no_trouble(desk: Desk, bench_
     console = Console(width=80, record=True, highlight=False, file=io.StringIO())
     console.print(picture(found))
     assert "billing run, until 2026-03-05 00:00 UTC" in console.export_text()
+
+
+async def test_budgets_are_shown_in_money_and_with_the_end_of_their_period(
+    desk: Desk, bench_with: Any, texts: dict[str, str]
+) -> None:
+    offer = texts["offers/booster.yaml"] + "budget: {spend: 100, per: calendar day, pace: even}\n"
+    desk.bench.engine.use(bench_with({"offers/booster.yaml": offer}).program)
+    midnight = desk.bench.now - desk.bench.now % 86_400_000
+    desk.bench.store.commit(Batch(budgets={("budget of booster", midnight): Standing(1000, 550)}))
+    desk.bench.now = midnight + 43_200_000
+    (found,) = (await desk.status.report())["budgets"]
+    amounts = [found[name] for name in ("cap", "allowed", "reserved", "spent", "left")]
+    assert amounts == [10000, 5000, 1000, 550, 8450]
+    assert (found["shown"]["left"], found["pace"], found["until"]) == ("T$84.50", "even", midnight + 86_400_000)
+    console = Console(width=100, record=True, highlight=False, file=io.StringIO())
+    console.print(picture(await desk.status.report()))
+    shown = " ".join(console.export_text().split())
+    assert "budget of booster T$100 T$50 T$10 T$5.50 T$84.50 2026-03-05 00:00 UTC" in shown
 
 
 async def test_messages_that_wait_for_the_end_of_a_freeze_are_no_trouble(desk: Desk) -> None:

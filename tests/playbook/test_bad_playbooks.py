@@ -469,6 +469,60 @@ BAD = {
         ("tests/booster.yaml", "{booster: can afford it}", "{booster: can aford it}"),
         "tests/booster.yaml:11: booster: unknown reason `can aford it`; did you mean `can afford it`?",
     ),
+    "a volume that slides": (
+        ("offers/booster.yaml", "issue: bundle", "issue: bundle\nvolume: {at_most: 5, per: 1 day}"),
+        "offers/booster.yaml:4: per: `1 day` is no period of a budget; "
+        "it is the operator's own: write it as in `calendar day` or `calendar month`",
+    ),
+    "a volume of an unknown unit": (
+        ("offers/booster.yaml", "issue: bundle", "issue: bundle\nvolume: {at_most: 5, per: calendar days}"),
+        "offers/booster.yaml:4: per: unknown unit `days`; did you mean `day`?",
+    ),
+    "a budget that nobody has named": (
+        ("offers/booster.yaml", "issue: bundle", "issue: bundle\nbudget: summer sail"),
+        "offers/booster.yaml:4: budget: unknown budget `summer sail`; there is none yet",
+    ),
+    "a budget too small for a variant": (
+        ("offers/booster.yaml", "issue: bundle", "issue: bundle\nbudget: {spend: 1.50, per: calendar day}"),
+        "offers/booster.yaml:4: `large` can never be said: its price is T$4; `budget of booster` has T$1.50 per day",
+    ),
+    "a budget of costs that nobody knows": (
+        ("offers/booster.yaml", "issue: bundle", "issue: bundle\nbudget: {spend: 9, counts: cost, per: calendar day}"),
+        "offers/booster.yaml:4: `budget of booster` counts the cost, and `small` has none; "
+        "add what a yes costs you, as in `cost: 0.80`\n"
+        "offers/booster.yaml:4: `budget of booster` counts the cost, and `large` has none; "
+        "add what a yes costs you, as in `cost: 0.80`",
+    ),
+    "a budget of nothing": (
+        ("offers/booster.yaml", "issue: bundle", "issue: bundle\nbudget: {spend: 0, counts: prise, per: calendar day}"),
+        "offers/booster.yaml:4: `spend` is 0: nothing would be said; leave the offer out instead\n"
+        "offers/booster.yaml:4: counts: unknown amount `prise`; did you mean `price`?",
+    ),
+    "a pace": (
+        ("offers/booster.yaml", "issue: bundle", "issue: bundle\nvolume: {at_most: 5, per: calendar day, pace: evn}"),
+        "offers/booster.yaml:4: pace: unknown pace `evn`; did you mean `even`?",
+    ),
+    "two shared budgets of one name": (
+        (
+            "budgets.yaml",
+            "",
+            "budgets:\n  - {name: a, at_most: 5, per: calendar day}\n  - {name: a, spend: 5, per: calendar day}",
+        ),
+        "budgets.yaml:3: the budget `a` stands on line 2 already; give it another name",
+    ),
+    "a shared budget that is two": (
+        ("budgets.yaml", "", "budgets:\n  - {name: a, at_most: 5, spend: 5, counts: cost, per: calendar day}"),
+        "budgets.yaml:2: `at_most` and `spend` are two budgets; name each on its own\n"
+        "budgets.yaml:2: `at_most` counts offers; leave out `counts`",
+    ),
+    "a shared budget that takes an offer's own name": (
+        ("budgets.yaml", "", "budgets:\n  - {name: volume of booster, at_most: 5, per: calendar day}"),
+        "budgets.yaml:2: name: `volume of booster` is what an offer's own is called; give it another name",
+    ),
+    "a budget that a test knows": (
+        ("tests/booster.yaml", "  given: {", "  given: {taken: {summer sale: 5}, "),
+        "tests/booster.yaml:4: unknown budget `summer sale`; there is none yet",
+    ),
     "a part of a reason": (
         ("tests/booster.yaml", "{booster: can afford it}", "{booster: afford}"),
         "tests/booster.yaml:11: booster: unknown reason `afford`; did you mean `can afford it`?",

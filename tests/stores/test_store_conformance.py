@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kairos.domain.budget import Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
@@ -72,6 +73,23 @@ def test_an_offer_has_the_purchases_of_all_its_attempts_and_no_others(store: Sto
     offers = {"e-10": "e-10", "e-1.x": "other"}
     store.commit(Batch(purchases={key: purchase(key, offers.get(key, "e-1"), made=at) for key, at in keys.items()}))
     assert [one.key for one in store.purchases_of("e-1")] == ["e-1", "e-1~2", "e-1~10"]
+
+
+def test_a_budget_stands_in_each_period_as_the_last_batch_said(store: Store) -> None:
+    monday, tuesday, other = ("summer sale", 1000), ("summer sale", 2000), ("été", 1000)
+    assert store.budgets([monday, tuesday]) == {}
+    store.commit(Batch(budgets={monday: Standing(3, 2**60), other: Standing(1)}))
+    store.commit(Batch(budgets={monday: Standing(1, 5), tuesday: Standing(4)}))
+    assert store.budgets([tuesday, monday, ("unknown", 1)]) == {monday: Standing(1, 5), tuesday: Standing(4)}
+    assert store.budgets([other]) == {other: Standing(1)}
+    assert store.budgets([]) == {}
+
+
+def test_a_batch_that_is_refused_leaves_the_budgets(store: Store) -> None:
+    store.commit(Batch(decisions=[(1, 7, 0, b"first")], budgets={("b", 1): Standing(1)}))
+    with pytest.raises(StoreError):
+        store.commit(Batch(decisions=[(1, 7, 0, b"again")], budgets={("b", 1): Standing(2)}))
+    assert store.budgets([("b", 1)]) == {("b", 1): Standing(1)}
 
 
 def test_an_empty_batch_changes_nothing(store: Store) -> None:

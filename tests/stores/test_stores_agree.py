@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.sqlite import SqliteStore
+from kairos.domain.budget import Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
@@ -46,6 +47,7 @@ BATCHES = st.builds(
     ),
     letters_marked=st.lists(st.tuples(SMALL, st.sampled_from(["new", "replay", "discarded"])), max_size=3),
     answered=st.lists(st.builds(Answered, TEXT, TEXT, TEXT, TEXT, SMALL), max_size=3),
+    budgets=st.dictionaries(st.tuples(TEXT, SMALL), st.builds(Standing, SMALL, SMALL), max_size=3),
 )
 
 
@@ -74,6 +76,7 @@ def everything(store: Store) -> list[object]:
         [store.purchases_of(offer) for offer in ("", "a", "b", "c")],
         [store.dead_letters(kind, status) for kind in ("", "a") for status in ("", "replay")],
         store.count_dead_letters(),
+        store.budgets([*itertools.product(("", "a", "b"), range(1, 13))]),
         [store.answered_by_peer_id(peer_id) for peer_id in ("", "a", "b")],
         [store.answered(*one) for one in itertools.product(("", "a", "b"), ("", "a", "b"))],
         [store.latest_answered(limit) for limit in (2, 100)],

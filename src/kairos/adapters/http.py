@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from kairos.adapters.purchases import shown
+from kairos.decide import AMOUNTS, figures
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
@@ -88,7 +90,17 @@ class HttpIngress:
     def stats(self) -> Mapping[str, Any]:
         statistics = self.loop.engine.statistics
         gauges = {"waiting": self.loop.waiting, **self.gauges()}
-        return {"counts": dict(statistics.counts), "refusals": statistics.reasons(), "gauges": gauges}
+        counts = {"counts": dict(statistics.counts), "refusals": statistics.reasons()}
+        return counts | {"gauges": gauges, "budgets": self._budgets()}
+
+    def _budgets(self) -> dict[str, dict[str, int]]:
+        """How each stands; none where the store cannot be read, which is told elsewhere."""
+        engine = self.loop.engine
+        try:
+            found = figures(engine.program.decide, self.loop.clock(), engine.store.budgets)
+        except KairosError:
+            return {}
+        return {one.name: {what: getattr(one, what) for what in AMOUNTS} for one in found}
 
 
 def plain_letter(letter: DeadLetter) -> dict[str, Any]:
@@ -114,7 +126,11 @@ class EngineCollector(Collector):
         gauge = GaugeMetricFamily("kairos_now", "How things stand", labels=["what"])
         for name, value in stats["gauges"].items():
             gauge.add_metric([name], value)
-        return [counted, refused, gauge]
+        budgets = GaugeMetricFamily("kairos_budget", "Budgets: minor units, or offers", labels=["budget", "what"])
+        for name, amounts in stats["budgets"].items():
+            for what, amount in amounts.items():
+                budgets.add_metric([name, what], amount)
+        return [counted, refused, gauge, budgets]
 
 
 class HttpExplanations:
@@ -154,6 +170,7 @@ def plain(found: Explanation) -> dict[str, Any]:
         "channel": found.channel,
         "verdicts": [msgspec.to_builtins(verdict) for verdict in found.verdicts],
         "known": found.known,
+        "budgets": [asdict(one) | {"shown": dict(shown)} for one, shown in found.budgets],
         "consents": {name: msgspec.structs.asdict(proof) for name, proof in found.consents.items()},
         "shown": found.shown,
         "responses": [msgspec.structs.asdict(response) for response in found.responses],

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
@@ -48,6 +49,7 @@ class MemoryStore:
         self._positions: dict[tuple[str, int], int] = {}
         self._purchases: dict[str, Purchase] = {}
         self._answered: list[Answered] = []
+        self._budgets: dict[Key, Standing] = {}
         self._playbooks: dict[tuple[str, str], dict[str, str]] = {}  # (revision, layout), latest saved last
         self._first_decision: dict[tuple[str, str], int] = {}
         self._switches: list[Switch] = []
@@ -146,6 +148,10 @@ class MemoryStore:
         with self._lock:
             found = [one for one in self._purchases.values() if one.offer == offer]
         return sorted(found, key=lambda one: (one.made, len(one.key), one.key))
+
+    def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]:
+        with self._lock:
+            return {key: self._budgets[key] for key in keys if key in self._budgets}
 
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
         with self._lock:
@@ -307,6 +313,7 @@ class MemoryStore:
             self._responses.setdefault(response.offer, []).append(response)
         self._purchases.update(batch.purchases)
         self._answered += batch.answered
+        self._budgets.update(batch.budgets)
         self._positions.update(((source, part), position) for source, part, position in batch.positions)
         for letter in batch.dead_letters:
             self._put_letter(letter)

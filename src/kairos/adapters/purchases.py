@@ -50,4 +50,5 @@ def shown(purchase: Purchase) -> dict[str, Any]:
     plain = msgspec.structs.asdict(purchase)
     steps = [msgspec.structs.asdict(step) for step in purchase.steps]
     proof = [msgspec.structs.asdict(said) for said in purchase.proof]
-    return plain | {"steps": steps, "proof": proof, "products": list(purchase.products)}
+    taken = [msgspec.structs.asdict(one) for one in purchase.taken]
+    return plain | {"steps": steps, "proof": proof, "products": list(purchase.products), "taken": taken}

@@ -17,6 +17,7 @@ import structlog
 
 from kairos.adapters import sqlite_switches
 from kairos.adapters.sqlite_backup import copy_before_upgrade
+from kairos.adapters.sqlite_budgets import BUDGETS, budget_rows, select_budgets
 from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.adapters.sqlite_journal import Journal
 from kairos.adapters.sqlite_letters import (
@@ -30,6 +31,7 @@ from kairos.adapters.sqlite_purchases import PURCHASE, PURCHASES_OF, purchase_ro
 from kairos.adapters.sqlite_retention import forget_rows
 from kairos.adapters.sqlite_schema import SCHEMA_VERSION, epoch_of, prepare_schema
 from kairos.adapters.sqlite_statements import Many, select, split_numbers, split_texts, write
+from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
@@ -245,6 +247,10 @@ class SqliteStore:
     def purchases_of(self, offer: str) -> list[Purchase]:
         return [read_purchase(record) for (record,) in self._read(PURCHASES_OF, offer, offer, offer)]
 
+    def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]:
+        with self._read_lock, self._told("read"), transaction(self._reader, "DEFERRED"):
+            return select_budgets(self._reader, keys)
+
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
         with self._read_lock, self._told("read"):
             return select_letters(self._reader, kind, status, limit)
@@ -380,6 +386,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     put_letters(connection, batch.dead_letters)
     mark_letters(connection, batch.letters_marked)
     write(connection, ANSWERED, ((a.account, a.message_id, a.peer_id, a.identity, a.at) for a in batch.answered))
+    write(connection, BUDGETS, budget_rows(batch.budgets))
     if batch.identities:
         write(connection, IDENTITIES, batch.identities)
         highest = max(subscriber for _, _, subscriber, _ in batch.identities)

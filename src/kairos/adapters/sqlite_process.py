@@ -110,6 +110,7 @@ class SqliteProcess:
     purchase = _asked(SqliteStore.purchase)
     purchases = _asked(SqliteStore.purchases)
     purchases_of = _asked(SqliteStore.purchases_of)
+    budgets = _asked(SqliteStore.budgets)
     dead_letters = _asked(SqliteStore.dead_letters)
     count_dead_letters = _asked(SqliteStore.count_dead_letters)
     trim_dead_letters = _asked(SqliteStore.trim_dead_letters)

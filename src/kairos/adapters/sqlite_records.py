@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from kairos.adapters.sqlite import HOLDERS, MODEL, RESPONSES_OF, read_response
+from kairos.adapters.sqlite_budgets import select_budgets
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
 from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
 from kairos.adapters.sqlite_schema import check_version, epoch_of
+from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Response
@@ -95,6 +97,10 @@ class SqliteRecords:
 
     def purchases_of(self, offer: str) -> list[Purchase]:
         return [read_purchase(record) for (record,) in self._rows(PURCHASES_OF, offer, offer, offer)]
+
+    def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]:
+        with self._told():
+            return select_budgets(self._connection, keys)
 
     def latest_playbook(self) -> dict[str, str] | None:
         rows = self._rows("SELECT texts FROM playbook ORDER BY id DESC LIMIT 1")

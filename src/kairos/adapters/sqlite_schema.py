@@ -40,6 +40,7 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('o
 # `dead_letter`: what could not be handled (`kairos.domain.dead_letter`), one row for each kind and identity.
 # `playbook.first_decision`: the highest decision when it was saved. `outbox.due`: version 1 lost it with the first news
 # of a row; now it is when the last news came, and retention goes by it.
+# `budget`: one row for each period that something was taken of (`kairos.domain.budget`).
 # `switch`: every change of one, the latest of a name holds; `is_on` is 0 or 1.
 SECOND = """
 CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, identity TEXT NOT NULL,
@@ -59,6 +60,8 @@ ALTER TABLE response ADD COLUMN test INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE purchase(key TEXT PRIMARY KEY, status TEXT, made INTEGER, changed INTEGER, record BLOB)
   STRICT, WITHOUT ROWID;
 CREATE INDEX purchase_ended ON purchase(changed) WHERE status IN ('done', 'refused', 'refunded', 'reversed');
+CREATE TABLE budget(name TEXT, period INTEGER, reserved INTEGER, spent INTEGER, PRIMARY KEY (name, period))
+  STRICT, WITHOUT ROWID;
 ALTER TABLE identity ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE identity_past(id INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, subscriber INTEGER NOT NULL,
   since INTEGER NOT NULL, until INTEGER NOT NULL) STRICT;

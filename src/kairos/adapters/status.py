@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -12,10 +13,11 @@ from msgspec import Struct
 
 import kairos
 from kairos.adapters.http import TROUBLE_LASTS
+from kairos.decide import figures as budget_figures
 from kairos.decide import frozen
 from kairos.domain.switch import CHARGING, MARKETING
 from kairos.engine.dispatch import Dispatcher
-from kairos.engine.explain import moment
+from kairos.engine.explain import in_money, moment
 from kairos.engine.loop import Loop
 from kairos.engine.switchboard import Switchboard
 from kairos.errors import KairosError
@@ -176,6 +178,7 @@ class Status:
                 {"why": window.freeze.why, "until": until}
                 for window, until in frozen(switches.engine.program.decide, now)
             ],
+            "budgets": await self._budgets(now),
             "dead_letters": {kind.removeprefix("dead_letters."): int(count) for kind, count in self.letters().items()},
             "counts": dict(self.loop.engine.statistics.counts),
         }
@@ -191,6 +194,19 @@ class Status:
                 return await asyncio.to_thread(self.store.figures, now - OVERDUE), ""
         except (KairosError, TimeoutError) as error:
             return None, f"the store cannot be read: {error or 'no answer for 5 s'}"
+
+    async def _budgets(self, now: int) -> list[dict[str, Any]]:
+        """How each budget stands; none where the store cannot be read, which is told elsewhere."""
+        program = self.loop.engine.program
+        if not program.decide.budgets:
+            return []
+        try:
+            async with asyncio.timeout(5):
+                found = await asyncio.to_thread(budget_figures, program.decide, now, self.store.budgets)
+        except (KairosError, TimeoutError):
+            return []
+        currency = program.playbook.currency
+        return [asdict(one) | {"shown": in_money(one, currency)} for one in found]
 
     def _store_troubles(self) -> Iterator[str]:
         failure = self.loop.failure

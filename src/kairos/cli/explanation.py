@@ -34,6 +34,8 @@ def picture(explanation: Explanation) -> Group:
         parts += ["", Text(title, "bold"), _pairs(values)]
     if explanation.consents:
         parts += ["", Text("consents, as they stand now", "bold"), _consents(explanation.consents)]
+    if explanation.budgets:
+        parts += ["", Text("budgets of that time, as they stand now", "bold"), _budgets(explanation)]
     if explanation.responses:
         parts += ["", Text("what came of it", "bold"), _responses(explanation)]
     for purchase in explanation.purchases:
@@ -135,6 +137,16 @@ def _consents(consents: Mapping[str, Proof]) -> Table:
     for name, proof in consents.items():
         value = {True: "yes", False: "no"}.get(proof.value, str(proof.value))
         table.add_row(Text(name, "dim"), Text(value), f"since {moment(proof.at)} UTC", Text(proof.by, "dim"))
+    return table
+
+
+def _budgets(explanation: Explanation) -> Table:
+    """What each has, what of it is reserved and spent, and until when its period lasts."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for one, shown in explanation.budgets:
+        words = [f"{shown['reserved']} reserved", f"{shown['spent']} spent", f"{shown['left']} left of {shown['cap']}"]
+        pace = "evenly, " if one.pace else ""
+        table.add_row(Text(one.name, "dim"), *words, f"{pace}until {moment(one.until)[:16]} UTC", Text(one.of, "dim"))
     return table
 
 

@@ -38,7 +38,7 @@ COUNTED = (  # what has happened, in the order in which it does; others follow
 def picture(status: Mapping[str, Any]) -> Group:
     """The whole of it, for 80 columns or more."""
     parts: list[RenderableType] = [*_verdict(status), _grid(_facts(status))]
-    parts += ["", *_binds(status), *_queues(status), *_timings(status), *_counts(status)]
+    parts += ["", *_binds(status), *_queues(status), *_budgets(status), *_timings(status), *_counts(status)]
     return Group(*parts)
 
 
@@ -101,6 +101,18 @@ def _queues(status: Mapping[str, Any]) -> Iterator[RenderableType]:
         table.add_row(f"dead letters: {kind}", number(count), "")
     yield table
     yield ""
+
+
+def _budgets(status: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """What each has in its period, and until when that lasts; of a paced one, what of it is free by now."""
+    table = _table("budget", ">of", ">by now", ">reserved", ">spent", ">left", "until")
+    for one in status["budgets"]:
+        shown = one["shown"]
+        amounts = [shown[name] for name in ("cap", "allowed", "reserved", "spent", "left")]
+        table.add_row(Text(one["name"], overflow="fold"), *amounts, at(one["until"]))
+    if table.row_count:
+        yield table
+        yield ""
 
 
 def _timings(status: Mapping[str, Any]) -> Iterator[RenderableType]:

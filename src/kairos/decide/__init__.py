@@ -1,6 +1,7 @@
 """Decide: what is best to say to each subscriber of a batch, or nothing, and why. Pure."""
 
 from kairos.decide.again import highest, moment_of, survivors_again
+from kairos.decide.budgets import AMOUNTS, BudgetFigures, Ledger, figures
 from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
@@ -10,15 +11,19 @@ from kairos.decide.ghost import would_say
 from kairos.decide.program import Arm, Program, compile_program, wanted
 
 __all__ = [
+    "AMOUNTS",
     "Arm",
+    "BudgetFigures",
     "Composed",
     "Decided",
+    "Ledger",
     "Program",
     "Verdict",
     "closed_since",
     "compile_program",
     "decide",
     "explain",
+    "figures",
     "frozen",
     "frozen_message",
     "highest",

@@ -10,10 +10,12 @@ from itertools import chain
 import numpy as np
 
 from kairos import __version__
+from kairos.decide.budgets import Ledger
 from kairos.decide.freezes import frozen
 from kairos.decide.gates import admit, resting
 from kairos.decide.limits import Refused, refused
 from kairos.decide.program import Arm, Closed, Program
+from kairos.domain.budget import Taken
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
@@ -36,32 +38,43 @@ class Composed:
 
 @dataclass(slots=True)
 class Decided:
-    """A decision record, with the arm and the words of what was chosen."""
+    """A decision record, with the arm and the words of what was chosen, and what that takes of budgets."""
 
     decision: Decision
     arm: Arm | None = None
     composed: Composed | None = None
+    taken: tuple[Taken, ...] = ()
 
 
 Compose = Callable[[Moment, Arm, str, str], Composed | None]  # moment, arm, channel, message; None: no text fits
 Draw = Callable[[int, int], float]  # decision id, arm -> 0..1, always the same for the same two
 
 
-def decide(program: Program, moments: Sequence[Moment], scorer: Scorer, draw: Draw, compose: Compose) -> list[Decided]:
+def decide(
+    program: Program,
+    moments: Sequence[Moment],
+    scorer: Scorer,
+    draw: Draw,
+    compose: Compose,
+    ledger: Ledger | None = None,
+) -> list[Decided]:
     """Decide for every moment of a batch.
 
-    No two of them may be of one subscriber: the second must see the first's effects.
+    No two of them may be of one subscriber: the second must see the first's effects. What they take of budgets is
+    reserved in the `ledger`, in their order.
     """
     decided = [Decided(_record(program, moment, scorer.version)) for moment in moments]
     survivors = Survivors()
     for index, (moment, draft) in enumerate(zip(moments, decided, strict=True)):
         alive = gates(program, moment, draft.decision)
         alive = eligibility(program, moment, draft.decision, alive)
+        if ledger and alive & ledger.arms and not moment.test:
+            alive = budgets(ledger, draft.decision, alive)
         limits(program, moment, draft.decision, alive, index, survivors)
     if survivors.moment:
         pairs = propensity(program, survivors, moments, scorer)
         for index, ranked in arbitration(program, pairs, decided, draw):
-            treatment(program, moments[index], decided[index], ranked, compose)
+            treatment(program, moments[index], decided[index], ranked, compose, ledger)
     return decided
 
 
@@ -116,6 +129,13 @@ def eligibility(program: Program, moment: Moment, decision: Decision, alive: int
     passed, failed = program.check.run(moment.row)
     decision.failed = failed.to_bytes((failed.bit_length() + 7) // 8, "little")
     return alive if moment.wanted else alive & passed
+
+
+def budgets(ledger: Ledger, decision: Decision, alive: int) -> int:
+    """The arms that no budget refuses."""
+    for full in ledger.full:
+        decision.limits.extend([Refusal(arm, -1, full.budget, full.until) for arm in bits(alive & full.arms)])
+    return alive & ~ledger.arms
 
 
 def limits(program: Program, moment: Moment, decision: Decision, alive: int, index: int, survivors: Survivors) -> None:
@@ -220,16 +240,28 @@ def arbitration(
         yield index, [place - start for place in ranked]
 
 
-def treatment(program: Program, moment: Moment, draft: Decided, ranked: list[int], compose: Compose) -> None:
-    """Put the best into words; where no text fits, say so and try the next."""
+def treatment(
+    program: Program, moment: Moment, draft: Decided, ranked: list[int], compose: Compose, ledger: Ledger | None
+) -> None:
+    """Put the best into words; where no text fits, say so and try the next.
+
+    What the moments before have left of its budgets is looked at again, and taken.
+    """
+    ledger = None if moment.test else ledger
+    exhausted = ledger.arms if ledger else 0
     scores = draft.decision.scores
     for place in ranked:
         bit, channel = scores.arm[place], scores.channel[place]
+        if ledger and exhausted >> bit & 1:
+            full = ledger.full_for(bit)
+            draft.decision.limits.append(Refusal(bit, channel, full.budget, full.until))
+            continue
         message = program.message[channel][bit]
         composed = compose(moment, program.arms[bit], program.channels[channel], message)
         if composed:
             draft.arm, draft.composed = program.arms[bit], composed
             draft.decision.chosen = Choice(bit, channel, message, composed.number)
+            draft.taken = ledger.take(bit) if ledger else ()
             return
         draft.decision.limits.append(Refusal(bit, channel, NO_ROOM, 0))
 

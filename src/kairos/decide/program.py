@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from kairos.decide.purchases import Purchases, compile_purchases
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
+from kairos.playbook.budget import Budget
+from kairos.playbook.budget_file import budgets_of, need
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import Freeze, Gate, Limit, Window
@@ -68,6 +70,15 @@ class Gated:
     file: str = ""  # of the numbers that it is closed for
 
 
+@dataclass(frozen=True, slots=True)
+class Budgeted:
+    """A budget with what an offer takes of it: each amount above zero with its arms, and the greatest of them."""
+
+    budget: Budget
+    needs: tuple[tuple[int, int], ...]
+    most: int
+
+
 @dataclass(frozen=True)
 class Program:
     """A playbook as decide runs it. Masks are integers whose bit a stands for `arms[a]`."""
@@ -106,6 +117,8 @@ class Program:
     closed: Closed = Closed()
     testers: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # MSISDN -> arms that they shall get, in words
     freezes: tuple[Frozen, ...] = ()  # those that stop care, too, first
+    budgets: tuple[Budgeted, ...] = ()
+    takes: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # arm -> (budget's place, amount)
     listed: Mapping[str, Container[str]] = field(default_factory=dict)  # the files' numbers; not read: everybody
 
 
@@ -128,6 +141,7 @@ def compile_program(playbook: Playbook) -> Program:
     ranks = [STANDINGS[arm.action.purpose].rank for arm in arms]
     gates = _gates(playbook, arms)
     limits = [_simplest(limit, arms) for limit in policy.limits]
+    budgets = budgets_of(playbook.actions)
     return Program(
         revision=playbook.revision,
         columns=columns,
@@ -164,7 +178,22 @@ def compile_program(playbook: Playbook) -> Program:
         freezes=tuple(
             _frozen(freeze, arms, channels) for freeze in sorted(policy.freezes, key=lambda one: one.except_care)
         ),
+        budgets=tuple(_budgeted(budget, arms) for budget in budgets),
+        takes={arm.bit: taken for arm in arms if (taken := _takes(arm, budgets))},
     )
+
+
+def _budgeted(budget: Budget, arms: Sequence[Arm]) -> Budgeted:
+    drawing = [(need(budget, arm.variant), arm) for arm in arms if budget in arm.action.budgets]
+    amounts = sorted({amount for amount, _ in drawing if amount})
+    needs = tuple((amount, _mask(arm for own, arm in drawing if own == amount)) for amount in amounts)
+    return Budgeted(budget, needs, max(amounts, default=0))
+
+
+def _takes(arm: Arm, budgets: Sequence[Budget]) -> tuple[tuple[int, int], ...]:
+    """What an offer of an arm takes: the places of budgets, and how much of each."""
+    drawn = [(place, budget) for place, budget in enumerate(budgets) if budget in arm.action.budgets]
+    return tuple((place, amount) for place, budget in drawn if (amount := need(budget, arm.variant)))
 
 
 def _mask(arms: Any) -> int:

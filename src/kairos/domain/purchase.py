@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from kairos.domain.budget import Taken
+
 
 class Said(Struct, frozen=True, array_like=True, gc=False):
     """A yes, as proof: the identity of the reply that brought it, its text, and when it came (ms)."""
@@ -53,6 +55,7 @@ class Purchase(Struct, frozen=True, array_like=True, gc=False):
     tax: int = 0  # the part of its price that is tax
     returned: int = 0  # minor units that went back outside, in all
     test: bool = False  # of a test subscriber: no report counts it
+    taken: tuple[Taken, ...] = ()  # of budgets
 
     @property
     def kept(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from kairos.domain.budget import Reserved
 from kairos.domain.message import Carried
 from kairos.domain.purchase import Purchase, Said
 
@@ -165,6 +166,7 @@ class State(Struct, array_like=True, gc=False):
     known: KnownBy | None = None
     gatherings: list[Gathering] = field(default_factory=list)
     proofs: dict[str, Proof] = field(default_factory=dict)  # of consents, by attribute
+    reserved: list[Reserved] = field(default_factory=list)  # in budgets
 
 
 def _packed_counters(record: list[Any]) -> list[Any]:

@@ -13,6 +13,7 @@ from kairos.domain.inputs import Delivery, Resend
 from kairos.domain.message import Text
 from kairos.domain.subscriber import State
 from kairos.engine.answers import plain_row
+from kairos.engine.budgets import unsaid
 from kairos.engine.work import Answer, Work, encode
 from kairos.ports import OutgoingUpdate
 
@@ -66,6 +67,7 @@ def _take_back(engine: Engine, work: Work, state: State, delivery: Delivery) -> 
     if state.known and state.known.party:
         party = engine.party(work, state.known.party)
         party.contacts = [contact for contact in party.contacts if contact.decision != delivery.decision]
+    unsaid(engine, work, state, delivery.decision)
     if respond.withdraw(state, delivery.offer, work.now):
         work.log(state.id, delivery.decision, delivery.offer, "dropped", delivery.reason)
 

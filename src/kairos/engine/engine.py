@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kairos import enrich, fulfil, respond
 from kairos.decide import frozen_message, with_switches
+from kairos.decide.budgets import whole
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
 from kairos.domain.identity import Party
@@ -17,6 +18,7 @@ from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import State
 from kairos.domain.switch import Switches, stated
+from kairos.engine.budgets import settle
 from kairos.engine.deliveries import take_delivery, take_resend
 from kairos.engine.expiry import take_timer
 from kairos.engine.moments import decide_moments, take_event
@@ -39,7 +41,7 @@ from kairos.engine.work import (
     waves,
 )
 from kairos.playbook.vocabulary import Vocabulary
-from kairos.ports import Loaded, Scorer, Store
+from kairos.ports import Lease, Loaded, Scorer, Store
 
 SLICE = 64  # inputs whose states are decoded at a time: few enough to stay in the processor's cache
 
@@ -68,6 +70,7 @@ class Engine:
         parts_at_most: int = 1,
         parts_within: int = 10_000,
         steps: Sequence[str] = fulfil.ONE_CALL,
+        lease: Lease = whole,
         note: Callable[[str], None] = lambda _note: None,
     ) -> None:
         self.store, self.program, self.scorer = store, program, scorer
@@ -75,6 +78,7 @@ class Engine:
         self.old_vocabulary = lru_cache(maxsize=16)(old_vocabulary)  # reading a playbook takes as long as a batch
         self.reject_unknown, self.parts_at_most = reject_unknown, parts_at_most
         self.steps = steps  # that the counterpart takes a purchase in
+        self.lease = lease
         self.note = note
         self.ids = Ids(store.next_ids())
         self.epoch = store.epoch
@@ -237,12 +241,15 @@ class Engine:
         kept, bought = self.program.decide.longest_limit, self.program.decide.purchases.longest
         for id_ in work.changed:
             state = work.states[id_]
+            if id_ in work.concluded and state.reserved:
+                settle(self, work, state)
             enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR, bought)
             work.blobs[id_] = work.batch.states[id_] = encode(state)
         for party in work.parties.values():
             party.contacts = [contact for contact in party.contacts if contact.at > work.now - kept]
             work.blobs[party.id] = work.batch.states[party.id] = encode(party)
         work.changed.clear()
+        work.concluded.clear()
         work.states.clear()
         work.parties.clear()
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kairos import respond
 from kairos.domain.inputs import Timer
+from kairos.engine.budgets import settle
 from kairos.engine.parts import PARTS, end_waiting
 from kairos.engine.work import Work
 
@@ -24,3 +25,6 @@ def take_timer(engine: Engine, work: Work, index: int, timer: Timer) -> None:
     if state and offer:
         work.changed.add(state.id)
         work.log(state.id, offer.decision, offer.key, "expired")
+    if state and state.reserved:
+        work.changed.add(state.id)
+        settle(engine, work, state, ended=int(timer.payload.rpartition("-")[2]))

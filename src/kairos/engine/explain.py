@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kairos.decide import Verdict, explain
+from kairos.decide import AMOUNTS, BudgetFigures, Verdict, explain, figures
+from kairos.domain.budget import Key, Standing
 from kairos.domain.decision import Decision
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
@@ -41,6 +42,7 @@ class Explanation:
     ended: int = 0  # when their subscription ended, ms
     purchases: tuple[Purchase, ...] = ()  # what they became, step by step, with what the subscriber said
     consents: Mapping[str, Proof] = field(default_factory=dict)  # the last change of each, whenever it was
+    budgets: tuple[tuple[BudgetFigures, Mapping[str, str]], ...] = ()  # of its period as they now stand, and in words
 
 
 class Records(Protocol):
@@ -60,6 +62,8 @@ class Records(Protocol):
     def responses(self, offer: str) -> list[Response]: ...
 
     def purchases_of(self, offer: str) -> list[Purchase]: ...
+
+    def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]: ...
 
     def playbook(self, revision: str) -> dict[str, str] | None: ...
 
@@ -83,6 +87,7 @@ class Explainer:
         kinds, currency = program.playbook.vocabulary.names, program.playbook.currency
         blob = self.store.load([], [record.subscriber]).states.get(record.subscriber)
         state = decode_state(blob) if blob else None
+        budgets = figures(program.decide, record.now, self.store.budgets)
         held = self.store.holders(state.msisdn) if state and state.msisdn else []
         return Explanation(
             decision=record,
@@ -96,6 +101,7 @@ class Explainer:
             ended=state.known.ended if state and state.known else 0,
             responses=tuple(self.store.responses(f"{self.store.epoch_of(number)}-{number}")),
             consents=state.proofs if state else {},
+            budgets=tuple((one, in_money(one, currency)) for one in budgets),
             purchases=tuple(self.store.purchases_of(f"{self.store.epoch_of(number)}-{number}")),
         )
 
@@ -130,6 +136,12 @@ def in_words(value: Any, kind: Type, currency: Currency) -> str:
         case "date" if isinstance(value, int):
             return moment(value * 86_400_000)[:10]
     return str(value)
+
+
+def in_money(figures: BudgetFigures, currency: Currency) -> dict[str, str]:
+    """A budget's amounts as a person reads them: money as money, offers as their number."""
+    show = str if figures.counts == "offers" else currency.show
+    return {name: show(getattr(figures, name)) for name in AMOUNTS}
 
 
 def moment(ms: int) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from kairos import enrich, respond
 from kairos.decide import Arm, Decided, decide
 from kairos.decide.program import NOTIFICATION
+from kairos.domain.budget import Reserved
 from kairos.domain.event import Event
 from kairos.domain.inputs import Answered
 from kairos.domain.message import Text
@@ -16,6 +17,7 @@ from kairos.domain.moment import Moment
 from kairos.domain.money import split_tax
 from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import Contact, OpenOffer, State
+from kairos.engine.budgets import ledger_of
 from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
 from kairos.engine.declines import take_no
 from kairos.engine.orders import accept
@@ -92,7 +94,9 @@ def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> No
             moment.party = engine.party(work, moment.state.known.party)
     notifications = {moment.id: work.inputs[index].notification for index, moment in moments.items()}  # type: ignore[union-attr]
     compose = Composer(engine.program, notifications, engine.parts_at_most)
-    decided = decide(engine.program.decide, list(moments.values()), engine.scorer, engine.draw, compose)
+    program = engine.program.decide
+    ledger = ledger_of(engine, work) if program.budgets else None
+    decided = decide(program, list(moments.values()), engine.scorer, engine.draw, compose, ledger)
     for (index, moment), made in zip(moments.items(), decided, strict=True):
         _say(engine, work, index, moment, made)
 
@@ -115,8 +119,12 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
     if moment.party and not moment.test:
         moment.party.contacts.append(contact)
     key = f"{engine.epoch}-{decision.id}"
-    if makes_offer(action):
+    offers = makes_offer(action)
+    if made.taken:
+        state.reserved.append(Reserved(decision.id, offers, made.taken))
+    if offers:
         respond.open_offer(state, _offer(engine, made.arm, made.composed.number, key, moment, event, channel))
+    if offers or made.taken:
         work.wake(state.id, work.now + action.accept_within, key)
     send_by = work.now + min(action.send_within, action.accept_within)
     if moment.riding:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from kairos import enrich, fulfil, respond
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Fulfilment, Reversal
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.engine.answers import answer
+from kairos.engine.budgets import reversed_outside, settle, taken_by
 from kairos.engine.work import DUPLICATE, Answer, Work, encode
 from kairos.ports import OutgoingUpdate
 
@@ -29,6 +32,8 @@ def accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffe
             work.log(state.id, other.decision, other.key, "dropped", "another advance was taken")
     currency = engine.program.playbook.currency.code
     purchase = fulfil.begin(taken, state.id, state.msisdn, currency, work.now, engine.steps)
+    if state.reserved:
+        purchase = replace(purchase, taken=taken_by(state, taken.decision))
     _go_on(engine, work, index, state, purchase)
 
 
@@ -116,6 +121,8 @@ def _go_on(engine: Engine, work: Work, index: int, state: State | None, purchase
         enrich.bought(state, settled.offer, work.now)
     if purchase.advance and purchase.status == "done":
         _owe(engine, state, purchase.price, work.now)
+    if settled.offer.status == "unpaid" and state.reserved:  # should its timer have gone off while it was paid for
+        work.wake(state.id, settled.offer.expires, settled.offer.key)
     answer(engine, work, index, state, settled.answer, settled.offer, settled.offer.short_code)
 
 
@@ -134,6 +141,10 @@ def _undo_sale(engine: Engine, work: Work, state: State | None, purchase: Purcha
     _keep(work, state, purchase)
     outcome = "reversed" if purchase.status == "reversed" else "partly_reversed"
     engine.statistics.count(outcome, purchase.test)
+    if state:
+        settle(engine, work, state)  # what it held may be spent only now
+    if purchase.taken and purchase.status == "reversed":
+        reversed_outside(engine, work, purchase.taken)
     work.log(purchase.subscriber, purchase.decision, purchase.offer, outcome, purchase.reason, test=purchase.test)
     if state is None:
         return

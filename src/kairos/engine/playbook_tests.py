@@ -7,9 +7,10 @@ from datetime import datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 from kairos import enrich, respond
-from kairos.decide import Decided, Verdict, decide, explain
+from kairos.decide import Decided, Ledger, Verdict, decide, explain
 from kairos.decide.decide import keyed_draw
 from kairos.decide.program import NOTIFICATION
+from kairos.domain.budget import Standing
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Owned
 from kairos.engine.compose import Composer
@@ -63,7 +64,9 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
     draw = keyed_draw(program.playbook.seed)
 
     compose = Composer(program, {}, 1)
-    return decide(open_to_all, [moment], FixedPropensity(), draw, compose)[0]
+    spent = {name: Standing(spent=amount) for name, amount in test.taken.items()}
+    ledger = Ledger(program.decide, moment.now, lambda keys: {key: spent[key[0]] for key in keys if key[0] in spent})
+    return decide(open_to_all, [moment], FixedPropensity(), draw, compose, ledger)[0]
 
 
 def _moment(program: Program, test: PlaybookTest) -> Moment:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from kairos.decide import Ledger
 from kairos.decide.program import NOTIFICATION
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
@@ -67,6 +68,8 @@ class Work:
     changed: set[int] = field(default_factory=set)
     parties: dict[int, Party] = field(default_factory=dict)  # decoded with a slice's states, and changed in place
     answers: list[Answer] = field(default_factory=list)
+    concluded: set[int] = field(default_factory=set)  # subscribers of whose offers something became
+    ledger: Ledger | None = None  # of budgets, where any was asked
     caused_by: dict[int, int] = field(default_factory=dict)  # outbox row -> index of its input
 
     def __post_init__(self) -> None:
@@ -91,6 +94,7 @@ class Work:
     def log(
         self, subscriber: int, decision: int, offer: str, outcome: str, reason: str = "", *, test: bool = False
     ) -> None:
+        self.concluded.add(subscriber)
         state = self.states.get(subscriber)
         test = test or (state is not None and any(one.test and one.key == offer for one in state.offers))
         self.batch.responses.append(Response(subscriber, decision, offer, outcome, reason, self.now, test))

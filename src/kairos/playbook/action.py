@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kairos.domain.purpose import Purpose
+from kairos.playbook.budget import Budget
 from kairos.rules import Condition
 
 ActionKind = Literal["sell", "care", "advance", "gift", "promise"]
@@ -53,6 +54,7 @@ class Variant:
     redeemed_when: Condition | None = None  # a promise: what the qualifying event must meet
     lasts: int = 0  # how long its product is valid, ms; 0: its validity names no duration
     products: tuple[str, ...] = ()  # all of a bundle, `product` first
+    cost: int | None = None  # what a yes costs the operator, where it is known
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Action:
     purpose: Purpose = "marketing"
     issue_after_decline: int = 0  # nor anything about its issue
     all_after_decline: int = 0  # nor anything else
+    budgets: tuple[Budget, ...] = ()  # what each offer of it is reserved in
     file: str = ""
     line: int = 0
 

@@ -8,6 +8,7 @@ from typing import cast, get_args
 
 from kairos.domain.purpose import STANDINGS, Purpose
 from kairos.playbook.action import Action, ActionKind, ArmRule, NamedRule, Stage, Treatment, Variant
+from kairos.playbook.budget_file import check_budgets, own_budgets
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.fulfil_file import own_rules, read_fulfil, read_products, twice
@@ -54,6 +55,7 @@ class _Draft:
     fields: Mapping[str, str]
     constants: Mapping[str, Constant]
     lasts: int = 0
+    costs: int | None = None
 
 
 def read_actions(nodes: Iterable[Node], messages: Texts, context: Context) -> tuple[Action, ...]:
@@ -80,13 +82,17 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
     drafts = _drafts(section, kind, fulfil.provisions, context)
     declined = section.need("after_decline", lambda n: _after_decline(n, context), {}, "14 days")
     redeemed_by, redeemed = _redeemed(section, kind, drafts, context)
+    action = section.need(called, _name, "", "booster")
+    variants = _variants(section, drafts, redeemed, own_rules(kind, fulfil, context), context)
+    budgets = own_budgets(section, action, context.budgets, context)
+    check_budgets(section, budgets, variants, context)
     return Action(
-        name=section.need(called, _name, "", "booster"),
+        name=action,
         kind=kind,
         purpose=_purpose(section, kind, fulfil.charges or any(draft.price for draft in drafts)),
         title=section.need("title", lambda n: _title(n, drafts), "", '"{size} for {validity}"'),
         issue=section.need("issue", name, "", "upsell"),
-        variants=_variants(section, drafts, redeemed, own_rules(kind, fulfil, context), context),
+        variants=variants,
         answers=_answers(section, context),
         treatments=_treatments(section, messages, context),
         accept_within=section.need("accept_within", duration, 0, "24 hours"),
@@ -105,6 +111,7 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
         paid_by=fulfil.paid_by,
         twice=twice(section),
         repurchase=read_repurchase(section, {draft.name: draft.lasts for draft in drafts}, context),
+        budgets=budgets,
         file=node.file,
         line=node.line,
     )
@@ -174,6 +181,9 @@ def _draft(variant: str, node: Node, kind: ActionKind, products: tuple[str, ...]
     value = section.take("value", amount, cost)
     fields: dict[str, str] = {}
     constants = {"price": Constant("money", cost), "value": Constant("money", value)}
+    costs = section.take("cost", amount, None)
+    if costs is not None:
+        constants["cost"] = Constant("money", costs)
     if "top_up" in section:
         top_up = section.take("top_up", amount, 0)
         fields["top_up"], constants["top_up"] = context.currency.show(top_up), Constant("money", top_up)
@@ -188,7 +198,7 @@ def _draft(variant: str, node: Node, kind: ActionKind, products: tuple[str, ...]
             continue
         fields[key] = context.problems.attempt("", key, text, own)
         constants[key] = _constant(own, fields[key])
-    return _Draft(variant, cost, value, products, fields, constants, validity(fields.get("validity", "")))
+    return _Draft(variant, cost, value, products, fields, constants, validity(fields.get("validity", "")), costs)
 
 
 def _constant(node: Node, written: str) -> Constant:
@@ -230,6 +240,7 @@ def _variants(
             redeemed_when=redeemed_when,
             lasts=draft.lasts,
             products=draft.products,
+            cost=draft.costs,
         )
         for draft, redeemed_when in zip(drafts, redeemed, strict=True)
     )

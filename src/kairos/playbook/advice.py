@@ -18,7 +18,13 @@ PUNCTUATION = range(0x2010, 0x2040)
 
 def check(playbook: Playbook) -> list[Diagnostic]:
     """Warnings, in the order of files and lines. What is wrong for certain never becomes a playbook: see `read`."""
-    found = [*_actions(playbook), *_messages(playbook), *_consent(playbook), *_vocabulary(playbook)]
+    found = [
+        *_actions(playbook),
+        *_budgets(playbook),
+        *_messages(playbook),
+        *_consent(playbook),
+        *_vocabulary(playbook),
+    ]
     return sorted(dict.fromkeys(found), key=lambda one: (one.file, one.line))
 
 
@@ -42,6 +48,14 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
             if variant.price and not action.charges and action.kind != "advance":  # whose price is owed
                 message = f"{where} has a price that nobody is charged"
                 yield Diagnostic(action.file, action.line, message, "add `charge: price` to `fulfil`, or leave it out")
+
+
+def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
+    drawn = {budget.name for action in playbook.actions for budget in action.budgets}
+    for budget in playbook.budgets:
+        if budget.name not in drawn:
+            hint = f"name it in an offer, as in `budget: {budget.name}`, or delete it"
+            yield Diagnostic(budget.file, budget.line, f"no offer draws on the budget `{budget.name}`", hint)
 
 
 def _messages(playbook: Playbook) -> Iterator[Diagnostic]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from kairos.domain.money import Currency
 from kairos.playbook.action import NamedRule
+from kairos.playbook.budget import Budget
 from kairos.playbook.document import Node, Scalar
 from kairos.playbook.section import Problems, entries
 from kairos.playbook.values import nearest, text
@@ -25,6 +26,7 @@ class Context:
     vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary({}))
     time_zone: str = "UTC"  # of wall-clock times that state none
     tax: int = 0  # the rate that prices include where an offer says no other
+    budgets: Mapping[str, Budget] = field(default_factory=dict)  # shared ones, by name
 
     def condition(self, node: Node, names: Names, constants: Mapping[str, Constant] | None = None) -> Condition:
         """The rule that a scalar says. Raises RuleError or PlaybookError."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from kairos.domain.money import Currency
 from kairos.playbook.action import Action
+from kairos.playbook.budget import Budget
 from kairos.playbook.policy import ContactPolicy
 from kairos.playbook.replies import ReplyWords
 from kairos.playbook.vocabulary import Vocabulary
@@ -51,6 +52,7 @@ class PlaybookTest:
     file: str = ""
     line: int = 0
     products: tuple[str, ...] = ()  # that they have, bought just now where an offer sells them
+    taken: Mapping[str, int] = field(default_factory=dict)  # of budgets, before
     declined: Mapping[str, int] = field(default_factory=dict)  # action -> how long ago they said no to it, ms
 
 
@@ -84,4 +86,5 @@ class Playbook:
     tests: tuple[PlaybookTest, ...] = ()
     seed: str = "kairos"  # salts the holdout and draws
     testers: tuple[Tester, ...] = ()
+    budgets: tuple[Budget, ...] = ()  # of budgets.yaml
     template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none

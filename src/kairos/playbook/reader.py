@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from kairos.domain.money import Currency
 from kairos.errors import Diagnostic, PlaybookError
 from kairos.playbook.action_file import read_actions
+from kairos.playbook.budget_file import read_budgets
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, parse, refused
 from kairos.playbook.freeze_file import time_zone
@@ -26,7 +27,7 @@ from kairos.playbook.values import nearest, price, rate, text, whole, words
 from kairos.playbook.vocabulary_file import read_vocabulary
 
 FILES = ("playbook.yaml", "vocabulary.yaml", "messages.yaml", "contact_policy.yaml", "replies.yaml")
-OPTIONAL = ("seeds.yaml",)
+OPTIONAL = ("budgets.yaml", "seeds.yaml")
 FOLDERS = ("offers", "actions", "messages", "tests")
 MAX_CHARACTERS = 8 * 1024 * 1024  # of all files
 
@@ -106,6 +107,8 @@ def _raise(problems: Problems) -> None:
 def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: Mapping[str, str]) -> Playbook:
     single = [nodes[path] for path in ("messages.yaml",) if path in nodes]
     messages = read_messages([*single, *_in(nodes, "messages")], context)
+    if "budgets.yaml" in nodes:
+        context = replace(context, budgets=read_budgets(nodes["budgets.yaml"], context))
     actions = read_actions(_in(nodes, "offers", "actions"), messages, context)
     check_answers(messages, Table("messages.yaml", 0), context)
     check_placeholders(messages, actions, context)
@@ -137,6 +140,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
         replies=replies,
         tests=read_tests(_in(nodes, "tests"), actions, policy, context),
         seed=named.seed,
+        budgets=tuple(context.budgets.values()),
         testers=read_seeds(nodes["seeds.yaml"], actions, context) if "seeds.yaml" in nodes else (),
     )
     if not context.problems:

@@ -8,14 +8,28 @@ from typing import Any
 from kairos.domain.money import parse_exact
 from kairos.domain.subscriber import Bucket, Owned
 from kairos.playbook.action import Action
+from kairos.playbook.budget_file import budgets_of
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, refused
 from kairos.playbook.playbook import PlaybookTest
 from kairos.playbook.policy import ContactPolicy, window_name
 from kairos.playbook.section import Section, entries
-from kairos.playbook.values import boolean, duration, known, local_time, nearest, number, text, typed, words
+from kairos.playbook.values import (
+    boolean,
+    duration,
+    known,
+    local_time,
+    nearest,
+    number,
+    price,
+    text,
+    typed,
+    whole,
+    words,
+)
 
 NONE = "none"
+TAKEN = "taken"  # likewise, how much of each budget is taken already
 PRODUCTS = "products"  # under `given`, what they have; unless the vocabulary uses the word
 DECLINED = "declined"  # likewise, what they said no to, and how long ago
 REASONS = (  # what refuses besides the playbook's own rules and limits
@@ -65,6 +79,7 @@ def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context:
         given=_given(section, context),
         products=_products(section, context),
         declined=_declined(section, actions, context),
+        taken=_taken(section, actions, context),
         event=event,
         data=data,
         offer=offer,
@@ -83,7 +98,7 @@ def _given(section: Section, context: Context) -> dict[str, Any]:
     names = [*vocabulary.attributes, *vocabulary.counters]
     given = {}
     for name, (key, value) in section.named("given"):
-        if name in (PRODUCTS, DECLINED) and name not in names:
+        if name in (PRODUCTS, DECLINED, TAKEN) and name not in names:
             continue
         if name not in names:
             context.problems.add(key, f"unknown name `{name}`", nearest(name, names))
@@ -113,6 +128,23 @@ def _declined(section: Section, actions: Sequence[Action], context: Context) -> 
             context.problems.add(key, f"unknown offer `{offer}`", nearest(offer, names))
         declined[offer] = context.problems.attempt(0, offer, duration, value)
     return declined
+
+
+def _taken(section: Section, actions: Sequence[Action], context: Context) -> dict[str, int]:
+    """How much of each budget is taken already in the period of the test."""
+    given = dict(section.named("given"))
+    if TAKEN not in given or TAKEN in context.vocabulary.names:
+        return {}
+    budgets = {budget.name: budget for budget in budgets_of(actions)}
+    taken = {}
+    for name, (key, value) in entries(given[TAKEN][1], context.problems):
+        if name not in budgets:
+            context.problems.add(key, f"unknown budget `{name}`", nearest(name, budgets))
+            continue
+        counts_offers = budgets[name].counts == "offers"
+        read = whole(0, 999_999_999) if counts_offers else price(context.currency)
+        taken[name] = context.problems.attempt(0, name, read, value)
+    return taken
 
 
 def _when(section: Section, context: Context) -> tuple[str, dict[str, Any]]:
@@ -192,4 +224,5 @@ def _reasons(action: Action, policy: ContactPolicy) -> dict[str, None]:
     gates = [rule.name for rule in policy.gates]
     gates += [freeze.why for freeze in policy.freezes]
     gates += [window_name(channel) for channel in policy.windows]
-    return dict.fromkeys([*rules, *gates, *(limit.name for limit in policy.limits), *REASONS])
+    budgets = [budget.name for budget in action.budgets]
+    return dict.fromkeys([*rules, *gates, *budgets, *(limit.name for limit in policy.limits), *REASONS])
