@@ -609,3 +609,8 @@ def test_the_state_of_a_subscription_goes_when_it_ended_long_ago(store: Store) -
     assert [held.subscriber for held in store.holders("12025550101")] == [1], "who had a number stays"
     store.commit(Batch(states={2: b"still written"}))
     assert store.load([], [1, 2]).states == {2: b"still written"}
+
+
+def test_until_somebody_publishes_a_model_there_is_none(store: Store) -> None:
+    assert store.model() is None
+    assert store.model("learned-1-0123456789ab") is None
