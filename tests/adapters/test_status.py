@@ -212,4 +212,5 @@ async def test_a_playbook_that_is_refused_and_a_picture_of_everything(desk: Desk
     (bind,) = (line for line in lines if line[:1] == ["SMSC"])
     assert (bind[:3], bind[-2:]) == (["SMSC", SMSC, "bound"], ["70", "3"])
     assert ["refused", "offers/x.yaml:3:", "unknown", "name", "`balanse`"] in lines
+    assert ["model", "fixed-0.05"] in lines
     assert ["switches", "marketing", "off"] in lines

@@ -153,6 +153,7 @@ class Status:
             "now": now,
             "started": self.started,
             "playbook": msgspec.structs.asdict(self.playbook),
+            "model": self.loop.engine.scorer.version,
             "smsc": self.links.report_smsc(),
             "accounts": self.links.report_accounts(),
             "queues": {

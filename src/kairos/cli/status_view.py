@@ -58,6 +58,7 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "playbook", Text(f"{playbook['name']}, revision {playbook['revision']}, since {at(playbook['since'])}")
     if playbook["refused"]:
         yield "  refused", Text(playbook["refused"], "red", overflow="fold")
+    yield "model", Text(status["model"])
     size = f"{octets(store['size'])}, log {octets(store['log_size'])}"
     yield "store", Text(f"{store['path']}: {size}, epoch {store['epoch'][:8]}", overflow="fold")
     if store["last_error"]:
