@@ -31,7 +31,7 @@ import structlog
 from kairos.adapters.sqlite import SqliteStore
 from kairos.errors import StoreError
 
-DOORS: Final = 4  # calls at the same time: a commit, a look ahead, and two more
+DOORS: Final = 8  # calls at the same time: a commit, who waits behind it to write, and reads, which must not wait
 PREDECESSOR: Final = 2.0  # seconds that a killed kairos may take to let go of the store
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
