@@ -6,15 +6,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.conftest import TEXTS
 from tests.engine.town import DAY, WEEK, Town, hear, heard, texts
 
 from kairos.adapters.sqlite_lessons import RECEIPT, SqliteLessons
+from kairos.adapters.sqlite_records import SqliteRecords
+from kairos.decide import moment_of
+from kairos.domain.pairs import Pairs
+from kairos.engine.explain import Explainer
 from kairos.engine.lessons import SAMPLE, Lessons
 from kairos.engine.program import compile_program
 from kairos.engine.propensities import Propensities
-from kairos.learn import FixedPropensity, LearnedPropensity, Version, freeze
+from kairos.learn import FixedPropensity, LearnedPropensity, Version, freeze, on_channels, reasons, variants_of
 from kairos.playbook import read
 
 
@@ -87,3 +92,38 @@ def test_heard_in_two_sittings_or_in_one_the_lessons_are_the_same(town: Town, tm
     rows = [one.answers.rows[: one.answers.count][columns].tolist() for one in (first.learner, second.learner)]
     assert rows[0][:SAMPLE] == rows[1][:SAMPLE]
     assert len(rows[0]) == len(rows[1]) == SAMPLE + 500
+
+
+async def test_what_counted_most_is_said_when_somebody_asks_why(town: Town, tmp_path: Path) -> None:
+    path = tmp_path / "kairos.db"
+    town.meet(SAMPLE + 500)
+    version = heard(path, town.program, town.now).publish(town.now)
+    assert version is not None
+    name = LearnedPropensity(version, ()).version
+    with closing(SqliteLessons(path)) as store:
+        store.save_model(name, town.now, freeze(version), 0)
+    await Propensities(town.store, town.engine, FixedPropensity()).look()
+    decision = town.meet(100)[0]
+    with closing(SqliteRecords(path)) as records:
+        found = Explainer(records, lambda texts: compile_program(read(texts))).decision(decision.id)
+    assert found is not None
+    assert found.decision.model == name
+    assert found.reasons[0][0] == "language"  # what tastes were planted by
+    assert found.reasons[0][1] > 0.5
+
+
+def test_reasons_add_up_to_what_sets_a_moment_apart(town: Town, tmp_path: Path) -> None:
+    decisions = town.meet(SAMPLE + 500)
+    version = heard(tmp_path / "kairos.db", town.program, town.now).publish(town.now)
+    assert version is not None
+    variants = on_channels(variants_of(town.program.playbook), town.program.decide.channels)
+    scorer = LearnedPropensity(version, variants_of(town.program.playbook), channels=town.program.decide.channels)
+    odds = []
+    for decision in decisions[:20]:
+        moment = moment_of(decision)
+        first, own = np.array([0], np.int32), np.array([1], np.int32)  # the first arm, in a message of its own
+        pairs = Pairs(first, first, own, np.zeros(1), np.zeros(1))
+        (mean,), _ = scorer.belief(pairs, version.features.levels([moment]))
+        told = reasons(version, moment, variants[len(town.program.decide.arms)], at_most=999)
+        odds.append(mean - sum(added for _, added in told))
+    assert max(odds) - min(odds) < 0.2  # the constant, but for what is too small to be told

@@ -165,6 +165,7 @@ def plain(found: Explanation) -> dict[str, Any]:
         "playbook": found.playbook,
         "revision": decision.revision,
         "model": decision.model,
+        "reasons": [{"word": word, "log_odds": round(added, 4)} for word, added in found.reasons],
         "code": decision.code,
         "said": next((verdict.arm for verdict in found.verdicts if verdict.state == "chosen"), ""),
         "channel": found.channel,

@@ -70,9 +70,9 @@ class SqliteRecords:
         rows = self._rows("SELECT at FROM decision ORDER BY id DESC LIMIT 1")
         return rows[0][0] if rows else 0
 
-    def model(self, version: str) -> bytes | None:
+    def model(self, version: str = "") -> tuple[str, bytes] | None:
         rows = self._rows(MODEL, version)
-        return rows[0][1] if rows else None
+        return rows[0] if rows else None
 
     def models(self) -> list[str]:
         """The versions that are kept, the newest first."""

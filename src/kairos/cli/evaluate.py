@@ -99,7 +99,8 @@ def _versions(
 
     def version_of(name: str) -> Version | None:
         file = name == model and Path(name).is_file()
-        content = Path(name).read_bytes() if file else records.model(name)
+        kept = None if file else records.model(name)
+        content = Path(name).read_bytes() if file else kept[1] if kept else None
         try:
             return thaw(content) if content else None
         except msgspec.DecodeError as error:

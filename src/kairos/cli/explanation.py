@@ -68,6 +68,10 @@ def _head(explanation: Explanation) -> Table:
         "with", Text(f"playbook {explanation.playbook}, revision {decision.revision}, model {decision.model}")
     )
     table.add_row("said", Text(said, "bold green" if chosen else ""))
+    if explanation.reasons:
+        told = ((name, "for" if added > 0 else "against", added) for name, added in explanation.reasons)
+        words = (f"{name} ({side} a yes, {added:+.2f})" for name, side, added in told)
+        table.add_row("because of", Text(", ".join(words)))
     return table
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kairos.decide import AMOUNTS, BudgetFigures, Verdict, explain, figures
+from kairos.decide import AMOUNTS, BudgetFigures, Verdict, explain, figures, moment_of
 from kairos.domain.budget import Key, Standing
 from kairos.domain.decision import Decision
 from kairos.domain.identity import Held
@@ -20,6 +20,7 @@ from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import Proof
 from kairos.engine.program import Program
 from kairos.engine.work import decode_state
+from kairos.learn import on_channels, reasons, thaw, variants_of
 from kairos.ports import Loaded
 from kairos.rules import Type
 
@@ -43,6 +44,7 @@ class Explanation:
     purchases: tuple[Purchase, ...] = ()  # what they became, step by step, with what the subscriber said
     consents: Mapping[str, Proof] = field(default_factory=dict)  # the last change of each, whenever it was
     budgets: tuple[tuple[BudgetFigures, Mapping[str, str]], ...] = ()  # of its period as they now stand, and in words
+    reasons: tuple[tuple[str, float], ...] = ()  # what counted most for the model, with what it adds to the log-odds
 
 
 class Records(Protocol):
@@ -66,6 +68,8 @@ class Records(Protocol):
     def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]: ...
 
     def playbook(self, revision: str) -> dict[str, str] | None: ...
+
+    def model(self, version: str) -> tuple[str, bytes] | None: ...
 
 
 class Explainer:
@@ -103,7 +107,17 @@ class Explainer:
             consents=state.proofs if state else {},
             budgets=tuple((one, in_money(one, currency)) for one in budgets),
             purchases=tuple(self.store.purchases_of(f"{self.store.epoch_of(number)}-{number}")),
+            reasons=self._reasons(program, record),
         )
+
+    def _reasons(self, program: Program, record: Decision) -> tuple[tuple[str, float], ...]:
+        """Of what was chosen; none where no model was learned then, or its version is gone."""
+        kept = self.store.model(record.model) if record.chosen else None
+        if kept is None or record.chosen is None:
+            return ()
+        variants = on_channels(variants_of(program.playbook), program.decide.channels)
+        variant = variants[record.chosen.channel * len(program.decide.arms) + record.chosen.arm]
+        return tuple(reasons(thaw(kept[1]), moment_of(record), variant))
 
     def latest(self, name: str) -> list[int] | None:
         """The ids of a subscriber's latest decisions, the newest first; None for one who is not known."""

@@ -13,15 +13,14 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from kairos.decide import moment_of
 from kairos.domain.decision import Decision
 from kairos.domain.inputs import Response
 from kairos.domain.moment import Moment
-from kairos.domain.subscriber import SCHEMA, State
 from kairos.engine.program import Program
 from kairos.learn import Learner, Version, learn_features, on_channels, variants_of
 
 SAMPLE: Final = 2000  # moments from which features are cut; before so many nothing is published
-NOBODY: Final = State(SCHEMA, 0, "", "", 0)
 
 # What a response tells a model. An offer that expired unanswered is none: its window tells.
 TAKEN: Final = frozenset({"accepted", "redeemed", "fulfilled"})
@@ -56,7 +55,7 @@ class Lessons:
             decision = _record(blob)
             place = self._place(decision)
             if place is not None:
-                moments.append(_moment(decision))
+                moments.append(moment_of(decision))
                 arms.append(place)
                 chances.append(_chance(decision))
         if self.learner is None:
@@ -121,19 +120,6 @@ class Lessons:
         arm = self._arms.get(made.decide.arms[decision.chosen.arm].name)
         channel = self._channels.get(made.decide.channels[decision.chosen.channel])
         return None if arm is None or channel is None else channel * len(self._arms) + arm
-
-
-def _moment(decision: Decision) -> Moment:
-    return Moment(
-        decision.id,
-        decision.identity,
-        decision.kind,
-        decision.happened,
-        decision.now,
-        decision.row,
-        NOBODY,
-        decision.riding,
-    )
 
 
 def _chance(decision: Decision) -> float:
