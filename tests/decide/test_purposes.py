@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.conftest import TEXTS
 
 from kairos.decide import Verdict, explain
 from kairos.domain.decision import Decision
@@ -234,3 +235,25 @@ def test_a_tester_passes_registers_and_pauses_but_no_consent_that_is_denied(benc
     assert said(bench) == "booster"
     bench.profile(marketing_consent=False)
     assert call(bench)["booster"].reason == "marketing consent"
+
+
+def test_a_control_group_never_hears_its_offer_and_all_the_others(bench_with: Callable[..., Any]) -> None:
+    booster = TEXTS["offers/booster.yaml"]
+    other = booster.replace("offer: booster", "offer: other") + "weight: 0.5\n"
+    files = {"offers/booster.yaml": booster + "control: 50%\n", "offers/other.yaml": other}
+    bench = bench_with(files | {"contact_policy.yaml": POLICY})
+    heard: dict[str, set[int]] = {"booster": set(), "other": set()}
+    for one in (*range(200), *range(200)):  # each twice, and the same
+        msisdn = f"1202555{one:04d}"
+        known = {"plan": "prepaid", "language": "en", "marketing_consent": True}
+        bench.apply(bench.event("profile", msisdn=msisdn, **known))
+        balances = [Bucket("main", 5000), Bucket("data", 100_000, bench.now + HOUR)]
+        ended = bench.event("end_of_call", msisdn=msisdn, notification="It cost T$1.", cost=100, balances=balances)
+        ((_, _, _, blob),) = bench.apply(ended).batch.decisions
+        made = msgspec.msgpack.decode(blob, type=Decision)
+        if made.chosen:  # the second time it may be open
+            heard[bench.program.decide.arms[made.chosen.arm].action.name].add(one)
+            assert ("control group" in [shut.rule for shut in made.gates]) == (one in heard["other"] - heard["booster"])
+    control = heard["other"] - heard["booster"]
+    assert 60 < len(control) < 140
+    assert len(control | heard["booster"]) == 200

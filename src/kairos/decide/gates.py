@@ -14,6 +14,7 @@ from kairos.domain.moment import Moment
 from kairos.playbook.policy import Window, window_name
 
 HOLDOUT = "holdout"
+CONTROL = "control group"
 QUIET = "quiet hours"
 DAY = 86_400_000
 MONDAY = 4 * DAY  # the first one, 1970-01-05
@@ -24,7 +25,7 @@ def admit(program: Program, moment: Moment, decision: Decision, alive: int) -> i
     """The arms that no gate is closed for; those that are closed are written down.
 
     A consent counts only where its rule is TRUE; a pause is lifted only where its rule is FALSE. A test subscriber has
-    agreed by being one, unless a consent is FALSE; neither pauses nor the holdout are for them.
+    agreed by being one, unless a consent is FALSE; neither pauses nor the holdout nor control groups are for them.
     """
     if program.closed.all and not moment.past_switches:
         alive = _shut(decision, alive, program.switched, program.closed.all)
@@ -41,6 +42,9 @@ def admit(program: Program, moment: Moment, decision: Decision, alive: int) -> i
     held = alive & program.held_out if program.holdout and not moment.test else 0
     if held and held_out(program.seed, moment.state.id, program.holdout):
         alive = _shut(decision, alive, held, HOLDOUT)
+    for arms, share, salt in program.controls if not moment.test else ():
+        if alive & arms and held_out(salt, moment.state.id, share):
+            alive = _shut(decision, alive, arms, CONTROL)
     return alive
 
 

@@ -110,6 +110,7 @@ class Program:
     longest_limit: int  # ms; contacts older than this count nowhere
     holdout: float
     held_out: int  # arms that it holds back
+    controls: tuple[tuple[int, float, str], ...]  # of an action: its arms, its control group's share, and salt
     seed: str
     time_zone: str  # of whoever has none of their own, at this place in a row (-1: nobody has)
     zone_at: int
@@ -170,6 +171,9 @@ def compile_program(playbook: Playbook) -> Program:
         longest_limit=max((limit.per for limit in policy.limits), default=0),
         holdout=policy.holdout,
         held_out=_of(purposes, policy.holdout_of),
+        controls=tuple(
+            (of_action[a.name], a.control, f"{playbook.seed}/{a.name}") for a in playbook.actions if a.control
+        ),
         seed=playbook.seed,
         time_zone=playbook.time_zone,
         zone_at=columns.index(ZONE) if ZONE in columns else -1,

@@ -93,6 +93,7 @@ class Action:
     issue_after_decline: int = 0  # nor anything about its issue
     all_after_decline: int = 0  # nor anything else
     budgets: tuple[Budget, ...] = ()  # what each offer of it is reserved in
+    control: float = 0.0  # share of subscribers to whom it is never said, so that its own effect can be measured
     file: str = ""
     line: int = 0
 

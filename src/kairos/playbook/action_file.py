@@ -30,6 +30,7 @@ from kairos.playbook.values import (
     number,
     price,
     rate,
+    share,
     text,
     words,
 )
@@ -100,6 +101,7 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
         issue_after_decline=declined.get("issue", 0),
         all_after_decline=declined.get("everything", 0),
         weight=section.take("weight", _weight, 1.0),
+        control=section.take("control", share, 0.0),
         charges=fulfil.charges,
         provisions=fulfil.provisions,
         redeemed_by=redeemed_by,

@@ -20,6 +20,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "title",
         "issue",
         "weight",
+        "control",
         "product",
         "variants",
         "answers",
