@@ -6,10 +6,10 @@ import asyncio
 import os
 import random
 import signal
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.system.conftest import store_process
 from tests.system.ledgers import RECHARGED, all_is_well, calm_down
 
 from kairos.simulate import Operator, OperatorSettings
@@ -76,11 +76,3 @@ async def test_when_the_stores_own_process_dies_kairos_ends_and_loses_nothing(la
             await system.server.start()
         await calm_down(system, living)
         await all_is_well(system, RECHARGED)
-
-
-def store_process(kairos: int) -> int:
-    """The child of kairos that has the store open."""
-    for child in Path(f"/proc/{kairos}/task/{kairos}/children").read_text().split():
-        if b"sqlite_process" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
-    raise AssertionError("the store has no process of its own")
