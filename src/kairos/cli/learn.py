@@ -30,6 +30,7 @@ def learn(
         int, typer.Option(hidden=True, help="The process that started this, and with which it ends.")
     ] = 0,
 ) -> None:
+    from kairos.adapters.sqlite_lessons import SqliteLessons
     from kairos.settings import load_settings
 
     chosen = load_settings(settings, os.environ)
@@ -38,7 +39,7 @@ def learn(
         raise KairosError(f"there is no store at `{path}` yet; `kairos run` makes it")
     if not once:
         os.nice(10)  # decisions come first
-    with closing(_open(path)) as store:
+    with closing(SqliteLessons(path)) as store:
         lessons: Lessons | None = None
         due = 0.0
         while not beside or os.getppid() == beside:
@@ -106,9 +107,3 @@ def _program(texts: dict[str, str] | None) -> Program | None:
     from kairos.playbook import read
 
     return compile_program(read(texts)) if texts else None
-
-
-def _open(path: Path) -> SqliteLessons:
-    from kairos.adapters.sqlite_lessons import SqliteLessons
-
-    return SqliteLessons(path)

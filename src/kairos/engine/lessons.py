@@ -40,7 +40,6 @@ class Lessons:
     ) -> None:
         self.program, self.window, self.half_life = program, window, half_life
         self.learner: Learner | None = None
-        self.learned = 0  # offers
         self._arms = {arm.name: arm.bit for arm in program.decide.arms}
         self._channels = {name: place for place, name in enumerate(program.decide.channels)}
         self._old = lru_cache(maxsize=16)(old)
@@ -108,7 +107,6 @@ class Lessons:
             ids = np.array([moment.id for moment in moments[part]], np.int64)
             at = moments[min(start + 499, len(moments) - 1)].now
             self.learner.answers.offer(ids, levels[part], np.array(arms[part]), np.array(chances[part]), at)
-        self.learned += len(moments)
 
     def _place(self, decision: Decision) -> int | None:
         """The arm and channel that were chosen, as this program numbers them; None where it has no such arm."""
