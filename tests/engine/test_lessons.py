@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.conftest import TEXTS
-from tests.engine.town import DAY, WEEK, Town, hear, heard, texts
+from tests.engine.town import DAY, WEEK, Town, heard, texts
 
 from kairos.adapters.sqlite_lessons import RECEIPT, SqliteLessons
 from kairos.adapters.sqlite_records import SqliteRecords
@@ -20,6 +20,7 @@ from kairos.engine.lessons import SAMPLE, Lessons
 from kairos.engine.program import compile_program
 from kairos.engine.propensities import Propensities
 from kairos.learn import FixedPropensity, LearnedPropensity, Version, freeze, on_channels, reasons, variants_of
+from kairos.learn.answers import TAKEN
 from kairos.playbook import read
 
 
@@ -72,26 +73,46 @@ def test_no_answer_is_taken_for_a_no_before_the_message_arrived(town: Town, tmp_
     assert lessons.learner.answers.weights(town.now + WEEK).sum() == 0
     with closing(SqliteLessons(tmp_path / "kairos.db")) as store:
         late = Lessons(town.program, WEEK, 60 * DAY)
-        hear(store, late, town.now + RECEIPT)  # without a receipt for so long, it is taken to have arrived
+        late.hear(store, town.now + RECEIPT)  # without a receipt for so long, it is taken to have arrived
     assert late.learner is not None
     assert late.learner.answers.weights(town.now + 2 * WEEK).sum() == SAMPLE
 
 
-def test_heard_in_two_sittings_or_in_one_the_lessons_are_the_same(town: Town, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sittings", [(SAMPLE, 500), (300, SAMPLE - 1000, 1200), (100,) * 25])
+def test_heard_in_any_sittings_or_in_one_the_lessons_are_the_same(
+    town: Town, tmp_path: Path, sittings: tuple[int, ...]
+) -> None:
     path = tmp_path / "kairos.db"
     first = Lessons(town.program, WEEK, 60 * DAY)
     with closing(SqliteLessons(path)) as store:
-        town.meet(SAMPLE)
-        hear(store, first, town.now)
-        town.meet(500)
-        hear(store, first, town.now)
+        for many in sittings:
+            town.meet(many)
+            first.hear(store, town.now)
     second = heard(path, town.program, town.now)
-    assert first.learner is not None
-    assert second.learner is not None
-    columns = ["id", "arm", "status", "delay"]
-    rows = [one.answers.rows[: one.answers.count][columns].tolist() for one in (first.learner, second.learner)]
-    assert rows[0][:SAMPLE] == rows[1][:SAMPLE]
-    assert len(rows[0]) == len(rows[1]) == SAMPLE + 500
+    assert lessons_of(first) == lessons_of(second)
+    assert len(lessons_of(first)) == SAMPLE + 500
+    assert sum(status == TAKEN for *_, status, _ in lessons_of(first)) > 500
+
+
+def test_what_is_said_yes_to_while_it_is_being_heard_is_no_no(town: Town, tmp_path: Path) -> None:
+    class Busy(SqliteLessons):
+        def decisions(self) -> list[bytes]:
+            page = super().decisions()
+            if not page and town.people < SAMPLE + 500:
+                town.meet(500)
+            return page
+
+    town.meet(SAMPLE)
+    lessons = Lessons(town.program, WEEK, 60 * DAY)
+    with closing(Busy(tmp_path / "kairos.db")) as store:
+        lessons.hear(store, town.now)
+    assert lessons_of(lessons) == lessons_of(heard(tmp_path / "kairos.db", town.program, town.now))
+
+
+def lessons_of(lessons: Lessons) -> list[tuple[object, ...]]:
+    assert lessons.learner is not None
+    answers = lessons.learner.answers
+    return sorted(answers.rows[: answers.count][["id", "arm", "status", "delay"]].tolist())
 
 
 async def test_what_counted_most_is_said_when_somebody_asks_why(town: Town, tmp_path: Path) -> None:

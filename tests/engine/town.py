@@ -105,15 +105,5 @@ def number(one: int) -> str:
 def heard(path: Path, program: Program, now: int) -> Lessons:
     lessons = Lessons(program, WEEK, 60 * DAY)
     with closing(SqliteLessons(path)) as store:
-        hear(store, lessons, now)
+        lessons.hear(store, now)
     return lessons
-
-
-def hear(store: SqliteLessons, lessons: Lessons, now: int) -> None:
-    while records := store.decisions():
-        lessons.decided(records)
-    for decision, at in store.arrivals(now):
-        lessons.sent(decision, at) if at else lessons.came_to_nothing(decision)
-    while responses := store.responses():
-        for response in responses:
-            lessons.answered(response)

@@ -61,16 +61,7 @@ def publish(store: SqliteLessons, lessons: Lessons, chosen: Settings, now: int) 
     from kairos.learn import LearnedPropensity, freeze
     from kairos.settings import milliseconds
 
-    while records := store.decisions():
-        lessons.decided(records)
-    for decision, at in store.arrivals(now):
-        if at:
-            lessons.sent(decision, at)
-        else:
-            lessons.came_to_nothing(decision)
-    while responses := store.responses():
-        for response in responses:
-            lessons.answered(response)
+    lessons.hear(store, now)
     found = lessons.publish(now)
     if found is None:
         return "nothing is published yet: too few offers were made to learn from"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -29,6 +29,19 @@ UNDONE: Final = frozenset({"dropped", "stopped", "reversed", "refunded"})
 _record = msgspec.msgpack.Decoder(Decision).decode
 
 
+class History(Protocol):
+    """What was decided and what came of it; each call gives what is new since the one before."""
+
+    def decisions(self) -> list[bytes]:
+        """The next page of records, in their order; empty: no more."""
+
+    def arrivals(self, now: int) -> list[tuple[int, int]]:
+        """Decisions whose message has come to an end by `now`, and when it arrived (ms; 0: it never will)."""
+
+    def responses(self) -> list[Response]:
+        """The next page, in their order; empty: no more."""
+
+
 class Lessons:
     """Lessons for the arms of `program`. `old` gives the program of an earlier revision, or None where it is gone.
 
@@ -44,6 +57,30 @@ class Lessons:
         self._channels = {name: place for place, name in enumerate(program.decide.channels)}
         self._old = lru_cache(maxsize=16)(old)
         self._sample: list[tuple[Moment, int, float]] = []
+
+    def hear(self, history: History, now: int) -> None:
+        """All that is new in a store's records at `now` (ms).
+
+        What came of offers is read when there is somebody to tell, and before the last of the decisions: then every
+        decision that it speaks of is known.
+        """
+        self._hear_decisions(history)
+        if self.learner is None:
+            return
+        arrivals = history.arrivals(now)
+        responses = [response for page in iter(history.responses, []) for response in page]
+        self._hear_decisions(history)
+        for decision, at in arrivals:
+            if at:
+                self.sent(decision, at)
+            else:
+                self.came_to_nothing(decision)
+        for response in responses:
+            self.answered(response)
+
+    def _hear_decisions(self, history: History) -> None:
+        while records := history.decisions():
+            self.decided(records)
 
     def decided(self, records: Iterable[bytes]) -> None:
         """Decision records, in their order. Those of test subscribers, and without an offer, teach nothing."""
