@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from ssl import SSLContext
@@ -33,6 +33,7 @@ from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.api import create_app
+from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
 from kairos.engine.dead_letters import DeadLetters
 from kairos.engine.dispatch import Dispatcher, Patience
@@ -44,14 +45,14 @@ from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
 from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
-from kairos.errors import Diagnostic, PlaybookError, SettingsError
+from kairos.errors import Diagnostic, PlaybookError, SettingsError, StoreError
 from kairos.ingest import Patterns, Template, compile_patterns, normalise
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
-from kairos.ports import Channel, Store
+from kairos.ports import Batch, Channel, Store
 from kairos.settings import Notifications, Settings, milliseconds
 from kairos.settings import Smsc as SmscSettings
 from kairos.smpp import (
@@ -146,8 +147,11 @@ class Kairos:
         answered = store.latest_answered(KEPT)
         newest = store.outgoing([store.next_ids().outgoing - 1])
         ended = max((row.due for row in newest), default=0)
-        self.esmes.first.remember((told for told in answered if told.account in settings.accounts), ended)
+        to_accounts = (told for told in answered if told.account in settings.accounts or told.ends_a_run)
+        self.esmes.first.remember(to_accounts, ended)
         self.smsc.remember(answered, ended)
+        with suppress(StoreError):  # a full disk: notifications go out all the same
+            store.commit(Batch(answered=[end_of_a_run(ended)]))
         self.fulfiller = HttpFulfiller(
             settings.fulfilment.url, settings.fulfilment.timeout_s, program.playbook.currency.digits
         )

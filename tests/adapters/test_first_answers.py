@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kairos.domain.inputs import Answered
+from kairos.domain.inputs import Answered, end_of_a_run
+from kairos.ports import Batch
 from kairos.smpp import Status
 
 WITH_ID = "Your call cost T$0.35. Balance T$12.40. Ref 8f3a21"
@@ -149,7 +150,7 @@ async def test_after_a_restart_the_last_texts_may_not_have_been_seen(world: Any,
     assert [(one.account, one.message_id, one.peer_id) for one in told] == [("info", "1", "1")]
     print_ = told[0].identity
     world.esmes.first._known.clear()  # what a new process knows
-    world.esmes.first.remember([Answered("info", "old", "old", print_, now - HOUR), *told])
+    world.esmes.first.remember([Answered("info", "old", "old", print_, now - HOUR), *told], 0)
     assert await again(world, bind, "info", TEXT, TEXT) == ["1", "2"]
 
 
@@ -205,22 +206,55 @@ async def test_a_reply_that_the_smsc_names_counts_once(world: Any) -> None:
     assert replies(world) == 2
 
 
+def restart(world: Any, later: int = 0) -> None:
+    """As a new process finds it; the one before wrote its last so much later (ms)."""
+    world.bench.now += later
+    told = world.store.latest_answered(100)
+    world.smsc.first._known.clear()
+    world.smsc.remember(told, world.bench.now)
+    world.store.commit(Batch(answered=[end_of_a_run(world.bench.now)]))
+
+
 async def test_a_reply_is_known_again_after_a_restart(world: Any) -> None:
     assert await bring(world) == 0
-    told = world.store.latest_answered(10)
-    world.smsc.first._known.clear()
-    world.smsc.remember(told, 0)
+    restart(world)
     assert [await bring(world), await bring(world)] == [0, 0]
     assert replies(world) == 2
 
 
 async def test_what_was_answered_long_before_the_end_was_seen(world: Any) -> None:
     assert await bring(world) == 0
-    told = world.store.latest_answered(10)
-    world.smsc.first._known.clear()
-    world.smsc.remember(told, told[0].at + 60_000)
+    restart(world, 60_000)
     assert await bring(world) == 0
     assert replies(world) == 2
+
+
+async def test_a_reply_is_known_again_though_it_does_not_come_before_the_run_after_the_next(world: Any) -> None:
+    assert await bring(world) == 0
+    restart(world)
+    restart(world, 60_000)
+    assert [await bring(world), await bring(world)] == [0, 0]
+    assert replies(world) == 2
+
+
+async def test_a_reply_that_came_again_in_the_next_run_is_a_new_one_in_the_run_after_it(world: Any) -> None:
+    assert await bring(world) == 0
+    restart(world)
+    assert await bring(world) == 0
+    await world.until(lambda: len([one for one in world.store.latest_answered(10) if one.identity]) == 2)
+    restart(world, 60_000)
+    assert await bring(world) == 0
+    assert replies(world) == 2
+
+
+async def test_a_reply_that_came_again_just_before_the_end_may_come_once_more(world: Any) -> None:
+    assert await bring(world) == 0
+    for _ in range(3):
+        restart(world)
+        world.bench.now += 1_500
+        assert await bring(world) == 0
+        await world.until(lambda: world.loop.waiting == 0 and not world.loop.engine.flying)
+    assert replies(world) == 1
 
 
 async def test_what_looks_like_a_repeat_and_is_a_yes_to_something_open_counts(world: Any, bind: Any) -> None:

@@ -73,7 +73,7 @@ class Esmes:
         self.reader, self.loop, self.clock = reader, loop, clock
         self.forward, self.decide_within = forward, decide_within
         self.asked = asked  # about a message that was submitted before
-        self.first = FirstAnswers(clock)
+        self.first = FirstAnswers(loop, clock)
         self._alone: OrderedDict[str, float] = OrderedDict()  # messages whose parts go out by themselves, until when
         self.counts: Counter[str] = Counter()
         self.server: Server | None = None

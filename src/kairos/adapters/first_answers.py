@@ -2,8 +2,8 @@
 
 What has an identity of its own (its text's reference, a TLV) is a retry whenever it comes again. What has none is told
 by its fingerprint, and counts as a retry only where the first answer may not have been seen: the session that it came
-on was lost before the answer was surely delivered, or kairos was away meanwhile. Else the same text twice is two texts:
-two calls may cost the same.
+on was lost before the answer was surely delivered, or kairos was away meanwhile, were it several times. Else the same
+text twice is two texts: two calls may cost the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kairos.domain.inputs import Answered
+from kairos.domain.inputs import Answered, end_of_a_run
+from kairos.engine.loop import Loop
 from kairos.ports import Clock
 from kairos.smpp import DataSm, DeliverSm, Session, SubmitSm, Tag, message_bytes
 
@@ -69,19 +70,29 @@ def fingerprint(pdu: SubmitSm | DeliverSm | DataSm, more: bytes = b"") -> str:
 class FirstAnswers:
     """The latest, by identity. Bounded; `counts["forgotten_early"]` tells how many left before their time."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, loop: Loop, clock: Clock) -> None:
+        self.loop, self.clock = loop, clock
         self.counts: Counter[str] = Counter()
         self._known: OrderedDict[str, list[First]] = OrderedDict()
 
-    def remember(self, records: Iterable[Answered], ended: int = 0) -> None:
-        """Take what an earlier run answered, oldest first; the last of it may not have been seen.
+    def remember(self, records: Iterable[Answered], ended: int) -> None:
+        """Take what earlier runs answered, oldest first; the last of each may not have been seen.
 
-        `ended` (ms): when it last wrote anything, as far as known.
+        `ended` (ms): when the last of them wrote anything, as far as known.
         """
-        records = [one for one in records if one.identity]
-        ended = max([ended, *(one.at for one in records)])
-        for one in records:
+        run: list[Answered] = []
+        for one in (*records, end_of_a_run(ended)):
+            if one.ends_a_run:
+                self._remember_run(run, max([one.at, *(told.at for told in run)]))
+                run = []
+            elif one.identity:
+                run.append(one)
+
+    def _remember_run(self, run: list[Answered], ended: int) -> None:
+        for one in run:
+            if asked_again := next((first for first in self._known.get(one.identity, ()) if first.unseen), None):
+                asked_again.unseen = False
+        for one in run:
             first = First(one.account, one.at, None, unseen=one.at >= ended - BEFORE_THE_END)
             first.answer.set_result(one.message_id)
             self._keep(one.identity, first)
@@ -93,7 +104,9 @@ class FirstAnswers:
             if refused or (not own and (first.surely_seen or self.clock() - first.at > RETRY_WITHIN)):
                 continue
             if not own:  # its answer goes this way now
-                first.session, first.answered = session, 0.0
+                if first.unseen:
+                    self._note(Answered(first.account, first.answer.result(), "", identity, self.clock()))
+                first.session, first.answered, first.unseen = session, 0.0, False
             self.counts["retries"] += 1
             return first
         return None
@@ -118,6 +131,10 @@ class FirstAnswers:
             self._known[identity] = held
         else:
             self._known.pop(identity, None)
+
+    def _note(self, told: Answered) -> None:
+        """Tell the next run that it was asked for in this one."""
+        self.loop.post(told, own=True).answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
 
     def _keep(self, identity: str, first: First) -> None:
         since = self.clock() - RETRY_WITHIN

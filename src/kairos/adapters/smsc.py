@@ -89,7 +89,7 @@ class Smsc:
         self.receipts_to = receipts_to  # (account, receipt): at once, while the store takes nothing
         self.identity_tlv = identity_tlv  # the TLV that names a reply, the same on every try; 0: none does
         self.entity_tlv, self.template_tlv = entity_tlv, template_tlv  # what carries the regulator's ids; 0: nothing
-        self.first = FirstAnswers(clock)  # of replies
+        self.first = FirstAnswers(loop, clock)  # of replies
         self.counts: Counter[str] = Counter()
         # What waited in the store must not stand by thousands before a notification whose account waits for an answer.
         self._ahead = asyncio.Semaphore(2 * sum(one.window for one in self.client.statistics()))
@@ -175,7 +175,7 @@ class Smsc:
             self.counts["forwarded_unsaved"] += 1
 
     def remember(self, records: Sequence[Answered], ended: int) -> None:
-        """What an earlier run answered, oldest first, and when it last wrote anything."""
+        """What earlier runs answered, oldest first, and when the last of them wrote anything."""
         for told in records:
             if told.peer_id:
                 _keep(self._forwarded, told.peer_id, told)

@@ -37,7 +37,8 @@ class Part(Struct, frozen=True, array_like=True, gc=False):
 class Answered(Struct, frozen=True, array_like=True, gc=False):
     """What somebody was answered with, where no other record keeps it: an account for a message, the SMSC for a reply.
 
-    `identity` is what a retry of it has too, or "" where none can be told.
+    `identity` is what a retry of it has too, or "" where none can be told. One of nothing but a time tells when a run
+    ended: what stands before it is of that run, or of one before.
     """
 
     account: str  # "" for a reply
@@ -50,6 +51,14 @@ class Answered(Struct, frozen=True, array_like=True, gc=False):
     def subscriber(self) -> int:
         """No state is concerned."""
         return 0
+
+    @property
+    def ends_a_run(self) -> bool:
+        return not (self.account or self.message_id)
+
+
+def end_of_a_run(at: int) -> Answered:
+    return Answered("", "", "", "", at)
 
 
 class Change(Struct, frozen=True, array_like=True, gc=False):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 REPEATED = "may be a repeat"  # of the yes that was refused for want of money: it must not charge what came since
+UNTAKEN = frozenset({"expired", "refused_before", "which_one", "nothing_open"})  # a yes that takes nothing
 OWES = "owes"  # and gets no other advance
 PROOF = 160  # characters of a yes that are kept
 HELP_EVERY = 3_600_000  # one help text an hour at most
@@ -47,7 +48,7 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         work.answers[index] = DUPLICATE
         return
     work.changed.add(state.id)
-    if reply.fingerprint:
+    if reply.fingerprint and not reply.repeated:
         work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
     engine.statistics.count(f"replies.{meaning}", _test(engine, state, offer))
     if meaning == "accept" and offer:
@@ -69,12 +70,15 @@ def _test(engine: Engine, state: State, offer: OpenOffer | None) -> bool:
 
 
 def _still_wanted(understood: respond.Understood) -> bool:
-    """Whether a reply that may be a repeat does something all the same: a yes to what is open and was not taken yet.
+    """Whether a reply that may be a repeat does something all the same.
 
-    The first would have taken it. A second yes that an offer asks for is never made of a repeat.
+    A yes to what is open and was not taken yet: the first would have taken it. A second yes that an offer asks for is
+    never made of a repeat. A yes that takes nothing is told so once more: somebody may be waiting for it.
     """
     offer = understood.offer
-    return understood.meaning == "accept" and offer is not None and not (offer.twice and offer.proof)
+    if understood.meaning == "accept":
+        return offer is not None and not (offer.twice and offer.proof)
+    return understood.meaning in UNTAKEN
 
 
 def _not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, reply: Reply) -> tuple[str, str] | None:
