@@ -68,7 +68,7 @@ async def test_who_says_farewell_has_seen_all(world: Any, bind: Any) -> None:
 async def test_who_says_farewell_and_does_not_wait_for_the_answer_has_not_seen_it(world: Any, bind: Any) -> None:
     esme = await bind(world, "info")
     (session,) = world.esmes.server.sessions("info")
-    first = world.esmes.first.begin("info/x", "info", session)
+    first = world.esmes.first.begin("info/x", "info", session, own=False)
     await esme.client.close()
     await world.until(lambda: session.close_reason)
     world.esmes.first.settle(first, "1")
@@ -84,6 +84,15 @@ async def test_the_same_text_again_and_again_takes_no_more_memory(
     for _ in range(50):
         await esme.submit(TEXT)
     assert max(map(len, world.esmes.first._known.values())) <= 2
+
+
+async def test_what_was_surely_seen_is_let_go(world: Any, bind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kairos.adapters.first_answers.SURELY", 0.0)
+    esme = await bind(world, "info")
+    for number in range(50):
+        await esme.submit(f"Your parcel {number} is here.")
+    assert len(world.esmes.first._known) <= 2
+    assert not world.esmes.first.counts["forgotten_early"]
 
 
 async def test_what_is_refused_again_and_again_takes_no_more_memory(world: Any, bind: Any) -> None:

@@ -93,7 +93,7 @@ class Esmes:
             if message_id:
                 self.first.settle(first, message_id)
                 return pdu.response(message_id=message_id)
-        first = self.first.begin(came.identity, session.account, session)
+        first = self.first.begin(came.identity, session.account, session, own=came.own)
         response = None
         try:
             response = await self._take(pdu, came)

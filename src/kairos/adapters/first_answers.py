@@ -33,6 +33,7 @@ class First:
     account: str
     at: int  # ms
     session: Session | None  # that its answer went to; None: of an earlier run
+    own: bool  # its identity is its own; or may be, of an earlier run
     answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     answered: float = 0.0  # by the event loop's clock; 0: not yet
     unseen: bool = False  # of an earlier run, and may not have been seen
@@ -93,7 +94,7 @@ class FirstAnswers:
             if asked_again := next((first for first in self._known.get(one.identity, ()) if first.unseen), None):
                 asked_again.unseen = False
         for one in run:
-            first = First(one.account, one.at, None, unseen=one.at >= ended - BEFORE_THE_END)
+            first = First(one.account, one.at, None, own=True, unseen=one.at >= ended - BEFORE_THE_END)
             first.answer.set_result(one.message_id)
             self._keep(one.identity, first)
 
@@ -111,9 +112,9 @@ class FirstAnswers:
             return first
         return None
 
-    def begin(self, identity: str, account: str, session: Session) -> First:
+    def begin(self, identity: str, account: str, session: Session, *, own: bool) -> First:
         """Note one that is new; `settle` it in any case."""
-        first = First(account, self.clock(), session)
+        first = First(account, self.clock(), session, own)
         self._keep(identity, first)
         return first
 
@@ -145,7 +146,8 @@ class FirstAnswers:
         self._known.move_to_end(identity)
         while self._known:
             oldest, held = next(iter(self._known.items()))
-            if len(self._known) <= KEPT and held[-1].at > self.clock() - RETRY_WITHIN:
+            wanted = held[-1].at > since and not all(one.over and not one.own for one in held)
+            if len(self._known) <= KEPT and wanted:
                 return
-            self.counts["forgotten_early"] += held[-1].at > self.clock() - RETRY_WITHIN
+            self.counts["forgotten_early"] += wanted
             del self._known[oldest]

@@ -97,7 +97,7 @@ class Smsc:
         self._begun: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # ids of the parts that have gone
         self._forwarded: OrderedDict[str, Answered] = OrderedDict()  # by the SMSC's message id
         self._answering: set[str] = set()  # ids whose receipts wait: they must not overtake the answer to the account
-        self._submitted: OrderedDict[str, None] = OrderedDict()  # ids of our own messages, committed or not yet
+        self._submitted: OrderedDict[str, None] = OrderedDict()  # ids that owe us a receipt, committed or not yet
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
@@ -121,7 +121,8 @@ class Smsc:
                 parts = self._parts(text, ids, last=False)  # they are there, and have their receipts
                 return replace(outcome, status=status, parts=parts)
             ids.append(outcome.peer_id)
-            _keep(self._submitted, outcome.peer_id, None)
+            if pdu.registered_delivery:
+                _keep(self._submitted, outcome.peer_id, None)
             self._forwarded.pop(outcome.peer_id, None)  # the SMSC gives its ids anew
         return Outcome("sent", ids[-1], parts=self._parts(text, ids))
 
@@ -238,7 +239,7 @@ class Smsc:
                 repeated = True  # it looks like one: what may still be wanted of it, the engine knows
                 break
         else:
-            first = self.first.begin(identity, FROM_SUBSCRIBERS, session)
+            first = self.first.begin(identity, FROM_SUBSCRIBERS, session, own=bool(name))
         taken = ""
         try:
             await self._text(pdu, repeated=repeated)
@@ -279,9 +280,11 @@ class Smsc:
                     await self._pass_on(told, pdu, receipt)
                     return
                 if row := self.store.outgoing_by_peer_id(form):
+                    self._submitted.pop(form, None)
                     await self.loop.submit(self._delivery(row, pdu, receipt), own=True)
                     return
                 if told := self.store.answered_by_peer_id(form):
+                    self._submitted.pop(form, None)
                     await self._pass_on(told, pdu, receipt)
                     return
                 if form in self._submitted:
