@@ -50,7 +50,7 @@ class Soak:
         self.fed: dict[str, Counter[str]] = {one.msisdn: Counter() for one in self.operator.subscribers}
         self.events = 0
         self.faults: Counter[str] = Counter()
-        self.lives: list[list[tuple[float, float]]] = [[]]  # (seconds, MB) of each
+        self.lives: list[list[tuple[float, float, float]]] = [[]]  # of each (seconds, MB of kairos, MB of its store)
         self.smsc_answers: Callable[[], Status | float] = lambda: 0.0
 
     # -- load ----------------------------------------------------------------------------------------------------------
@@ -77,9 +77,7 @@ class Soak:
         while True:
             try:
                 kairos = self.system.server.forked.pid
-                both = (kairos, store_process(kairos))
-                pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in both)  # noqa: ASYNC240
-                self.lives[-1].append((time.monotonic() - began, pages * os.sysconf("SC_PAGE_SIZE") / 1e6))
+                self.lives[-1].append((time.monotonic() - began, resident(kairos), resident(store_process(kairos))))
             except (OSError, IndexError, AssertionError):
                 pass  # it is dead just now
             await asyncio.sleep(1)
@@ -201,12 +199,20 @@ class Soak:
             if not 0 <= held[msisdn][name] - sure[msisdn][name] <= perhaps[msisdn][name]
         ]
 
-    def growth(self) -> tuple[float, float]:
-        """MB at the end of the last life, and MB a minute that it grew after it was warm (Theil-Sen)."""
+    def growth(self) -> tuple[float, float, float, float]:
+        """MB of kairos and of its store at the end of the last life, and MB a minute that each grew after it was warm
+        (Theil-Sen).
+        """
         life = self.lives[-1]
         warm = [one for one in life if one[0] - life[0][0] > WARM][::5]
-        slopes = [(b[1] - a[1]) / (b[0] - a[0]) * 60 for a, b in itertools.combinations(warm, 2)]
-        return life[-1][1], median(slopes) if slopes else 0.0
+        pairs = list(itertools.combinations(warm, 2))
+        grew = [median([(b[i] - a[i]) / (b[0] - a[0]) * 60 for a, b in pairs] or [0.0]) for i in (1, 2)]
+        return life[-1][1], life[-1][2], grew[0], grew[1]
+
+
+def resident(process: int) -> float:
+    """MB in memory."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def answering(soak: Soak) -> None:
@@ -270,7 +276,7 @@ async def test_soak(launch: Any, a_free_port: Any, tmp_path: Path) -> None:
         tasks[2].cancel()
         figures = operator.figures(final=True)
         assert await system.server.end() == 0
-        mb, mb_a_minute = soak.growth()
+        mb, store_mb, mb_a_minute, store_mb_a_minute = soak.growth()
         summary = {
             "seconds": round(seconds),
             "events_a_second": round((len(operator.notifications) + operator.feed.sent) / seconds),
@@ -295,9 +301,12 @@ async def test_soak(launch: Any, a_free_port: Any, tmp_path: Path) -> None:
             "p99_ms": figures.p99_ms,
             "rss_mb": round(mb, 1),
             "rss_mb_a_minute": round(mb_a_minute, 2),
+            "store_rss_mb": round(store_mb, 1),
+            "store_rss_mb_a_minute": round(store_mb_a_minute, 2),
             "minutes_in_all": round((time.monotonic() - started) / 60, 1),
         }
         print(f"\n{json.dumps(summary)}")  # noqa: T201
+        print([tuple(map(round, one)) for one in soak.lives[-1][::20]])  # noqa: T201
         never = (
             "lost",
             "offers_twice",
@@ -310,4 +319,4 @@ async def test_soak(launch: Any, a_free_port: Any, tmp_path: Path) -> None:
         )
         assert [system.all_of(one.msisdn) | {"yes": one} for one, *_ in unsettled(operator)[:3]] == []
         assert {name: summary[name] for name in (*never, "miscounted") if summary[name]} == {}
-        assert mb_a_minute <= GROWS * mb, soak.lives[-1][::30]
+        assert mb_a_minute + store_mb_a_minute <= GROWS * (mb + store_mb), soak.lives[-1][::30]
