@@ -44,7 +44,8 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class No:
-    """A subscriber declined: asked for it at one time, and was told at another that it was heard."""
+    """A subscriber declined an action (of a STOP: empty): said so at one time, and was told at another that it was
+    heard."""
 
     msisdn: str
     action: str
@@ -79,7 +80,7 @@ class Seen:
     contacts: list[Contact] = field(default_factory=list)
     nos: list[No] = field(default_factory=list)
     silences: list[Silence] = field(default_factory=list)
-    stops: list[tuple[str, float]] = field(default_factory=list)  # who sent a STOP, when
+    stops: list[No] = field(default_factory=list)
 
     def of_subscribers(self) -> Mapping[str, list[Contact]]:
         found = defaultdict(list)
@@ -157,9 +158,8 @@ def most_held(seen: Seen, action: str) -> int:
     for one in seen.contacts:
         if one.action != action:
             continue
-        freed = [no.asked for no in seen.nos if (no.msisdn, no.action) == (one.msisdn, action) and no.told > one.after]
-        freed += [at for msisdn, at in seen.stops if msisdn == one.msisdn]
-        end = min((at for at in freed if at > one.after), default=inf)
+        ended = [no for no in seen.nos if no.action == action] + seen.stops
+        end = min((no.asked for no in ended if no.msisdn == one.msisdn and no.told > one.after), default=inf)
         if end > one.before:
             changes += [(one.before, 1), (end, -1)]
     most = held = 0
