@@ -7,7 +7,7 @@ from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
 from kairos.decide.freezes import frozen, frozen_message
 from kairos.decide.gates import closed_since
-from kairos.decide.ghost import would_say
+from kairos.decide.ghost import could_say, kept_from, would_say
 from kairos.decide.program import Arm, Program, compile_program, wanted
 
 __all__ = [
@@ -21,12 +21,14 @@ __all__ = [
     "Verdict",
     "closed_since",
     "compile_program",
+    "could_say",
     "decide",
     "explain",
     "figures",
     "frozen",
     "frozen_message",
     "highest",
+    "kept_from",
     "moment_of",
     "survivors_again",
     "wanted",
