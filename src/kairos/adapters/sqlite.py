@@ -191,9 +191,7 @@ class SqliteStore:
             with transaction(self._writer, "IMMEDIATE"):
                 written = self._journal.write(self._writer, batch.states)
                 write_batch(self._writer, batch)
-            with (
-                self._load_lock
-            ):  # nobody loads by old places rows that are gone, or by new ones an old snapshot
+            with self._load_lock:  # nobody loads by old places rows that are gone, or by new ones an old snapshot
                 self._journal.note(written)
             self._checkpointer.grew(pages_of(batch))
 
