@@ -166,8 +166,8 @@ def _controls(report: Report) -> str:
     words = (
         "Everybody counts to whom the offer could have been said, by consent, pauses and rules, from the first such "
         "moment on; a share of them, drawn by chance, was kept out of it and heard all the others. So this is what "
-        "each offer earned in this playbook, over what would have been said in its place. Coloured: holds though "
-        f"{len(report.own)} offers were looked at (Holm)."
+        "each offer earned in this playbook, over what would have been said in its place. Coloured: holds though all "
+        "of these offers were looked at (Holm)."
     )
     drawn = plots.forest(marks, show, "margin a subscriber, against its own control group")
     rows = [_own(report, one, days) for one in report.own]

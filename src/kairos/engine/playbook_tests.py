@@ -24,7 +24,10 @@ NOTHING = "none"
 
 
 def run_tests(program: Program) -> list[Diagnostic]:
-    """Run every test of the playbook; a diagnostic for each that fails. Nobody is held out; clock and chance are fixed."""
+    """Run every test of the playbook; a diagnostic for each that fails.
+
+    No group is drawn; clock and chance are fixed.
+    """
     return [failure for test in program.playbook.tests if (failure := _run(program, test))]
 
 
