@@ -215,8 +215,8 @@ def arbitration(
 ) -> Iterator[tuple[int, list[int]]]:
     """For each moment with survivors: the places of its scores, the best first.
 
-    A higher purpose comes first; then propensity x value x weight decides, and between equals a draw that is keyed by
-    decision and arm.
+    A higher purpose comes first, and within it what the policy names; then propensity x value x weight decides, and
+    between equals a draw that is keyed by decision and arm.
     """
     pairs.priority = pairs.propensity * program.worth[pairs.arm]
     places = () if program.rank is None else (-program.rank[pairs.arm],)

@@ -5,6 +5,7 @@ from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
 from kairos.respond.offers import (
     TAKEABLE,
     accept,
+    answered,
     cool_down,
     decline,
     expire,
@@ -30,6 +31,7 @@ __all__ = [
     "Replies",
     "Understood",
     "accept",
+    "answered",
     "compile_replies",
     "cool_down",
     "decline",
