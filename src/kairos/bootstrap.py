@@ -316,10 +316,16 @@ class Kairos:
     async def _watch_playbook(self) -> None:
         """Take a new revision when the folder has one that is sound; else the old one stays, and the log says why."""
         folder = Path(self.settings.playbook)
+        looked_at: dict[str, str] | None = None
         while True:
             await asyncio.sleep(self.settings.reload_every_s)
+            texts = None
             try:
-                program = await asyncio.to_thread(self._new_program, folder)
+                texts = await asyncio.to_thread(load_texts, folder)
+                if texts == looked_at:
+                    continue
+                # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
+                program = await asyncio.to_thread(open_playbook, self.store, texts, self.program.playbook)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
@@ -332,6 +338,9 @@ class Kairos:
                 if why != self.playbook.refused:
                     self.playbook.refused, self.playbook.refused_since = why, now()
                     log.error("the new playbook is not sound; the old one stays", reason=why)
+                if isinstance(error, StoreError):
+                    texts = None  # that may pass
+            looked_at = texts
 
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""
@@ -346,10 +355,6 @@ class Kairos:
                     log.error(f"a register cannot be read: {known}", register=name, reason=why)
             told = dict(self.registers.trouble)
             await asyncio.sleep(self.settings.reload_every_s)
-
-    def _new_program(self, folder: Path) -> Program | None:
-        """Reading and compiling take a while, and the store may hang: in a thread, so that nothing waits for them."""
-        return open_playbook(self.store, load_texts(folder), self.program.playbook)
 
 
 def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
