@@ -82,10 +82,15 @@ def _tired(program: Program, limit: Limit, state: State, now: int) -> Iterator[R
 
 def _unanswered(program: Program, limit: Limit, state: State) -> dict[str, list[Contact]]:
     """The contacts of each group since they last answered, of those that could be answered."""
+    answered, advices = state.answered, program.advices
+    found = [one for one in state.contacts if one.decision > answered and one.action not in advices]
+    if limit.riding is not None or limit.channel or limit.action or limit.issue or limit.purposes:
+        found = [one for one in found if _matches(limit, one)]
+    if not limit.each:
+        return {"": found} if found else {}
     counted: dict[str, list[Contact]] = {}
-    for contact in state.contacts:
-        if contact.decision > state.answered and contact.action not in program.advices and _matches(limit, contact):
-            counted.setdefault(getattr(contact, limit.each) if limit.each else "", []).append(contact)
+    for one in found:
+        counted.setdefault(getattr(one, limit.each), []).append(one)
     return counted
 
 
