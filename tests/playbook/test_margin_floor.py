@@ -115,6 +115,13 @@ def test_the_others_compete_as_ever_and_the_refusal_has_its_name(
     assert bench.engine.statistics.reasons()[BELOW] == 2
 
 
+def test_a_tester_may_look_at_it(bench_with: Callable[..., Any], texts: dict[str, str]) -> None:
+    seeds = 'testers: [{name: Ada, msisdn: "+12025550123", offer: booster/large}]'
+    bench = bench_with(changed(texts, policy="margin_floor: 58%") | {"seeds.yaml": seeds})
+    bench.profile()
+    assert call(bench)["booster/large"].state == "chosen"
+
+
 def test_it_costs_nothing_at_an_event(texts: dict[str, str], bench_with: Callable[..., Any]) -> None:
     """What runs for each row is the same code, but for the constant that it starts with."""
 
