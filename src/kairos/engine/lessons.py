@@ -121,6 +121,8 @@ class Lessons:
         if response.outcome in TAKEN:
             answers.deliver(response.decision, response.at)  # who says yes has read it, whatever receipts say
             answers.take(response.decision, response.at)
+        elif response.outcome == "bought":
+            answers.buy(response.decision, response.at)
         elif response.outcome == "declined":
             answers.deliver(response.decision, response.at)
             answers.decline(response.decision)

@@ -27,7 +27,7 @@ PAGE: Final = 4000  # moments; those of one playbook and model are computed toge
 MODELS: Final = 64  # kept ready: a model is published every few minutes
 FLOOR: Final = 0.001  # the error of a probability of choice (`learn.choice`): what is less is taken for this much
 OUTSIDE: Final = 0.01  # of a moment's target that may lie outside of what could have been said
-EARNED: Final = frozenset({"accepted", "redeemed", "fulfilled", "partly_reversed"})
+EARNED: Final = frozenset({"accepted", "redeemed", "fulfilled", "bought", "partly_reversed"})
 FIXED: Final = "fixed-"
 
 Floats = NDArray[np.float64]
