@@ -15,6 +15,7 @@ from kairos.decide.freezes import frozen
 from kairos.decide.gates import admit, resting
 from kairos.decide.limits import Refused, refused
 from kairos.decide.program import Arm, Closed, Program
+from kairos.decide.sources import as_agreed
 from kairos.domain.budget import Taken
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
 from kairos.domain.moment import Moment
@@ -206,7 +207,7 @@ def propensity(program: Program, survivors: Survivors, moments: Sequence[Moment]
     place, arm = (found.astype(np.int32) for found in np.nonzero(np.unpackbits(table, axis=1, bitorder="little")))
     moment, channel = (np.array(column, np.int32)[place] for column in (survivors.moment, survivors.channel))
     pairs = Pairs(moment, arm, channel, np.zeros(len(arm)), np.zeros(len(arm)))
-    pairs.propensity = scorer.score(pairs, moments)
+    pairs.propensity = scorer.score(pairs, as_agreed(program, moments))
     return pairs
 
 
