@@ -279,7 +279,7 @@ class Fulfiller(Protocol):
 
 
 class Scorer(Protocol):
-    """A propensity model: the chance of a yes for every pair, in one call."""
+    """A propensity model: the chance of a yes for every pair, in one call; NaN where it gives none. It never raises."""
 
     @property
     def version(self) -> str: ...

@@ -103,6 +103,7 @@ class Program:
     rank: NDArray[np.int8] | None  # by arm: what is higher comes first; None: all are alike
     of_purpose: Mapping[str, int]
     switched: int  # arms that the switch of all marketing stops
+    scored: int  # arms that are not said without a score
     of_action: Mapping[str, int]
     of_issue: Mapping[str, int]
     own_channels: range  # all but the notification
@@ -165,6 +166,7 @@ def compile_program(playbook: Playbook) -> Program:
         rank=np.array(ranks, dtype=np.int8) if len(set(ranks)) > 1 else None,
         of_purpose=purposes,
         switched=_of(purposes, minding("switches")),
+        scored=_of(purposes, minding("pauses")),
         of_action=of_action,
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
         own_channels=range(1, len(channels)),
