@@ -322,10 +322,17 @@ class Kairos:
     async def _watch_playbook(self) -> None:
         """Take a new revision when the folder has one that is sound; else the old one stays, and the log says why."""
         folder = Path(self.settings.playbook)
+        looked_at: dict[str, str] | None = None
         while True:
             await asyncio.sleep(self.settings.reload_every_s)
+            texts = None
             try:
-                program = await asyncio.to_thread(self._new_program, folder)
+                texts = await asyncio.to_thread(load_texts, folder)
+                if texts == looked_at:
+                    continue
+                # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
+                known, check = self.program.playbook, self.model and self.model.check
+                program = await asyncio.to_thread(open_playbook, self.store, texts, known, check)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
@@ -338,6 +345,9 @@ class Kairos:
                 if why != self.playbook.refused:
                     self.playbook.refused, self.playbook.refused_since = why, now()
                     log.error("the new playbook is not sound; the old one stays", reason=why)
+                if isinstance(error, StoreError):
+                    texts = None  # that may pass
+            looked_at = texts
 
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""
@@ -352,12 +362,6 @@ class Kairos:
                     log.error(f"a register cannot be read: {known}", register=name, reason=why)
             told = dict(self.registers.trouble)
             await asyncio.sleep(self.settings.reload_every_s)
-
-    def _new_program(self, folder: Path) -> Program | None:
-        """Reading and compiling take a while, and the store may hang: in a thread, so that nothing waits for them."""
-        return open_playbook(
-            self.store, load_texts(folder), self.program.playbook, self.model.check if self.model else lambda _: None
-        )
 
 
 def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
@@ -425,7 +429,7 @@ def open_playbook(
     store: Store,
     texts: dict[str, str],
     current: Playbook | None = None,
-    check: Callable[[Program], None] = lambda _: None,
+    check: Callable[[Program], None] | None = None,
 ) -> Program | None:
     """Read, compile, `check` and keep a playbook; None where it is the `current` one. Raises PlaybookError."""
     playbook = read_playbook(texts)
@@ -438,7 +442,8 @@ def open_playbook(
         what = f"the currency changed from {kept}"
         hint = "prices of open offers and balances are kept in it: begin a new store for another currency"
         raise PlaybookError([Diagnostic("playbook.yaml", 0, what, hint)])
-    check(program)
+    if check:
+        check(program)
     store.save_playbook(playbook.revision, playbook.vocabulary.layout, dict(texts))
     return program
 

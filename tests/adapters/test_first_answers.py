@@ -278,3 +278,12 @@ async def test_what_looks_like_a_repeat_and_is_a_yes_to_something_open_counts(wo
     assert await bring(world, "1") == 0  # and its repeat does not
     assert world.loop.engine.statistics.counts["replies.accept"] == 1
     assert world.loop.engine.statistics.counts["duplicates"] == 1
+
+
+async def test_a_yes_that_takes_nothing_is_told_so_though_it_may_be_a_repeat(world: Any) -> None:
+    assert await bring(world, "7") == 0
+    await world.until(lambda: len(world.peer.texts) == 1)
+    await rebound(world)
+    assert await bring(world, "7") == 0
+    await world.until(lambda: len(world.peer.texts) == 2)
+    assert world.peer.texts[0] == world.peer.texts[1]

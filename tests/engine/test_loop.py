@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -85,6 +86,31 @@ async def test_a_failed_commit_fails_its_batch_and_the_next_is_taken_anew(bench:
         assert (await loop.submit(bench.event("recharge", identity="a", amount=100))).status == "applied"
         assert enrich.counter_buckets(bench.state(), 0)[1] == 2
         assert bench.engine.flying == []
+
+
+async def test_what_was_read_before_the_last_commit_ended_is_no_older_than_it(bench: Any) -> None:
+    """The read of the second batch sees the store before the first one's commit, and comes back after it."""
+    async with running(bench) as (loop, store, _):
+        load = store.load
+        await loop.submit(bench.event("recharge", amount=1))
+        store.gate.clear()
+        first = loop.post(bench.event("recharge", amount=1))
+        await asyncio.sleep(0.05)
+        read = threading.Event()
+
+        def late(*wanted: Any) -> Any:
+            found = load(*wanted)
+            read.wait(5)
+            return found
+
+        store.load = late  # type: ignore[method-assign, assignment]
+        second = loop.post(bench.event("recharge", amount=1))
+        await asyncio.sleep(0.05)
+        store.gate.set()
+        await first.answer
+        read.set()
+        await second.answer
+        assert enrich.counter_buckets(bench.state(), 0)[1] == 3
 
 
 async def test_what_waits_joins_one_batch(bench: Any) -> None:
@@ -198,14 +224,16 @@ async def test_a_commit_stands_whatever_happens_to_the_reading_ahead(bench: Any)
         store.gate.clear()
         posted = [loop.post(bench.event("recharge", notification=f"n{n}", amount=1)) for n in range(5)]
         await asyncio.sleep(0.05)
-        load, main = store.load, threading.main_thread()
+        read, ahead = loop.engine.read, []
 
-        def elsewhere(*wanted: Any) -> Any:
-            if threading.current_thread() is not main:
+        def fails_ahead(inputs: Any) -> Any:
+            if sys._getframe(1).f_code.co_name == "_write_and_read":
+                ahead.append(inputs)
                 raise MemoryError
-            return load(*wanted)
+            return read(inputs)
 
-        store.load = elsewhere  # type: ignore[method-assign, assignment]
+        loop.engine.read = fails_ahead  # type: ignore[method-assign]
         store.gate.set()
         assert {(await submission.answer).status for submission in posted} == {"applied"}
         assert len(handed) == 5
+        assert ahead

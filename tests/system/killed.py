@@ -13,7 +13,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,7 +29,7 @@ from kairos.cli.run import logs, serve_until_signal
 from kairos.domain.message import Text
 from kairos.engine.program import Program
 from kairos.errors import StoreError
-from kairos.ports import Batch, Outcome, Store
+from kairos.ports import Batch, Loaded, Outcome, Store
 from kairos.settings import Settings, load_settings
 from kairos.smpp import DataSm, DeliverSm, Pdu, Session, SubmitSm, parse_receipt
 
@@ -45,6 +45,7 @@ class Faults(msgspec.Struct):
 
     clock_ms: int = 0  # the clock is so far ahead
     commit_s: float = 0.0  # a commit takes so much longer
+    load_s: float = 0.0  # so does reading states
     disk_full: bool = False  # no file can grow, the log neither
     read_only: bool = False  # the store's file system was remounted
 
@@ -84,6 +85,11 @@ class WrappedStore:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+    def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
+        if faults.load_s:
+            time.sleep(faults.load_s)
+        return self._store.load(names, subscribers)
 
     def commit(self, batch: Batch) -> None:
         points = set(commits(batch))

@@ -90,6 +90,20 @@ async def test_while_the_store_hangs_notifications_go_out_plain_and_afterwards_a
             await system.until(lambda id_=notification.message_id: receipts[id_], "the receipt")
 
 
+async def test_while_states_cannot_be_read_notifications_go_out_plain(launch: Any) -> None:
+    async with launch(NOTIFICATIONS_DECIDE_WITHIN_MS=300, breakable=True) as system:
+        operator: Operator = system.operator
+        msisdns = [system.with_language("en") for _ in range(3)]
+        for msisdn in msisdns:
+            await system.known(msisdn)
+        await system.server.break_(load_s=60.0)
+        for msisdn in msisdns:  # each soon enough: the first read has not come to its end yet
+            seen = await asyncio.wait_for(system.call(msisdn), 30)
+            assert seen.text == operator.notifications[seen.ref].text
+        assert all(one.message_id in operator.smsc.accepted for one in operator.notifications.values())
+        await system.server.kill()
+
+
 async def offered(system: Any, msisdn: str) -> Any:
     """The offer that a call brings, once the server decides in time again."""
     for _ in range(20):

@@ -123,6 +123,7 @@ class SqliteStore:
         self._path = Path(path)
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._load_lock = threading.Lock()  # of its own: states may be far from memory, and their disk may hang
         with ExitStack() as held, self._told("open"):
             held.enter_context(own(self._path))
             kept = copy_before_upgrade(self._path, time.time_ns() // 1_000_000) if copy else None
@@ -163,7 +164,7 @@ class SqliteStore:
 
     def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
         found, places = Loaded({}, {}), dict[int, int]()
-        with self._read_lock, self._told("read"), transaction(self._loader, "DEFERRED"):
+        with self._load_lock, self._told("read"), transaction(self._loader, "DEFERRED"):
             for ids, at, lengths, values, moved in select(self._loader, BY_MSISDN, names):
                 if ids:
                     known = split_numbers(ids)
@@ -193,7 +194,7 @@ class SqliteStore:
             with transaction(self._writer, "IMMEDIATE"):
                 written = self._journal.write(self._writer, batch.states)
                 write_batch(self._writer, batch)
-            with self._read_lock:  # no reader finds by old places rows that are gone, or by new ones an old snapshot
+            with self._load_lock:  # nobody loads by old places rows that are gone, or by new ones an old snapshot
                 self._journal.note(written)
             self._checkpointer.grew(pages_of(batch))
 
@@ -321,7 +322,7 @@ class SqliteStore:
     def close(self) -> None:
         """Let the file go; what was committed is in it. A closed store raises StoreError."""
         self._checkpointer.close()
-        with self._write_lock, self._read_lock, self._told("close"):  # whoever is at it in another thread ends first
+        with self._write_lock, self._load_lock, self._read_lock, self._told("close"):  # who is at it ends first
             self._held.close()
 
     def _latest_playbook(self, column: str, wanted: str) -> dict[str, str] | None:

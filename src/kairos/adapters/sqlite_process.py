@@ -35,6 +35,10 @@ DOORS: Final = 8  # calls at the same time: a commit, who waits behind it to wri
 PREDECESSOR: Final = 2.0  # seconds that a killed kairos may take to let go of the store
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
+# Batches come and go through eight threads. Left alone, glibc gives each of them a heap of its own that keeps the most
+# that it ever held, and takes large blocks from there, too: memory then creeps up for as long as batches vary in size.
+MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "8388608"}
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -68,7 +72,10 @@ class SqliteProcess:
         numbers = [door.fileno() for door in theirs]
         arguments = (os.fspath(path), str(checkpoint_pages), "copy" if copy else "", *map(str, numbers))
         self._process = subprocess.Popen(
-            (sys.executable, "-m", __name__, str(os.getpid()), *arguments), pass_fds=numbers, stdin=subprocess.DEVNULL
+            (sys.executable, "-m", __name__, str(os.getpid()), *arguments),
+            pass_fds=numbers,
+            stdin=subprocess.DEVNULL,
+            env=MALLOC | os.environ,
         )
         for door in theirs:
             door.close()

@@ -121,7 +121,8 @@ class Engine:
     def apply(self, inputs: Sequence[Input], now: int, loaded: Loaded | None = None) -> Work:
         """Take a batch of inputs in their order. Raises StoreError where states cannot be read.
 
-        `loaded` is what `read` gave for these inputs, at a time when no more works were flying than now.
+        `loaded` is what `read` gave for these inputs, at a time when no more works were flying than now; else `overlay`
+        it first with those that flew.
         """
         work = Work(list(inputs), now, self.ids)
         self._know(work, loaded or self.read(inputs))
@@ -154,12 +155,15 @@ class Engine:
 
     def _know(self, work: Work, loaded: Loaded) -> None:
         """Numbers and state blobs of the batch's subscribers: from the batches in flight, else as they were read."""
-        self._overlay(loaded, {subscriber_of(source) for source in work.inputs})
+        self.overlay(loaded, work.inputs, self.flying)
         work.subscribers, work.blobs, work.moved = loaded.subscribers, loaded.states, loaded.moved
 
-    def _overlay(self, loaded: Loaded, wanted: set[str | int]) -> None:
-        """What the batches in flight know better of what was wanted."""
-        for flying in self.flying:
+    def overlay(self, loaded: Loaded, inputs: Iterable[Input], works: Iterable[Work]) -> None:
+        """What these works know better of the inputs' subscribers."""
+        self._overlay(loaded, {subscriber_of(source) for source in inputs}, works)
+
+    def _overlay(self, loaded: Loaded, wanted: set[str | int], works: Iterable[Work]) -> None:
+        for flying in works:
             loaded.subscribers.update({n: flying.subscribers[n] for n in wanted & flying.subscribers.keys()})  # type: ignore[index, misc]
             if flying.moved:
                 loaded.moved.update({n: flying.moved[n] for n in wanted & flying.moved.keys()})  # type: ignore[index, misc]
@@ -170,7 +174,7 @@ class Engine:
         """Read names and states now, the few that no input named."""
         names, ids = [n for n in wanted if isinstance(n, str)], [n for n in wanted if isinstance(n, int)]
         loaded = self.store.load(names, ids)
-        self._overlay(loaded, set(wanted))
+        self._overlay(loaded, set(wanted), self.flying)
         for name, id_ in loaded.subscribers.items():
             work.subscribers.setdefault(name, id_)
         for name, since in loaded.moved.items():

@@ -164,7 +164,7 @@ class Loop:
 
         What was read ahead was read after the commit of the batch before the last, so that only the last is in flight.
         """
-        work, error = self._apply(batch)
+        work, error = await self._apply(batch)
         committed = await self._settled()
         following, self._following = self._following, Ahead()
         if not committed:
@@ -184,15 +184,24 @@ class Loop:
         await asyncio.sleep(0)
         return following
 
-    def _apply(self, batch: Ahead) -> tuple[Work | None, Exception]:
+    async def _apply(self, batch: Ahead) -> tuple[Work | None, Exception]:
+        inputs = [submission.input for submission in batch.submissions]
         try:
-            inputs = [submission.input for submission in batch.submissions]
+            loaded = batch.loaded or await self._read(inputs)
             begun = time.perf_counter()
-            work = self.engine.apply(inputs, self.clock(), batch.loaded)
+            work = self.engine.apply(inputs, self.clock(), loaded)
             self.timings.deciding.append((time.perf_counter() - begun) * 1000)
             return work, StoreError("")
         except Exception as error:  # a bug must cost one input, not the batch and not the loop
             return None, error
+
+    async def _read(self, inputs: Sequence[Input]) -> Loaded:
+        """In a thread: a disk that hangs must not hold up what goes out plain meanwhile."""
+        flown = [*self.engine.flying]
+        loaded = await asyncio.get_running_loop().run_in_executor(None, self.engine.read, inputs)
+        still = set(map(id, self.engine.flying))
+        self.engine.overlay(loaded, inputs, [work for work in flown if id(work) not in still])
+        return loaded
 
     async def _settled(self) -> bool:
         """Whether the commit under way, if any, went well."""
