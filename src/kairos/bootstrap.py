@@ -331,7 +331,7 @@ class Kairos:
                 if texts == looked_at:
                     continue
                 # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
-                known, check = self.program.playbook, self.model and self.model.check
+                known, check = self.program.playbook, self.model.check if self.model else None
                 program = await asyncio.to_thread(open_playbook, self.store, texts, known, check)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)

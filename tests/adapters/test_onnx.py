@@ -17,7 +17,7 @@ from tests.conftest import HOUR, TEXTS, Bench
 
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.onnx import OnnxModel, Run
-from kairos.bootstrap import open_playbook
+from kairos.bootstrap import Kairos, open_playbook
 from kairos.decide import explain
 from kairos.domain.decision import Decision, Drawn
 from kairos.domain.subscriber import Bucket
@@ -25,6 +25,7 @@ from kairos.engine.choices import Choices
 from kairos.engine.program import Program
 from kairos.engine.replay import Target, outcomes_of, replay
 from kairos.errors import SettingsError
+from kairos.settings import load_settings
 
 needs_onnx = pytest.mark.skipif(
     not (find_spec("onnx") and find_spec("onnxruntime")),
@@ -287,6 +288,27 @@ def test_how_likely_its_choices_were_is_told_by_the_records_without_it(bench: Be
         end=one.now + HOUR,
     )
     assert (made.unversioned, list(made.probability)) == (0, [1.0])
+
+
+async def test_a_server_whose_settings_name_one_decides_by_it(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kairos.toml").write_text('[learning]\nmodel = "models/own.onnx"\nmodel_within_ms = 30\n')
+    chosen = load_settings(tmp_path / "kairos.toml", {})
+    with pytest.raises(SettingsError, match="cannot be read: No such file or directory"):
+        Kairos(chosen, MemoryStore(), bench.program)
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr("kairos.bootstrap.OnnxModel", lambda path, within: Brought(path, within=within))
+    server = Kairos(chosen, MemoryStore(), bench.program)
+    assert server.engine.scorer.version.startswith("onnx-")
+    server.engine.use(bench.program)
+    assert server.engine.scorer.version.startswith("onnx-"), "under another playbook, too"
+    assert server.model is not None
+    assert (server.model.path, server.model.within) == (tmp_path / "models" / "own.onnx", 0.03)
+    server.model.trouble = "it takes longer than 30 ms"
+    (trouble,) = [told for told in server.status.troubles() if "model" in told]
+    assert trouble.endswith("gives no scores, and marketing is silent: it takes longer than 30 ms")
+    await server.fulfiller.close()
 
 
 @needs_onnx
