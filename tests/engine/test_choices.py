@@ -161,6 +161,14 @@ def test_it_goes_with_its_decision(town: Town, tmp_path: Path) -> None:
     assert set(town.store.choices(first + later)) == {*first[:40], *later}
 
 
+def test_a_version_stays_while_decisions_that_it_made_may(town: Town, tmp_path: Path) -> None:
+    with closing(SqliteLessons(tmp_path / "kairos.db")) as lessons:
+        for at, keep in ((1, 0), (2, 0), (3, 0), (9, 8)):
+            lessons.save_model(f"learned-{at}", at, b"", keep)
+        kept = [version for (version,) in town.store._read("SELECT version FROM model ORDER BY id")]
+    assert kept == ["learned-3", "learned-9"], "the third was in force at the eighth"
+
+
 def decided(bench: Bench) -> Decision:
     """booster/small and booster/large may be said, and the large one is worth more."""
     bench.profile()

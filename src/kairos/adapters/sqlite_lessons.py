@@ -126,12 +126,12 @@ class SqliteLessons:
         return texts
 
     def save_model(self, version: str, at: int, content: bytes, keep: int) -> None:
-        """Keep a version, and none that was published before `keep` (ms) but the newest."""
+        """Keep a version, and none that another one had followed before `keep` (ms)."""
         with self._told("write to"):
             self._connection.execute(
                 "INSERT OR REPLACE INTO model(version, at, content) VALUES (?, ?, ?)", (version, at, content)
             )
-            self._connection.execute("DELETE FROM model WHERE at < ? AND id < (SELECT max(id) FROM model)", (keep,))
+            self._connection.execute("DELETE FROM model WHERE id < (SELECT max(id) FROM model WHERE at < ?)", (keep,))
 
     def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._told("read"):

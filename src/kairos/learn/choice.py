@@ -4,7 +4,7 @@ The method, `thompson-quadrature`: sampled log-odds are independent normals give
 has the greatest priority is the integral of its density times every other one's distribution function. It is computed
 by the trapezoidal rule on `POINTS` for each candidate, where its own priority is and may be the greatest, and scaled to
 1 over the moment's candidates; the error is below 0.001 for moments of up to 50 candidates (held by a test against
-simulation).
+simulation; of 200 it was 0.001, too).
 """
 
 from __future__ import annotations
