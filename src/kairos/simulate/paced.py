@@ -133,10 +133,11 @@ async def live(subscribers: int, seed: int) -> None:
         await operator.bound()
         load = Load(operator)
         await load.introduce()
-        gc.collect()
-        gc.freeze()
+        gc.disable()  # between steps alone: half a second's look at all that our ledgers hold is no wait of kairos'
         tell("ready")
         while line := await asyncio.to_thread(sys.stdin.readline):
+            gc.collect()
+            gc.freeze()
             step = await load.step(msgspec.json.decode(line, type=Wanted))
             tell("step", **msgspec.to_builtins(step))
     finally:
