@@ -24,8 +24,14 @@ CONSENT = "contact_only_when: {marketing consent: marketing_consent}\n"
 def saturated(bench_with: Callable[..., Any], texts: dict[str, str], *rules: str, limits: str = "") -> Any:
     """A bench whose booster is open for an hour, and may be said again after it."""
     booster = texts["offers/booster.yaml"].replace("accept_within: 24 hours", "accept_within: 1 hour")
-    vocabulary = texts["vocabulary.yaml"].replace("events:\n", "events:\n  agent: {no: text}\n")
-    policy = CONSENT + "declined_by: [agent.no]\n" + limits + "saturation:\n" + "".join(f"  - {r}\n" for r in rules)
+    vocabulary = texts["vocabulary.yaml"].replace("events:\n", "events:\n  agent: {no: text}\n  app: {bought: text}\n")
+    policy = (
+        CONSENT
+        + "declined_by: [agent.no]\nbought_by: [app.bought]\n"
+        + limits
+        + "saturation:\n"
+        + "".join(f"  - {r}\n" for r in rules)
+    )
     booster = booster.replace("after_decline: 14 days", "after_decline: {issue: 1 hour}")
     files = {"offers/booster.yaml": booster, "vocabulary.yaml": vocabulary, "contact_policy.yaml": policy}
     bench = bench_with(files)
@@ -71,7 +77,7 @@ def test_after_so_many_without_an_answer_nothing_is_said_until_the_rest_is_over(
     assert call(bench)["booster"] == ("3 contacts unanswered", until + 5 * DAY), "one more, and the next rest begins"
 
 
-ANSWERS = ["1", "no", "STOP", "what is this?", "HELP", "agent", "recharge"]
+ANSWERS = ["1", "no", "STOP", "what is this?", "HELP", "agent", "app", "recharge"]
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -82,9 +88,13 @@ def test_any_answer_clears_it(bench_with: Callable[..., Any], texts: dict[str, s
     bench.now += 2 * HOUR
     ignore(bench, 2)
     assert call(bench)["booster"][0] == "3 contacts unanswered"
-    if answer in ("agent", "recharge"):
-        data = {"no": "booster"} if answer == "agent" else {"amount": 1000}
-        bench.apply(bench.event(answer, **data))
+    told: dict[str, dict[str, Any]] = {
+        "agent": {"no": "booster"},
+        "app": {"bought": "booster/large"},
+        "recharge": {"amount": 1000},
+    }
+    if answer in told:
+        bench.apply(bench.event(answer, **told[answer]))
     else:
         bench.apply(bench.reply(answer))
     bench.profile()  # after a STOP
@@ -93,13 +103,15 @@ def test_any_answer_clears_it(bench_with: Callable[..., Any], texts: dict[str, s
     assert call(bench)["booster"][0] == "3 contacts unanswered"
 
 
-@pytest.mark.parametrize("what", ["recharge", "BAL", "duplicate"])
+@pytest.mark.parametrize("what", ["recharge", "BAL", "duplicate", "unasked"])
 def test_what_is_no_answer_clears_nothing(bench_with: Callable[..., Any], texts: dict[str, str], what: str) -> None:
     bench = saturated(bench_with, texts, RULE)
     first = bench.reply("hello")
     bench.apply(first)
     ignore(bench, 3)
-    bench.apply({"recharge": bench.event("recharge", amount=1000), "BAL": bench.reply("BAL"), "duplicate": first}[what])
+    told = {"recharge": bench.event("recharge", amount=1000), "BAL": bench.reply("BAL"), "duplicate": first}
+    told["unasked"] = bench.event("app", bought="top_up")
+    bench.apply(told[what])
     assert call(bench)["booster"][0] == "3 contacts unanswered"
 
 

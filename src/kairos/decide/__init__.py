@@ -10,6 +10,7 @@ from kairos.decide.gates import closed_since
 from kairos.decide.ghost import would_say
 from kairos.decide.limits import still_unanswered
 from kairos.decide.program import Arm, Program, compile_program, wanted
+from kairos.decide.sources import as_agreed
 
 __all__ = [
     "AMOUNTS",
@@ -20,6 +21,7 @@ __all__ = [
     "Ledger",
     "Program",
     "Verdict",
+    "as_agreed",
     "closed_since",
     "compile_program",
     "decide",
