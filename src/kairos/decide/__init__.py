@@ -8,7 +8,9 @@ from kairos.decide.explain import Verdict, explain
 from kairos.decide.freezes import frozen, frozen_message
 from kairos.decide.gates import closed_since
 from kairos.decide.ghost import could_say, kept_from, would_say
+from kairos.decide.limits import still_unanswered
 from kairos.decide.program import Arm, Program, compile_program, wanted
+from kairos.decide.sources import as_agreed
 
 __all__ = [
     "AMOUNTS",
@@ -19,6 +21,7 @@ __all__ = [
     "Ledger",
     "Program",
     "Verdict",
+    "as_agreed",
     "closed_since",
     "compile_program",
     "could_say",
@@ -30,6 +33,7 @@ __all__ = [
     "highest",
     "kept_from",
     "moment_of",
+    "still_unanswered",
     "survivors_again",
     "wanted",
     "with_switches",

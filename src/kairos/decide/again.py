@@ -17,9 +17,8 @@ def moment_of(decision: Decision) -> Moment:
     """The moment as far as its record knows it: the row, and of the subscriber only who it was."""
     state = State(SCHEMA, decision.subscriber, "", "", 0)
     row = tuple(decision.row)
-    return Moment(
-        decision.id, decision.identity, decision.kind, decision.happened, decision.now, row, state, decision.riding
-    )
+    about = (decision.id, decision.identity, decision.kind, decision.happened, decision.now)
+    return Moment(*about, row, state, decision.riding, test=decision.test)
 
 
 def survivors_again(program: Program, decision: Decision, made: Program) -> list[tuple[int, int]]:
@@ -70,7 +69,7 @@ def survivors_again(program: Program, decision: Decision, made: Program) -> list
 
 
 def highest(program: Program, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Those of the highest purpose: among them alone propensity decides."""
+    """Those that come first, by purpose and as the policy names them: among them alone propensity decides."""
     rank = program.rank
     if rank is None or not pairs:
         return pairs

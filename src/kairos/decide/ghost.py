@@ -49,19 +49,21 @@ def could_say(program: Program, decision: Decision) -> dict[int, int]:
 def would_say(program: Program, decision: Decision) -> tuple[int, int] | None:
     """The arm and the channel that marketing would have spoken with, by what was known at the moment; or None.
 
-    A predicted ghost ad (Johnson, Lewis and Nubbemeyer, 2017), of what could have been said (see `could_say`). The
-    worth alone ranks, the first arm breaks ties. Care is said to both groups, and is no marketing.
+    A predicted ghost ad (Johnson, Lewis and Nubbemeyer, 2017), of what could have been said (see `could_say`). What
+    comes first does so here, then the worth alone ranks, and the first arm breaks ties. Care is said to both groups,
+    and is no marketing.
     """
-    best: tuple[float, int, int] | None = None
+    best: tuple[int, float, int, int] | None = None
     for channel, open_arms in could_say(program, decision).items():
         open_arms &= program.held_out
         while open_arms:
             lowest = open_arms & -open_arms
             open_arms ^= lowest
             arm = lowest.bit_length() - 1
-            found = (-float(program.worth[arm]), arm, channel)
+            rank = 0 if program.rank is None else int(program.rank[arm])
+            found = (-rank, -float(program.worth[arm]), arm, channel)
             best = min(best, found) if best else found
-    return best and best[1:]
+    return best and best[2:]
 
 
 def kept_from(decision: Decision, group: str, arms: int) -> bool:

@@ -17,6 +17,7 @@ from kairos.playbook.budget_file import budgets_of, need
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import Freeze, Gate, Limit, Window
+from kairos.playbook.vocabulary import Vocabulary
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
 NOTIFICATION = "notification"  # the channel of lines that ride; every other channel carries messages of its own
@@ -71,6 +72,15 @@ class Gated:
 
 
 @dataclass(frozen=True, slots=True)
+class Sourced:
+    """The places in a row of what a source of data stands behind, and when a subscriber has agreed to its use."""
+
+    places: tuple[int, ...]
+    opens: Predicate
+    opens_to_tester: Predicate
+
+
+@dataclass(frozen=True, slots=True)
 class Budgeted:
     """A budget with what an offer takes of it: each amount above zero with its arms, and the greatest of them."""
 
@@ -90,9 +100,10 @@ class Program:
     check: Check
     worth: NDArray[np.float64]  # value x weight by arm
     answers: Mapping[str, tuple[tuple[int, int], ...]]  # kind -> (how old the moment may be in ms, or -1; mask)
-    rank: NDArray[np.int8] | None  # by arm: what is higher comes first; None: all are alike
+    rank: NDArray[np.int32] | None  # by arm: what is higher comes first; None: all are alike
     of_purpose: Mapping[str, int]
     switched: int  # arms that the switch of all marketing stops
+    scored: int  # arms that are not said without a score
     of_action: Mapping[str, int]
     of_issue: Mapping[str, int]
     own_channels: range  # all but the notification
@@ -100,11 +111,14 @@ class Program:
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
     lists: tuple[Gated, ...]  # registers in files
+    sources: tuple[Sourced, ...]  # of data, whose use somebody must agree to
     gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone
     quiet_hours: tuple[int, int] | None
     windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
     quiet: int  # arms that mind both
-    limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there
+    limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there, with what saturation counts
+    saturation: tuple[Limit, ...]  # the latter, of all channels
+    advices: frozenset[str]  # actions that nobody can answer
     purchases: Purchases
     counted: int  # arms that mind limits, where nothing else is said
     longest_limit: int  # ms; contacts older than this count nowhere
@@ -139,9 +153,9 @@ def compile_program(playbook: Playbook) -> Program:
     policy = playbook.policy
     of_action = {a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions}
     purposes: dict[str, int] = {name: _mask(arm for arm in arms if arm.action.purpose == name) for name in STANDINGS}
-    ranks = [STANDINGS[arm.action.purpose].rank for arm in arms]
+    ranks = _ranks(arms, policy.say_first)
     gates = _gates(playbook, arms)
-    limits = [_simplest(limit, arms) for limit in policy.limits]
+    limits = [_simplest(limit, arms) for limit in (*policy.limits, *policy.saturation)]
     budgets = budgets_of(playbook.actions)
     return Program(
         revision=playbook.revision,
@@ -151,9 +165,10 @@ def compile_program(playbook: Playbook) -> Program:
         check=check,
         worth=np.array([arm.variant.value * arm.action.weight for arm in arms], dtype=np.float64),
         answers=_answers(arms),
-        rank=np.array(ranks, dtype=np.int8) if len(set(ranks)) > 1 else None,
+        rank=np.array(ranks, dtype=np.int32) if len(set(ranks)) > 1 else None,
         of_purpose=purposes,
         switched=_of(purposes, minding("switches")),
+        scored=_of(purposes, minding("pauses")),
         of_action=of_action,
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
         own_channels=range(1, len(channels)),
@@ -161,11 +176,18 @@ def compile_program(playbook: Playbook) -> Program:
         message=message,
         gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
         lists=tuple(gated for gate, gated in gates if gate.numbers),
+        sources=tuple(
+            Sourced(places, gated.opens, gated.opens_to_tester)
+            for gate, gated in gates
+            if gate.source and (places := _behind(playbook.vocabulary, gate.source))
+        ),
         gates_on=tuple(tuple(gated for gate, gated in gates if channel in gate.channels) for channel in channels),
         quiet_hours=policy.quiet_hours,
         windows=tuple(policy.windows.get(channel, ()) for channel in channels),
         quiet=_of(purposes, policy.quiet_for),
         limits=tuple(tuple(limit for limit in limits if _counts(limit, channel)) for channel in channels),
+        saturation=tuple(limit for limit in limits if limit.unanswered),
+        advices=frozenset(action.name for action in playbook.actions if not action.makes_offer),
         purchases=compile_purchases(playbook.actions, of_action),
         counted=_of(purposes, minding("limits")),
         longest_limit=max((limit.per for limit in policy.limits), default=0),
@@ -185,6 +207,18 @@ def compile_program(playbook: Playbook) -> Program:
         budgets=tuple(_budgeted(budget, arms) for budget in budgets),
         takes={arm.bit: taken for arm in arms if (taken := _takes(arm, budgets))},
     )
+
+
+def _ranks(arms: Sequence[Arm], say_first: Sequence[str]) -> list[int]:
+    """By arm: what is higher comes first, by its purpose, and within that by what is to be said first."""
+    steps = len(say_first) + 1
+    return [STANDINGS[arm.action.purpose].rank * steps + _named_first(arm, say_first) for arm in arms]
+
+
+def _named_first(arm: Arm, say_first: Sequence[str]) -> int:
+    """The more, the sooner an arm is named; 0 where it is not."""
+    names = (arm.name, arm.action.name, arm.action.issue)
+    return next((len(say_first) - place for place, name in enumerate(say_first) if name in names), 0)
 
 
 def _budgeted(budget: Budget, arms: Sequence[Arm]) -> Budgeted:
@@ -234,6 +268,13 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
             opens = compile_true(gate.unless, columns) if gate.unless else _never
         made.append((gate, Gated(gate.name, concerned, opens, to_tester, anytime, gate.numbers)))
     return made
+
+
+def _behind(vocabulary: Vocabulary, source: str) -> tuple[int, ...]:
+    """The columns that data of a source stands behind, and those of the events that these are made of."""
+    words = vocabulary.sources[source]
+    made_of = {f"{kind}.{field}" for word in words for kind, field in vocabulary.made_of(word)}
+    return tuple(place for place, column in enumerate(vocabulary.columns) if column in words or column in made_of)
 
 
 def _reads(arm: Arm, playbook: Playbook) -> frozenset[str]:

@@ -59,7 +59,7 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     after_decline: int  # ms; -1 for never again
     redeemed_by: str = ""  # a promise: the kind of the qualifying event
     redeemed_when: str = ""  # and the rule it must meet, bound to this variant
-    status: str = "open"  # open, accepted, fulfilled, refused, unpaid, declined, expired, withdrawn
+    status: str = "open"  # open, accepted, fulfilled, refused, unpaid, declined, expired, withdrawn, bought, reversed
     changed: int = 0  # when the status changed
     lasts: int = 0  # ms that its product is valid for once it is provisioned; 0: not known
     products: tuple[str, ...] = ()  # a bundle: all of them, `product` first
@@ -93,6 +93,7 @@ class Owned(Struct, frozen=True, array_like=True, gc=False):
     action: str = ""  # and with which offer; empty: it was announced
     decision: int = 0
     told: int = 0  # when an event last said until when
+    elsewhere: bool = False  # bought through another door; `decision` is what had spoken of it, if any
 
 
 class Dated(Struct, frozen=True, array_like=True, gc=False):
@@ -167,6 +168,7 @@ class State(Struct, array_like=True, gc=False):
     gatherings: list[Gathering] = field(default_factory=list)
     proofs: dict[str, Proof] = field(default_factory=dict)  # of consents, by attribute
     reserved: list[Reserved] = field(default_factory=list)  # in budgets
+    answered: int = 0  # the decision of the latest contact when they last answered anything: those after it wait
 
 
 def _packed_counters(record: list[Any]) -> list[Any]:

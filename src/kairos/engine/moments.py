@@ -18,8 +18,9 @@ from kairos.domain.money import split_tax
 from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.budgets import ledger_of
-from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
+from kairos.engine.compose import Composer, language_of, short_code_of
 from kairos.engine.declines import take_no
+from kairos.engine.elsewhere import take_purchase, take_return
 from kairos.engine.orders import accept
 from kairos.engine.subscriptions import learn
 from kairos.engine.work import DUPLICATE, Answer, Work, encode
@@ -53,7 +54,8 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         told = event.notification
         work.batch.answered.append(Answered(told.account, told.message_id, "", told.fingerprint, now))
     enrich.fold(program.plan, state, event)
-    _heed(engine, work, state, event)
+    if event.kind in program.heeded:
+        _heed(engine, work, state, event)
     if event.named and state.msisdn:
         learn(engine, work, state, event.named, event.happened)
     asked = event.kind in program.decide.answers
@@ -63,6 +65,7 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         return None
     row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
     for offer in respond.redeemed(program.replies, state, event.kind, row, event.happened) if promised else ():
+        respond.answered(state)
         accept(engine, work, index, state, offer, "redeemed")
     if program.replies.unreadable:
         engine.tell(f"a promise waits that cannot be redeemed: {why}" for why in program.replies.unreadable.values())
@@ -80,12 +83,16 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
 
 
 def _heed(engine: Engine, work: Work, state: State, event: Event) -> None:
-    """What an event says of consents is proved, and a no that it tells is one."""
+    """What an event says of consents is proved; a no that it tells is one, and so is a purchase."""
     program = engine.program
     if event.kind in program.consents:
         enrich.prove(state, program.consents[event.kind], event.happened, event.identity)
     if event.kind in program.declines:
         take_no(engine, work, state, event)
+    if event.kind in program.buys:
+        take_purchase(engine, work, state, event)
+    if event.kind in program.returns:
+        take_return(engine, work, state, event)
 
 
 def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> None:
@@ -119,7 +126,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
     if moment.party and not moment.test:
         moment.party.contacts.append(contact)
     key = f"{engine.epoch}-{decision.id}"
-    offers = makes_offer(action)
+    offers = action.makes_offer
     if made.taken:
         state.reserved.append(Reserved(decision.id, offers, made.taken))
     if offers:

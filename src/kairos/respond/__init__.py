@@ -4,7 +4,9 @@ from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, prove, weigh
 from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
 from kairos.respond.offers import (
     TAKEABLE,
+    TRANSITIONS,
     accept,
+    answered,
     cool_down,
     decline,
     expire,
@@ -26,10 +28,12 @@ __all__ = [
     "HIGHEST",
     "LEAST_GAP",
     "TAKEABLE",
+    "TRANSITIONS",
     "Meaning",
     "Replies",
     "Understood",
     "accept",
+    "answered",
     "compile_replies",
     "cool_down",
     "decline",
