@@ -87,6 +87,25 @@ def test_what_may_be_a_repeat_of_a_refused_yes_charges_nobody_and_is_answered(be
     assert len(orders(bench.apply(bench.reply("1")))) == 1
 
 
+@pytest.mark.parametrize(("word", "outcome"), [("no", "declined"), ("stop", "stopped")])
+def test_a_no_to_what_is_open_is_heeded_though_it_may_be_a_repeat(bench: Any, word: str, outcome: str) -> None:
+    """The first may have been said to another offer, or before they agreed anew."""
+    bench.profile()
+    call(bench)
+    doubtful = msgspec.structs.replace(bench.reply(word), repeated=True)
+    assert outcomes(bench.apply(doubtful)) == [outcome]
+    assert bench.state().offers[0].status in ("declined", "withdrawn")
+
+
+def test_a_no_that_may_be_a_repeat_of_one_that_was_heeded_is_not_answered_twice(bench: Any) -> None:
+    bench.profile()
+    call(bench)
+    bench.apply(bench.reply("no"))
+    again = bench.apply(msgspec.structs.replace(bench.reply("no"), repeated=True))
+    assert [answer.status for answer in again.answers] == ["duplicate"]
+    assert texts(again, "sms") == []
+
+
 def test_settling_twice_says_and_changes_nothing(bench: Any) -> None:
     bench.profile()
     call(bench)

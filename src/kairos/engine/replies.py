@@ -75,12 +75,15 @@ def _still_wanted(understood: respond.Understood) -> bool:
     """Whether a reply that may be a repeat does something all the same.
 
     A yes to what is open and was not taken yet: the first would have taken it. A second yes that an offer asks for is
-    never made of a repeat. A yes that takes nothing is told so once more: somebody may be waiting for it.
+    never made of a repeat. A yes that takes nothing is told so once more: somebody may be waiting for it. A STOP, and a
+    no to what is open, are never passed over: it may be a new one, to what came since.
     """
     offer = understood.offer
     if understood.meaning == "accept":
         return offer is not None and not (offer.twice and offer.proof)
-    return understood.meaning in UNTAKEN
+    if understood.meaning == "decline":
+        return offer is not None and offer.status in respond.TAKEABLE
+    return understood.meaning == "stop" or understood.meaning in UNTAKEN
 
 
 def _not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, reply: Reply) -> tuple[str, str] | None:
