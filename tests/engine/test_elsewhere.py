@@ -126,6 +126,28 @@ def test_days_later_when_the_offer_is_forgotten_the_contact_tells_of_it(shop: Ca
     assert outcomes(bench, offer) == [("expired", ""), ("bought", "app/9")]
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_days_after_a_yes_another_purchase_is_no_second_yes_to_it(
+    shop: Callable[..., Any], texts: dict[str, str], elsewhere: bool
+) -> None:
+    twice = texts["offers/booster.yaml"] + "repurchase: at most 2 per 30 days\n"
+    weekly = POLICY + "limits: [{at_most: 9, per: 7 days}]\n"
+    bench = shop(**{"contact_policy.yaml": weekly, "offers/booster.yaml": twice})
+    offer = offered(bench)
+    if elsewhere:
+        bench.apply(bench.event("app", identity="app/1", bought="booster"))
+    else:
+        order = bench.apply(bench.reply("1")).batch.outgoing[0]
+        bench.apply(Fulfilment(order.id, bench.state().id, offer.key, "done", bench.now))
+    said = outcomes(bench, offer)
+    bench.now += 4 * DAY
+    bench.profile(language="fr")
+    assert bench.state().offers == []
+    bench.apply(bench.event("app", identity="app/9", bought="booster"))
+    assert outcomes(bench, offer) == said
+    assert call(bench)["booster/large"] == ("limit", "bought often enough"), "they are two purchases"
+
+
 def test_news_of_what_was_ordered_here_is_no_other_purchase(shop: Callable[..., Any]) -> None:
     bench = shop()
     offer = offered(bench)

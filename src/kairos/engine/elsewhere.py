@@ -84,10 +84,11 @@ def _just_fulfilled(offer: OpenOffer, happened: int) -> bool:
 def _contacted(state: State, arms: Sequence[Arm], happened: int) -> int:
     """The latest decision that spoke of it without an offer that is still known: 0 where there is none.
 
-    A contact knows no variant, so it counts only where any variant of its action was bought.
+    A contact knows no variant, so it counts only where any variant of its action was bought. What they have by a
+    decision was the yes to it: they bought once more.
     """
     whole = {arm.action.name for arm in arms if len(arm.action.variants) == sum(a.action is arm.action for a in arms)}
-    known = {offer.decision for offer in state.offers}
+    known = {one.decision for one in (*state.offers, *state.products)}
     spoke = (c for c in state.contacts if c.action in whole and c.at <= happened and c.decision not in known)
     return max((contact.decision for contact in spoke), default=0)
 
