@@ -158,6 +158,14 @@ def test_what_is_probably_not_meant_is_said(texts: dict[str, str], floors: dict[
     assert found == [warned]
 
 
+@pytest.mark.parametrize("rule", ["FALSE", "price < 100"])
+def test_a_rule_of_ones_own_may_have_its_name(texts: dict[str, str], rule: str) -> None:
+    booster = texts["offers/booster.yaml"].replace("can afford it: balance >= price", f"{BELOW}: {rule}")
+    found = [str(one) for one in check(read(texts | {"offers/booster.yaml": booster})) if BELOW in one.message]
+    assert len(found) == (2 if rule == "FALSE" else 0)
+    assert all("`below the margin floor` never holds for it" in one for one in found)
+
+
 @pytest.mark.parametrize(
     ("floors", "line", "message"),
     [

@@ -42,9 +42,11 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
         for variant in action.variants:
             where = f"variant `{variant.name}` of `{action.name}`"
             for rule in variant.rules:
-                if rule.rule.name == BELOW:
+                if rule.rule.condition.key != "FALSE":
+                    continue
+                if rule.rule.name == BELOW and floors(action, playbook.policy):
                     yield _below(action, variant, playbook)
-                elif rule.rule.condition.key == "FALSE":
+                else:
                     message = f"{where} can never be said: `{rule.rule.name}` never holds for it"
                     yield Diagnostic(rule.rule.file, rule.rule.line, message)
             if variant.value == 0:
