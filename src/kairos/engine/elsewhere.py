@@ -88,7 +88,7 @@ def _contacted(state: State, arms: Sequence[Arm], happened: int) -> int:
     decision was the yes to it: they bought once more.
     """
     whole = {arm.action.name for arm in arms if len(arm.action.variants) == sum(a.action is arm.action for a in arms)}
-    known = {one.decision for one in (*state.offers, *state.products)}
+    known = {one.decision for one in state.offers} | {one.decision for one in state.products}
     spoke = (c for c in state.contacts if c.action in whole and c.at <= happened and c.decision not in known)
     return max((contact.decision for contact in spoke), default=0)
 
