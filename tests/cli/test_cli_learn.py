@@ -59,6 +59,19 @@ def test_it_keeps_how_likely_each_choice_was(environment: dict[str, str]) -> Non
     ], "both bundles are worth the same"
 
 
+def test_a_playbook_that_is_not_read_any_more_counts_as_gone(environment: dict[str, str]) -> None:
+    """An older kairos may have taken what this one refuses."""
+    town = Town(Path(environment["KAIROS_STORE_PATH"]))
+    with closing(town.store):
+        made = [decision.id for decision in town.meet(100)]
+        town.store._writer.execute("UPDATE playbook SET texts = ?", ('{"playbook.yaml": "once: allowed"}',))
+        later = read(load_texts(EXAMPLE))
+        town.store.save_playbook(later.revision, later.vocabulary.layout, load_texts(EXAMPLE))
+        done = subprocess.run(command("--once"), env=environment, capture_output=True, text=True, timeout=LONG)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert town.store.choices(made) == {}
+
+
 def test_it_ends_with_whoever_started_it(environment: dict[str, str]) -> None:
     texts = load_texts(EXAMPLE)
     with closing(SqliteStore(environment["KAIROS_STORE_PATH"])) as store:

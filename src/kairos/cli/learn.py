@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from kairos.adapters.sqlite_lessons import SqliteLessons
     from kairos.engine.choices import Choices
     from kairos.engine.lessons import Lessons
-    from kairos.engine.program import Program
     from kairos.settings import Settings
 
 
@@ -34,6 +33,7 @@ def learn(
 ) -> None:
     from kairos.adapters.sqlite_lessons import SqliteLessons
     from kairos.engine.choices import Choices, versions_in
+    from kairos.engine.program import compile_earlier
     from kairos.settings import load_settings
 
     chosen = load_settings(settings, os.environ)
@@ -47,7 +47,7 @@ def learn(
         return not beside or os.getppid() == beside
 
     with closing(SqliteLessons(path)) as store:
-        choices = Choices(lambda revision: _program(store.playbook(revision)), versions_in(store.model))
+        choices = Choices(lambda revision: compile_earlier(store.playbook(revision)), versions_in(store.model))
         lessons: Lessons | None = None
         due = 0.0
         while goes_on():
@@ -94,13 +94,14 @@ def tell_choices(store: SqliteLessons, choices: Choices, goes_on: Callable[[], b
 def _current(store: SqliteLessons, lessons: Lessons | None, chosen: Settings) -> Lessons:
     """The lessons for the playbook as it is now: of another revision they begin anew, from the store."""
     from kairos.engine.lessons import Lessons
+    from kairos.engine.program import compile_earlier, compile_program
+    from kairos.playbook import read
     from kairos.settings import milliseconds
 
     texts = store.playbook("")
     if texts is None:
         raise StoreError("the store has no playbook yet; `kairos run` keeps it there")
-    program = _program(texts)
-    assert program is not None
+    program = compile_program(read(texts))
     if lessons and lessons.program.decide.revision == program.decide.revision:
         return lessons
     store.begin()
@@ -108,12 +109,5 @@ def _current(store: SqliteLessons, lessons: Lessons | None, chosen: Settings) ->
         program,
         milliseconds(chosen.learning.window),
         milliseconds(chosen.learning.half_life),
-        lambda revision: _program(store.playbook(revision)),
+        lambda revision: compile_earlier(store.playbook(revision)),
     )
-
-
-def _program(texts: dict[str, str] | None) -> Program | None:
-    from kairos.engine.program import compile_program
-    from kairos.playbook import read
-
-    return compile_program(read(texts)) if texts else None

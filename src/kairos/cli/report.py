@@ -215,7 +215,7 @@ def opened(
 ) -> Iterator[tuple[SqliteRecords, Callable[[str], Program | None], Playbook]]:
     """A store's records, the programs of its playbooks by revision, and the latest playbook."""
     from kairos.adapters.sqlite_records import SqliteRecords
-    from kairos.engine.program import compile_program
+    from kairos.engine.program import compile_earlier
     from kairos.playbook import read
     from kairos.settings import load_settings
 
@@ -227,8 +227,7 @@ def opened(
 
         @lru_cache(maxsize=32)
         def program_of(revision: str) -> Program | None:
-            texts = records.playbook(revision)
-            return compile_program(read(texts)) if texts else None
+            return compile_earlier(records.playbook(revision))
 
         texts = records.latest_playbook()
         if not texts:

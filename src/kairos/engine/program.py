@@ -8,6 +8,8 @@ from typing import Any
 
 from kairos import decide, deliver, enrich, respond
 from kairos.decide import Arm
+from kairos.errors import PlaybookError
+from kairos.playbook import read
 from kairos.playbook.playbook import Playbook
 
 
@@ -73,6 +75,14 @@ def compile_program(playbook: Playbook) -> Program:
         frozenset((*consents, *declines, *buys, *returns)),
         _sold(deciding.arms),
     )
+
+
+def compile_earlier(texts: Mapping[str, str] | None) -> Program | None:
+    """The program of an earlier revision, where it is still known, and this kairos still reads it."""
+    try:
+        return compile_program(read(texts)) if texts else None
+    except PlaybookError:
+        return None
 
 
 def _sold(arms: Sequence[Arm]) -> dict[str, tuple[Arm, ...]]:
