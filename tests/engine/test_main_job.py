@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.conftest import TEXTS
 
 from kairos import enrich
 from kairos.domain.inputs import Delivery, Fulfilment, Timer
@@ -85,6 +86,26 @@ def test_what_may_be_a_repeat_of_a_refused_yes_charges_nobody_and_is_answered(be
     assert orders(doubtful) == []
     assert [text.text for text in texts(doubtful, "sms")] == ["Not enough balance for 2 GB for 7 days."]
     assert len(orders(bench.apply(bench.reply("1")))) == 1
+
+
+@pytest.mark.parametrize(("end", "reason"), [("", ""), ("done", ""), ("refused", "insufficient_funds")])
+def test_what_may_be_a_repeat_of_a_yes_takes_nothing_that_was_offered_since(
+    bench_with: Callable[..., Any], end: str, reason: str
+) -> None:
+    other = TEXTS["offers/booster.yaml"].replace("booster\n", "other\n").replace("DATA", "MORE").replace("24}", "6}")
+    bench = bench_with({"offers/other.yaml": other})
+    bench.profile()
+    call(bench)
+    taken = bench.apply(bench.reply("yes"))
+    if end:
+        fulfilled(bench, taken, end, reason)
+    call(bench)
+    assert [(one.action, one.number) for one in bench.state().offers] == [("booster", 1), ("other", 2)]
+    doubtful = bench.apply(msgspec.structs.replace(bench.reply("yes"), repeated=True))
+    assert orders(doubtful) == []
+    assert [text.text for text in texts(doubtful, "sms")] == ["Which one? Reply with its number."]
+    numbered = bench.apply(msgspec.structs.replace(bench.reply("2"), repeated=True))
+    assert [order.product for order in orders(numbered)] == ["MORE2G"], "the number says which"
 
 
 @pytest.mark.parametrize(("word", "outcome"), [("no", "declined"), ("stop", "stopped")])

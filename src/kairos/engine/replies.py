@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 REPEATED = "may be a repeat"  # of the yes that was refused for want of money: it must not charge what came since
 UNTAKEN = frozenset({"expired", "refused_before", "which_one", "nothing_open"})  # a yes that takes nothing
+TOOK = frozenset({"accepted", "fulfilled", "refused", "unpaid"})  # what somebody said yes to
+A_WHILE = 1_800_000  # ms; what may be a repeat was said before within it
 OWES = "owes"  # and gets no other advance
 PROOF = 160  # characters of a yes that are kept
 HELP_EVERY = 3_600_000  # one help text an hour at most
@@ -42,11 +44,13 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         work.answers[index] = DUPLICATE
         return
     understood = _understood(engine, state, reply, work.now)
-    offer, meaning = understood.offer, understood.meaning
-    if reply.repeated and not _still_wanted(understood):
+    if reply.repeated and understood.meaning == "accept" and _unclear(state, understood.offer, reply):
+        understood = respond.Understood("which_one")
+    elif reply.repeated and not _still_wanted(understood):
         engine.statistics.counts["duplicates"] += 1
         work.answers[index] = DUPLICATE
         return
+    offer, meaning = understood.offer, understood.meaning
     work.changed.add(state.id)
     if reply.fingerprint and not reply.repeated:
         work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
@@ -84,6 +88,13 @@ def _still_wanted(understood: respond.Understood) -> bool:
     if understood.meaning == "decline":
         return offer is not None and offer.status in respond.TAKEABLE
     return understood.meaning == "stop" or understood.meaning in UNTAKEN
+
+
+def _unclear(state: State, offer: OpenOffer | None, reply: Reply) -> bool:
+    """Whether a yes that may be a repeat took something else the first time: what it does not name is not charged."""
+    since = reply.happened - A_WHILE
+    took = any(one.status in TOOK and one.changed > since for one in state.offers if one is not offer)
+    return took and offer is not None and str(offer.number) not in reply.text
 
 
 def _not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, reply: Reply) -> tuple[str, str] | None:
