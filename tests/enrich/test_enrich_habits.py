@@ -58,6 +58,8 @@ def usual(state: State, hour: int = 0) -> tuple[int | None, str | None]:
         ((23, 0, 1), 0, 0),
         ((9, 9, 22, 23, 23, 0), 23, 0),
         ((9, 9, 15, 20, 20, 21), 20, 0),
+        ((9, 9, 23, 23, 0), 23, 0),
+        ((9, 9, 10, 23, 23), 9, 0),
     ],
 )
 def test_how_far_from_the_usual_hour(answers: tuple[int, ...], hour: int, away: int | None) -> None:
@@ -83,11 +85,14 @@ def test_the_channel_of_most_that_they_answered() -> None:
 
 
 def test_newer_answers_count_more_and_counts_stay_small() -> None:
-    state = heard(*[9] * 400, channel="sms")
+    state = heard(9, channel="app")
+    for day in range(400):
+        answered(PLAN, state, NOW + day * DAY + 9 * HOUR, "sms")
+    assert state.habits is not None
+    assert list(state.habits.channels) == ["sms"], "one answer, and long ago"
     for _ in range(MOST):
         answered(PLAN, state, NOW + 20 * HOUR, "notification")
     assert usual(state, 20) == (0, "notification")
-    assert state.habits is not None
     assert max(state.habits.hours) < MOST
     assert max(state.habits.channels.values()) < MOST
     assert len(msgspec.msgpack.encode(state)) - len(msgspec.msgpack.encode(new())) < 64
