@@ -18,7 +18,15 @@ def moment_of(decision: Decision) -> Moment:
     state = State(SCHEMA, decision.subscriber, "", "", 0)
     row = tuple(decision.row)
     return Moment(
-        decision.id, decision.identity, decision.kind, decision.happened, decision.now, row, state, decision.riding
+        decision.id,
+        decision.identity,
+        decision.kind,
+        decision.happened,
+        decision.now,
+        row,
+        state,
+        decision.riding,
+        where=decision.where,
     )
 
 
@@ -44,6 +52,7 @@ def survivors_again(program: Program, decision: Decision, made: Program) -> list
         "",
         moment.row,
         riding=decision.riding,
+        where=decision.where,
         limits=[],
         gates=[],
     )

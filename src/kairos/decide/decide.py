@@ -22,6 +22,7 @@ from kairos.domain.pairs import Pairs
 from kairos.ports import Scorer
 
 NO_ROOM = "no text fits"
+TOLD = "told just now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ def _record(program: Program, moment: Moment, model: str) -> Decision:
         limits=[],
         test=moment.test,
         asked=moment.asked,
+        where=moment.where,
     )
 
 
@@ -145,6 +147,8 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
     """
     closed = Closed() if moment.past_switches else program.closed
     alive = _switched(closed, decision, alive)
+    if moment.told:
+        alive = _untold(moment, decision, alive)
     for channel in _channels(program, moment):
         candidates = offered = alive & program.on_channel[channel]
         if not candidates:
@@ -155,7 +159,11 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
         for gate in program.gates_on[channel]:
             if candidates & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(moment.row):
                 candidates = _refuse(decision, candidates, gate.arms, channel, gate.name, 0, offered)
-        rests, until = resting(program, moment.row, moment.now, channel) if channel and not moment.wanted else ("", 0)
+        rests, until = (
+            resting(program, moment.row, moment.now, channel)
+            if channel and not (moment.wanted or moment.where)
+            else ("", 0)
+        )
         if rests:
             candidates = _refuse(decision, candidates, program.quiet, channel, rests, until, offered)
         parts = _frozen(program, channel, moment.now) if program.freezes else ()
@@ -178,6 +186,8 @@ def _refuse(
 
 def _channels(program: Program, moment: Moment) -> Sequence[int]:
     """Those that are open; what a tester asked for and what can only ride is said to them all the same."""
+    if moment.where:
+        return program.pulled
     if moment.riding:
         return (0,)
     own = [channel for channel in program.own_channels if moment.wanted & program.on_channel[channel]]
@@ -190,6 +200,12 @@ def _switched(closed: Closed, decision: Decision, alive: int) -> int:
         decision.limits.extend([Refusal(arm, -1, rule, 0) for arm in bits(alive & mask)])
         alive &= ~mask
     return alive
+
+
+def _untold(moment: Moment, decision: Decision, alive: int) -> int:
+    """The arms that this request has not been told already."""
+    decision.limits.extend([Refusal(arm, -1, TOLD, 0) for arm in bits(alive & moment.told)])
+    return alive & ~moment.told
 
 
 def _frozen(program: Program, channel: int, now: int) -> list[Refused]:

@@ -88,7 +88,11 @@ def closed_since(program: Program, action: str, channel: str, row: Sequence[Any]
     for gate in program.lists if not tester else ():
         if gate.anytime and arms & gate.arms and on_list(program, gate, msisdn) and not gate.opens(row):
             return gate.name
-    return resting(program, row, now, place)[0] if place and arms & program.quiet and not tester else ""
+    return (
+        resting(program, row, now, place)[0]
+        if place in program.own_channels and arms & program.quiet and not tester
+        else ""
+    )
 
 
 def resting(program: Program, row: Sequence[Any], now: int, channel: int) -> tuple[str, int]:

@@ -17,6 +17,7 @@ from kairos.playbook.budget_file import budgets_of, need
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import Freeze, Gate, Limit, Window
+from kairos.playbook.vocabulary_file import INBOUND
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
 NOTIFICATION = "notification"  # the channel of lines that ride; every other channel carries messages of its own
@@ -86,7 +87,7 @@ class Program:
     revision: str
     columns: tuple[str, ...]
     arms: tuple[Arm, ...]
-    channels: tuple[str, ...]  # the notification first
+    channels: tuple[str, ...]  # the notification first, `inbound` last
     check: Check
     worth: NDArray[np.float64]  # value x weight by arm
     answers: Mapping[str, tuple[tuple[int, int], ...]]  # kind -> (how old the moment may be in ms, or -1; mask)
@@ -95,7 +96,8 @@ class Program:
     switched: int  # arms that the switch of all marketing stops
     of_action: Mapping[str, int]
     of_issue: Mapping[str, int]
-    own_channels: range  # all but the notification
+    own_channels: range  # those of messages of their own
+    pulled: range  # `inbound`, where anything can be said to those who ask
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
@@ -130,8 +132,9 @@ def compile_program(playbook: Playbook) -> Program:
     columns = playbook.vocabulary.columns
     check = compile_check([[r.rule.condition for r in arm.variant.rules] for arm in arms], columns)
     number = {condition.key: index for index, condition in enumerate(check.conditions)}
-    own = sorted({t.channel for action in playbook.actions for t in action.treatments} - {NOTIFICATION})
-    channels = (NOTIFICATION, *own)
+    spoken = {t.channel for action in playbook.actions for t in action.treatments}
+    own = sorted(spoken - {NOTIFICATION, INBOUND})
+    channels = (NOTIFICATION, *own, *(spoken & {INBOUND}))
     message = tuple(
         {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
         for channel in channels
@@ -156,7 +159,8 @@ def compile_program(playbook: Playbook) -> Program:
         switched=_of(purposes, minding("switches")),
         of_action=of_action,
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
-        own_channels=range(1, len(channels)),
+        own_channels=range(1, len(own) + 1),
+        pulled=range(len(own) + 1, len(channels)),
         on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
         message=message,
         gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
@@ -276,6 +280,8 @@ def _simplest(limit: Limit, arms: Sequence[Arm]) -> Limit:
 
 def _counts(limit: Limit, channel: str) -> bool:
     """Whether a contact on this channel would count against the limit."""
+    if channel == INBOUND:  # they asked: nothing interrupts them
+        return False
     riding = channel == NOTIFICATION
     return limit.riding in (None, riding) and limit.channel in ("", channel)
 

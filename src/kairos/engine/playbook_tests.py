@@ -18,6 +18,7 @@ from kairos.engine.program import Program
 from kairos.errors import Diagnostic, did_you_mean
 from kairos.learn import FixedPropensity
 from kairos.playbook.playbook import PlaybookTest
+from kairos.playbook.vocabulary_file import INBOUND
 
 NOON = "2026-03-04T12:00"  # a Wednesday; where the subscriber is
 NOTHING = "none"
@@ -59,6 +60,8 @@ def _wrong_reason(test: PlaybookTest, verdicts: list[Verdict]) -> str:
 def decide_test(program: Program, test: PlaybookTest) -> Decided:
     """The decision that a test asks about, made by the real stages on the values that the test gives."""
     moment = _moment(program, test)
+    if test.event == INBOUND:
+        moment.where, moment.riding = INBOUND, False
     nobody = dict.fromkeys((gate.file for gate in program.decide.lists), ())
     open_to_all = replace(program.decide, holdout=0.0, listed=nobody)
     draw = keyed_draw(program.playbook.seed)

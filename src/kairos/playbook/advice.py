@@ -9,6 +9,7 @@ from kairos.playbook.document import Items, Scalar, Table, parse
 from kairos.playbook.measure import RIDING, Measured, measure_messages
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import ANSWERS, Playbook
+from kairos.playbook.vocabulary_file import INBOUND
 from kairos.smpp.text import Encoding, measure
 
 MOST_PARTS = 2  # of a message of its own
@@ -32,6 +33,10 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
     if not playbook.actions:
         yield Diagnostic("", 0, "there is no action: nothing is ever said", "add one under `offers/`")
     for action in playbook.actions:
+        if INBOUND in action.answers and not any(one.channel == INBOUND for one in action.treatments):
+            message = f"`{action.name}` answers `inbound`, and has no words for those who ask: it is never told to them"
+            hint = "add a treatment, as in `ask: {channel: inbound, message: booster_told}`"
+            yield Diagnostic(action.file, action.line, message, hint)
         if action.kind == "advance" and not playbook.vocabulary.owed:
             message = f"nothing counts what is owed for `{action.name}`: who has one may get another"
             hint = "add an attribute with `owed: yes`, as in `debt: {type: money, from: [recharge.debt], owed: yes}`"
@@ -61,8 +66,8 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
 def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
-    own = {message for channel, message, _ in by_channel if channel != RIDING} | set(ANSWERS)
-    to_reply = {message for _, message, action in by_channel if action.taken_by_reply}
+    own = {message for channel, message, _ in by_channel if channel not in (RIDING, INBOUND)} | set(ANSWERS)
+    to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel != INBOUND}
     measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook)}
     for key, place in places.items():
         message, language, index = key
