@@ -68,6 +68,8 @@ def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
     own = {message for channel, message, _ in by_channel if channel not in (RIDING, INBOUND)} | set(ANSWERS)
     to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel != INBOUND}
+    told = {message for channel, message, _ in by_channel if channel == INBOUND}  # on a screen: they cost nothing
+    told -= {message for channel, message, _ in by_channel if channel != INBOUND}
     measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook)}
     for key, place in places.items():
         message, language, index = key
@@ -83,7 +85,8 @@ def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
         before = measured.get((message, language, index - 1))
         if before and (measured[key].parts, measured[key].units) > (before.parts, before.units):
             yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
-        yield from _costly_characters(place)
+        if message not in told:
+            yield from _costly_characters(place)
         if index == 0 and language == playbook.languages[0]:
             yield from _untranslated(place, message, playbook)
 
