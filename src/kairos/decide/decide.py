@@ -74,6 +74,8 @@ def decide(
         limits(program, moment, draft.decision, alive, index, survivors)
     if survivors.moment:
         pairs = propensity(program, survivors, moments, scorer)
+        if program.in_market:
+            _unpersonal(pairs, decided)
         for index, ranked in arbitration(program, pairs, decided, draw):
             treatment(program, moments[index], decided[index], ranked, compose, ledger)
     return decided
@@ -130,7 +132,14 @@ def eligibility(program: Program, moment: Moment, decision: Decision, alive: int
         return 0
     passed, failed = program.check.run(moment.row)
     decision.failed = failed.to_bytes((failed.bit_length() + 7) // 8, "little")
+    if decision.listed:
+        passed = (passed & ~program.held_out) | (_in_market(program, failed) & program.held_out)
     return alive if moment.wanted else alive & passed
+
+
+def _in_market(program: Program, failed: int) -> int:
+    """The arms that all may have who meet their conditions, whether they matter to them now or not."""
+    return sum(1 << arm for arm, needed in enumerate(program.in_market) if not needed & failed)
 
 
 def budgets(ledger: Ledger, decision: Decision, alive: int) -> int:
@@ -226,6 +235,13 @@ def propensity(program: Program, survivors: Survivors, moments: Sequence[Moment]
     return pairs
 
 
+def _unpersonal(pairs: Pairs, decided: Sequence[Decided]) -> None:
+    """The order of a list for all is that of worth: nobody's chance of a yes is looked at."""
+    for index, draft in enumerate(decided):
+        if draft.decision.listed:
+            pairs.propensity[pairs.moment == index] = 1.0
+
+
 def arbitration(
     program: Program, pairs: Pairs, decided: Sequence[Decided], draw: Draw
 ) -> Iterator[tuple[int, list[int]]]:
@@ -249,7 +265,7 @@ def arbitration(
         decision = decided[index].decision
         decision.scores = Scores(arm[start:end], channel[start:end], chance[start:end])
         ranked = ranks[start:end]
-        if tied:
+        if tied and not decision.listed:
             ranked.sort(
                 key=lambda place: (higher[place], -priority[place], draw(decision.id, arm[place]), channel[place])
             )

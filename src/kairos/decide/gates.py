@@ -41,7 +41,9 @@ def admit(program: Program, moment: Moment, decision: Decision, alive: int) -> i
             alive = _shut(decision, alive, gate.arms, gate.name)
     held = alive & program.held_out if program.holdout and not moment.test else 0
     if held and held_out(program.seed, moment.state.id, program.holdout):
-        alive = _shut(decision, alive, held, HOLDOUT)
+        left = _shut(decision, alive, held, HOLDOUT)
+        decision.listed = bool(moment.where and program.in_market)  # then it is noted, and a list for all is told
+        alive = alive if decision.listed else left
     for arms, share, salt in program.controls if not moment.test else ():
         if alive & arms and held_out(salt, moment.state.id, share):
             alive = _shut(decision, alive, arms, CONTROL)

@@ -112,6 +112,7 @@ class Program:
     longest_limit: int  # ms; contacts older than this count nowhere
     holdout: float
     held_out: int  # arms that it holds back
+    in_market: tuple[int, ...]  # by arm: the conditions of the list that it is told when it asks; empty: nothing is
     controls: tuple[tuple[int, float, str], ...]  # of an action: its arms, its control group's share, and salt
     seed: str
     time_zone: str  # of whoever has none of their own, at this place in a row (-1: nobody has)
@@ -175,6 +176,7 @@ def compile_program(playbook: Playbook) -> Program:
         longest_limit=max((limit.per for limit in policy.limits), default=0),
         holdout=policy.holdout,
         held_out=_of(purposes, policy.holdout_of),
+        in_market=tuple(_for_all(arm, number) for arm in arms) if policy.holdout_list else (),
         controls=tuple(
             (of_action[a.name], a.control, f"{playbook.seed}/{a.name}") for a in playbook.actions if a.control
         ),
@@ -202,6 +204,12 @@ def _takes(arm: Arm, budgets: Sequence[Budget]) -> tuple[tuple[int, int], ...]:
     """What an offer of an arm takes: the places of budgets, and how much of each."""
     drawn = [(place, budget) for place, budget in enumerate(budgets) if budget in arm.action.budgets]
     return tuple((place, amount) for place, budget in drawn if (amount := need(budget, arm.variant)))
+
+
+def _for_all(arm: Arm, number: Mapping[str, int]) -> int:
+    """The conditions of an arm that say who may have it and for whom it is good, not to whom it matters now."""
+    keys = {one.rule.condition.key for one in arm.variant.rules if one.stage != "relevant"}
+    return sum(1 << number[key] for key in keys)
 
 
 def _mask(arms: Any) -> int:

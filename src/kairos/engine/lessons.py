@@ -150,7 +150,7 @@ class Lessons:
 
     def _place(self, decision: Decision) -> int | None:
         """The arm and channel that were chosen, as this program numbers them; None where it has no such arm."""
-        if decision.chosen is None or decision.test:
+        if decision.chosen is None or decision.test or decision.listed:
             return None
         made = self.program if decision.revision == self.program.decide.revision else self._old(decision.revision)
         if made is None or made.decide.columns != self.program.decide.columns:
