@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from kairos.adapters.first_answers import KEPT
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
+from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.registers import Registers
@@ -89,6 +90,7 @@ class Kairos:
 
     def __init__(self, settings: Settings, store: Store, program: Program) -> None:
         self.settings, self.store, self.program = settings, store, program
+        self.model = own_model(settings, program)
         self.engine = Engine(
             store,
             program,
@@ -101,6 +103,9 @@ class Kairos:
             note=log.warning,
         )
         self.propensities = Propensities(store, self.engine, self.engine.scorer)
+        if self.model:
+            self.engine.scorer_of = self.model.scorer_of
+            self.engine.scorer = self.model.scorer_of(program)
         self.letters = DeadLetters(store, now, self.engine.statistics.counts, keep=settings.retention.dead_letters_kept)
         self.loop = Loop(
             self.engine,
@@ -204,6 +209,7 @@ class Kairos:
             self.playbook,
             settings.store.path,
             lambda: self.letters.figures,
+            lambda: self.model.trouble if self.model else "",
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.server: Server | None = None
@@ -234,7 +240,7 @@ class Kairos:
         self._tasks.append(asyncio.create_task(self.letters.run(self.loop)))
         self._tasks.append(asyncio.create_task(self.retention.run(self.loop)))
         self._tasks.append(asyncio.create_task(self._watch_playbook()))
-        if settings.learning.on:
+        if settings.learning.on and not self.model:
             self._tasks.append(asyncio.create_task(self.propensities.run()))
         self._tasks.append(asyncio.create_task(self._watch_registers()))
         self._tasks.append(asyncio.create_task(self.links.run()))
@@ -335,7 +341,8 @@ class Kairos:
                 if texts == looked_at:
                     continue
                 # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
-                program = await asyncio.to_thread(open_playbook, self.store, texts, self.program.playbook)
+                known, check = self.program.playbook, self.model.check if self.model else None
+                program = await asyncio.to_thread(open_playbook, self.store, texts, known, check)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
@@ -418,8 +425,23 @@ def listening(section: str, host: str, port: int) -> Iterator[None]:
         raise SettingsError([Diagnostic("", 0, f"cannot listen on {host}:{port}: {reason.lower()}", hint)]) from None
 
 
-def open_playbook(store: Store, texts: dict[str, str], current: Playbook | None = None) -> Program | None:
-    """Read, compile and keep a playbook; None where it is the `current` one. Raises PlaybookError."""
+def own_model(settings: Settings, program: Program) -> OnnxModel | None:
+    """The propensity model that the settings name. Raises SettingsError where it cannot be used with the playbook."""
+    learning = settings.learning
+    if not learning.model:
+        return None
+    model = OnnxModel(Path(learning.model), learning.model_within_ms / 1000)
+    model.check(program)
+    return model
+
+
+def open_playbook(
+    store: Store,
+    texts: dict[str, str],
+    current: Playbook | None = None,
+    check: Callable[[Program], None] | None = None,
+) -> Program | None:
+    """Read, compile, `check` and keep a playbook; None where it is the `current` one. Raises PlaybookError."""
     playbook = read_playbook(texts)
     if current and playbook.revision == current.revision:
         return None
@@ -430,6 +452,8 @@ def open_playbook(store: Store, texts: dict[str, str], current: Playbook | None 
         what = f"the currency changed from {kept}"
         hint = "prices of open offers and balances are kept in it: begin a new store for another currency"
         raise PlaybookError([Diagnostic("playbook.yaml", 0, what, hint)])
+    if check:
+        check(program)
     store.save_playbook(playbook.revision, playbook.vocabulary.layout, dict(texts))
     return program
 

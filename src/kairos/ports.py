@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.decision import Drawn
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
@@ -201,9 +202,10 @@ class Store(Protocol):
     def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:
         """Delete rows that are older than `before` (ms) and closed, of the next `limit` after the id `after`.
 
-        What: decisions (without an open offer), outbox (sent, failed or dropped), responses, answered, dead_letters,
-        purchases (that have ended), ended_subscriptions (their states), switches (all but the latest of each); or
-        playbooks, those that no decision and no layout needs, whatever their age. No id is used again.
+        What: decisions (without an open offer, and with how likely their choice was), outbox (sent, failed or dropped),
+        responses, answered, dead_letters, purchases (that have ended), ended_subscriptions (their states), switches
+        (all but the latest of each); or playbooks, those that no decision and no layout needs, whatever their age. No
+        id is used again.
         """
         ...
 
@@ -215,6 +217,14 @@ class Store(Protocol):
 
     def model(self, version: str = "") -> tuple[str, bytes] | None:
         """A version of the propensity model and its content; without a word the newest. Who learns publishes them."""
+        ...
+
+    def newest_model(self) -> str:
+        """The name of the newest version; empty: there is none."""
+        ...
+
+    def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:
+        """How likely the choices of these decisions were, as far as it is kept. Who learns writes it."""
         ...
 
     def switches(self) -> list[Switch]:
@@ -269,7 +279,7 @@ class Fulfiller(Protocol):
 
 
 class Scorer(Protocol):
-    """A propensity model: the chance of a yes for every pair, in one call."""
+    """A propensity model: the chance of a yes for every pair, in one call; NaN where it gives none. It never raises."""
 
     @property
     def version(self) -> str: ...

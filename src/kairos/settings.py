@@ -94,6 +94,8 @@ class Learning(Section, frozen=True):
     window: Age = "7 days"  # what is taken within it counts as a yes
     half_life: Age = "60 days"  # an answer so old counts half
     explore: Share = 0.3  # 1: as much as the model is unsure; 0: not at all
+    model: str = ""  # a file of one's own (ONNX), which scores in place of what is learned
+    model_within_ms: Limit = 50.0  # then it has failed, and marketing is silent
 
 
 class Http(Section, frozen=True):
@@ -226,9 +228,16 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         playbook=str(path.parent / settings.playbook),
         registers=str(path.parent / settings.registers),
         store=store,
+        learning=_with_model(path.parent, settings.learning),
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),
     )
+
+
+def _with_model(folder: Path, learning: Learning) -> Learning:
+    """The section with its model seen from the folder of the settings."""
+    model = str(folder / learning.model) if learning.model else ""
+    return msgspec.structs.replace(learning, model=model)
 
 
 def _beside(folder: Path, section: S) -> S:

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.engine.town import Town
 
 from kairos.adapters.sqlite import SqliteStore
 from kairos.playbook import load_texts, read
@@ -44,6 +45,18 @@ def test_with_too_little_to_learn_from_it_says_so(environment: dict[str, str]) -
         assert store.model() is None
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "nothing is published yet: too few offers were made to learn from\n"
+
+
+def test_it_keeps_how_likely_each_choice_was(environment: dict[str, str]) -> None:
+    town = Town(Path(environment["KAIROS_STORE_PATH"]))
+    with closing(town.store):
+        made = [decision.id for decision in town.meet(100)]
+        done = subprocess.run(command("--once"), env=environment, capture_output=True, text=True, timeout=LONG)
+        assert (done.returncode, done.stderr) == (0, "")
+        kept = town.store.choices(made)
+    assert [(one.decision, one.probability, one.method, one.error) for one in kept.values()] == [
+        (id_, 0.5, "exact", 0.0) for id_ in made
+    ], "both bundles are worth the same"
 
 
 def test_it_ends_with_whoever_started_it(environment: dict[str, str]) -> None:

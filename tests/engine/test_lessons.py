@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import TEXTS
 from tests.engine.town import DAY, WEEK, Town, heard, texts
 
+from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite_lessons import RECEIPT, SqliteLessons
 from kairos.adapters.sqlite_records import SqliteRecords
 from kairos.decide import moment_of
@@ -49,6 +50,29 @@ async def test_planted_tastes_are_learned_and_rule_from_the_next_batch_on(town: 
     large = [names[decision.chosen.arm] == "large" for decision in after if decision.chosen]
     assert len(large) == 1000
     assert taken_by_chance < 0.3 < 0.4 < town.engine.statistics.counts["accepted"] / len(after)
+
+
+async def test_of_a_model_that_is_known_only_the_name_is_asked_for(town: Town, tmp_path: Path) -> None:
+    town.meet(SAMPLE)
+    version = heard(tmp_path / "kairos.db", town.program, town.now).publish(town.now)
+    assert version is not None
+    fetched: list[str] = []
+
+    class Counting(SqliteStore):
+        def model(self, version: str = "") -> tuple[str, bytes] | None:
+            fetched.append(version)
+            return super().model(version)
+
+    town.store.__class__ = Counting
+    propensities = Propensities(town.store, town.engine, FixedPropensity())
+    await propensities.look()
+    assert fetched == [], "there is none"
+    with closing(SqliteLessons(tmp_path / "kairos.db")) as store:
+        store.save_model("learned-1-a", town.now, freeze(version), 0)
+    for _ in range(3):
+        await propensities.look()
+    assert fetched == ["learned-1-a"]
+    assert town.store.newest_model() == "learned-1-a"
 
 
 async def test_another_playbook_is_scored_as_its_arms_stand_and_another_vocabulary_not_at_all(town: Town) -> None:

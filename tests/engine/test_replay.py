@@ -13,7 +13,8 @@ from tests.conftest import HOUR, Bench
 from kairos.decide.decide import NO_ROOM
 from kairos.domain.decision import Choice, Decision, Refusal
 from kairos.domain.subscriber import Bucket
-from kairos.engine.replay import Replay, Target, outcomes_of, pairs_of, replay
+from kairos.engine.choices import pairs_of
+from kairos.engine.replay import Replay, Target, outcomes_of, replay
 from kairos.evaluate import SILENCE
 from kairos.learn import FixedPropensity
 

@@ -102,3 +102,22 @@ def test_where_that_is_not_enough_the_oldest_go() -> None:
     made.undo(1)
     made.undo(3000)
     assert np.flatnonzero(~made.taken).tolist() == [made.count - 1]
+
+
+def test_what_was_bought_elsewhere_is_a_yes_where_it_had_arrived_by_then() -> None:
+    made = ledger(5)
+    for id in (1, 2, 3):  # noqa: A001
+        made.deliver(id, HOUR)
+    made.decline(2)
+    made.buy(1, 2 * HOUR)
+    made.buy(2, 2 * HOUR)
+    made.buy(3, HOUR - 1)  # before it arrived: it was asked in vain
+    made.buy(4, 2 * HOUR)
+    made.buy(5, 2 * HOUR)
+    assert made.taken.tolist() == [True, True, False, False, False]
+    made.deliver(4, HOUR)  # its receipt came later
+    made.undo(5)
+    made.deliver(5, HOUR)
+    assert made.taken.tolist() == [True, True, False, True, False]
+    assert made.weights(3 * HOUR).tolist() == [1, 1, 0, 1, 0]
+    assert made.rows["delay"][3] == HOUR

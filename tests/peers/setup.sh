@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the peer tests talk to, where that is possible without asking anybody: Debian's `kannel`, and a sample of clicks.
+# Installs what the peer tests talk to, where that is possible without asking anybody: Debian's `kannel`, a sample of clicks, onnxruntime.
 # Says why where it is not; the tests then skip with a reason. Never fails.
 
 have_kannel() {
@@ -15,6 +15,10 @@ give_up() {
 sample() {  # of the Open Bandit Dataset; without its dependencies, torch among them
     [ -x .venv/bin/python ] && .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps obp==0.4.1
 }
+models() {  # of one's own: to make one in a test, and to run it
+    [ -x .venv/bin/python ] && .venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock onnxruntime onnx
+}
+models || echo "onnx and onnxruntime are not installed: pip could not get them" >&2
 sample || echo "the Open Bandit sample is not installed: pip could not get obp" >&2
 
 have_kannel && exit 0

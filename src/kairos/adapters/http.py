@@ -166,6 +166,7 @@ def plain(found: Explanation) -> dict[str, Any]:
         "revision": decision.revision,
         "model": decision.model,
         "reasons": [{"word": word, "log_odds": round(added, 4)} for word, added in found.reasons],
+        "drawn": found.drawn and {name: getattr(found.drawn, name) for name in ("probability", "method", "error")},
         "code": decision.code,
         "said": next((verdict.arm for verdict in found.verdicts if verdict.state == "chosen"), ""),
         "channel": found.channel,

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.decision import Drawn
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
@@ -266,6 +267,12 @@ class MemoryStore:
     def model(self, version: str = "") -> tuple[str, bytes] | None:  # noqa: ARG002
         """Nobody but us can publish here, and the engine does not."""
         return None
+
+    def newest_model(self) -> str:
+        return ""
+
+    def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:  # noqa: ARG002
+        return {}
 
     def switches(self) -> list[Switch]:
         with self._lock:

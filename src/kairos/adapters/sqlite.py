@@ -19,6 +19,7 @@ from kairos.adapters import sqlite_switches
 from kairos.adapters.sqlite_backup import copy_before_upgrade
 from kairos.adapters.sqlite_budgets import BUDGETS, budget_rows, select_budgets
 from kairos.adapters.sqlite_checkpoint import Checkpointer
+from kairos.adapters.sqlite_choices import select_choices
 from kairos.adapters.sqlite_journal import Journal
 from kairos.adapters.sqlite_letters import (
     count_letters,
@@ -33,6 +34,7 @@ from kairos.adapters.sqlite_schema import SCHEMA_VERSION, epoch_of, prepare_sche
 from kairos.adapters.sqlite_statements import Many, select, split_numbers, split_texts, write
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.decision import Drawn
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
@@ -101,6 +103,7 @@ UNSENT = (
     "SELECT channel, count(*), coalesce(min(iif(due > 0, due, NULL)), 0) FROM outbox "
     "WHERE status IN ('pending', 'sending') GROUP BY channel ORDER BY channel"
 )
+NEWEST_MODEL = "SELECT version FROM model ORDER BY id DESC LIMIT 1"
 MODEL = "SELECT version, content FROM model WHERE ?1 IN ('', version) ORDER BY id DESC LIMIT 1"
 RESPONSES_OF = "SELECT subscriber, decision, offer, outcome, reason, at, test FROM response WHERE offer = ? ORDER BY id"
 
@@ -295,6 +298,14 @@ class SqliteStore:
     def model(self, version: str = "") -> tuple[str, bytes] | None:
         rows = self._read(MODEL, version)
         return rows[0] if rows else None
+
+    def newest_model(self) -> str:
+        rows = self._read(NEWEST_MODEL)
+        return rows[0][0] if rows else ""
+
+    def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:
+        with self._read_lock, self._told("read"):
+            return select_choices(self._reader, decisions)
 
     def switches(self) -> list[Switch]:
         with self._read_lock, self._told("read"):

@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from kairos.adapters.sqlite import read_response
+from kairos.adapters.sqlite import MODEL, read_response, transaction
+from kairos.adapters.sqlite_choices import CHOICES, choice_rows
 from kairos.adapters.sqlite_schema import check_version
-from kairos.adapters.sqlite_statements import select
+from kairos.adapters.sqlite_statements import select, write
+from kairos.domain.decision import Drawn
 from kairos.domain.inputs import Response
 from kairos.domain.message import Text
 from kairos.errors import StoreError
 
 PAGE: Final = 5000
+SHARE: Final = 1000  # choices written at once: some ms in which a batch of the running kairos waits to commit
 PATIENCE: Final = 10.0  # seconds: a batch of the running kairos commits meanwhile
 RECEIPT: Final = 600_000  # ms; what was sent and has no receipt by then is taken to have arrived
 FOLLOWED: Final = 200_000  # messages under way
 
+RECORDS = "SELECT id, record FROM decision WHERE id > ? ORDER BY id LIMIT ?"
 TEXTS = "SELECT id, payload FROM outbox WHERE id > ? AND channel IN ('notification', 'sms') ORDER BY id LIMIT ?"
 
 # Where to begin: at the newest of the decisions, and at what was heard since the first of them.
@@ -33,6 +37,12 @@ WITH first AS (SELECT max(0, seq - ?) AS decision FROM sqlite_sequence WHERE nam
 SELECT (SELECT decision FROM first),
   (SELECT ifnull(max(id), 0) FROM response WHERE at < (SELECT at FROM since)),
   (SELECT ifnull(max(id), 0) FROM outbox WHERE due < (SELECT at FROM since))
+"""
+
+# Choices are told from where they were told to, and no further back than lessons begin.
+FIRST_UNTOLD = """
+SELECT max((SELECT max(0, seq - ?) FROM sqlite_sequence WHERE name = 'decision'),
+  ifnull((SELECT max(decision) FROM choice), 0))
 """
 
 _text = msgspec.msgpack.Decoder(Text).decode
@@ -51,8 +61,12 @@ class SqliteLessons:
             connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=PATIENCE)
             self._connection = held.enter_context(closing(connection))
             check_version(self._connection, self._path)
+            # What is written here can be made again: whoever runs the store brings it to the disk, and copies the log.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
             self.close = held.pop_all().close
         self._newest = newest
+        ((self._told_to,),) = self._rows(FIRST_UNTOLD, newest)
         self.begin()
 
     def begin(self) -> None:
@@ -62,7 +76,7 @@ class SqliteLessons:
 
     def decisions(self) -> list[bytes]:
         """The next page of records; empty: no more."""
-        rows = self._rows("SELECT id, record FROM decision WHERE id > ? ORDER BY id LIMIT ?", self._decision, PAGE)
+        rows = self._rows(RECORDS, self._decision, PAGE)
         self._decision = rows[-1][0] if rows else self._decision
         return [record for _, record in rows]
 
@@ -90,6 +104,20 @@ class SqliteLessons:
                 found.append((self._under_way.pop(id_), at if arrived else 0))
         return found
 
+    def untold(self) -> list[bytes]:
+        """The next page of records whose choices were not told yet how likely they were; empty: no more."""
+        rows = self._rows(RECORDS, self._told_to, SHARE)
+        self._told_to = rows[-1][0] if rows else self._told_to
+        return [record for _, record in rows]
+
+    def save_choices(self, drawn: Iterable[Drawn]) -> None:
+        with self._told("write to"), transaction(self._connection, "IMMEDIATE"):
+            write(self._connection, CHOICES, choice_rows(drawn))
+
+    def model(self, version: str) -> tuple[str, bytes] | None:
+        rows = self._rows(MODEL, version)
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def playbook(self, revision: str) -> dict[str, str] | None:
         """The texts of a revision; of the newest for an empty word."""
         which = "WHERE revision = ?" if revision else "WHERE ? = ''"
@@ -98,12 +126,12 @@ class SqliteLessons:
         return texts
 
     def save_model(self, version: str, at: int, content: bytes, keep: int) -> None:
-        """Keep a version, and none that was published before `keep` (ms) but the newest."""
+        """Keep a version, and none that another one had followed before `keep` (ms)."""
         with self._told("write to"):
             self._connection.execute(
                 "INSERT OR REPLACE INTO model(version, at, content) VALUES (?, ?, ?)", (version, at, content)
             )
-            self._connection.execute("DELETE FROM model WHERE at < ? AND id < (SELECT max(id) FROM model)", (keep,))
+            self._connection.execute("DELETE FROM model WHERE id < (SELECT max(id) FROM model WHERE at < ?)", (keep,))
 
     def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self._told("read"):

@@ -126,6 +126,8 @@ class SqliteProcess:
     playbook = _asked(SqliteStore.playbook)
     playbook_with_layout = _asked(SqliteStore.playbook_with_layout)
     model = _asked(SqliteStore.model)
+    newest_model = _asked(SqliteStore.newest_model)
+    choices = _asked(SqliteStore.choices)
     switches = _asked(SqliteStore.switches)
     switch_history = _asked(SqliteStore.switch_history)
     turn_switch = _asked(SqliteStore.turn_switch)

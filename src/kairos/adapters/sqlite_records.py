@@ -12,11 +12,13 @@ from typing import Any
 
 from kairos.adapters.sqlite import HOLDERS, MODEL, RESPONSES_OF, read_response
 from kairos.adapters.sqlite_budgets import select_budgets
+from kairos.adapters.sqlite_choices import select_choices
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
 from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
 from kairos.adapters.sqlite_schema import check_version, epoch_of
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.decision import Drawn
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Response
 from kairos.domain.purchase import Purchase
@@ -73,6 +75,10 @@ class SqliteRecords:
     def model(self, version: str = "") -> tuple[str, bytes] | None:
         rows = self._rows(MODEL, version)
         return rows[0] if rows else None
+
+    def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:
+        with self._told():
+            return select_choices(self._connection, decisions)
 
     def models(self) -> list[str]:
         """The versions that are kept, the newest first."""

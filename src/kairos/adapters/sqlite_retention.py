@@ -45,6 +45,12 @@ DELETE FROM playbook WHERE
 """
 
 
+CHOICES = """
+DELETE FROM choice WHERE decision > ?1 AND decision <= ?2
+  AND decision NOT IN (SELECT id FROM decision WHERE id > ?1 AND id <= ?2)
+"""
+
+
 def forget_rows(
     connection: sqlite3.Connection, what: str, before: int, after: int, limit: int, unsettled: Container[int] = ()
 ) -> Forgotten:
@@ -66,7 +72,10 @@ def forget_rows(
     kept = open_decisions(connection, after, last) if what == "decisions" else []
     places = ",".join("?" * len(kept))
     delete = f"DELETE FROM {table} WHERE id > ? AND id <= ? AND {age} < ? AND {closed} AND id NOT IN ({places})"
-    return Forgotten(connection.execute(delete, (after, last, before, *kept)).rowcount, last)
+    gone = connection.execute(delete, (after, last, before, *kept)).rowcount
+    if what == "decisions":
+        connection.execute(CHOICES, (after, last))
+    return Forgotten(gone, last)
 
 
 def forget_ended(

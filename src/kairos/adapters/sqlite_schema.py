@@ -41,6 +41,7 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('o
 # `playbook.first_decision`: the highest decision when it was saved. `outbox.due`: version 1 lost it with the first news
 # of a row; now it is when the last news came, and retention goes by it.
 # `budget`: one row for each period that something was taken of (`kairos.domain.budget`).
+# `choice`: how likely what a decision chose was (`kairos.domain.decision.Drawn`); it goes with the decision.
 # `switch`: every change of one, the latest of a name holds; `is_on` is 0 or 1.
 SECOND = """
 CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, identity TEXT NOT NULL,
@@ -80,6 +81,8 @@ CREATE VIEW current_state(subscriber, blob) AS
   WHERE NOT EXISTS (SELECT 1 FROM tail WHERE tail.subscriber = state.subscriber)
   UNION ALL SELECT subscriber, blob FROM tail;
 CREATE TABLE model(id INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, content BLOB NOT NULL)
+  STRICT;
+CREATE TABLE choice(decision INTEGER PRIMARY KEY, probability REAL NOT NULL, method TEXT NOT NULL, error REAL NOT NULL)
   STRICT;
 ALTER TABLE playbook ADD COLUMN first_decision INTEGER NOT NULL DEFAULT 0;
 UPDATE playbook SET first_decision = (SELECT seq FROM sqlite_sequence WHERE name = 'decision');

@@ -135,9 +135,11 @@ class Status:
         playbook: PlaybookWatch,
         path: str,
         letters: Callable[[], Mapping[str, float]] = dict,
+        model: Callable[[], str] = str,
     ) -> None:
         self.loop, self.dispatcher, self.switchboard, self.store = loop, dispatcher, switchboard, store
         self.links, self.playbook, self.path, self.letters = links, playbook, path, letters
+        self.model = model  # why it gives no scores
         self.started = loop.clock()
 
     async def report(self) -> dict[str, Any]:
@@ -239,7 +241,8 @@ class Status:
         if self.playbook.refused:
             since = moment(self.playbook.refused_since)
             yield f"the playbook in the folder is refused since {since} UTC; revision {self.playbook.revision} stays"
-
+        if trouble := self.model():
+            yield f"the model {self.loop.engine.scorer.version} gives no scores, and marketing is silent: {trouble}"
         letters = sum(count for kind, count in self.letters().items() if kind not in PASSED_ON)
         if letters:
             yield f"{letters:.0f} dead letters wait for somebody to look: `kairos dead-letters list`"

@@ -55,6 +55,7 @@ def evaluate(
             window=_window(window),
             end=records.newest(),
             by=by,
+            kept=records.choices,
         )
     what = " and ".join(
         [
@@ -94,7 +95,7 @@ def _versions(
     """Versions by name, the file's under its own. Raises KairosError for a `model` that is none."""
     import msgspec
 
-    from kairos.engine.replay import FIXED
+    from kairos.engine.choices import FIXED
     from kairos.learn import thaw
 
     def version_of(name: str) -> Version | None:

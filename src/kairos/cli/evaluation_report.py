@@ -119,7 +119,7 @@ def _named(found: Sequence[Change], names: Sequence[str], group: str) -> list[Ex
 REASONS = {
     "window not over": "are left out: a yes could still come",
     "playbook gone": "cannot be replayed: their playbook is gone",
-    "model gone": "cannot be replayed: their model's version is not kept any more",
+    "model gone": "cannot be replayed: their model's version is not kept any more, nor how likely what they said was",
     "other vocabulary or rules": "cannot be replayed: they were decided under another vocabulary, or by older rules",
     "not supported": "are in no value: what would be said could not have been said then (a new offer, a rule that was "
     "stricter). Who would have got what counts them",

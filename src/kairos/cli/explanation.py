@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kairos.decide import Verdict
+from kairos.domain.decision import Drawn
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import Proof
 from kairos.engine.explain import Explanation, moment
@@ -68,11 +69,25 @@ def _head(explanation: Explanation) -> Table:
         "with", Text(f"playbook {explanation.playbook}, revision {decision.revision}, model {decision.model}")
     )
     table.add_row("said", Text(said, "bold green" if chosen else ""))
+    if chosen:
+        table.add_row("chosen", Text(_likely(explanation.drawn)))
     if explanation.reasons:
         told = ((name, "for" if added > 0 else "against", added) for name, added in explanation.reasons)
         words = (f"{name} ({side} a yes, {added:+.2f})" for name, side, added in told)
         table.add_row("because of", Text(", ".join(words)))
     return table
+
+
+def _likely(drawn: Drawn | None) -> str:
+    """How likely the choice was, in words.
+
+    >>> _likely(Drawn(1, 0.4312, "thompson-quadrature", 0.001)), _likely(Drawn(1, 1.0, "exact", 0.0))
+    ('with probability 0.431 (thompson-quadrature, within 0.001)', 'with probability 1.000 (exact)')
+    """
+    if drawn is None:
+        return "not replayable: the model's version is gone, and how likely this was is not logged"
+    within = f", within {drawn.error:g}" if drawn.error else ""
+    return f"with probability {drawn.probability:.3f} ({drawn.method}{within})"
 
 
 def _verdicts(verdicts: Sequence[Verdict], now: int) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from kairos.errors import KairosError, StoreError
 
 if TYPE_CHECKING:
     from kairos.adapters.sqlite_lessons import SqliteLessons
+    from kairos.engine.choices import Choices
     from kairos.engine.lessons import Lessons
     from kairos.engine.program import Program
     from kairos.settings import Settings
@@ -31,6 +33,7 @@ def learn(
     ] = 0,
 ) -> None:
     from kairos.adapters.sqlite_lessons import SqliteLessons
+    from kairos.engine.choices import Choices, versions_in
     from kairos.settings import load_settings
 
     chosen = load_settings(settings, os.environ)
@@ -39,16 +42,23 @@ def learn(
         raise KairosError(f"there is no store at `{path}` yet; `kairos run` makes it")
     if not once:
         os.nice(10)  # decisions come first
+
+    def goes_on() -> bool:
+        return not beside or os.getppid() == beside
+
     with closing(SqliteLessons(path)) as store:
+        choices = Choices(lambda revision: _program(store.playbook(revision)), versions_in(store.model))
         lessons: Lessons | None = None
         due = 0.0
-        while not beside or os.getppid() == beside:
+        while goes_on():
             if time.monotonic() < due:
                 time.sleep(0.5)
                 continue
             due = time.monotonic() + chosen.learning.every_s
             lessons = _current(store, lessons, chosen)
             said = publish(store, lessons, chosen, time.time_ns() // 1_000_000)
+            enough = time.monotonic() + chosen.learning.every_s
+            tell_choices(store, choices, lambda: goes_on() and (once or time.monotonic() < enough))  # noqa: B023
             if once:
                 typer.echo(said)
                 return
@@ -70,6 +80,15 @@ def publish(store: SqliteLessons, lessons: Lessons, chosen: Settings, now: int) 
     kept = milliseconds(chosen.retention.decisions)
     store.save_model(name, now, freeze(version), now - kept if kept else 0)
     return f"published {name}, from {version.answers} answers"
+
+
+def tell_choices(store: SqliteLessons, choices: Choices, goes_on: Callable[[], bool] = lambda: True) -> None:
+    """Keep how likely each choice was that is new, a share at a time while it `goes_on`."""
+    from kairos.engine.cohort import read_decision
+
+    while goes_on() and (records := store.untold()):
+        if drawn := choices.of(map(read_decision, records)):
+            store.save_choices(drawn)
 
 
 def _current(store: SqliteLessons, lessons: Lessons | None, chosen: Settings) -> Lessons:

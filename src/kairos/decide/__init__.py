@@ -9,6 +9,7 @@ from kairos.decide.freezes import frozen, frozen_message
 from kairos.decide.gates import closed_since
 from kairos.decide.ghost import would_say
 from kairos.decide.program import Arm, Program, compile_program, wanted
+from kairos.decide.sources import as_agreed
 
 __all__ = [
     "AMOUNTS",
@@ -19,6 +20,7 @@ __all__ = [
     "Ledger",
     "Program",
     "Verdict",
+    "as_agreed",
     "closed_since",
     "compile_program",
     "decide",

@@ -17,17 +17,8 @@ def moment_of(decision: Decision) -> Moment:
     """The moment as far as its record knows it: the row, and of the subscriber only who it was."""
     state = State(SCHEMA, decision.subscriber, "", "", 0)
     row = tuple(decision.row)
-    return Moment(
-        decision.id,
-        decision.identity,
-        decision.kind,
-        decision.happened,
-        decision.now,
-        row,
-        state,
-        decision.riding,
-        where=decision.where,
-    )
+    about = (decision.id, decision.identity, decision.kind, decision.happened, decision.now)
+    return Moment(*about, row, state, decision.riding, test=decision.test, where=decision.where)
 
 
 def survivors_again(program: Program, decision: Decision, made: Program) -> list[tuple[int, int]]:

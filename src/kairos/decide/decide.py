@@ -15,6 +15,7 @@ from kairos.decide.freezes import frozen
 from kairos.decide.gates import admit, resting
 from kairos.decide.limits import Refused, refused
 from kairos.decide.program import Arm, Closed, Program
+from kairos.decide.sources import as_agreed
 from kairos.domain.budget import Taken
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
 from kairos.domain.moment import Moment
@@ -23,6 +24,7 @@ from kairos.ports import Scorer
 
 NO_ROOM = "no text fits"
 TOLD = "told just now"
+NO_SCORE = "no score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def decide(
         pairs = propensity(program, survivors, moments, scorer)
         if program.in_market:
             _unpersonal(pairs, decided)
+        pairs = scored(program, pairs, decided)
         for index, ranked in arbitration(program, pairs, decided, draw):
             treatment(program, moments[index], decided[index], ranked, compose, ledger)
     return decided
@@ -231,7 +234,7 @@ def propensity(program: Program, survivors: Survivors, moments: Sequence[Moment]
     place, arm = (found.astype(np.int32) for found in np.nonzero(np.unpackbits(table, axis=1, bitorder="little")))
     moment, channel = (np.array(column, np.int32)[place] for column in (survivors.moment, survivors.channel))
     pairs = Pairs(moment, arm, channel, np.zeros(len(arm)), np.zeros(len(arm)))
-    pairs.propensity = scorer.score(pairs, moments)
+    pairs.propensity = scorer.score(pairs, as_agreed(program, moments))
     return pairs
 
 
@@ -242,6 +245,24 @@ def _unpersonal(pairs: Pairs, decided: Sequence[Decided]) -> None:
             pairs.propensity[pairs.moment == index] = 1.0
 
 
+def scored(program: Program, pairs: Pairs, decided: Sequence[Decided]) -> Pairs:
+    """Those that have a score. Where the model is broken and gives none (NaN), marketing is silent, and what is none
+    goes on without."""
+    lacking = np.isnan(pairs.propensity)
+    if not lacking.any():
+        return pairs
+    kept = ~lacking
+    for row in np.flatnonzero(lacking).tolist():
+        arm = int(pairs.arm[row])
+        if program.scored >> arm & 1:
+            refusal = Refusal(arm, int(pairs.channel[row]), NO_SCORE, 0)
+            decided[pairs.moment[row]].decision.limits.append(refusal)
+        else:
+            kept[row] = True
+    chances = np.where(lacking, 0.0, pairs.propensity)[kept]
+    return Pairs(pairs.moment[kept], pairs.arm[kept], pairs.channel[kept], chances, pairs.priority[kept])
+
+
 def arbitration(
     program: Program, pairs: Pairs, decided: Sequence[Decided], draw: Draw
 ) -> Iterator[tuple[int, list[int]]]:
@@ -250,6 +271,8 @@ def arbitration(
     A higher purpose comes first; then propensity x value x weight decides, and between equals a draw that is keyed by
     decision and arm.
     """
+    if not len(pairs.arm):
+        return
     pairs.priority = pairs.propensity * program.worth[pairs.arm]
     places = () if program.rank is None else (-program.rank[pairs.arm],)
     order = np.lexsort((-pairs.priority, *places, pairs.moment))

@@ -20,7 +20,7 @@ ALL_DECLINED = "everything declined"
 NEVER = -1
 
 # What still holds its action until the offer's own end: who has just taken it is not asked again.
-_HELD = {"open": OPEN, "unpaid": OPEN, "accepted": TAKEN, "fulfilled": TAKEN}
+_HELD = {"open": OPEN, "unpaid": OPEN, "accepted": TAKEN, "fulfilled": TAKEN, "bought": TAKEN}
 
 Refused = tuple[int, str, int]  # mask of arms, rule, until (ms; 0: no time can be named, -1: never again)
 

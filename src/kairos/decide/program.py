@@ -17,6 +17,7 @@ from kairos.playbook.budget_file import budgets_of, need
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import Freeze, Gate, Limit, Window
+from kairos.playbook.vocabulary import Vocabulary
 from kairos.playbook.vocabulary_file import INBOUND
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
@@ -72,6 +73,15 @@ class Gated:
 
 
 @dataclass(frozen=True, slots=True)
+class Sourced:
+    """The places in a row of what a source of data stands behind, and when a subscriber has agreed to its use."""
+
+    places: tuple[int, ...]
+    opens: Predicate
+    opens_to_tester: Predicate
+
+
+@dataclass(frozen=True, slots=True)
 class Budgeted:
     """A budget with what an offer takes of it: each amount above zero with its arms, and the greatest of them."""
 
@@ -94,6 +104,7 @@ class Program:
     rank: NDArray[np.int8] | None  # by arm: what is higher comes first; None: all are alike
     of_purpose: Mapping[str, int]
     switched: int  # arms that the switch of all marketing stops
+    scored: int  # arms that are not said without a score
     of_action: Mapping[str, int]
     of_issue: Mapping[str, int]
     own_channels: range  # those of messages of their own
@@ -102,6 +113,7 @@ class Program:
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
     lists: tuple[Gated, ...]  # registers in files
+    sources: tuple[Sourced, ...]  # of data, whose use somebody must agree to
     gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone
     quiet_hours: tuple[int, int] | None
     windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
@@ -158,6 +170,7 @@ def compile_program(playbook: Playbook) -> Program:
         rank=np.array(ranks, dtype=np.int8) if len(set(ranks)) > 1 else None,
         of_purpose=purposes,
         switched=_of(purposes, minding("switches")),
+        scored=_of(purposes, minding("pauses")),
         of_action=of_action,
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
         own_channels=range(1, len(own) + 1),
@@ -166,6 +179,11 @@ def compile_program(playbook: Playbook) -> Program:
         message=message,
         gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
         lists=tuple(gated for gate, gated in gates if gate.numbers),
+        sources=tuple(
+            Sourced(places, gated.opens, gated.opens_to_tester)
+            for gate, gated in gates
+            if gate.source and (places := _behind(playbook.vocabulary, gate.source))
+        ),
         gates_on=tuple(tuple(gated for gate, gated in gates if channel in gate.channels) for channel in channels),
         quiet_hours=policy.quiet_hours,
         windows=tuple(policy.windows.get(channel, ()) for channel in channels),
@@ -246,6 +264,13 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
             opens = compile_true(gate.unless, columns) if gate.unless else _never
         made.append((gate, Gated(gate.name, concerned, opens, to_tester, anytime, gate.numbers)))
     return made
+
+
+def _behind(vocabulary: Vocabulary, source: str) -> tuple[int, ...]:
+    """The columns that data of a source stands behind, and those of the events that these are made of."""
+    words = vocabulary.sources[source]
+    made_of = {f"{kind}.{field}" for word in words for kind, field in vocabulary.made_of(word)}
+    return tuple(place for place, column in enumerate(vocabulary.columns) if column in words or column in made_of)
 
 
 def _reads(arm: Arm, playbook: Playbook) -> frozenset[str]:

@@ -53,7 +53,7 @@ def refused_by_products(
     bought: dict[str, dict[int, int]] = {}  # by action: each purchase, whatever it held, and when
     for owned in products:
         if owned.action in purchases.repurchase:
-            bought.setdefault(owned.action, {})[owned.decision] = owned.since
+            bought.setdefault(owned.action, {})[owned.decision or -owned.since] = owned.since
         if not owned.until or owned.until > now:
             mask = purchases.owned.get(owned.product, 0)
             if mask:

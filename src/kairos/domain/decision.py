@@ -32,6 +32,15 @@ class Scores(Struct, frozen=True, array_like=True, gc=False):
     propensity: list[float] = []
 
 
+class Drawn(Struct, frozen=True, array_like=True, gc=False):
+    """How likely a decision's choice was when it was made (0..1), by which method, and within what error."""
+
+    decision: int
+    probability: float
+    method: str
+    error: float
+
+
 class Choice(Struct, frozen=True, array_like=True, gc=False):
     """What was chosen, and the number that it was offered under."""
 

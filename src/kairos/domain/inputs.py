@@ -144,7 +144,8 @@ class Timer(Struct, frozen=True, array_like=True, gc=False):
 
 class Response(Struct, frozen=True, array_like=True, gc=False):
     """What became of an offer: accepted, declined, expired, fulfilled, refused, refunded, stuck, reversed,
-    partly_reversed, redeemed, stopped or dropped. The latest counts: what was reversed was no sale, or less of one."""
+    partly_reversed, redeemed, stopped, dropped, or bought (through another door; `reason`: the event's identity). The
+    latest counts: what was reversed was no sale, or less of one."""
 
     subscriber: int
     decision: int

@@ -59,7 +59,7 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     after_decline: int  # ms; -1 for never again
     redeemed_by: str = ""  # a promise: the kind of the qualifying event
     redeemed_when: str = ""  # and the rule it must meet, bound to this variant
-    status: str = "open"  # open, accepted, fulfilled, refused, unpaid, declined, expired, withdrawn
+    status: str = "open"  # open, accepted, fulfilled, refused, unpaid, declined, expired, withdrawn, bought, reversed
     changed: int = 0  # when the status changed
     lasts: int = 0  # ms that its product is valid for once it is provisioned; 0: not known
     products: tuple[str, ...] = ()  # a bundle: all of them, `product` first
@@ -94,6 +94,7 @@ class Owned(Struct, frozen=True, array_like=True, gc=False):
     action: str = ""  # and with which offer; empty: it was announced
     decision: int = 0
     told: int = 0  # when an event last said until when
+    elsewhere: bool = False  # bought through another door; `decision` is what had spoken of it, if any
 
 
 class Dated(Struct, frozen=True, array_like=True, gc=False):

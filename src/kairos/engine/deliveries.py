@@ -68,7 +68,9 @@ def _take_back(engine: Engine, work: Work, state: State, delivery: Delivery) -> 
         party = engine.party(work, state.known.party)
         party.contacts = [contact for contact in party.contacts if contact.decision != delivery.decision]
     unsaid(engine, work, state, delivery.decision)
-    if respond.withdraw(state, delivery.offer, work.now):
+    offer = respond.find(state, delivery.offer)
+    bought = offer is not None and offer.status == "bought"  # elsewhere, and not because of what nobody has read
+    if bought or respond.withdraw(state, delivery.offer, work.now):
         work.log(state.id, delivery.decision, delivery.offer, "dropped", delivery.reason)
 
 

@@ -10,14 +10,15 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kairos.decide import AMOUNTS, BudgetFigures, Verdict, explain, figures, moment_of
+from kairos.decide import AMOUNTS, BudgetFigures, Verdict, as_agreed, explain, figures, moment_of
 from kairos.domain.budget import Key, Standing
-from kairos.domain.decision import Decision
+from kairos.domain.decision import Decision, Drawn
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
 from kairos.domain.money import Currency
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import Proof
+from kairos.engine.choices import Choices, versions_in
 from kairos.engine.program import Program
 from kairos.engine.work import decode_state
 from kairos.learn import on_channels, reasons, thaw, variants_of
@@ -45,6 +46,7 @@ class Explanation:
     consents: Mapping[str, Proof] = field(default_factory=dict)  # the last change of each, whenever it was
     budgets: tuple[tuple[BudgetFigures, Mapping[str, str]], ...] = ()  # of its period as they now stand, and in words
     reasons: tuple[tuple[str, float], ...] = ()  # what counted most for the model, with what it adds to the log-odds
+    drawn: Drawn | None = None  # how likely the choice was; None where nothing was said, or it is not replayable
 
 
 class Records(Protocol):
@@ -71,6 +73,8 @@ class Records(Protocol):
 
     def model(self, version: str) -> tuple[str, bytes] | None: ...
 
+    def choices(self, decisions: Collection[int]) -> dict[int, Drawn]: ...
+
 
 class Explainer:
     """Looks records up. `compile_texts` makes a program of a stored revision's texts."""
@@ -78,6 +82,7 @@ class Explainer:
     def __init__(self, store: Records, compile_texts: Callable[[dict[str, str]], Program]) -> None:
         self.store = store
         self._program = lru_cache(maxsize=8)(lambda revision: self._compile(revision, compile_texts))
+        self._choices = Choices(self._program, versions_in(store.model))
 
     def decision(self, number: int) -> Explanation | None:
         """One decision explained, or None where there is no such record or its playbook is gone."""
@@ -108,7 +113,13 @@ class Explainer:
             budgets=tuple((one, in_money(one, currency)) for one in budgets),
             purchases=tuple(self.store.purchases_of(f"{self.store.epoch_of(number)}-{number}")),
             reasons=self._reasons(program, record),
+            drawn=self._drawn(record),
         )
+
+    def _drawn(self, record: Decision) -> Drawn | None:
+        """As it was logged; computed where it was not, from the version that chose."""
+        kept = self.store.choices([record.id]) if record.chosen else {}
+        return kept.get(record.id) or next(iter(self._choices.of([record])), None)
 
     def _reasons(self, program: Program, record: Decision) -> tuple[tuple[str, float], ...]:
         """Of what was chosen; none where no model was learned then, or its version is gone."""
@@ -117,7 +128,8 @@ class Explainer:
             return ()
         variants = on_channels(variants_of(program.playbook), program.decide.channels)
         variant = variants[record.chosen.channel * len(program.decide.arms) + record.chosen.arm]
-        return tuple(reasons(thaw(kept[1]), moment_of(record), variant))
+        (known,) = as_agreed(program.decide, [moment_of(record)])
+        return tuple(reasons(thaw(kept[1]), known, variant))
 
     def latest(self, name: str) -> list[int] | None:
         """The ids of a subscriber's latest decisions, the newest first; None for one who is not known."""

@@ -13,12 +13,12 @@ from typing import Final, Protocol
 import msgspec
 import numpy as np
 
-from kairos.decide import moment_of
+from kairos.decide import as_agreed, moment_of
 from kairos.domain.decision import Decision
 from kairos.domain.inputs import Response
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program
-from kairos.learn import Learner, Version, learn_features, on_channels, variants_of
+from kairos.learn import BROUGHT, Learner, Version, learn_features, on_channels, variants_of
 
 SAMPLE: Final = 2000  # moments from which features are cut; before so many nothing is published
 
@@ -91,7 +91,7 @@ class Lessons:
             decision = _record(blob)
             place = self._place(decision)
             if place is not None:
-                moments.append(moment_of(decision))
+                moments += as_agreed(self.program.decide, [moment_of(decision)])
                 arms.append(place)
                 chances.append(_chance(decision))
         if self.learner is None:
@@ -121,6 +121,8 @@ class Lessons:
         if response.outcome in TAKEN:
             answers.deliver(response.decision, response.at)  # who says yes has read it, whatever receipts say
             answers.take(response.decision, response.at)
+        elif response.outcome == "bought":
+            answers.buy(response.decision, response.at)
         elif response.outcome == "declined":
             answers.deliver(response.decision, response.at)
             answers.decline(response.decision)
@@ -161,9 +163,11 @@ class Lessons:
 
 
 def _chance(decision: Decision) -> float:
-    """That a model gave the chosen one."""
+    """That our model gave the chosen one; what somebody else's says is no expectation to be surprised by: 0."""
     chosen, scores = decision.chosen, decision.scores
     assert chosen is not None
+    if decision.model.startswith(BROUGHT):
+        return 0.0
     for arm, channel, chance in zip(scores.arm, scores.channel, scores.propensity, strict=True):
         if (arm, channel) == (chosen.arm, chosen.channel):
             return chance

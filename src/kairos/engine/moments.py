@@ -21,6 +21,7 @@ from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.budgets import ledger_of
 from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
 from kairos.engine.declines import take_no
+from kairos.engine.elsewhere import take_purchase, take_return
 from kairos.engine.inbound import next_moment, tell
 from kairos.engine.orders import accept
 from kairos.engine.subscriptions import learn
@@ -55,7 +56,8 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         told = event.notification
         work.batch.answered.append(Answered(told.account, told.message_id, "", told.fingerprint, now))
     enrich.fold(program.plan, state, event)
-    _heed(engine, work, state, event)
+    if event.kind in program.heeded:
+        _heed(engine, work, state, event)
     if event.named and state.msisdn:
         learn(engine, work, state, event.named, event.happened)
     asked = event.kind in program.decide.answers
@@ -82,12 +84,16 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
 
 
 def _heed(engine: Engine, work: Work, state: State, event: Event) -> None:
-    """What an event says of consents is proved, and a no that it tells is one."""
+    """What an event says of consents is proved; a no that it tells is one, and so is a purchase."""
     program = engine.program
     if event.kind in program.consents:
         enrich.prove(state, program.consents[event.kind], event.happened, event.identity)
     if event.kind in program.declines:
         take_no(engine, work, state, event)
+    if event.kind in program.buys:
+        take_purchase(engine, work, state, event)
+    if event.kind in program.returns:
+        take_return(engine, work, state, event)
 
 
 def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kairos import decide, deliver, enrich, respond
+from kairos.decide import Arm
 from kairos.playbook.playbook import Playbook
 
 
@@ -24,6 +25,10 @@ class Program:
     places: Mapping[str, int]  # column -> its place in a row
     consents: Mapping[str, tuple[tuple[str, int], ...]]  # event -> attributes that it sets, with their places
     declines: Mapping[str, str]  # event -> its field with the offer that it declines
+    buys: Mapping[str, str]  # and with what was bought through another door
+    returns: Mapping[str, str]  # and with what was given back there
+    heeded: frozenset[str]  # events that say any of these, or of a consent
+    sold: Mapping[str, tuple[Arm, ...]]  # offer, offer/variant or product -> the arms that sell it
 
     @property
     def short_code(self) -> str:
@@ -50,6 +55,8 @@ def compile_program(playbook: Playbook) -> Program:
     offers = tuple(deliver.offer_values(playbook, arm.action, arm.variant) for arm in deciding.arms)
     said = {message for channel in deciding.message for message in channel.values()}
     own = {name for offer in offers for name in offer}  # an offer's own names go before columns
+    consents, policy = _consents(playbook), playbook.policy
+    declines, buys, returns = (dict(kinds) for kinds in (policy.declined_by, policy.bought_by, policy.returned_by))
     return Program(
         playbook,
         enrich.compile_plan(playbook.vocabulary, playbook.time_zone),
@@ -59,9 +66,23 @@ def compile_program(playbook: Playbook) -> Program:
         {name: tuple(places[n] for n in messages.needs(name) - own if n in places) for name in said},
         respond.compile_replies(playbook),
         places,
-        _consents(playbook),
-        dict(playbook.policy.declined_by),
+        consents,
+        declines,
+        buys,
+        returns,
+        frozenset((*consents, *declines, *buys, *returns)),
+        _sold(deciding.arms),
     )
+
+
+def _sold(arms: Sequence[Arm]) -> dict[str, tuple[Arm, ...]]:
+    """A part of a bundle is not the bundle."""
+    sold: dict[str, tuple[Arm, ...]] = {}
+    for arm in arms:
+        whole = arm.variant.product if len(arm.variant.products) < 2 else ""
+        for name in {arm.action.name, arm.name, whole} - {""}:
+            sold[name] = (*sold.get(name, ()), arm)
+    return sold
 
 
 def _consents(playbook: Playbook) -> dict[str, tuple[tuple[str, int], ...]]:

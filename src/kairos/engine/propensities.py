@@ -38,11 +38,12 @@ class Propensities:
     async def look(self) -> None:
         """From the next batch on, the newest version. One that cannot be read leaves the one before in force."""
         try:
-            found = await asyncio.to_thread(self.store.model)
-            if found is None or found[0] == self._known:
+            name = await asyncio.to_thread(self.store.newest_model)
+            found = await asyncio.to_thread(self.store.model, name) if name not in ("", self._known) else None
+            if found is None:
                 return
-            self._known = found[0]
-            self._version = thaw(found[1])
+            self._known, content = found
+            self._version = thaw(content)
         except Exception as error:  # the store's trouble is told elsewhere, and decisions go on
             log.warning("the newest model cannot be had", model=self._known, reason=str(error) or repr(error))
             return

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kairos.decide import highest, moment_of, survivors_again
-from kairos.decide.decide import NO_ROOM
-from kairos.domain.decision import Decision
-from kairos.domain.moment import Moment
-from kairos.domain.pairs import Pairs
+from kairos.decide import as_agreed, highest, moment_of, survivors_again
+from kairos.domain.decision import Decision, Drawn
+from kairos.engine.choices import Arms, Models, VersionOf, as_scored, chances_of, drawn_from, pairs_of
 from kairos.engine.cohort import ProgramOf, place_of, told
 from kairos.engine.program import Program
-from kairos.engine.propensities import scorer_of
 from kairos.evaluate import SILENCE, Log
-from kairos.learn import FixedPropensity, LearnedPropensity, Version
+from kairos.learn import BROUGHT
 
 PAGE: Final = 4000  # moments; those of one playbook and model are computed together
-MODELS: Final = 64  # kept ready: a model is published every few minutes
 FLOOR: Final = 0.001  # the error of a probability of choice (`learn.choice`): what is less is taken for this much
 OUTSIDE: Final = 0.01  # of a moment's target that may lie outside of what could have been said
-EARNED: Final = frozenset({"accepted", "redeemed", "fulfilled", "partly_reversed"})
-FIXED: Final = "fixed-"
+EARNED: Final = frozenset({"accepted", "redeemed", "fulfilled", "bought", "partly_reversed"})
 
-Floats = NDArray[np.float64]
-Arms = list[tuple[int, int]]  # arm, channel
-Model = FixedPropensity | LearnedPropensity
+Kept = Callable[[Collection[int]], Mapping[int, Drawn]]  # how likely the choices of some decisions were
 Outcomes = Mapping[int, Sequence[tuple[int, str]]]  # by decision, in their order: at (ms), outcome
 
 
@@ -51,7 +43,7 @@ class Replay:
 
     moments: int = 0
     forgotten: int = 0  # their playbook is gone
-    unversioned: int = 0  # their model's version is gone
+    unversioned: int = 0  # their model's version is gone, and how likely their choice was is not kept
     strange: int = 0  # another vocabulary, or rules of an older kairos
     waiting: int = 0  # their window is not over
     older: int = 0  # replayed, and older than the target's model, which may have learned from them
@@ -88,18 +80,22 @@ class Replay:
 def replay(
     records: Iterable[bytes],
     program_of: ProgramOf,
-    version_of: Callable[[str], Version | None],
+    version_of: VersionOf,
     outcomes: Outcomes,
     target: Target,
     *,
     window: int,
     end: int,
     by: str = "",
+    kept: Kept = lambda _: {},
 ) -> Replay:
     """Replay decision records against a target. `window`: how long after the moment a yes counts, ms; `end`: until
-    when the outcomes are known. Raises KairosError for an attribute `by` that a playbook does not have."""
+    when the outcomes are known. Raises KairosError for an attribute `by` that a playbook does not have.
+
+    How likely a choice was is taken from what was `kept`, and computed where it was not.
+    """
     made = Replay()
-    again = _Again(made, version_of, outcomes, target, window, by)
+    again = _Again(made, version_of, outcomes, target, window, by, kept)
     page: dict[tuple[str, str], list[Decision]] = defaultdict(list)
     size = 0
     for decision, program in told(records, program_of, made):
@@ -132,7 +128,7 @@ class _Said(NamedTuple):
     """A candidate of the log. What is expected of it comes of the mean alone: a draw would know the choice."""
 
     pair: tuple[int, int]
-    chance: float  # of being chosen
+    chance: float  # of being chosen; 0 where nobody asks
     expected: float  # chance of a yes
 
 
@@ -142,81 +138,87 @@ class _Again:
     def __init__(
         self,
         made: Replay,
-        version_of: Callable[[str], Version | None],
+        version_of: VersionOf,
         outcomes: Outcomes,
         target: Target,
         window: int,
         by: str,
+        kept: Kept,
     ) -> None:
         self.made, self.outcomes, self.target, self.window, self.by = made, outcomes, target, window, by
+        self.kept = kept
         self.arms: dict[str, int] = {}
         self._channels: dict[str, int] = {}
-        self._version_of = lru_cache(maxsize=MODELS)(version_of)
+        self._models = Models(version_of)
         self._programs: dict[str, Program] = {}
-        self._model = lru_cache(maxsize=MODELS)(self._made)
         self._keys: dict[str, list[list[tuple[int, int]]]] = {}
-        judged = self._version_of(target.model) if target.model else None
+        judged = self._models.version_of(target.model) if target.model else None
         self._published = judged.at if judged else 0
         changed = target.program
         self._changed = changed and replace(changed, decide=replace(changed.decide, lists=()))
 
     def knows(self, model: str, program: Program) -> bool:
-        """Whether the version is there, or none is needed."""
-        return self.model(model, program) is not None or self._version_of(model) is not None
+        """Whether the version is there, or none is needed: another one is judged, and the log may know the rest."""
+        here = self._models.model(model, program) is not None or self._models.version_of(model) is not None
+        return here or bool(self.target.model)
 
     def fits(self, model: str, program: Program) -> bool:
         """Whether both policies speak the vocabulary of the moment."""
         to = self.would_be(program)
+        gone = self._models.version_of(model) is None
+        then = self._models.model(model, program) is not None or gone
+        self._programs[program.decide.revision] = program
         same = to.decide.columns == program.decide.columns
-        return same and all(self.model(*one) for one in ((model, program), (self.target.model or model, to)))
+        return same and then and self._models.model(self.target.model or model, to) is not None
 
     def would_be(self, program: Program) -> Program:
         changed = self._changed
         return program if changed is None or changed.decide.revision == program.decide.revision else changed
-
-    def model(self, name: str, program: Program, explore: float | None = None) -> Model | None:
-        self._programs[program.decide.revision] = program
-        return self._model(name, program.decide.revision, explore)
-
-    def _made(self, name: str, revision: str, explore: float | None) -> Model | None:
-        if name.startswith(FIXED):
-            return FixedPropensity(float(name.removeprefix(FIXED)))
-        version = self._version_of(name)
-        return scorer_of(version, self._programs[revision], explore) if version else None
 
     def take(self, page: Mapping[tuple[str, str], Sequence[Decision]]) -> None:
         for (_, revision), decisions in page.items():
             self._take(decisions, self._programs[revision])
 
     def _take(self, decisions: Sequence[Decision], program: Program) -> None:
+        name, kept = decisions[0].model, self.kept([decision.id for decision in decisions])
+        if name.startswith(BROUGHT):  # the records tell, whatever was kept
+            kept = {one.decision: one for one in as_scored(program, [one for one in decisions if one.chosen])}
+        then = self._models.model(name, program)
+        replayed = [one for one in decisions if then or one.chosen is None or one.id in kept]
+        self.made.unversioned += len(decisions) - len(replayed)
         said, known = [], []
-        for decision in decisions:
-            arms = _drawn(program, decision)
+        for decision in replayed:
+            arms = drawn_from(program, decision)
             if decision.chosen is None or (decision.chosen.arm, decision.chosen.channel) in arms:
                 known.append(decision)
                 said.append(arms if decision.chosen else [])
-        self.made.strange += len(decisions) - len(known)
+        self.made.strange += len(replayed) - len(known)
         if not known:
             return
-        to, name = self.would_be(program), known[0].model
+        to = self.would_be(program)
         would = said
         if to is not program:
             would = [highest(to.decide, survivors_again(to.decide, one, program.decide)) for one in known]
         moments = [moment_of(decision) for decision in known]
-        then, plain = self.model(name, program), self.model(name, program, 0.0)
-        hoping = self.model(self.target.model or name, to, self.target.explore)
-        assert then is not None
+        plain = self._models.model(name if then else self.target.model, program, 0.0)
+        hoping = self._models.model(self.target.model or name, to, self.target.explore)
         assert plain is not None
-        assert hoping is not None  # all three by `fits`
-        drawn, expected = _chances(then, program, said, moments), plain.score(pairs_of(said), moments)
-        hoped = drawn if to is program and hoping is then else _chances(hoping, to, would, moments)
-        figures = iter(zip(drawn.tolist(), expected.tolist(), strict=True))
-        hopes = iter(hoped.tolist())
+        assert hoping is not None  # both by `fits`
+        expected, same = (
+            plain.score(pairs_of(said), as_agreed(program.decide, moments)),
+            to is program and hoping is then,
+        )
+        drawn: Iterable[float] = repeat(0.0, len(expected))
+        if then and (same or any(one.chosen and one.id not in kept for one in known)):
+            drawn = chances_of(then, program, said, moments).tolist()
+        hopes = iter(drawn if same else chances_of(hoping, to, would, moments).tolist())
+        figures = iter(zip(drawn, expected.tolist(), strict=True))
         for decision, mine, others in zip(known, said, would, strict=True):
             could = {
                 key: _Said(pair, *next(figures)) for key, pair in zip(self._named(program, mine), mine, strict=True)
             }
-            self._add(decision, program, could, {key: next(hopes) for key in self._named(to, others)})
+            hoped = {key: next(hopes) for key in self._named(to, others)}
+            self._add(decision, program, could, hoped, kept.get(decision.id))
 
     def _add(
         self,
@@ -224,6 +226,7 @@ class _Again:
         program: Program,
         said: Mapping[tuple[int, int], _Said],
         would: Mapping[tuple[int, int], float],
+        kept: Drawn | None,
     ) -> None:
         made, chosen = self.made, decision.chosen
         made.older += decision.now < self._published
@@ -232,7 +235,7 @@ class _Again:
         for key, one in said.items():
             if chosen and one.pair == (chosen.arm, chosen.channel):
                 made.chosen.append(len(made.arm))
-                made.probability.append(max(one.chance, FLOOR))
+                made.probability.append(max(kept.probability if kept else one.chance, FLOOR))
             worth = float(program.decide.worth[one.pair[0]])
             made.candidate(key[0], would.get(key, 0.0), (one.expected, worth, one.expected * worth))
         outside = 0.0
@@ -264,22 +267,3 @@ class _Again:
             names = [self.arms.setdefault(arm.name, len(self.arms)) for arm in program.decide.arms]
             keys = self._keys[program.decide.revision] = [[(name, channel) for channel in channels] for name in names]
         return [keys[arm][channel] for arm, channel in arms]
-
-
-def _drawn(program: Program, decision: Decision) -> Arms:
-    """What the choice was drawn from: the survivors of the highest purpose that a text fitted for, or was not tried."""
-    unfit = {(one.arm, one.channel) for one in decision.limits if one.rule == NO_ROOM}
-    scores = decision.scores
-    return highest(program.decide, [pair for pair in zip(scores.arm, scores.channel, strict=True) if pair not in unfit])
-
-
-def _chances(model: Model, program: Program, arms: Sequence[Arms], moments: Sequence[Moment]) -> Floats:
-    pairs = pairs_of(arms)
-    return model.choice_probabilities(pairs, moments, program.decide.worth) if len(pairs.arm) else np.zeros(0)
-
-
-def pairs_of(arms: Sequence[Arms]) -> Pairs:
-    """Columns of each moment's arms on channels."""
-    moment = np.repeat(np.arange(len(arms), dtype=np.int32), [len(one) for one in arms])
-    flat = np.array([pair for one in arms for pair in one], np.int32).reshape(-1, 2)
-    return Pairs(moment, flat[:, 0], flat[:, 1], np.zeros(len(flat)), np.zeros(len(flat)))

@@ -16,7 +16,7 @@ from kairos.enrich.counters import counter_buckets, put_buckets
 from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, remember
 from kairos.enrich.migrate import migrate
 from kairos.enrich.plan import Plan, compile_plan, fold, new_state, row, set_attribute
-from kairos.enrich.products import bought, given_back
+from kairos.enrich.products import bought, bought_elsewhere, given_back, returned_elsewhere
 from kairos.enrich.prune import prune
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Plan",
     "Remembered",
     "bought",
+    "bought_elsewhere",
     "compile_plan",
     "counter_buckets",
     "fold",
@@ -35,6 +36,7 @@ __all__ = [
     "prune",
     "put_buckets",
     "remember",
+    "returned_elsewhere",
     "row",
     "set_attribute",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -33,6 +33,33 @@ def bought(state: State, offer: OpenOffer, now: int) -> None:
         state.products.append(owned)
     for product in offer.products[1:]:  # the rest of a bundle, which counts as one purchase
         state.products.append(Owned(product, now + offer.lasts, now, "", offer.decision))
+
+
+def bought_elsewhere(
+    state: State, products: Sequence[str], lasts: int, action: str, decision: int, happened: int
+) -> None:
+    """Bought through another door, as an event tells: theirs as if it were bought here.
+
+    `products`: all of a bundle, which counts as one purchase; an empty name where it is not known which. Where the same
+    event says until when they have one, it is known better.
+    """
+    for place, product in enumerate(products):
+        known = [one for one in state.products if one.product == product and one.told == happened and not one.action]
+        until = known[0].until if known else happened + lasts
+        state.products = [one for one in state.products if one not in known]
+        counted = action if not place else ""
+        state.products.append(Owned(product, until, happened, counted, decision, happened, True))
+
+
+def returned_elsewhere(state: State, actions: Collection[str], products: Collection[str]) -> Owned | None:
+    """The latest such purchase is taken back; None where there is none."""
+    bought = [o for o in state.products if o.elsewhere and o.action in actions and o.product in ("", *products)]
+    if not bought:
+        return None
+    last = max(bought, key=lambda owned: owned.since)
+    gone = (last.decision, last.since)
+    state.products = [o for o in state.products if not o.elsewhere or (o.decision, o.since) != gone]
+    return last
 
 
 def given_back(state: State, decision: int) -> None:

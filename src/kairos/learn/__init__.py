@@ -1,7 +1,7 @@
 """Learn: how likely a yes is."""
 
 from kairos.learn.arms import variants_of
-from kairos.learn.choice import METHOD, probabilities
+from kairos.learn.choice import BROUGHT, EXACT, METHOD, equals_share, probabilities
 from kairos.learn.features import Features, learn_features
 from kairos.learn.fixed import FixedPropensity
 from kairos.learn.learner import Learner
@@ -10,6 +10,8 @@ from kairos.learn.reasons import reasons
 from kairos.learn.variants import Traits, Variant, on_channels, traits_of
 
 __all__ = [
+    "BROUGHT",
+    "EXACT",
     "METHOD",
     "Features",
     "FixedPropensity",
@@ -18,6 +20,7 @@ __all__ = [
     "Traits",
     "Variant",
     "Version",
+    "equals_share",
     "freeze",
     "learn_features",
     "on_channels",

@@ -41,6 +41,7 @@ class Answers:
         self.rows: NDArray[Any] = np.zeros(1024, list(FIELDS.items()))
         self.count = 0
         self._place: dict[int, int] = {}
+        self._bought: dict[int, int] = {}  # offers that nobody knows to have arrived -> when it was bought elsewhere
 
     def offer(self, ids: NDArray[Any], levels: Levels, arms: NDArray[Any], chances: NDArray[Any], at: int) -> None:
         """Offers that were decided at `at` (ms), with the model's chance of a yes for each."""
@@ -59,6 +60,8 @@ class Answers:
         place = self._place.get(id)
         if place is not None and self.rows["status"][place] == OFFERED:
             self.rows["status"][place], self.rows["at"][place] = WAITING, at
+            if id in self._bought:
+                self.buy(id, self._bought.pop(id))
 
     def take(self, id: int, at: int) -> None:  # noqa: A002
         """A yes; one that comes after the window is no answer to the offer."""
@@ -69,6 +72,18 @@ class Answers:
         if delay <= self.window:
             self.rows["status"][place], self.rows["delay"][place] = TAKEN, delay
 
+    def buy(self, id: int, at: int) -> None:  # noqa: A002
+        """Bought through another door: a yes once it had arrived; who had bought it before was asked in vain."""
+        place = self._place.get(id)
+        if place is None:
+            return
+        if self.rows["status"][place] == OFFERED:
+            self._bought[id] = at  # receipts may be later than purchases
+        elif at >= self.rows["at"][place]:
+            self.take(id, at)
+        else:
+            self.undo(id)
+
     def decline(self, id: int) -> None:  # noqa: A002
         place = self._place.get(id)
         if place is not None and self.rows["status"][place] == WAITING:
@@ -76,6 +91,7 @@ class Answers:
 
     def undo(self, id: int) -> None:  # noqa: A002
         """The sale was reversed, or the message was never read: as if it had not been offered."""
+        self._bought.pop(id, None)
         place = self._place.get(id)
         if place is not None:
             self.rows["status"][place] = UNDONE
@@ -121,3 +137,4 @@ class Answers:
         self.count = len(places)
         self.rows[: self.count], self.levels[: self.count] = self.rows[places], self.levels[places]
         self._place = dict(zip(self.rows["id"][: self.count].tolist(), range(self.count), strict=True))
+        self._bought = {id_: at for id_, at in self._bought.items() if id_ in self._place}

@@ -4,7 +4,7 @@ The method, `thompson-quadrature`: sampled log-odds are independent normals give
 has the greatest priority is the integral of its density times every other one's distribution function. It is computed
 by the trapezoidal rule on `POINTS` for each candidate, where its own priority is and may be the greatest, and scaled to
 1 over the moment's candidates; the error is below 0.001 for moments of up to 50 candidates (held by a test against
-simulation).
+simulation; of 200 it was 0.001, too).
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kairos.domain.pairs import Pairs
+
 METHOD: Final = "thompson-quadrature"
+ERROR: Final = 0.001
+BROUGHT: Final = "onnx-"  # the names of models that somebody brings begin so
+EXACT: Final = "exact"  # the method of what does not explore: the best is chosen, and equals share
 POINTS: Final = 47  # for each candidate
 FAR: Final = 5.2  # deviations to either side
 AT_ONCE: Final = 30_000  # numbers in a table: as many as a processor keeps near
@@ -47,6 +52,21 @@ def probabilities(mean: Floats, deviation: Floats, worth: Floats, first: Ints | 
             places = table[start : start + step]
             chosen[places] = _greatest(mean[places], deviation[places], worth[places])
     return chosen
+
+
+def equals_share(pairs: Pairs, priority: Floats) -> Floats:
+    """For each row of `pairs` how likely arbitration puts it first where nothing explores: the best arms share.
+
+    Where a draw decides between equals, an arm's channels have the same one, and the first of them is taken.
+    """
+    first = np.flatnonzero(np.diff(pairs.moment, prepend=-1))
+    length = np.diff(first, append=len(priority))
+    shares = priority == np.repeat(np.maximum.reduceat(priority, first), length)
+    order = np.lexsort((pairs.channel, -priority, pairs.arm, pairs.moment))
+    again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
+    shares[order[again]] = False
+    chances: Floats = shares / np.repeat(np.add.reduceat(shares, first, dtype=np.int64), length)
+    return chances
 
 
 def _greatest(mean: Floats, deviation: Floats, worth: Floats) -> Floats:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
+from kairos.learn.choice import EXACT, equals_share
 
 
 class FixedPropensity:
@@ -17,6 +18,8 @@ class FixedPropensity:
     >>> FixedPropensity().version
     'fixed-0.05'
     """
+
+    method, error = EXACT, 0.0
 
     def __init__(self, value: float = 0.05) -> None:
         if not 0 <= value <= 1:
@@ -34,19 +37,5 @@ class FixedPropensity:
         moments: Sequence[Moment],  # noqa: ARG002
         worth: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """For each row of `pairs` how likely arbitration by `worth` (by arm) puts it first: the best arms share.
-
-        Where a draw decides between equals, an arm's channels have the same one, and the first of them is taken.
-        """
-        if not len(pairs.moment):
-            return np.zeros(0)
-        worths = worth[pairs.arm] * self.value
-        first = np.flatnonzero(np.diff(pairs.moment, prepend=-1))
-        best = np.repeat(np.maximum.reduceat(worths, first), np.diff(first, append=len(worths)))
-        order = np.lexsort((pairs.channel, pairs.arm, pairs.moment))
-        again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
-        shares = worths == best
-        shares[order[again]] = False
-        many = np.add.reduceat(shares, first, dtype=np.int64)
-        chances: NDArray[np.float64] = shares / np.repeat(many, np.diff(first, append=len(worths)))
-        return chances
+        """For each row of `pairs` how likely arbitration by `worth` (by arm) puts it first: the best arms share."""
+        return equals_share(pairs, worth[pairs.arm] * self.value) if len(pairs.moment) else np.zeros(0)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
 from kairos.learn.chance import keyed_normal
-from kairos.learn.choice import probabilities
+from kairos.learn.choice import ERROR, METHOD, probabilities
 from kairos.learn.features import Features, Levels, tests_of
 from kairos.learn.interactions import with_pairs
 from kairos.learn.variants import Traits, Variant, on_channels
@@ -63,6 +63,8 @@ class LearnedPropensity:
     around the mean, with its deviation times `explore`. Draws are keyed by (seed, decision id, arm), so a decision's
     do not depend on its batch; the mean may differ in its last bits. `explore=0` scores by the mean.
     """
+
+    method, error = METHOD, ERROR
 
     def __init__(
         self,

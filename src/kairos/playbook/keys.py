@@ -64,6 +64,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "after_sim_swap",
         "confirm_above",
         "declined_by",
+        "bought_by",
+        "returned_by",
         "templates",
     ),
     "gate": ("when", "for", "except"),

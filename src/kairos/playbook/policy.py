@@ -93,6 +93,8 @@ class ContactPolicy:
     freezes: tuple[Freeze, ...] = ()
     after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not
     declined_by: tuple[tuple[str, str], ...] = ()  # events, each with its field that names what was declined
+    bought_by: tuple[tuple[str, str], ...] = ()  # and what was bought through another door
+    returned_by: tuple[tuple[str, str], ...] = ()  # and what was given back there
     templates_required: bool = False  # every text of a treatment has a template id, and every sender an entity's
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
 

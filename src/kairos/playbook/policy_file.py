@@ -62,7 +62,9 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         holdout=held,
         holdout_of=held_of,
         freezes=tuple(read_freeze(one, actions, context) for one in windows),
-        declined_by=section.take("declined_by", lambda n: _declined_by(n, context), ()),
+        declined_by=section.take("declined_by", lambda n: _told_by(n, "declines", context), ()),
+        bought_by=section.take("bought_by", lambda n: _told_by(n, "buys", context), ()),
+        returned_by=section.take("returned_by", lambda n: _told_by(n, "returns", context), ()),
         templates_required=section.take("templates", known("rule", ["required", "optional"]), "optional") == "required",
         confirm_above=section.take("confirm_above", price(context.currency), None),
         after_sim_swap=section.take("after_sim_swap", duration, 0),
@@ -89,8 +91,8 @@ def _once(context: Context, section: Section) -> None:
             first.setdefault(name, table)
 
 
-def _declined_by(node: Node, context: Context) -> tuple[tuple[str, str], ...]:
-    """The events that tell a no, each with its text field that names the offer."""
+def _told_by(node: Node, what: str, context: Context) -> tuple[tuple[str, str], ...]:
+    """The events that tell what was done through another door, each with its text field that names the offer."""
     events = context.vocabulary.events
     found: dict[str, str] = {}
     for item in node.items if isinstance(node, Items) else [node]:
@@ -98,7 +100,7 @@ def _declined_by(node: Node, context: Context) -> tuple[tuple[str, str], ...]:
         if named not in events[event] or events[event][named] != "text":
             raise refused(item, f"`{text(item)}` is no text", "name the field that has the offer's name")
         if event in found:
-            raise refused(item, f"`{event}` stands here twice", "an event declines one offer")
+            raise refused(item, f"`{event}` stands here twice", f"an event {what} one offer")
         found[event] = named
     return tuple(found.items())
 

@@ -91,6 +91,14 @@ class Vocabulary:
         words: tuple[Attribute | Counter, ...] = (*self.attributes.values(), *self.counters.values())
         return {source: frozenset(w.name for w in words if source in w.uses) for source in get_args(Source)}
 
+    def made_of(self, word: str) -> tuple[tuple[str, str], ...]:
+        """The event fields that an attribute or a counter is made of, those of a counter's `where` among them."""
+        if word in self.attributes:
+            return self.attributes[word].sources
+        counter = self.counters[word]
+        asked = [name.partition(".") for name in (counter.where.names if counter.where else ())]
+        return ((counter.event, counter.field), *((kind, field) for kind, _, field in asked))
+
     @cached_property
     def names(self) -> dict[str, Type]:
         """Every column of a row and its type, in its order: attributes, counters, event fields, now, local."""

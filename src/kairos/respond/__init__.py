@@ -4,6 +4,7 @@ from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, Weight, prove
 from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
 from kairos.respond.offers import (
     TAKEABLE,
+    TRANSITIONS,
     accept,
     cool_down,
     decline,
@@ -26,6 +27,7 @@ __all__ = [
     "HIGHEST",
     "LEAST_GAP",
     "TAKEABLE",
+    "TRANSITIONS",
     "Meaning",
     "Replies",
     "Understood",

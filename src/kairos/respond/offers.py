@@ -1,5 +1,6 @@
 """The life of an offer: open, then accepted (and fulfilled or refused), declined, expired or withdrawn. No way back,
-but that an `unpaid` one, refused for want of money, may be accepted again while it is valid.
+but that an `unpaid` one, refused for want of money, may be accepted again while it is valid; and what nobody took may
+still be `bought` through another door.
 
 Each transition replaces the frozen record in `state.offers` and gives it, or gives None and changes nothing where the
 offer is not there or not in a status to leave. So an offer is accepted once, and charged once.
@@ -15,10 +16,13 @@ from kairos.domain.subscriber import Cooldown, OpenOffer, State
 from kairos.playbook.action import Action
 
 TRANSITIONS: Final = {
-    "open": frozenset({"accepted", "declined", "expired", "withdrawn"}),
+    "open": frozenset({"accepted", "declined", "expired", "withdrawn", "bought"}),
     "accepted": frozenset({"fulfilled", "refused", "unpaid"}),
     "fulfilled": frozenset({"reversed"}),
-    "unpaid": frozenset({"accepted", "declined", "withdrawn"}),
+    "unpaid": frozenset({"accepted", "declined", "withdrawn", "bought"}),
+    "declined": frozenset({"bought"}),
+    "expired": frozenset({"bought"}),
+    "bought": frozenset({"reversed"}),
 }
 TAKEABLE: Final = ("open", "unpaid")
 

@@ -61,6 +61,7 @@ SHORT: Final = 3
 _CLOSED: Final[dict[str, Meaning]] = {
     "accepted": "taken",
     "fulfilled": "taken",
+    "bought": "taken",
     "refused": "refused_before",
     "unpaid": "expired",
     "declined": "expired",
@@ -186,7 +187,7 @@ def _decline_latest(offers: list[OpenOffer], now: int) -> Understood:
     if last:
         return Understood("decline", last)
     last = _latest(offers)
-    if last and last.status in ("declined", "accepted", "fulfilled"):
+    if last and last.status in ("declined", "accepted", "fulfilled", "bought"):
         return Understood("decline" if last.status == "declined" else "taken", last)
     return Understood("nothing_open")
 
