@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kairos.decide import explain
 from kairos.domain.decision import Decision
 from kairos.domain.inbound import Visit, Word
 from kairos.domain.inputs import Change, Fulfilment
@@ -330,3 +331,39 @@ def test_a_promise_is_told_and_taken_by_its_event_alone(shop: Any) -> None:
     refused, work = say(bench, told.key, "accept")
     assert (refused.outcome, bool(work.batch)) == ("refused", False)
     assert "recharge" in refused.reason
+
+
+# -- a list for all ------------------------------------------------------------------------------------------------
+
+
+def test_the_holdout_may_be_told_what_all_may_have_in_the_order_of_its_worth(shop: Any) -> None:
+    bench = topped_up(shop(holdout="{share: 99.9999%, when_asked: in_market}"))
+    plenty = [Bucket("main", 5000), Bucket("data", 900_000, bench.now + DAY)]  # no bundle matters to them
+    bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=plenty))
+    answer, work = ask(bench)
+    assert names(answer) == ["booster/large", "talk/only"]
+    record = msgspec.msgpack.decode(work.batch.decisions[0][3], type=Decision)
+    assert (record.listed, record.gate, set(record.scores.propensity)) == (True, "holdout", {1.0})
+    verdicts = {verdict.arm: (verdict.state, verdict.reason) for verdict in explain(bench.program.decide, record)}
+    assert verdicts["booster/large"] == ("chosen", "")
+    assert verdicts["booster/small"] == ("outranked", "outranked by booster/large")
+
+
+def test_what_is_not_suitable_stands_on_no_list(shop: Any) -> None:
+    bench = shop(holdout="{share: 99.9999%, when_asked: in_market}")
+    poor = [Bucket("main", 2000), Bucket("data", 900_000, bench.now + DAY)]
+    bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=poor))
+    assert names(ask(bench)[0]) == ["booster/small", "talk/only"]
+
+
+def test_the_holdout_is_sent_nothing_though_it_may_ask(shop: Any) -> None:
+    bench = shop(holdout="{share: 99.9999%, when_asked: in_market}")
+    work = bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=wallet(bench)))
+    assert work.batch.outgoing == []
+
+
+def test_nobody_else_is_told_the_list(shop: Any) -> None:
+    bench = topped_up(shop(holdout="{share: 0%, when_asked: in_market}"))
+    plenty = [Bucket("main", 5000), Bucket("data", 900_000, bench.now + DAY)]
+    bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=plenty))
+    assert names(ask(bench)[0]) == ["talk/only"]
