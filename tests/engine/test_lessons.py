@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -55,7 +56,7 @@ async def test_planted_tastes_are_learned_and_rule_from_the_next_batch_on(town: 
 
 
 def test_who_asked_was_told_at_once_and_a_list_for_all_teaches_nothing(town: Town) -> None:
-    marks = [{"where": "app"}, {"where": ""}, {"where": "shop", "listed": True}]
+    marks: list[dict[str, Any]] = [{"where": "app"}, {"where": ""}, {"where": "shop", "listed": True}]
     lessons = Lessons(town.program, WEEK, 60 * DAY)
     records = [
         msgspec.structs.replace(one, **marks[place % 3]) for place, one in enumerate(town.meet(SAMPLE * 3 // 2 + 100))
