@@ -367,3 +367,15 @@ def test_nobody_else_is_told_the_list(shop: Any) -> None:
     plenty = [Bucket("main", 5000), Bucket("data", 900_000, bench.now + DAY)]
     bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=plenty))
     assert names(ask(bench)[0]) == ["talk/only"]
+
+
+def test_a_no_in_the_app_is_an_answer_and_a_look_at_it_is_none(shop: Any) -> None:
+    bench = topped_up(shop(policy="saturation:\n  - {unanswered: 1, rest: 14 days}\n"))
+    bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=wallet(bench)))
+    (said,) = bench.state().contacts
+    key = ask(bench)[0].offers[0].key
+    assert bench.state().answered < said.decision
+    say(bench, key, "keep")
+    assert bench.state().answered < said.decision
+    say(bench, key, "decline")
+    assert bench.state().answered == said.decision

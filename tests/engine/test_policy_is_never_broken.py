@@ -1,4 +1,5 @@
-"""No limit is ever exceeded, and nobody who said no, is paused or held out is spoken to: whatever comes in which order.
+"""No limit is ever exceeded, and nobody who said no, has answered nothing, is paused or held out is spoken to: whatever
+comes in which order.
 
 Events, replies and news of messages come in batches, of which several are under way at once and some fail to commit.
 The ledger here counts what was written to go out and was not taken back; it shares no code with what it checks.
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kairos.domain.inputs import Delivery
+from kairos.domain.event import Event
+from kairos.domain.inputs import Delivery, Reply
 from kairos.domain.message import Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.work import Input, Work
@@ -65,6 +67,7 @@ class Said:
     decision: int
     row: Outgoing
     status: str = "pending"
+    order: tuple[int, int] = (0, 0)  # the batch that it was decided in, and the place of its input there
 
     @property
     def issue(self) -> str:
@@ -86,6 +89,25 @@ class Rule:
     group: Callable[[Said], str] = lambda _: ""
 
 
+@dataclass(frozen=True)
+class Rest:
+    """A rest (ms) after so many contacts of a group without an answer."""
+
+    written: str
+    unanswered: int
+    rest: int
+    counts: Callable[[Said], bool] = lambda _: True
+    group: Callable[[Said], str] = lambda _: ""
+
+
+RESTS = (
+    Rest("{unanswered: 4, rest: 15 hours}", 4, 15 * HOUR),
+    Rest("{unanswered: 2, rest: 1 day, each: offer}", 2, DAY, group=lambda s: s.action),
+    Rest("{unanswered: 1, rest: 5 hours, riding: no}", 1, 5 * HOUR, lambda s: not s.riding),
+    Rest("{unanswered: 2, rest: 9 hours, issue: upsell}", 2, 9 * HOUR, lambda s: s.issue == "upsell"),
+    Rest("{unanswered: 1, rest: 2 days, purpose: third_party}", 1, 2 * DAY, lambda s: s.purpose == "third_party"),
+)
+ADVICE = Rule("{at_most: 2, per: 1 day, offer: off_peak_hint}", 2, DAY, lambda s: s.action == "off_peak_hint")
 STRICT = (
     Rule("{at_most: 5, per: 1 day, riding: yes}", 5, DAY, lambda s: s.riding),
     Rule("{at_most: 2, per: 1 day, riding: no}", 2, DAY, lambda s: not s.riding),
@@ -102,7 +124,9 @@ LOOSE = (
 )
 
 
-def texts_of(texts: dict[str, str], rules: tuple[Rule, ...], holdout: str) -> dict[str, str]:
+def texts_of(
+    texts: dict[str, str], rules: tuple[Rule, ...], holdout: str, rests: tuple[Rest, ...] = ()
+) -> dict[str, str]:
     booster = (
         texts["offers/booster.yaml"]
         .replace("accept_within: 24 hours", "accept_within: 30 minutes")
@@ -113,7 +137,8 @@ def texts_of(texts: dict[str, str], rules: tuple[Rule, ...], holdout: str) -> di
         "offers/extra.yaml": PARTNER % ("extra", "marketing", "upsell", 3, "{everything: 8 hours, offer: never}"),
         "offers/partner.yaml": PARTNER % ("partner", "third_party", "partner", 9, "2 days"),
         "offers/top_up.yaml": texts["offers/top_up.yaml"].replace("balance < 5", "balance >= 0").replace("24 h", "1 h"),
-        "contact_policy.yaml": POLICY % ("\n".join(f"  - {rule.written}" for rule in rules), holdout),
+        "contact_policy.yaml": POLICY % ("\n".join(f"  - {rule.written}" for rule in rules), holdout)
+        + "".join(["saturation:\n"] * bool(rests) + [f"  - {rest.written}\n" for rest in rests]),
     }
 
 
@@ -123,6 +148,8 @@ class World:
     said: list[Said] = field(default_factory=list)
     under_way: list[Work] = field(default_factory=list)
     declined: list[tuple[int, str, str]] = field(default_factory=list)  # when, who, which action
+    answers: list[tuple[tuple[int, int], str]] = field(default_factory=list)  # the order, as of what is said, and who
+    batches: int = 0
 
     def take(self, *inputs: Input) -> None:
         """A batch, decided on top of those that are under way."""
@@ -140,21 +167,38 @@ class World:
         for work in self.under_way:
             self.bench.store.commit(work.batch)
             self.bench.engine.flying.remove(work)
+            self.batches += 1
             for row in work.batch.outgoing:
-                self._write(row, work.now)
+                self._write(row, work.now, (self.batches, work.caused_by[row.id]))
+            redeemed = set()
             for response in work.batch.responses:
+                said = next(one for one in self.said if one.decision == response.decision)
                 if response.outcome == "declined":
-                    said = next(one for one in self.said if one.decision == response.decision)
                     self.declined.append((response.at, said.msisdn, said.action))
+                redeemed |= {said.msisdn} if response.outcome == "redeemed" else set()
+            for place, source in enumerate(work.inputs):
+                recharge = isinstance(source, Event) and source.kind == "recharge" and source.msisdn in redeemed
+                if recharge or isinstance(source, Reply):
+                    self.answers.append(((self.batches, place), source.msisdn))  # type: ignore[union-attr]
         self.under_way.clear()
 
-    def _write(self, row: Outgoing, now: int) -> None:
+    def _write(self, row: Outgoing, now: int, order: tuple[int, int]) -> None:
         if row.channel in ("sms", "notification"):
             text = msgspec.msgpack.decode(row.payload, type=Text)
             if text.decision:
                 riding = row.channel == "notification"
                 self.said.append(
-                    Said(now, text.destination, text.action, riding, row.channel, text.offer, text.decision, row)
+                    Said(
+                        now,
+                        text.destination,
+                        text.action,
+                        riding,
+                        row.channel,
+                        text.offer,
+                        text.decision,
+                        row,
+                        order=order,
+                    )
                 )
 
     def news(self, said: Said, status: str, reason: str = "") -> str:
@@ -244,6 +288,25 @@ def broken_declines(world: World) -> Iterator[str]:
                 yield f"{action} {since} after a no to it"
 
 
+def broken_rests(world: World, rests: tuple[Rest, ...]) -> Iterator[str]:
+    for msisdn in NUMBERS:
+        mine = [one for one in world.said if one.msisdn == msisdn and one.status != "dropped"]
+        answered = [order for order, who in world.answers if who == msisdn]
+        for rest in rests:
+            for one in filter(rest.counts, mine):
+                since = max((order for order in answered if order < one.order), default=(0, 0))
+                waiting = [
+                    before.at
+                    for before in mine
+                    if since < before.order < one.order
+                    and before.action != "off_peak_hint"  # an advice: nobody can answer it
+                    and rest.counts(before)
+                    and rest.group(before) == rest.group(one)
+                ]
+                if len(waiting) >= rest.unanswered and one.at < max(waiting) + rest.rest:
+                    yield f"{rest.written}: {one.action} at {one.at} after {waiting}"
+
+
 def events(world: World, msisdn: str, kinds: list[str]) -> Iterator[Input]:
     bench = world.bench
     for kind in kinds:
@@ -274,16 +337,30 @@ BATCH = st.lists(
     min_size=1,
     max_size=4,
 )
-STEP = st.one_of(
-    st.tuples(st.just("take"), BATCH),
-    st.tuples(st.just("take"), BATCH),
-    st.tuples(st.just("pass"), st.one_of(st.integers(0, 2 * HOUR), st.integers(0, 9 * HOUR))),
+AFTER = (
     st.tuples(st.just("commit"), st.none()),
     st.tuples(st.just("fail"), st.none()),
     st.tuples(
         st.just("send"),
         st.tuples(st.integers(0, 50), st.sampled_from(OUTCOMES)),
     ),
+)
+STEP = st.one_of(
+    st.tuples(st.just("take"), BATCH),
+    st.tuples(st.just("take"), BATCH),
+    st.tuples(st.just("pass"), st.one_of(st.integers(0, 2 * HOUR), st.integers(0, 9 * HOUR))),
+    *AFTER,
+)
+
+
+SILENT = st.tuples(  # few answers, and days go by
+    st.sampled_from(NUMBERS),
+    st.lists(st.sampled_from([*["rides", "own", "session"] * 7, *KINDS]), min_size=1, max_size=4),
+)
+SILENT_STEP = st.one_of(
+    st.tuples(st.just("take"), st.lists(SILENT, min_size=1, max_size=4)),
+    st.tuples(st.just("pass"), st.integers(0, 40).map(lambda hours: hours * HOUR)),
+    *AFTER,
 )
 
 
@@ -322,6 +399,16 @@ def test_no_limit_is_exceeded_and_a_no_is_heeded(
     assert list(broken_declines(world)) == []
 
 
+@given(st.lists(SILENT_STEP, min_size=30, max_size=90))
+@settings(deadline=None, max_examples=70, suppress_health_check=SLOW)
+@pytest.mark.parametrize("rests", [RESTS[:2], RESTS[2:]], ids=["everything", "parts"])
+def test_who_answers_nothing_is_left_alone(
+    bench_with: Callable[..., Any], texts: dict[str, str], rests: tuple[Rest, ...], steps: list[Any]
+) -> None:
+    world = run(_bench(bench_with, texts, (ADVICE,), "0%", rests), steps)
+    assert list(broken_rests(world, rests)) == []
+
+
 @given(st.lists(STEP, min_size=30, max_size=90))
 @settings(deadline=None, max_examples=30, suppress_health_check=SLOW)
 def test_the_held_out_get_care_alone_on_any_path(
@@ -334,11 +421,17 @@ def test_the_held_out_get_care_alone_on_any_path(
 _programs: dict[Any, Any] = {}
 
 
-def _bench(bench_with: Callable[..., Any], texts: dict[str, str], rules: tuple[Rule, ...], holdout: str) -> Any:
+def _bench(
+    bench_with: Callable[..., Any],
+    texts: dict[str, str],
+    rules: tuple[Rule, ...],
+    holdout: str,
+    rests: tuple[Rest, ...] = (),
+) -> Any:
     """A new engine and store on one program."""
-    key = (rules[0].written, holdout)
+    key = (rules[0].written, holdout, *(rest.written for rest in rests))
     if key not in _programs:
-        _programs[key] = bench_with(texts_of(texts, rules, holdout))
+        _programs[key] = bench_with(texts_of(texts, rules, holdout, rests))
     return type(_programs[key])(_programs[key].program)
 
 
@@ -354,3 +447,18 @@ def test_the_ledger_finds_what_is_broken() -> None:
     assert len(list(broken_declines(world))) == 2
     said[1].status = said[2].status = "dropped"
     assert list(broken_limits(said, STRICT)) == []
+
+
+def test_the_ledger_finds_who_was_not_left_alone() -> None:
+    row = Outgoing(1, "k", 1, "sms", b"", 0)
+    world = World(
+        None, [Said(n * HOUR, NUMBERS[0], "extra", False, "sms", "", n, row, "went", (n, 0)) for n in (1, 2, 3)]
+    )
+    broken = list(broken_rests(world, RESTS))
+    for written, times in {"each: offer": 1, "riding: no": 2, "issue: upsell": 1, "third_party": 0}.items():
+        assert len([one for one in broken if written in one]) == times
+    world.answers = [((1, 1), NUMBERS[0]), ((2, 1), NUMBERS[1])]
+    (found,) = broken_rests(world, RESTS)
+    assert "riding: no" in found
+    world.said[1].status = "dropped"
+    assert list(broken_rests(world, RESTS)) == []

@@ -104,6 +104,11 @@ class TestPrune:
         prune(plan, state, NOW, DAY, DAY)
         assert [NOW - contact.at for contact in state.contacts] == [DAY - 1]
 
+    def test_but_for_those_that_still_wait_for_an_answer(self, plan: Plan, state: State) -> None:
+        state.contacts = [Contact(NOW - age * DAY, 9 - age, "sms", "a", "b", False) for age in (4, 3, 2, 1)]
+        prune(plan, state, NOW, DAY, DAY, unanswered={5, 7})
+        assert [contact.decision for contact in state.contacts] == [5, 7]
+
     def test_only_closed_offers_go_and_only_when_no_answer_can_come(self, plan: Plan, state: State) -> None:
         past = NOW - 2 * DAY
         state.offers = [

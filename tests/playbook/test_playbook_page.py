@@ -39,6 +39,7 @@ HEADINGS = {
     "The holdout": "holdout",
     "A freeze window": "freeze",
     "A limit": "limit",
+    "Saturation": "saturation",
     "budgets.yaml": "budgets",
     "A shared budget": "shared_budget",
     "seeds.yaml": "seeds",

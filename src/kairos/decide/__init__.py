@@ -8,6 +8,7 @@ from kairos.decide.explain import Verdict, explain
 from kairos.decide.freezes import frozen, frozen_message
 from kairos.decide.gates import closed_since
 from kairos.decide.ghost import would_say
+from kairos.decide.limits import still_unanswered
 from kairos.decide.program import Arm, Program, compile_program, wanted
 from kairos.decide.sources import as_agreed
 
@@ -30,6 +31,7 @@ __all__ = [
     "frozen_message",
     "highest",
     "moment_of",
+    "still_unanswered",
     "survivors_again",
     "wanted",
     "with_switches",

@@ -70,7 +70,7 @@ def survivors_again(program: Program, decision: Decision, made: Program) -> list
 
 
 def highest(program: Program, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Those of the highest purpose: among them alone propensity decides."""
+    """Those that come first, by purpose and as the policy names them: among them alone propensity decides."""
     rank = program.rank
     if rank is None or not pairs:
         return pairs

@@ -268,8 +268,8 @@ def arbitration(
 ) -> Iterator[tuple[int, list[int]]]:
     """For each moment with survivors: the places of its scores, the best first.
 
-    A higher purpose comes first; then propensity x value x weight decides, and between equals a draw that is keyed by
-    decision and arm.
+    A higher purpose comes first, and within it what the policy names; then propensity x value x weight decides, and
+    between equals a draw that is keyed by decision and arm.
     """
     if not len(pairs.arm):
         return

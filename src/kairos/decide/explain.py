@@ -43,17 +43,23 @@ def _verdict(program: Program, decision: Decision, bit: int) -> Verdict:
         state, reason, until = refusal
         return Verdict(arm.name, arm.action.name, state, reason, until)
     chance = max(p for a, p in zip(decision.scores.arm, decision.scores.propensity, strict=True) if a == bit)
-    chosen = decision.chosen is not None and decision.chosen.arm == bit
-    best = decision.chosen and program.arms[decision.chosen.arm].name
+    best = decision.chosen.arm if decision.chosen else bit
+    chosen = decision.chosen is not None and best == bit
     return Verdict(
         arm.name,
         arm.action.name,
         "chosen" if chosen else "outranked",
-        "" if chosen else f"outranked by {best}",
+        "" if chosen else _outranked(program, best, bit),
         0,
         chance,
         chance * float(program.worth[bit]),
     )
+
+
+def _outranked(program: Program, best: int, bit: int) -> str:
+    """By which arm, and whether it comes first, whatever they are worth: by its purpose, or as the policy names it."""
+    first = program.rank is not None and bool(program.rank[best] > program.rank[bit])
+    return f"outranked by {program.arms[best].name}" + ", which comes first" * first
 
 
 def _refusal(program: Program, decision: Decision, bit: int) -> tuple[State, str, int] | None:

@@ -12,8 +12,9 @@ def would_say(program: Program, decision: Decision) -> tuple[int, int] | None:
     """The arm and the channel that marketing would have spoken with, by what was known at the moment; or None.
 
     A predicted ghost ad (Johnson, Lewis and Nubbemeyer, 2017): the holdout is passed over, and whatever could differ
-    between the groups is not asked for: scores, limits, switches of a part. The worth alone ranks, the first arm
-    breaks ties. Care is said to both groups, and is no marketing. Raises ValueError for another revision's record.
+    between the groups is not asked for: scores, limits, switches of a part. What comes first does so here, then the
+    worth alone ranks, and the first arm breaks ties. Care is said to both groups, and is no marketing. Raises
+    ValueError for another revision's record.
     """
     if decision.revision != program.revision:
         raise ValueError(f"decision {decision.id} was made with playbook {decision.revision}, not {program.revision}")
@@ -29,7 +30,7 @@ def would_say(program: Program, decision: Decision) -> tuple[int, int] | None:
         if shut.rule != HOLDOUT:
             alive &= ~int.from_bytes(shut.arms, "little")
     windows = [window for window, _ in frozen(program, decision.now)] if alive and program.freezes else []
-    best: tuple[float, int, int] | None = None
+    best: tuple[int, float, int, int] | None = None
     for channel in (0,) if decision.riding else program.own_channels:
         if program.channels[channel] != NOTIFICATION and quiet_until(program.quiet_hours, decision.row, decision.now):
             continue
@@ -41,6 +42,7 @@ def would_say(program: Program, decision: Decision) -> tuple[int, int] | None:
             lowest = open_arms & -open_arms
             open_arms ^= lowest
             arm = lowest.bit_length() - 1
-            found = (-float(program.worth[arm]), arm, channel)
+            rank = 0 if program.rank is None else int(program.rank[arm])
+            found = (-rank, -float(program.worth[arm]), arm, channel)
             best = min(best, found) if best else found
-    return best and best[1:]
+    return best and best[2:]

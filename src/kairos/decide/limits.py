@@ -9,8 +9,8 @@ from kairos.decide.purchases import EXCLUDED, refused_by_products
 from kairos.decide.wall_clock import span, zone_of
 from kairos.domain.moment import Moment
 from kairos.domain.purpose import MARKETING
-from kairos.domain.subscriber import Contact, Cooldown
-from kairos.playbook.policy import Limit
+from kairos.domain.subscriber import Contact, Cooldown, State
+from kairos.playbook.policy import KEPT, Limit
 
 OPEN = "already open"
 TAKEN = "already taken"
@@ -41,8 +41,12 @@ def refused(program: Program, moment: Moment, channel: int) -> Iterator[Refused]
             yield *_resting(program, cooldown), cooldown.until
     for limit in program.limits[channel]:
         contacts = party.contacts if party and limit.shared else state.contacts
-        if len(contacts) >= limit.at_most:
+        if len(contacts) < limit.at_most:
+            continue
+        if not limit.unanswered:
             yield from _over(program, limit, contacts, moment)
+        elif contacts[-limit.at_most].decision > state.answered:
+            yield from _tired(program, limit, state, now)
 
 
 def _resting(program: Program, cooldown: Cooldown) -> tuple[int, str]:
@@ -66,6 +70,36 @@ def _over(program: Program, limit: Limit, contacts: list[Contact], moment: Momen
     for group, times in counted.items():
         if len(times) >= limit.at_most:
             yield _group(program, limit, group), limit.name, end or sorted(times)[-limit.at_most] + limit.per
+
+
+def _tired(program: Program, limit: Limit, state: State, now: int) -> Iterator[Refused]:
+    """The groups of which so many contacts have gone without an answer, until a while after the latest."""
+    for group, contacts in _unanswered(program, limit, state).items():
+        until = max(contact.at for contact in contacts) + limit.per
+        if len(contacts) >= limit.at_most and until > now:
+            yield _group(program, limit, group), limit.name, until
+
+
+def _unanswered(program: Program, limit: Limit, state: State) -> dict[str, list[Contact]]:
+    """The contacts of each group since they last answered, of those that could be answered."""
+    answered, advices = state.answered, program.advices
+    found = [one for one in state.contacts if one.decision > answered and one.action not in advices]
+    if limit.riding is not None or limit.channel or limit.action or limit.issue or limit.purposes:
+        found = [one for one in found if _matches(limit, one)]
+    if not limit.each:
+        return {"": found} if found else {}
+    counted: dict[str, list[Contact]] = {}
+    for one in found:
+        counted.setdefault(getattr(one, limit.each), []).append(one)
+    return counted
+
+
+def still_unanswered(program: Program, state: State, now: int) -> frozenset[int]:
+    """The decisions of contacts that are older than any limit counts, and are asked for until somebody answers."""
+    if not state.contacts or state.contacts[0].at > now - program.longest_limit:
+        return frozenset()
+    groups = ((limit, of) for limit in program.saturation for of in _unanswered(program, limit, state).values())
+    return frozenset(one.decision for limit, of in groups for one in of[-limit.at_most :] if one.at > now - KEPT)
 
 
 def _matches(limit: Limit, contact: Contact) -> bool:

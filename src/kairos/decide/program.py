@@ -101,7 +101,7 @@ class Program:
     check: Check
     worth: NDArray[np.float64]  # value x weight by arm
     answers: Mapping[str, tuple[tuple[int, int], ...]]  # kind -> (how old the moment may be in ms, or -1; mask)
-    rank: NDArray[np.int8] | None  # by arm: what is higher comes first; None: all are alike
+    rank: NDArray[np.int32] | None  # by arm: what is higher comes first; None: all are alike
     of_purpose: Mapping[str, int]
     switched: int  # arms that the switch of all marketing stops
     scored: int  # arms that are not said without a score
@@ -118,7 +118,9 @@ class Program:
     quiet_hours: tuple[int, int] | None
     windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
     quiet: int  # arms that mind both
-    limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there
+    limits: tuple[tuple[Limit, ...], ...]  # by channel: those that count there, with what saturation counts
+    saturation: tuple[Limit, ...]  # the latter, of all channels
+    advices: frozenset[str]  # actions that nobody can answer
     purchases: Purchases
     counted: int  # arms that mind limits, where nothing else is said
     longest_limit: int  # ms; contacts older than this count nowhere
@@ -155,9 +157,9 @@ def compile_program(playbook: Playbook) -> Program:
     policy = playbook.policy
     of_action = {a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions}
     purposes: dict[str, int] = {name: _mask(arm for arm in arms if arm.action.purpose == name) for name in STANDINGS}
-    ranks = [STANDINGS[arm.action.purpose].rank for arm in arms]
+    ranks = _ranks(arms, policy.say_first)
     gates = _gates(playbook, arms)
-    limits = [_simplest(limit, arms) for limit in policy.limits]
+    limits = [_simplest(limit, arms) for limit in (*policy.limits, *policy.saturation)]
     budgets = budgets_of(playbook.actions)
     return Program(
         revision=playbook.revision,
@@ -167,7 +169,7 @@ def compile_program(playbook: Playbook) -> Program:
         check=check,
         worth=np.array([arm.variant.value * arm.action.weight for arm in arms], dtype=np.float64),
         answers=_answers(arms),
-        rank=np.array(ranks, dtype=np.int8) if len(set(ranks)) > 1 else None,
+        rank=np.array(ranks, dtype=np.int32) if len(set(ranks)) > 1 else None,
         of_purpose=purposes,
         switched=_of(purposes, minding("switches")),
         scored=_of(purposes, minding("pauses")),
@@ -189,6 +191,8 @@ def compile_program(playbook: Playbook) -> Program:
         windows=tuple(policy.windows.get(channel, ()) for channel in channels),
         quiet=_of(purposes, policy.quiet_for),
         limits=tuple(tuple(limit for limit in limits if _counts(limit, channel)) for channel in channels),
+        saturation=tuple(limit for limit in limits if limit.unanswered),
+        advices=frozenset(action.name for action in playbook.actions if not action.makes_offer),
         purchases=compile_purchases(playbook.actions, of_action),
         counted=_of(purposes, minding("limits")),
         longest_limit=max((limit.per for limit in policy.limits), default=0),
@@ -209,6 +213,18 @@ def compile_program(playbook: Playbook) -> Program:
         budgets=tuple(_budgeted(budget, arms) for budget in budgets),
         takes={arm.bit: taken for arm in arms if (taken := _takes(arm, budgets))},
     )
+
+
+def _ranks(arms: Sequence[Arm], say_first: Sequence[str]) -> list[int]:
+    """By arm: what is higher comes first, by its purpose, and within that by what is to be said first."""
+    steps = len(say_first) + 1
+    return [STANDINGS[arm.action.purpose].rank * steps + _named_first(arm, say_first) for arm in arms]
+
+
+def _named_first(arm: Arm, say_first: Sequence[str]) -> int:
+    """The more, the sooner an arm is named; 0 where it is not."""
+    names = (arm.name, arm.action.name, arm.action.issue)
+    return next((len(say_first) - place for place, name in enumerate(say_first) if name in names), 0)
 
 
 def _budgeted(budget: Budget, arms: Sequence[Arm]) -> Budgeted:

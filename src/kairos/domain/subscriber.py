@@ -169,6 +169,7 @@ class State(Struct, array_like=True, gc=False):
     gatherings: list[Gathering] = field(default_factory=list)
     proofs: dict[str, Proof] = field(default_factory=dict)  # of consents, by attribute
     reserved: list[Reserved] = field(default_factory=list)  # in budgets
+    answered: int = 0  # the decision of the latest contact when they last answered anything: those after it wait
 
 
 def _packed_counters(record: list[Any]) -> list[Any]:

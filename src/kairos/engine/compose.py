@@ -12,7 +12,6 @@ from kairos.deliver import JOINT, Row, values_for, with_text
 from kairos.domain.event import Notification
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program
-from kairos.playbook.action import Action
 from kairos.smpp import SubmitSm, decode_pdu
 
 
@@ -78,11 +77,6 @@ class Composer:
         language = language_of(self.program, moment)
         here = self._situations[moment.id] = Situation(notification, language, short_code, number, row)
         return here
-
-
-def makes_offer(action: Action) -> bool:
-    """Whether there is something to take or to redeem; else it is only said."""
-    return action.taken_by_reply or action.kind == "promise"
 
 
 def language_of(program: Program, moment: Moment) -> str:

@@ -25,4 +25,5 @@ def take_no(engine: Engine, work: Work, state: State, event: Event) -> None:
         declined = respond.decline(state, offer.key, work.now)
         if declined:
             work.log(state.id, declined.decision, declined.key, "declined", event.identity)
+    respond.answered(state)
     respond.cool_down(state, action, action.name, min(event.happened, work.now), work.now)

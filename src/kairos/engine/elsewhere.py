@@ -34,6 +34,7 @@ def take_purchase(engine: Engine, work: Work, state: State, event: Event) -> Non
     if offer:
         respond.set_status(state, offer.key, "bought", work.now)
     if decision:
+        respond.answered(state)
         key = offer.key if offer else f"{engine.epoch}-{decision}"
         work.log(state.id, decision, key, "bought", event.identity)
     engine.statistics.count("bought_elsewhere" if decision else "bought_elsewhere.unasked", _test(engine, state, offer))

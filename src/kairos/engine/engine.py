@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kairos import enrich, fulfil, respond
-from kairos.decide import frozen_message, with_switches
+from kairos.decide import frozen_message, still_unanswered, with_switches
 from kairos.decide.budgets import whole
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
@@ -244,12 +244,14 @@ class Engine:
 
     def _write(self, work: Work) -> None:
         """Encode what a slice changed, and let its states go."""
-        kept, bought = self.program.decide.longest_limit, self.program.decide.purchases.longest
+        deciding = self.program.decide
+        kept, bought = deciding.longest_limit, deciding.purchases.longest
         for id_ in work.changed:
             state = work.states[id_]
             if id_ in work.concluded and state.reserved:
                 settle(self, work, state)
-            enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR, bought)
+            waiting = still_unanswered(deciding, state, work.now) if deciding.saturation else ()
+            enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR, bought, waiting)
             work.blobs[id_] = work.batch.states[id_] = encode(state)
         for party in work.parties.values():
             party.contacts = [contact for contact in party.contacts if contact.at > work.now - kept]

@@ -141,6 +141,7 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
         why = f"no yes takes it: a `{offer.redeemed_by}` does"
     elif is_open and word.said != "keep" and _new(engine, work, state, word):
         work.changed.add(state.id)
+        respond.answered(state)
         engine.statistics.count(f"inbound.{word.said}", offer.test)
         if word.said == "decline":
             _decline(work, state, offer, word)

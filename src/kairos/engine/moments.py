@@ -19,7 +19,7 @@ from kairos.domain.money import split_tax
 from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.budgets import ledger_of
-from kairos.engine.compose import Composer, language_of, makes_offer, short_code_of
+from kairos.engine.compose import Composer, language_of, short_code_of
 from kairos.engine.declines import take_no
 from kairos.engine.elsewhere import take_purchase, take_return
 from kairos.engine.inbound import next_moment, tell
@@ -67,6 +67,7 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         return None
     row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
     for offer in respond.redeemed(program.replies, state, event.kind, row, event.happened) if promised else ():
+        respond.answered(state)
         accept(engine, work, index, state, offer, "redeemed")
     if program.replies.unreadable:
         engine.tell(f"a promise waits that cannot be redeemed: {why}" for why in program.replies.unreadable.values())
@@ -133,7 +134,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         if moment.party:
             moment.party.contacts.append(contact)
     key = f"{engine.epoch}-{decision.id}"
-    offers = makes_offer(action)
+    offers = action.makes_offer
     if made.taken:
         state.reserved.append(Reserved(decision.id, offers, made.taken))
     offer = _offer(engine, made.arm, made.composed.number, key, moment, event, channel) if offers else None

@@ -12,7 +12,7 @@ from kairos.decide.decide import keyed_draw
 from kairos.decide.program import NOTIFICATION
 from kairos.domain.budget import Standing
 from kairos.domain.moment import Moment
-from kairos.domain.subscriber import Owned
+from kairos.domain.subscriber import Contact, Owned
 from kairos.engine.compose import Composer
 from kairos.engine.program import Program
 from kairos.errors import Diagnostic, did_you_mean
@@ -78,18 +78,38 @@ def _moment(program: Program, test: PlaybookTest) -> Moment:
     local, now = _ms(wall, ZoneInfo("UTC")), _ms(wall, _zone(program, test))
     state = enrich.new_state(program.plan, 1, "15550100", now)
     sold = {variant.product: action.name for action in program.playbook.actions for variant in action.variants}
+    riding = _rides(program, test)
     state.products = [Owned(product, 0, local, sold.get(product, "")) for product in test.products]
     for action in program.playbook.actions:
         if action.name in test.declined:
             respond.cool_down(state, action, action.name, now - test.declined[action.name], now)
+    state.contacts = _contacts(program, test, now, riding=riding)
     blank = enrich.row(program.plan, state, test.event, test.data, now, now)
     values = dict(zip(program.decide.columns, blank, strict=True)) | dict(test.given)
     values["now"], values["local"] = now, local
-    if test.riding is not None:
-        return Moment(0, "test", test.event, now, now, tuple(values.values()), state, test.riding)
-    answering = [action for action in program.playbook.actions if test.event in action.answers]
-    riding = any(treatment.channel == NOTIFICATION for action in answering for treatment in action.treatments)
     return Moment(0, "test", test.event, now, now, tuple(values.values()), state, riding)
+
+
+def _rides(program: Program, test: PlaybookTest) -> bool:
+    if test.riding is not None:
+        return test.riding
+    answering = [action for action in program.playbook.actions if test.event in action.answers]
+    return any(treatment.channel == NOTIFICATION for action in answering for treatment in action.treatments)
+
+
+def _contacts(program: Program, test: PlaybookTest, now: int, *, riding: bool) -> list[Contact]:
+    """What they were told and did not answer, the oldest first, each as it would go out in this test."""
+    told = []
+    for action in program.playbook.actions:
+        channels = [one.channel for one in action.treatments]
+        own = [channel for channel in channels if channel not in (NOTIFICATION, INBOUND)]
+        rides = not own or (riding and NOTIFICATION in channels)
+        channel = NOTIFICATION if rides else own[0]
+        told += [
+            Contact(now - ago, 1, channel, action.name, action.issue, rides, action.purpose)
+            for ago in test.unanswered.get(action.name, ())
+        ]
+    return sorted(told, key=lambda contact: contact.at)
 
 
 def _zone(program: Program, test: PlaybookTest) -> ZoneInfo:

@@ -50,6 +50,8 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     work.changed.add(state.id)
     if reply.fingerprint and not reply.repeated:
         work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
+    if meaning != "relay":
+        respond.answered(state)
     engine.statistics.count(f"replies.{meaning}", _test(engine, state, offer))
     if meaning == "accept" and offer:
         refused = not_now(engine, work, state, offer, repeated=reply.repeated)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from kairos.domain.purpose import Purpose
 from kairos.playbook.budget import Budget
+from kairos.playbook.margin import Floor
 from kairos.rules import Condition
 
 ActionKind = Literal["sell", "care", "advance", "gift", "promise"]
@@ -93,6 +94,7 @@ class Action:
     issue_after_decline: int = 0  # nor anything about its issue
     all_after_decline: int = 0  # nor anything else
     budgets: tuple[Budget, ...] = ()  # what each offer of it is reserved in
+    margin_floor: Floor | None = None  # of its own
     control: float = 0.0  # share of subscribers to whom it is never said, so that its own effect can be measured
     file: str = ""
     line: int = 0
@@ -101,3 +103,8 @@ class Action:
     def taken_by_reply(self) -> bool:
         """Whether a subscriber can say yes to it: a promise is taken by its event, and an advice is only said."""
         return self.kind != "promise" and (self.charges or self.provisions)
+
+    @property
+    def makes_offer(self) -> bool:
+        """Whether there is something to take or to redeem; else it is only said, and nobody can answer."""
+        return self.taken_by_reply or self.kind == "promise"

@@ -13,6 +13,7 @@ from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, refused
 from kairos.playbook.fulfil_file import own_rules, read_fulfil, read_products, twice
 from kairos.playbook.keys import KEYS
+from kairos.playbook.margin_file import read_floor
 from kairos.playbook.messages_file import OFFER_WORDS, TAX_WORDS, Texts
 from kairos.playbook.placeholders import placeholders, stray
 from kairos.playbook.purchase_file import check_excludes, only_on, read_repurchase, validity
@@ -103,6 +104,7 @@ def _action(node: Node, messages: Texts, context: Context) -> Action:
         all_after_decline=declined.get("everything", 0),
         weight=section.take("weight", _weight, 1.0),
         control=section.take("control", share, 0.0),
+        margin_floor=section.take("margin_floor", read_floor(context.currency), None),
         charges=fulfil.charges,
         provisions=fulfil.provisions,
         redeemed_by=redeemed_by,

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kairos.errors import Diagnostic
+from kairos.playbook.action import Action, Variant
 from kairos.playbook.document import Items, Scalar, Table, parse
+from kairos.playbook.margin import BELOW, margin
+from kairos.playbook.margin_file import floors, for_all
 from kairos.playbook.measure import RIDING, Measured, measure_messages
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import ANSWERS, Playbook
@@ -44,7 +47,9 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
         for variant in action.variants:
             where = f"variant `{variant.name}` of `{action.name}`"
             for rule in variant.rules:
-                if rule.rule.condition.key == "FALSE":
+                if rule.rule.name == BELOW:
+                    yield _below(action, variant, playbook)
+                elif rule.rule.condition.key == "FALSE":
                     message = f"{where} can never be said: `{rule.rule.name}` never holds for it"
                     yield Diagnostic(rule.rule.file, rule.rule.line, message)
             if variant.value == 0:
@@ -53,6 +58,26 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
             if variant.price and not action.charges and action.kind != "advance":  # whose price is owed
                 message = f"{where} has a price that nobody is charged"
                 yield Diagnostic(action.file, action.line, message, "add `charge: price` to `fulfil`, or leave it out")
+
+        yield from _idle_floor(action, playbook)
+
+
+def _below(action: Action, variant: Variant, playbook: Playbook) -> Diagnostic:
+    """What a variant lacks that is never said for the margin floor."""
+    show = playbook.currency.show
+    least = max(floor.least(variant.price) for floor in floors(action, playbook.policy))
+    message = f"variant `{variant.name}` of `{action.name}` is {BELOW} and can never be said"
+    left = show(margin(variant.price, action.tax, variant.cost or 0))
+    hint = f"of {show(variant.price)} it leaves {left}, and {show(least)} are wanted"
+    return Diagnostic(action.file, action.line, message, hint)
+
+
+def _idle_floor(action: Action, playbook: Playbook) -> Iterator[Diagnostic]:
+    """A floor of an offer's own that the one for all makes idle."""
+    own, all_ = action.margin_floor, for_all(action, playbook.policy)
+    if own and all_ and all(own.least(variant.price) <= all_.least(variant.price) for variant in action.variants):
+        message = f"the margin floor of `{action.name}` changes nothing: the contact policy's is as strict"
+        yield Diagnostic(own.file, own.line, message, "an offer's own can only be stricter; leave it out")
 
 
 def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:

@@ -54,6 +54,7 @@ class PlaybookTest:
     products: tuple[str, ...] = ()  # that they have, bought just now where an offer sells them
     taken: Mapping[str, int] = field(default_factory=dict)  # of budgets, before
     declined: Mapping[str, int] = field(default_factory=dict)  # action -> how long ago they said no to it, ms
+    unanswered: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # action -> how long ago they were told, ms
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from kairos.domain.purpose import minding
 from kairos.playbook.action import Action, NamedRule
+from kairos.playbook.margin import Floor
 from kairos.rules import Condition
 
 
@@ -15,6 +16,9 @@ class Limit:
     """At most so many contacts per window, of those that match every filter that is set.
 
     It slides, and is `per` ms long; or is an hour, day, week or month of the `calendar`, at most `per` ms long.
+
+    `unanswered`: it counts the contacts since they last answered anything, whenever that was. Where as many as
+    `at_most` have gone without an answer, the next must wait until `per` after the latest of them.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Limit:
     shared: bool = False  # contacts with every number of the account count
     purposes: tuple[str, ...] = minding("limits")
     calendar: str = ""
+    unanswered: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Gate(NamedRule):
 
 DAY = 24 * 60  # minutes
 WEEK = 7 * DAY
+
+KEPT = 400 * 86_400_000  # ms; no contact is kept for longer
 
 Window = tuple[tuple[int, int], ...]  # the spans in which it is open, in minutes since Monday 00:00
 
@@ -87,6 +94,9 @@ class ContactPolicy:
     quiet_for: tuple[str, ...] = minding("quiet hours")  # and windows
     windows: Mapping[str, Window] = field(default_factory=dict)  # by channel: when messages of their own may go out
     limits: tuple[Limit, ...] = ()
+    saturation: tuple[Limit, ...] = ()  # the `unanswered` ones
+    say_first: tuple[str, ...] = ()  # offers, offer/variants and issues that go before the rest of their purpose
+    margin_floor: Floor | None = None  # of all that is sold
     holdout: float = 0.0  # share of subscribers, 0..1
     holdout_of: tuple[str, ...] = minding("holdout")
     holdout_list: bool = False  # who asks is told what all may have, in the order of its worth; else nothing of these

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from kairos.domain.purpose import STANDINGS, Minded, minding
@@ -12,7 +13,8 @@ from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, Table, refused
 from kairos.playbook.freeze_file import read_freeze
 from kairos.playbook.gate_file import read_data_consents, read_gates, read_registers
-from kairos.playbook.policy import ContactPolicy, Limit
+from kairos.playbook.margin_file import read_floor
+from kairos.playbook.policy import KEPT, ContactPolicy, Limit
 from kairos.playbook.section import Section, items
 from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, several, share, text, whole
 from kairos.playbook.vocabulary_file import event_field
@@ -21,7 +23,6 @@ from kairos.playbook.window_file import read_windows
 T = TypeVar("T")
 D = TypeVar("D")
 
-LONGEST = 400 * MILLISECONDS["day"]
 CALENDAR = {  # each may be an hour longer than usual, when clocks go back
     "hour": 2 * MILLISECONDS["hour"],
     "day": 25 * MILLISECONDS["hour"],
@@ -42,11 +43,12 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
     registers = read_registers(section, actions, context)
     _once(context, section)
     limits: dict[str, Limit] = {}
-    for one in items(section.at("limits"), context.problems) if "limits" in section else []:
-        limit = _limit(one, actions, context)
-        if limit.name in limits:
-            context.problems.add(one, f"there are two limits `{limit.name}`", "give one a `name` of its own")
-        limits[limit.name] = limit
+    for key, read in (("limits", _limit), ("saturation", _saturation)):
+        for one in items(section.at(key), context.problems) if key in section else []:
+            limit = read(one, actions, context)
+            if limit.name in limits:
+                context.problems.add(one, f"there are two limits `{limit.name}`", "give one a `name` of its own")
+            limits[limit.name] = limit
     windows = items(section.at("freeze"), context.problems) if "freeze" in section else []
     quiet_hours, quiet_for = _for_purposes(section, "quiet_hours", "hours", hours, None, "quiet hours")
     held, held_of, listed = _holdout(section)
@@ -59,7 +61,10 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         quiet_hours=quiet_hours,
         quiet_for=quiet_for,
         windows=read_windows(section, context),
-        limits=tuple(limits.values()),
+        limits=tuple(limit for limit in limits.values() if not limit.unanswered),
+        saturation=tuple(limit for limit in limits.values() if limit.unanswered),
+        say_first=section.take("say_first", _first(actions), ()),
+        margin_floor=section.take("margin_floor", read_floor(context.currency), None),
         holdout=held,
         holdout_of=held_of,
         holdout_list=listed,
@@ -118,36 +123,56 @@ def _told_by(node: Node, what: str, context: Context) -> tuple[tuple[str, str], 
 
 def _limit(node: Node, actions: Sequence[Action], context: Context) -> Limit:
     section = Section(node, "limit", context.problems)
-    action = known("offer", [one.name for one in actions])
     at_most = section.need("at_most", whole(1, 10_000), 1, "2")
     calendar, per = section.need("per", _window, ("", MILLISECONDS["day"]), "1 day")
+    counted = _counted(section, at_most, STANDINGS, actions, context)
+    name = f"{counted.name} per {section.take('per', text, '')}"
+    return replace(counted, name=section.take("name", text, name), per=per, calendar=calendar)
+
+
+def _saturation(node: Node, actions: Sequence[Action], context: Context) -> Limit:
+    section = Section(node, "saturation", context.problems)
+    at_most = section.need("unanswered", whole(1, 50), 1, "5")
+    rest = section.need("rest", _kept, MILLISECONDS["day"], "14 days")
+    counted = _counted(section, at_most, minding("limits"), actions, context)
+    return replace(counted, name=section.take("name", text, f"{counted.name} unanswered"), per=rest, unanswered=True)
+
+
+def _counted(
+    section: Section, at_most: int, purposes: Iterable[str], actions: Sequence[Action], context: Context
+) -> Limit:
+    """The contacts that a limit counts, and what it is called but for its window."""
+    action = known("offer", [one.name for one in actions])
     riding = section.take("riding", boolean, None)
     channel = section.take("channel", known("channel", CHANNELS), "")
     about = section.take("offer", action, "") or section.take("action", action, "")
     issue = section.take("issue", known("issue", sorted({one.issue for one in actions})), "")
     each = section.take("each", known("group", ("offer", "action", "issue")), "")
     shared = section.take("shared", boolean, False)
-    purposes = section.take("purpose", several(known("purpose", STANDINGS)), ())
+    counted = section.take("purpose", several(known("purpose", purposes)), ())
     if riding is not None and channel and riding != (channel == "notification"):
         message = "no contact is ever both: lines ride on `notification`, and messages of their own on the rest"
         context.problems.add(section.at("channel"), message, "leave out `riding` or `channel`")
     name = f"{at_most} {SUBJECTS[riding]}{'s' * (at_most > 1)}"
     name += f" by {channel}" * bool(channel) + f" of {about}" * bool(about) + f" about {issue}" * bool(issue)
     name += f" of each {each}" * bool(each) + " of the account" * shared
-    name += f" for {' and '.join(purposes)}" * bool(purposes) + f" per {section.take('per', text, '')}"
-    return Limit(
-        section.take("name", text, name),
-        at_most,
-        per,
-        riding,
-        channel,
-        about,
-        issue,
-        each.replace("offer", "action"),
-        shared,
-        purposes or minding("limits"),
-        calendar,
-    )
+    name += f" for {' and '.join(counted)}" * bool(counted)
+    each = each.replace("offer", "action")
+    return Limit(name, at_most, 0, riding, channel, about, issue, each, shared, counted or minding("limits"))
+
+
+def _first(actions: Sequence[Action]) -> Callable[[Node], tuple[str, ...]]:
+    """A reader of what is said first: offers, variants of offers, and issues, each once."""
+    names = [name for one in actions for name in (one.name, *(f"{one.name}/{v.name}" for v in one.variants), one.issue)]
+
+    def read(node: Node) -> tuple[str, ...]:
+        found = several(known("offer or issue", dict.fromkeys(names)))(node)
+        for place, name in enumerate(found):
+            if name in found[:place]:
+                raise refused(node, f"`{name}` stands here twice", "it has one place")
+        return found
+
+    return read
 
 
 def _window(node: Node) -> tuple[str, int]:
@@ -155,7 +180,12 @@ def _window(node: Node) -> tuple[str, int]:
     before, _, unit = text(node).partition("calendar ")
     if unit and not before:
         return known("unit", CALENDAR)(Scalar(node.file, node.line, unit)), CALENDAR.get(unit, 0)
+    return "", _kept(node)
+
+
+def _kept(node: Node) -> int:
+    """A duration for which contacts are kept."""
     value = duration(node)
-    if value > LONGEST:
+    if value > KEPT:
         raise refused(node, f"`{text(node)}` is longer than 400 days", "contacts are not kept for longer")
-    return "", value
+    return value

@@ -15,6 +15,7 @@ from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table, parse, refused
 from kairos.playbook.freeze_file import time_zone
 from kairos.playbook.fulfil_file import check_confirm
+from kairos.playbook.margin_file import with_floors
 from kairos.playbook.measure import unfit_lines
 from kairos.playbook.messages_file import check_answers, check_placeholders, check_templates, read_messages
 from kairos.playbook.playbook import Playbook
@@ -113,6 +114,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
     check_answers(messages, Table("messages.yaml", 0), context)
     check_placeholders(messages, actions, context)
     policy = read_policy(nodes["contact_policy.yaml"], actions, context)
+    actions = with_floors(actions, policy, context)
     check_confirm(messages, actions, policy, context)
     replies = read_replies(nodes["replies.yaml"], context)
     if policy.templates_required:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from kairos.domain.money import parse_exact
 from kairos.domain.subscriber import Bucket, Owned
@@ -11,6 +11,7 @@ from kairos.playbook.action import Action
 from kairos.playbook.budget_file import budgets_of
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, refused
+from kairos.playbook.margin import BELOW
 from kairos.playbook.playbook import PlaybookTest
 from kairos.playbook.policy import ContactPolicy, window_name
 from kairos.playbook.section import Section, entries
@@ -30,12 +31,16 @@ from kairos.playbook.values import (
 from kairos.playbook.vocabulary import FieldType
 from kairos.playbook.vocabulary_file import INBOUND
 
+T = TypeVar("T")
+
 NONE = "none"
 TAKEN = "taken"  # likewise, how much of each budget is taken already
 PRODUCTS = "products"  # under `given`, what they have; unless the vocabulary uses the word
 DECLINED = "declined"  # likewise, what they said no to, and how long ago
+UNANSWERED = "unanswered"  # likewise, what they were told and did not answer, and how long ago
 REASONS = (  # what refuses besides the playbook's own rules and limits
     "holdout",
+    BELOW,
     "quiet hours",
     "already open",
     "already taken",
@@ -81,6 +86,7 @@ def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context:
         given=_given(section, context),
         products=_products(section, context),
         declined=_declined(section, actions, context),
+        unanswered=_unanswered(section, actions, context),
         taken=_taken(section, actions, context),
         event=event,
         data=data,
@@ -100,7 +106,7 @@ def _given(section: Section, context: Context) -> dict[str, Any]:
     names = [*vocabulary.attributes, *vocabulary.counters]
     given = {}
     for name, (key, value) in section.named("given"):
-        if name in (PRODUCTS, DECLINED, TAKEN) and name not in names:
+        if name in (PRODUCTS, DECLINED, UNANSWERED, TAKEN) and name not in names:
             continue
         if name not in names:
             context.problems.add(key, f"unknown name `{name}`", nearest(name, names))
@@ -120,16 +126,32 @@ def _products(section: Section, context: Context) -> tuple[str, ...]:
 
 def _declined(section: Section, actions: Sequence[Action], context: Context) -> dict[str, int]:
     """The offers that they said no to, and how long ago (ms)."""
+    return _by_offer(section, DECLINED, duration, 0, actions, context)
+
+
+def _unanswered(section: Section, actions: Sequence[Action], context: Context) -> dict[str, tuple[int, ...]]:
+    """The offers that they did not answer, and how long ago (ms) each time."""
+    return _by_offer(section, UNANSWERED, _durations, (), actions, context)
+
+
+def _durations(node: Node) -> tuple[int, ...]:
+    return tuple(duration(item) for item in node.items) if isinstance(node, Items) else (duration(node),)
+
+
+def _by_offer(
+    section: Section, key: str, read: Callable[[Node], T], default: T, actions: Sequence[Action], context: Context
+) -> dict[str, T]:
+    """What a test gives of offers, under a word that the vocabulary does not use."""
     given = dict(section.named("given"))
-    if DECLINED not in given or DECLINED in context.vocabulary.names:
+    if key not in given or key in context.vocabulary.names:
         return {}
     names = [action.name for action in actions]
-    declined = {}
-    for offer, (key, value) in entries(given[DECLINED][1], context.problems):
+    found = {}
+    for offer, (place, value) in entries(given[key][1], context.problems):
         if offer not in names:
-            context.problems.add(key, f"unknown offer `{offer}`", nearest(offer, names))
-        declined[offer] = context.problems.attempt(0, offer, duration, value)
-    return declined
+            context.problems.add(place, f"unknown offer `{offer}`", nearest(offer, names))
+        found[offer] = context.problems.attempt(default, offer, read, value)
+    return found
 
 
 def _taken(section: Section, actions: Sequence[Action], context: Context) -> dict[str, int]:
@@ -227,4 +249,5 @@ def _reasons(action: Action, policy: ContactPolicy) -> dict[str, None]:
     gates += [freeze.why for freeze in policy.freezes]
     gates += [window_name(channel) for channel in policy.windows]
     budgets = [budget.name for budget in action.budgets]
-    return dict.fromkeys([*rules, *gates, *budgets, *(limit.name for limit in policy.limits), *REASONS])
+    limits = [limit.name for limit in (*policy.limits, *policy.saturation)]
+    return dict.fromkeys([*rules, *gates, *budgets, *limits, *REASONS])

@@ -27,6 +27,12 @@ TRANSITIONS: Final = {
 TAKEABLE: Final = ("open", "unpaid")
 
 
+def answered(state: State) -> None:
+    """They have answered something, whatever it means: nothing that was said so far waits for an answer any more."""
+    if state.contacts:
+        state.answered = max(state.answered, state.contacts[-1].decision)
+
+
 def find(state: State, key: str) -> OpenOffer | None:
     """The retained offer of that key."""
     return next((offer for offer in state.offers if offer.key == key), None)
