@@ -74,10 +74,8 @@ class HttpInbound:
 
 def plain_offer(program: Program, told: Told) -> dict[str, Any]:
     """An offer as JSON can hold it: money is exact decimal text, times are ms."""
-    currency, validity = program.playbook.currency, ""
-    for arm in program.decide.arms:
-        if (arm.action.name, arm.variant.name) == (told.action, told.variant):
-            validity = str(arm.variant.fields.get("validity", ""))
+    currency, arm = program.playbook.currency, program.decide.named.get((told.action, told.variant))
+    validity = arm.variant.fields.get("validity", "") if arm else ""
     return {
         "offer": told.key,
         "status": told.status,

@@ -97,6 +97,7 @@ class Program:
     revision: str
     columns: tuple[str, ...]
     arms: tuple[Arm, ...]
+    named: Mapping[tuple[str, str], Arm]  # by action and variant
     channels: tuple[str, ...]  # the notification first, `inbound` last
     check: Check
     worth: NDArray[np.float64]  # value x weight by arm
@@ -165,6 +166,7 @@ def compile_program(playbook: Playbook) -> Program:
         revision=playbook.revision,
         columns=columns,
         arms=arms,
+        named={(arm.action.name, arm.variant.name): arm for arm in arms},
         channels=channels,
         check=check,
         worth=np.array([arm.variant.value * arm.action.weight for arm in arms], dtype=np.float64),

@@ -240,8 +240,7 @@ def closed_now(engine: Engine, state: State, offer: OpenOffer, row: tuple[Any, .
 def _words(engine: Engine, offer: OpenOffer, row: tuple[Any, ...]) -> str:
     """An offer as its own message tells it; title and price alone where that would tell another price."""
     program = engine.program
-    named = (arm for arm in program.decide.arms if (arm.action.name, arm.variant.name) == (offer.action, offer.variant))
-    arm = next(named, None)
+    arm = program.decide.named.get((offer.action, offer.variant))
     message = program.decide.message[-1].get(arm.bit) if arm and program.decide.pulled else None
     if arm and message and (arm.variant.price, program.offers[arm.bit]["title"]) == (offer.price, offer.title):
         expires = offer.expires + row[-1] - row[-2]
