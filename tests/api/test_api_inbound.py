@@ -123,3 +123,11 @@ async def test_a_store_that_is_down_is_asked_again(client: httpx.AsyncClient, co
         await client.get("/v1/subscribers/+12025550123"),
     ):
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_the_document_says_what_a_body_holds(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    body = document["paths"]["/v1/responses"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["required"] == ["id", "subscriber", "offer", "answer", "channel"]
+    assert body["properties"]["answer"]["enum"] == ["accept", "decline", "keep"]
+    assert body["additionalProperties"] is False

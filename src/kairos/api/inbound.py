@@ -8,7 +8,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 import structlog
 from fastapi import FastAPI, Request
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -40,7 +40,7 @@ class Asked(Struct, frozen=True, forbid_unknown_fields=True):
     subscriber: Name
     channel: Channel
     event: Name = "inbound"
-    data: Raw = Raw(b"{}")
+    data: Raw = field(default_factory=lambda: Raw(b"{}"))
     at_most: Annotated[int, Meta(ge=1, le=MOST)] = 3
 
 
@@ -75,13 +75,16 @@ class Inbound(Protocol):
         ...
 
 
-_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+def _body(kind: type[Struct]) -> dict[str, Any]:
+    """What the OpenAPI document says of a body that is read by hand."""
+    _, schemas = msgspec.json.schema_components((kind,))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas[kind.__name__]}}}}
 
 
 def add_inbound(app: FastAPI, inbound: Inbound) -> None:
     """The routes."""
 
-    @app.post("/v1/decisions", response_model=None, openapi_extra=_BODY)
+    @app.post("/v1/decisions", response_model=None, openapi_extra=_body(Asked))
     async def decisions(request: Request) -> Response:
         """What is open for a subscriber who asks, unchanged; else what is best for them now, the best first."""
         asked = await _read(request, Asked, ASK)
@@ -97,7 +100,7 @@ def add_inbound(app: FastAPI, inbound: Inbound) -> None:
             return _not_now(error)
         return _json(found) if found else _nobody(asked.subscriber)
 
-    @app.post("/v1/responses", response_model=None, openapi_extra=_BODY)
+    @app.post("/v1/responses", response_model=None, openapi_extra=_body(Spoken))
     async def responses(request: Request) -> Response:
         """Take an open offer, decline it or keep it; answered after the commit, in words for an agent."""
         said = await _read(request, Spoken, SAY)
