@@ -16,7 +16,9 @@ from kairos.domain.inputs import Change, Fulfilment
 from kairos.domain.message import Order
 from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import Switch, Switches
+from kairos.engine.program import compile_program
 from kairos.engine.work import Answer, Work
+from kairos.playbook import read
 from kairos.respond import LEAST_GAP
 
 HOUR = 3_600_000
@@ -379,3 +381,30 @@ def test_a_no_in_the_app_is_an_answer_and_a_look_at_it_is_none(shop: Any) -> Non
     assert bench.state().answered < said.decision
     say(bench, key, "decline")
     assert bench.state().answered == said.decision
+
+
+def test_a_limit_that_is_reached_silences_messages_and_not_who_asks(shop: Any) -> None:
+    bench = shop()
+    other = [Bucket("main", 5000), Bucket("data", 900_000, bench.now + DAY)]
+    bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=wallet(bench)))
+    key = bench.state().offers[0].key
+    say(bench, key, "accept")
+    assert len(bench.state().contacts) == 1  # of a message of its own, and no more today
+    bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=other))
+    assert names(ask(bench)[0]) == ["talk/only"]
+
+
+def test_what_is_open_is_told_at_night_too(shop: Any) -> None:
+    bench = shop()
+    bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=wallet(bench)))
+    bench.now += 11 * HOUR  # 23:00
+    assert names(ask(bench)[0]) == ["booster/large"]
+
+
+def test_an_open_offer_keeps_its_price_though_the_playbook_has_another(shop: Any, texts: dict[str, str]) -> None:
+    bench = topped_up(shop())
+    (before, _) = ask(bench)[0].offers
+    files = {name: text.replace("price: 45", "price: 40") for name, text in bench.program.playbook.texts.items()}
+    bench.engine.use(compile_program(read(files)))
+    (after, _) = ask(bench)[0].offers
+    assert (after.key, after.price, after.text) == (before.key, 4500, "2 GB for 7 days: T$45")
