@@ -40,6 +40,7 @@ class Operator:
     lift: int = 0
     loyal: bool = False
     holdout: float = SHARE
+    control: float = 0.0  # of the booster
     before: float = 1.0  # how many times as much the treated spent before
     seed: int = 1
     fair: bool = True  # else who speaks French has mostly more data left than the offer asks for
@@ -60,13 +61,15 @@ class Operator:
         """The store, with a moment for everybody, and answers; then the extract."""
         chance = random.Random(self.seed)
         policy = TEXTS["contact_policy.yaml"].replace("holdout: 0%", f"holdout: {self.holdout:.0%}")
-        program = compile_program(read(TEXTS | {"contact_policy.yaml": policy}))
+        booster = TEXTS["offers/booster.yaml"] + (f"control: {self.control:.0%}\n" if self.control else "")
+        texts = TEXTS | {"contact_policy.yaml": policy, "offers/booster.yaml": booster}
+        program = compile_program(read(texts))
         numbers = [self.msisdn(number) for number in range(self.subscribers)]
         with closing(SqliteStore(self.store)) as store:
             store.save_playbook(
                 program.playbook.revision,
                 program.playbook.vocabulary.layout,
-                dict(TEXTS | {"contact_policy.yaml": policy}),
+                dict(texts),
             )
             engine = Engine(store, program, FixedPropensity())
 
@@ -108,7 +111,8 @@ class Operator:
             rows.writerow(("msisdn", "happened", "kind", "amount"))
             for place, (number, price) in enumerate(self.bought.items(), 1):
                 level = chance.uniform(50, 400)
-                treated = not held_out("kairos", place, self.holdout)
+                groups = (("kairos", self.holdout), ("kairos/booster", self.control))
+                treated = not any(held_out(salt, place, share) for salt, share in groups)
                 more = self.lift / 40 if treated else 0.0
                 less = price / 40 if self.loyal else 0.0
                 for day in range(-40, 40, 4):

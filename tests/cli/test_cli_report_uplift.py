@@ -37,6 +37,14 @@ def gained(tmp_path_factory: pytest.TempPathFactory) -> Operator:
 
 
 @pytest.fixture(scope="module")
+def controlled(tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    """Nobody is held out; whoever is not in the booster's control group spends 4.80 more in 30 days."""
+    operator = Operator(tmp_path_factory.mktemp("controlled"), lift=600, holdout=0, control=0.3)
+    operator.live()
+    return operator
+
+
+@pytest.fixture(scope="module")
 def loyal(tmp_path_factory: pytest.TempPathFactory) -> Operator:
     """Nobody spends more; who buys spends as much less in 40 days."""
     operator = Operator(tmp_path_factory.mktemp("loyal"), loyal=True)
@@ -91,6 +99,50 @@ def test_what_offers_take_from_other_spend_is_no_gain(loyal: Operator) -> None:
     assert found["other spend"]["high"] < 0
     assert covers(found["other spend"], -3600 * found["accepted"]["value"])
     assert covers(found["margin"], 900 * found["accepted"]["value"])
+
+
+def test_an_offer_is_compared_with_its_own_control_group(controlled: Operator, tmp_path: Path) -> None:
+    file = tmp_path / "uplift.html"
+    options = ("--cost", "booster=3.00", "--cost", "notification=0.01")
+    report = told(controlled, *options)
+    assert report["horizons"] == {}
+    assert report["sentence"].startswith("Against its own control group, booster earned T$")
+    (booster,) = report["controls"]
+    assert (booster["offer"], booster["days"], booster["holds"]) == ("booster", 30, True)
+    assert (booster["share"], booster["told"]) == (pytest.approx(0.3), 1)
+    row = booster["horizons"]["30"]
+    assert row["treated"] + row["control"] == 1500
+    found = {name: one["difference"] for name, one in row["effects"].items()}
+    assert covers(found["other spend"], 480)
+    assert covers(found["recharges"], 480)
+    assert found["accepted"]["value"] == pytest.approx(1 / 3, abs=0.04)
+    assert found["offers' revenue"]["value"] == pytest.approx(4500 * found["accepted"]["value"], rel=0.02)
+    assert found["offers' cost"]["value"] == pytest.approx(300 * found["accepted"]["value"], rel=0.02)
+    assert found["channel cost"]["value"] == pytest.approx(1)
+    assert row["effects"]["margin"]["variance_saved"] > 0.5
+    assert covers(booster["horizons"]["7"]["effects"]["other spend"]["difference"], 600 / 40 * 8)
+    checks = {check["name"]: check["sound"] for check in report["checks"]}
+    assert all(checks.values()), report["checks"]
+    assert {"control groups were alike before", "who is in a control group did not hear its offer"} <= checks.keys()
+    table = said(controlled, *options, "--html", str(file))
+    assert "against the offer's own control group" in table
+    page = file.read_text(encoding="utf-8")
+    assert page.count("<svg") == 1
+    for words in ("Each offer against its control group", "booster", "30% in control", "margin, 7 days"):
+        assert words in page
+
+
+def test_control_groups_stand_beside_the_holdout(tmp_path: Path) -> None:
+    operator = Operator(tmp_path, lift=600, control=0.3)
+    operator.live()
+    report = told(operator)
+    whole, (booster,) = report["horizons"]["30"], report["controls"]
+    assert booster["horizons"]["30"]["treated"] + booster["horizons"]["30"]["control"] == whole["treated"]
+    assert report["sentence"].startswith("Marketing earned T$")
+    assert len(report["checks"]) == 7
+    file = tmp_path / "uplift.html"
+    said(operator, "--html", str(file))
+    assert file.read_text(encoding="utf-8").count("<svg") == 4
 
 
 def test_where_nothing_is_planted_nothing_is_shown(tmp_path: Path) -> None:
@@ -155,7 +207,7 @@ def test_the_page_holds_everything_and_asks_nothing_of_a_network(gained: Operato
 def test_it_is_refused_where_there_is_nothing_to_compare(tmp_path: Path, gained: Operator) -> None:
     everybody = Operator(tmp_path, subscribers=40, holdout=0)
     everybody.live()
-    with pytest.raises(KairosError, match=r"held nobody out. Set `holdout: 5%`"):
+    with pytest.raises(KairosError, match=r"held nobody out. Set `holdout: 5%` .* `control: 5%`"):
         said(everybody)
     with pytest.raises(KairosError, match="too early: by 2026-04-14"):
         said(gained, "--days", "90")

@@ -15,7 +15,10 @@ from kairos.domain.decision import Decision
 from kairos.domain.purpose import STANDINGS
 from kairos.domain.subscriber import Bucket, Contact
 from kairos.domain.switch import Switch, Switches
+from kairos.engine.playbook_tests import run_tests
+from kairos.engine.program import compile_program
 from kairos.errors import PlaybookError
+from kairos.playbook import read
 from kairos.ports import Batch
 
 HOUR = 3_600_000
@@ -257,3 +260,10 @@ def test_a_control_group_never_hears_its_offer_and_all_the_others(bench_with: Ca
     control = heard["other"] - heard["booster"]
     assert 60 < len(control) < 140
     assert len(control | heard["booster"]) == 200
+
+
+def test_a_playbooks_tests_know_no_control_group() -> None:
+    booster = TEXTS["offers/booster.yaml"] + "control: 99%\n"
+    given = "{plan: prepaid, marketing_consent: yes, data_left_mb: 1, balance: 50}"
+    test = f"test: said\ngiven: {given}\nwhen: {{end_of_call: {{cost: 0.1}}}}\nthen: {{offer: booster}}\n"
+    assert run_tests(compile_program(read(TEXTS | {"offers/booster.yaml": booster, "tests/own.yaml": test}))) == []

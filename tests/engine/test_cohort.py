@@ -76,6 +76,78 @@ def test_an_attribute_that_is_none_is_an_error(bench_with: Any) -> None:
         found(bench, lived(bench), "langage")
 
 
+def test_the_held_out_are_known_whatever_else_was_closed_to_them(bench_with: Any) -> None:
+    """A pause that lets one issue pass comes before the holdout, and is the gate that the record names."""
+    policy = HALF["contact_policy.yaml"].replace("open_tickets > 0", "{when: open_tickets > 0, except: [top_up]}")
+    bench = bench_with({"contact_policy.yaml": policy})
+    bench.apply(*[bench.event("profile", msisdn=f"120255501{one:02d}", open_tickets=1.0) for one in range(40)])
+    balances = [Bucket("main", 400), Bucket("data", 100_000, bench.now + HOUR)]
+    cohort = found(bench, lived(bench, balances=balances))
+    assert set(cohort.offer) == {"top_up"}
+    held = {who for who, out in zip(cohort.subscriber, cohort.held_out, strict=True) if out}
+    assert 10 < len(held) < 30
+    assert held & {who for who, *_ in cohort.said} == set()
+
+
+def controlled(policy: str = "holdout: 0%", control: str = "50%") -> dict[str, str]:
+    """The booster has a control group, and another offer is said in its place."""
+    booster = TEXTS["offers/booster.yaml"]
+    other = booster.replace("offer: booster", "offer: other").replace("value: 24", "value: 1")
+    texts = {"offers/booster.yaml": f"{booster}control: {control}\n", "offers/other.yaml": other}
+    return texts | {"contact_policy.yaml": TEXTS["contact_policy.yaml"].replace("holdout: 0%", policy)}
+
+
+def test_an_offer_is_compared_on_those_whom_it_could_have_been_said_to(bench_with: Any) -> None:
+    bench = bench_with(controlled())
+    start = bench.now
+    cohort = found(bench, lived(bench, 200))
+    met = cohort.controls
+    assert (set(met.offer), set(met.share), set(met.since)) == ({"booster"}, {0.5}, {start})
+    assert len(set(met.subscriber)) == len(met.subscriber) == 200
+    kept = {who for who, out in zip(met.subscriber, met.held_out, strict=True) if out}
+    assert 70 < len(kept) < 130
+    assert met.told == {("booster", who) for who in set(met.subscriber) - kept} | {("other", who) for who in kept}
+    booster = met.offers()["booster"]
+    assert (booster.treated, booster.control) == (200 - len(kept), len(kept))
+    assert (booster.told, booster.told_of_control, booster.share) == (200 - len(kept), 0, 0.5)
+    # All of them could have been spoken to, and nobody was held out from everything.
+    assert (len(cohort.subscriber), sum(cohort.held_out)) == (200, 0)
+
+
+def test_who_is_in_a_control_group_is_in_the_cohort_of_all_marketing_as_anybody(bench_with: Any) -> None:
+    """The held out are, too: of them nobody says whether they would have been in that group."""
+    bench = bench_with({"offers/booster.yaml": TEXTS["offers/booster.yaml"] + "control: 50%\n"})
+    cohort = found(bench, lived(bench))
+    assert len(cohort.subscriber) == 40
+    assert 5 < len({who for who, *_ in cohort.said}) < 35
+
+
+def test_the_held_out_are_on_neither_side_of_an_offer(bench_with: Any) -> None:
+    bench = bench_with(controlled("holdout: 50%"))
+    cohort = found(bench, lived(bench, 200))
+    held = {who for who, out in zip(cohort.subscriber, cohort.held_out, strict=True) if out}
+    assert 70 < len(held) < 130
+    assert set(cohort.controls.subscriber) == set(cohort.subscriber) - held
+    assert 20 < sum(cohort.controls.held_out) < 80
+
+
+def test_who_could_not_have_met_an_offer_is_not_compared(bench_with: Any) -> None:
+    bench = bench_with(controlled())
+    rich = [Bucket("main", 5000), Bucket("data", 900_000, bench.now + 3 * DAY)]
+    assert found(bench, lived(bench, balances=rich)).controls.subscriber == []
+
+
+def test_an_offer_is_met_when_it_could_have_been_said_first_though_another_was(bench_with: Any) -> None:
+    """Until then the group made no difference; from then on it may."""
+    better = TEXTS["offers/booster.yaml"].replace("offer: booster", "offer: better").replace("value: 24", "value: 99")
+    bench = bench_with(controlled() | {"offers/better.yaml": better})
+    start = bench.now
+    cohort = found(bench, lived(bench, 60))
+    assert {what for what, _ in cohort.controls.told} >= {"better"}
+    assert (set(cohort.controls.since), len(cohort.controls.since)) == ({start}, 60)
+    assert cohort.controls.offers()["booster"].told < 60 - sum(cohort.controls.held_out) + 1
+
+
 def test_fairness_counts_each_offer_by_its_first_refusal(bench_with: Any) -> None:
     bench = bench_with(HALF)
     tally = count(lived(bench), lambda _revision: bench.program, "language")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kairos.decide import explain
+from kairos.decide import could_say, explain, kept_from, would_say
 from kairos.domain.decision import Decision
 from kairos.domain.inbound import Visit, Word
 from kairos.domain.inputs import Change, Fulfilment
@@ -408,3 +408,16 @@ def test_an_open_offer_keeps_its_price_though_the_playbook_has_another(shop: Any
     bench.engine.use(compile_program(read(files)))
     (after, _) = ask(bench)[0].offers
     assert (after.key, after.price, after.text) == (before.key, 4500, "2 GB for 7 days: T$45")
+
+
+@pytest.mark.parametrize("holdout", ["0%", "99.9999%", "{share: 99.9999%, when_asked: in_market}"])
+def test_whoever_asks_comes_into_the_same_comparison_on_either_side(shop: Any, holdout: str) -> None:
+    bench = shop(holdout=holdout)
+    bench.now += 11 * HOUR  # 23:00
+    _, work = ask(topped_up(bench))
+    record = msgspec.msgpack.decode(work.batch.decisions[0][3], type=Decision)
+    program = bench.program.decide
+    assert {program.channels[place] for place in could_say(program, record)} == {"inbound"}
+    arm, channel = would_say(program, record) or (-1, -1)
+    assert (program.arms[arm].name, program.channels[channel]) == ("booster/large", "inbound")
+    assert kept_from(record, "holdout", program.held_out) == (holdout != "0%")

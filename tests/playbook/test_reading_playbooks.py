@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kairos.decide.explain import NO_TREATMENT, NOT_ASKED, TOO_OLD
 from kairos.decide.gates import HOLDOUT, QUIET
@@ -14,6 +15,7 @@ from kairos.decide.limits import DECLINED, OPEN
 from kairos.domain.subscriber import Bucket
 from kairos.errors import PlaybookError
 from kairos.playbook import Limit, Playbook, check, load_texts, measure_messages, new, read, revision
+from kairos.playbook.keys import KEYS
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.tests_file import REASONS
 
@@ -218,7 +220,11 @@ def test_durations_and_words_for_no_end() -> None:
 
 def test_the_contact_policy(example: Playbook) -> None:
     policy = example.policy
-    assert [rule.name for rule in policy.contact_only_when] == ["marketing consent"]
+    assert [rule.name for rule in policy.contact_only_when] == [
+        "marketing consent",
+        "texts wanted",
+        "offers of others wanted",
+    ]
     assert [rule.name for rule in policy.pause_while] == [
         "open complaint",
         "degraded service",
@@ -228,6 +234,24 @@ def test_the_contact_policy(example: Playbook) -> None:
     assert policy.quiet_hours == (21 * 60, 8 * 60)
     assert policy.holdout == 0.05
     assert policy.limits[1] == Limit("5 riding lines of each offer per 1 day", 5, DAY, riding=True, each="action")
+
+
+def test_the_example_uses_all_of_the_policy() -> None:
+    """But for templates, which only some regulators want, and registers that are files, which need one."""
+    policy = yaml.safe_load((EXAMPLE / "contact_policy.yaml").read_text(encoding="utf-8"))
+    assert policy.keys() == set(KEYS["contact_policy"]) - {"templates"}
+    assert set().union(*policy["limits"]) == set(KEYS["limit"]) - {"action"}
+    assert {limit["per"].split()[-1] for limit in policy["limits"]} >= {"day", "days", "week", "month"}
+    gates = [*policy["contact_only_when"].values(), *policy["pause_while"].values()]
+    assert set().union(*(gate for gate in gates if isinstance(gate, dict))) == set(KEYS["gate"])
+    assert set(policy["data_only_when"]) == {"usage", "dpi", "location"}
+    offers = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in EXAMPLE.glob("[ao]*/*.yaml")]
+    rests = [offer["after_decline"] for offer in offers]
+    assert "never" in rests
+    assert set().union(*(one for one in rests if isinstance(one, dict))) == set(KEYS["after_decline"])
+    assert {offer.get("purpose") for offer in offers} >= {"service", "third_party"}
+    for key in ("control", "volume", "budget", "repurchase"):
+        assert any(key in offer for offer in offers), key
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_one_may_look_into_a_store_at_rest_and_leaves_nothing(path: Path) -> Non
     assert look.load([], [1]).states == {1: b"one"}
     look.close()
     assert path.read_bytes() == before
-    with pytest.raises(StoreError, match="cannot read"):
+    with pytest.raises(StoreError, match="cannot open"):
         SqliteRecords(path.with_name("missing.db"))
     assert not path.with_name("missing.db").exists()
 

@@ -46,6 +46,7 @@ class Server:
     folder: Path
     settings: Path
     environment: Mapping[str, str]
+    breaking: str = ""  # code that it runs before it starts
     ports: dict[str, int] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
@@ -64,7 +65,10 @@ class Server:
 
     async def start(self) -> None:
         """Returns when all doors are open."""
-        command = (sys.executable, "-m", "kairos.cli", "run", "--settings", str(self.settings), "--announce")
+        kairos = (
+            ("-c", f"{self.breaking}\nfrom kairos.cli import main\nmain()") if self.breaking else ("-m", "kairos.cli")
+        )
+        command = (sys.executable, *kairos, "run", "--settings", str(self.settings), "--announce")
         with (self.folder / "kairos.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command, stdout=asyncio.subprocess.PIPE, stderr=log, env={**os.environ, **self.environment}
@@ -328,11 +332,12 @@ async def launched(
     settings: Path = EXAMPLE / "kairos.toml",
     restarts: bool = False,
     breakable: bool = False,
+    breaking: str = "",
     **environment: object,
 ) -> AsyncIterator[System]:
     """A server and its operator, bound to one another. `restarts`: on ports that stay. `breakable`: BreakableServer.
 
-    `environment`: settings without KAIROS_.
+    `breaking`: code that the server runs before it starts. `environment`: settings without KAIROS_.
     """
     around = Operator(operator or OperatorSettings(subscribers=60, smsc_port=free_port(), receipt_after=0.02))
     await around.start()
@@ -348,7 +353,7 @@ async def launched(
         "NOTIFICATIONS_DECIDE_WITHIN_MS": 60_000,  # a slow machine is not what is tested here
     } | environment
     kind = BreakableServer if breakable else Server
-    server = kind(folder, settings, {f"KAIROS_{name}": str(value) for name, value in chosen.items()})
+    server = kind(folder, settings, {f"KAIROS_{name}": str(value) for name, value in chosen.items()}, breaking)
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
         try:
             await server.start()

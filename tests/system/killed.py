@@ -23,9 +23,10 @@ import msgspec
 
 from kairos import bootstrap
 from kairos.adapters.esme import Esmes
+from kairos.adapters.log import logs
 from kairos.adapters.smsc import Smsc
 from kairos.bootstrap import Kairos
-from kairos.cli.run import logs, serve_until_signal
+from kairos.cli.run import serve_until_signal
 from kairos.domain.message import Text
 from kairos.engine.program import Program
 from kairos.errors import StoreError

@@ -214,10 +214,10 @@ class Flows:
         return Extracted(rows, strangers, dict(others), first, last, orders, missed)
 
     def enter(self, cohort: Cohort, segment: Sequence[str]) -> None:
-        """The cohort as a table, with what its subscribers did in the days before."""
-        names = ("since", "held_out", *CUTS)
-        self._table(
-            "member",
+        """The cohort, and those whom offers with control groups met, with what they did in the days before."""
+        self._enter(
+            "cohort",
+            CUTS,
             subscriber=cohort.subscriber,
             since=cohort.since,
             held_out=cohort.held_out,
@@ -226,26 +226,44 @@ class Flows:
             channel=cohort.channel,
             model=cohort.model,
         )
-        kept = ", ".join(f"any_value({name}) AS {name}" for name in names)
-        before = ", ".join(f"{_sum_of(what)} AS {what}_before" for what in KINDS)
-        self._run(
-            f"CREATE TEMP TABLE cohort AS SELECT member.subscriber, {kept}, {before} FROM member LEFT JOIN flow ON "
-            f"flow.subscriber = member.subscriber AND ms < since AND ms >= since - {BEFORE * DAY} "
-            "GROUP BY member.subscriber"
+        met = cohort.controls
+        self._enter(
+            "controls",
+            ("offer",),
+            subscriber=met.subscriber,
+            since=met.since,
+            held_out=met.held_out,
+            offer=met.offer,
         )
 
-    def within(self, days: int, last: int, whole: int = 0, cuts: Sequence[str] = CUTS) -> dict[tuple[str, str], Group]:
+    def _enter(self, table: str, cuts: Sequence[str], **columns: Sequence[Any]) -> None:
+        """A table of members: somebody may be one more than once, each time with days of their own."""
+        self._table("member", **columns)
+        names = ("subscriber", "since", "held_out", *cuts)
+        kept = ", ".join(f"any_value(member.{name}) AS {name}" for name in names)
+        before = ", ".join(f"{_sum_of(what)} AS {what}_before" for what in KINDS)
+        self._run(
+            f"CREATE TEMP TABLE {table} AS SELECT number, {kept}, {before} "
+            "FROM (SELECT row_number() OVER () AS number, * FROM member) AS member LEFT JOIN flow ON "
+            f"flow.subscriber = member.subscriber AND ms < since AND ms >= since - {BEFORE * DAY} GROUP BY number"
+        )
+        self._run("DROP TABLE member")
+
+    def within(
+        self, days: int, last: int, whole: int = 0, cuts: Sequence[str] = CUTS, of: str = "cohort"
+    ) -> dict[tuple[str, str], Group]:
         """The groups of each cut, by (cut, name) and ("", "") for all, `days` after the first moment.
 
         Only of subscribers whose `whole` days (at least `days`) had passed at `last` (ms), treated and control alike.
+        `of` the cohort, or of the `controls`, which only the offer cuts.
         """
         sums = ", ".join(f"{_sum_of(what)} AS {what}" for what in FLOWS)
         carried = ("held_out", "recharge_before", "spend_before", *cuts)
         kept = ", ".join(f"any_value({name}) AS {name}" for name in carried)
         each = (
-            f"SELECT {kept}, {sums} FROM cohort LEFT JOIN flow ON flow.subscriber = cohort.subscriber "
+            f"SELECT {kept}, {sums} FROM {of} AS member LEFT JOIN flow ON flow.subscriber = member.subscriber "
             f"AND ms >= since AND ms < since + {days * DAY} WHERE since + {max(days, whole) * DAY} <= {last} "
-            "GROUP BY cohort.subscriber"
+            "GROUP BY number"
         )
         told = ", ".join(
             f"avg({y}), coalesce(var_samp({y}), 0), avg({x}), coalesce(var_samp({x}), 0), "

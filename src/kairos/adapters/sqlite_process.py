@@ -26,8 +26,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-import structlog
-
+from kairos.adapters.log import logs
 from kairos.adapters.sqlite import SqliteStore
 from kairos.errors import StoreError
 
@@ -218,13 +217,6 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    logs()
     _, parent, path, pages, copy, *numbers = sys.argv
     serve(int(parent), path, int(pages), bool(copy), [Connection(int(number)) for number in numbers])

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
-from typing import Any
 
 from kairos.adapters.sqlite import HOLDERS, MODEL, RESPONSES_OF, read_response
 from kairos.adapters.sqlite_budgets import select_budgets
 from kairos.adapters.sqlite_choices import select_choices
+from kairos.adapters.sqlite_file import StoreFile
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
 from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
-from kairos.adapters.sqlite_schema import check_version, epoch_of
+from kairos.adapters.sqlite_schema import epoch_of
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Drawn
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Response
 from kairos.domain.purchase import Purchase
-from kairos.errors import StoreError
 from kairos.ports import Loaded
 
 
@@ -30,19 +26,17 @@ class SqliteRecords:
     """The `kairos.engine.explain.Records` of the SQLite file at `path`. Raises StoreError when it cannot be read."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        address = f"{self._path.absolute().as_uri()}?mode=ro"
-        with ExitStack() as held:
-            with self._told():
-                self._connection = held.enter_context(closing(sqlite3.connect(address, uri=True, isolation_level=None)))
-            with self._told():
-                check_version(self._connection, self._path)
+        self._file = StoreFile(path, writes=False)
+        self._rows, self.close = self._file.rows, self._file.close
+        try:
             self.epoch: str = self._rows("SELECT value FROM meta WHERE name = 'epoch'")[0][0]
-            self.close = held.pop_all().close
+        except BaseException:
+            self.close()
+            raise
 
     def epoch_of(self, decision: int) -> str:
-        with self._told():
-            return epoch_of(self._connection, decision)
+        with self._file.told("read"):
+            return epoch_of(self._file.connection, decision)
 
     def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
         by_name = "SELECT subscriber FROM identity WHERE kind = ? AND value = ?"
@@ -77,8 +71,8 @@ class SqliteRecords:
         return rows[0] if rows else None
 
     def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:
-        with self._told():
-            return select_choices(self._connection, decisions)
+        with self._file.told("read"):
+            return select_choices(self._file.connection, decisions)
 
     def models(self) -> list[str]:
         """The versions that are kept, the newest first."""
@@ -105,8 +99,8 @@ class SqliteRecords:
         return [read_purchase(record) for (record,) in self._rows(PURCHASES_OF, offer, offer, offer)]
 
     def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]:
-        with self._told():
-            return select_budgets(self._connection, keys)
+        with self._file.told("read"):
+            return select_budgets(self._file.connection, keys)
 
     def latest_playbook(self) -> dict[str, str] | None:
         rows = self._rows("SELECT texts FROM playbook ORDER BY id DESC LIMIT 1")
@@ -117,20 +111,9 @@ class SqliteRecords:
         return json.loads(rows[0][0]) if rows else None
 
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
-        with self._told():
-            return select_letters(self._connection, kind, status, limit)
+        with self._file.told("read"):
+            return select_letters(self._file.connection, kind, status, limit)
 
     def dead_letter(self, id: int) -> DeadLetter | None:  # noqa: A002
         rows = self._rows(f"SELECT {COLUMNS} FROM dead_letter WHERE id = ?", id)
         return DeadLetter(*rows[0]) if rows else None
-
-    def _rows(self, sql: str, *values: Any) -> list[Any]:
-        with self._told():
-            return self._connection.execute(sql, values).fetchall()
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OverflowError) as error:
-            raise StoreError(f"cannot read the store `{self._path}`: {error}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kairos.cli.uplift_report import amount
+from kairos.cli.uplift_row import amount
 from kairos.domain.money import Currency
 from kairos.evaluate import SILENCE, Change, Evaluation, Interval, Log, Refused, by_number, changes, evaluate, segments
 

@@ -68,7 +68,8 @@ def uplift(
     with opened(settings, store) as (records, program_of, playbook):
         costs = _costs(cost, tax, playbook)
         cohort = gather(records.decisions(day_of(since), FOR_EVER), program_of, by)
-        _refuse_without_holdout(cohort.held_out)
+        _refuse_without_groups(cohort)
+        cohort.model = by_band(cohort.model)
         with closing(Flows(events, columns, words)) as flows:
             holdings = records.holdings("msisdn")
             extracted = flows.fill(holdings, _purchases(records), records.outcomes(), cohort, costs)
@@ -90,16 +91,19 @@ def uplift(
     say(uplift_report.plain(made) if as_json else None, lambda: uplift_report.pictures(made), html)
 
 
-def _refuse_without_holdout(held_out: list[bool]) -> None:
+def _refuse_without_groups(cohort: Cohort) -> None:
+    """There must be a holdout, or an offer with a control group."""
+    held_out, control = set(cohort.held_out), set(cohort.controls.held_out)
+    if len(held_out) == 2 or len(control) == 2:
+        return
     if not held_out:
         raise KairosError("nothing to report: no marketing would have been said in that time to anybody in the store")
-    if not any(held_out):
-        raise KairosError(
-            "there is nobody to compare with: the playbook held nobody out. Set `holdout: 5%` in contact_policy.yaml; "
-            "what was earned before cannot be told"
-        )
-    if all(held_out):
+    if True in held_out:
         raise KairosError("there is nobody to compare with: everybody in that time was held out")
+    raise KairosError(
+        "there is nobody to compare with: the playbook held nobody out. Set `holdout: 5%` in contact_policy.yaml, or "
+        "`control: 5%` in an offer; what was earned before cannot be told"
+    )
 
 
 def _costs(given: list[str] | None, tax: str, playbook: Playbook) -> Costs:
@@ -130,7 +134,7 @@ def _costs(given: list[str] | None, tax: str, playbook: Playbook) -> Costs:
 
 
 def _notes(cohort: Cohort, extracted: Extracted, costs: Costs) -> list[str]:
-    spoken = {*cohort.offer, *cohort.channel}
+    spoken = {*cohort.offer, *cohort.controls.offer, *cohort.channel}
     free = sorted(spoken - costs.of.keys() - {name.partition("/")[0] for name in costs.of})
     notes = [f"no cost was given for {', '.join(free)}: taken as nothing"] if free else []
     if extracted.other_kinds:
@@ -138,6 +142,8 @@ def _notes(cohort: Cohort, extracted: Extracted, costs: Costs) -> list[str]:
         notes.append(f"rows of other kinds count nowhere: {others}")
     if cohort.forgotten:
         notes.append(f"{cohort.forgotten:,} of {cohort.moments:,} decisions have no playbook any more")
+    if not any(cohort.held_out):
+        return notes
     notes.append(
         "offer and channel are what would have been said at a subscriber's first moment (just that offer was said to "
         f"{cohort.agreed:.0%} of the treated then); an effect is that of all marketing on these subscribers since"
@@ -150,6 +156,25 @@ def _purchases(records: SqliteRecords) -> Iterator[Purchase]:
     while found := records.purchases(after, 2000):
         yield from found
         after = found[-1].key
+
+
+def by_band(models: list[str]) -> list[str]:
+    """Model versions as groups. Where one is published every minute they are many: the learned ones fall into quarters.
+
+    >>> by_band(["fixed-0.05", "learned-2-0f3c9a7be215"])
+    ['fixed-0.05', 'learned-2-0f3c9a7be215']
+    >>> sorted(set(by_band([f"learned-{number}-0f3c9a7be215" for number in range(100)])))[:2]
+    ['learned, 1: up to 24', 'learned, 2: 25 to 49']
+    """
+    from kairos.evaluate.segments import MOST, segments
+
+    if len(set(models)) <= MOST:
+        return models
+    numbers = [int(one.split("-")[1]) if one.startswith("learned-") else None for one in models]
+    return [
+        one if number is None else f"learned, {band}"
+        for one, number, band in zip(models, numbers, segments(numbers), strict=True)
+    ]
 
 
 def shown(playbook: Playbook, by: str) -> Callable[[Any], str]:

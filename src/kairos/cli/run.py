@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,6 +29,7 @@ def run(
     settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
     announce: Annotated[bool, typer.Option("--announce", help="Print the ports as a JSON line when open.")] = False,
 ) -> None:
+    from kairos.adapters.log import logs
     from kairos.settings import load_settings, require_passwords
 
     chosen = load_settings(settings, os.environ)
@@ -41,37 +41,6 @@ def run(
 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     asyncio.run(serve_until_signal(chosen, announce=announce, learn_from=settings))
-
-
-def logs() -> None:
-    """Log lines on standard error: JSON, or readable where a person looks."""
-    import structlog
-
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    for_people = [structlog.dev.ConsoleRenderer()]  # it shows what broke by itself
-    for_machines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    shown = for_people if sys.stderr.isatty() else for_machines
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), *shown],
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unbroken(sys.stderr))),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
-
-
-class Unbroken:
-    """A log that drops lines while its disk is full, so that whoever writes one goes on: notifications must go out."""
-
-    def __init__(self, log: TextIO) -> None:
-        self._log = log
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):
-            self._log.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._log.flush()
 
 
 async def _either(*waits: Coroutine[Any, Any, Any]) -> None:

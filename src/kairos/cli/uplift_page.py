@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
 
 from kairos.cli import plots
 from kairos.cli.page import cards, listed, section, table
 from kairos.cli.page import page as whole_page
-from kairos.cli.uplift_report import Report, Row, amount, date, percent, sentence, told
+from kairos.cli.uplift_controls import Own
+from kairos.cli.uplift_report import Report, sentence, title
+from kairos.cli.uplift_row import Row, amount, date, percent, told
 from kairos.evaluate import Interval, detectable
 
 HEADINGS = {
@@ -17,11 +20,13 @@ HEADINGS = {
     "channel": "By channel",
     "model": "By model version",
 }
+BESIDES = ("recharges", "net spend", "accepted")  # the margin, of each group
 
 
 def page(report: Report) -> str:
     above = f"{report.playbook} · moments from {date(report.since)}, extract to {date(report.until)}"
-    body = [_cards(report), _growth(report), _parts(report), _groups(report), _measures(report), _checks(report)]
+    whole = (_cards, _growth, _parts, _groups, _measures) if report.horizons else ()
+    body = [*(part(report) for part in whole), _controls(report) if report.own else "", _checks(report)]
     return whole_page(f"Uplift: {report.playbook}", above, sentence(report), body)
 
 
@@ -99,12 +104,20 @@ def _groups(report: Report) -> str:
         f"Coloured: holds though {len(report.rows)} groups were looked at (Holm). Grey: may be chance."
     )
     show = lambda value: amount(value, report.currency)  # noqa: E731
-    return section("For whom", words, plots.forest(marks, show, "margin a subscriber, against holdout"))
+    days = list(report.horizons)
+    cells = [
+        [escape(title(row, report.by)), *_cells(report, report.by_days[row.cut, row.name], days)] for row in report.rows
+    ]
+    drawn = plots.forest(marks, show, "margin a subscriber, against holdout")
+    return section("For whom", words, drawn + table(["", *_heads(days)], cells))
 
 
 def _mark(report: Report, row: Row) -> plots.Mark:
-    sizes = f"{row.treated:,} / {row.control:,}"
-    return plots.Mark(row.name, row.margin.difference, sizes, report.holds[row.cut, row.name])
+    return plots.Mark(row.name, row.margin.difference, _sizes(row), report.holds[row.cut, row.name])
+
+
+def _sizes(row: Row) -> str:
+    return f"{row.treated:,} / {row.control:,}"
 
 
 def _measures(report: Report) -> str:
@@ -140,6 +153,50 @@ def _measures(report: Report) -> str:
         + f"Relative, and the difference that would be found with a chance of 80 %, are of {report.days} days."
     )
     return section("All figures", words, table(head, rows))
+
+
+def _controls(report: Report) -> str:
+    """Each offer against its own control group: the margin as a plot, the rest below it."""
+    marks = [
+        plots.Mark(f"{one.offer}, {one.days} days", one.row.margin.difference, _sizes(one.row), one.holds)
+        for one in report.own
+    ]
+    show = lambda value: amount(value, report.currency)  # noqa: E731
+    days = sorted({day for one in report.own for day in one.horizons})
+    words = (
+        "Everybody counts to whom the offer could have been said, by consent, pauses and rules, from the first such "
+        "moment on; a share of them, drawn by chance, was kept out of it and heard all the others. So this is what "
+        "each offer earned in this playbook, over what would have been said in its place. Coloured: holds though all "
+        "of these offers were looked at (Holm)."
+    )
+    drawn = plots.forest(marks, show, "margin a subscriber, against its own control group")
+    rows = [_own(report, one, days) for one in report.own]
+    return section("Each offer against its control group", words, drawn + table(["offer", *_heads(days), "told"], rows))
+
+
+def _own(report: Report, one: Own, days: Sequence[int]) -> list[str]:
+    """Its row, with how many of the treated heard of it."""
+    told = f"{one.told:.0%}<small>of {one.row.treated:,}; {one.row.control:,} kept out</small>"
+    name = f"{escape(one.offer)}<small>{one.share:.0%} in control</small>"
+    return [name, *_cells(report, one.horizons, days), told]
+
+
+def _heads(days: Sequence[int]) -> list[str]:
+    return [*(f"margin, {day} days" for day in days), *BESIDES, "relative"]
+
+
+def _cells(report: Report, by_days: Mapping[int, Row], days: Sequence[int]) -> list[str]:
+    """The margin after so many days, and the other measures after the longest of them."""
+
+    def cell(row: Row, measure: str) -> str:
+        value, bounds = told(row.effects[measure].difference, measure, report.currency)
+        return f"{escape(value)}<small>{escape(bounds)}</small>"
+
+    last = by_days[max(by_days)]
+    margins = [cell(by_days[day], "margin") if day in by_days else "" for day in days]
+    ratio = last.margin.relative
+    bounds = f"<small>{percent(ratio.low)} to {percent(ratio.high)}</small>" if ratio else ""
+    return [*margins, *(cell(last, measure) for measure in BESIDES), f"{percent(ratio.value)}{bounds}" if ratio else ""]
 
 
 def _checks(report: Report) -> str:

@@ -4,51 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from kairos.cli.uplift_controls import Own, against_controls, table_of
+from kairos.cli.uplift_row import UNLIKELY, Check, Row, alike_before, amount, date, earned, percent, row_of, told
 from kairos.domain.money import Currency
-from kairos.evaluate import Effect, Interval, balance, by_number, detectable, effect, mismatch, together
+from kairos.evaluate import Interval, by_number, detectable, mismatch, together
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from kairos.adapters.duckdb_uplift import Extracted, Flows, Group
+    from kairos.adapters.duckdb_uplift import Extracted, Flows
     from kairos.engine.cohort import Cohort
 
-UNLIKELY = 0.001  # a check fails below this: it is made at every report
 POINTS = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 75, 90, 120, 180, 365)  # days of the curve
 CUTS = ("offer", "segment", "channel", "model")  # in the order in which they are shown
-COUNTS = ("accepted",)  # measures that are no money
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Whether the comparison may be trusted, in words."""
-
-    name: str
-    sound: bool
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One group of a cut (both empty: all) within a window: its sizes, and effects by measure."""
-
-    cut: str
-    name: str
-    treated: int
-    control: int
-    effects: Mapping[str, Effect]
-
-    @property
-    def margin(self) -> Effect:
-        return self.effects["margin"]
+EVERYBODY = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that is told. Amounts in minor units; times in ms."""
+    """Everything that is told. Amounts in minor units; times in ms. `horizons` are empty where nobody was held out."""
 
     playbook: str
     currency: Currency
@@ -58,8 +34,10 @@ class Report:
     horizons: Mapping[int, Row]  # days -> all subscribers
     days: int  # of the rows and the sentence
     rows: Sequence[Row]
+    by_days: Mapping[tuple[str, str], Mapping[int, Row]]  # each of them, after fewer days too
     holds: Mapping[tuple[str, str], bool]  # whether a row's margin differs, when all rows are looked at together
     curve: Sequence[tuple[int, Interval]]
+    own: Sequence[Own]
     checks: Sequence[Check]
     notes: Sequence[str]
 
@@ -82,66 +60,65 @@ def make(
     """The report, or why there is none, in words."""
     last = extracted.last
     groups = {day: flows.within(day, last) for day in sorted(set(days))}
-    everybody = {day: found.get(("", "")) for day, found in groups.items()}
-    fair = all(
-        balance(whole.treated[measure], whole.control[measure]) >= UNLIKELY
-        for whole in everybody.values()
-        if whole
-        for measure in ("recharges", "margin")
-    )
-    horizons = {day: row for day, whole in everybody.items() if whole and (row := _row("", "", whole, fair))}
-    if not horizons:
+    everybody = {day: found[EVERYBODY] for day, found in groups.items() if EVERYBODY in found}
+    fair = all(alike_before(whole) for whole in everybody.values())
+    horizons = {day: row for day, whole in everybody.items() if (row := row_of("", "", whole, fair))}
+    own, sound = against_controls(flows, cohort.controls, last, groups)
+    if not horizons and not own:
         return (
-            f"too early: by {date(last)}, the end of the extract, fewer than 30 of the treated or of the holdout have "
-            f"been in for {min(days)} days; wait, give fewer --days, or start earlier with --since"
+            f"too early: by {date(last)}, the end of the extract, fewer than 30 of the treated or of those held out "
+            f"have been in for {min(days)} days; wait, give fewer --days, or start earlier with --since"
         )
-    main = max(horizons)
+    main = max(horizons or [one.days for one in own])
     cuts = [cut for cut in CUTS if by or cut != "segment"]
     found = [(cuts.index(cut), name, group) for (cut, name), group in groups[main].items() if cut in cuts]
     rows = [
         row
         for cut, name, group in sorted(found, key=lambda one: (one[0], by_number(one[1])))
-        if (row := _row(cuts[cut], name, group, fair))
+        if (row := row_of(cuts[cut], name, group, fair))
     ]
+    by_days = {
+        (row.cut, row.name): {
+            day: earlier
+            for day, cut in groups.items()
+            if (row.cut, row.name) in cut and (earlier := row_of(row.cut, row.name, cut[row.cut, row.name], fair))
+        }
+        for row in rows
+    }
     chances = together([row.margin.p for row in rows])
     curve = []
-    for day in [*(point for point in POINTS if point < main), main]:
-        whole = flows.within(day, last, main, ())[("", "")]
-        row = _row("", "", whole, fair)
+    for day in [*(point for point in POINTS if point < main), main] if horizons else ():
+        row = row_of("", "", flows.within(day, last, main, ())[EVERYBODY], fair)
         if row:
             curve.append((day, row.margin.difference))
-    late = [f"nobody, or too few, have been in for {day} days yet" for day in groups if day not in horizons]
+    late = [
+        f"nobody, or too few, have been in for {day} days yet"
+        for day in groups
+        if day not in horizons and (horizons or all(day not in one.horizons for one in own))
+    ]
+    missing = sorted({*cohort.controls.offer} - {one.offer for one in own})
+    late += [f"too few have met {', '.join(missing)}, or its control group, to compare"] if missing else []
     return Report(
         playbook,
         currency,
-        min(cohort.since),
+        min([*cohort.since, *cohort.controls.since]),
         last,
         by,
         horizons,
         main,
         rows,
+        by_days,
         {(row.cut, row.name): chance < 0.05 for row, chance in zip(rows, chances, strict=True)},
         curve,
-        _checks(cohort, extracted, fair),
+        own,
+        [*(_checks_of_holdout(cohort, fair) if horizons else ()), *sound, *_checks_of_extract(extracted)],
         [*notes, *late],
     )
 
 
-def _row(cut: str, name: str, group: Group, adjust: bool) -> Row | None:
-    effects = {
-        measure: found
-        for measure in group.treated
-        if (found := effect(group.treated[measure], group.control[measure], adjust=adjust))
-    }
-    sizes = group.treated["margin"].n, group.control["margin"].n
-    return Row(cut, name, *sizes, effects) if effects else None
-
-
-def _checks(cohort: Cohort, extracted: Extracted, fair: bool) -> list[Check]:
+def _checks_of_holdout(cohort: Cohort, fair: bool) -> list[Check]:
     control, members = sum(cohort.held_out), len(cohort.subscriber)
     alike = mismatch(control, members, cohort.share) >= UNLIKELY
-    known = extracted.rows - extracted.strangers
-    missed = extracted.orders_missed / max(extracted.orders, 1)
     return [
         Check(
             "as many were held out as planned",
@@ -157,6 +134,13 @@ def _checks(cohort: Cohort, extracted: Extracted, fair: bool) -> list[Check]:
             else "they differed before their first moment here, so CUPED is left out: had marketing begun earlier? "
             "Start the report with --since when the holdout began",
         ),
+    ]
+
+
+def _checks_of_extract(extracted: Extracted) -> list[Check]:
+    known = extracted.rows - extracted.strangers
+    missed = extracted.orders_missed / max(extracted.orders, 1)
+    return [
         Check(
             "the extract knows the same subscribers",
             known >= 0.5 * extracted.rows,
@@ -173,51 +157,30 @@ def _checks(cohort: Cohort, extracted: Extracted, fair: bool) -> list[Check]:
 
 def sentence(report: Report) -> str:
     """What the report says, in one sentence."""
+    if not report.horizons:
+        return _sentence_of_offers(report)
     row, days = report.whole, report.days
     margin, show = row.margin, report.currency
-    between = f"95 %: {amount(margin.difference.low, show)} to {amount(margin.difference.high, show)}"
     if margin.difference.low <= 0 <= margin.difference.high:
         found = amount(detectable(margin.error), show)
+        between = f"95 %: {amount(margin.difference.low, show)} to {amount(margin.difference.high, show)}"
         return (
             f"No effect is shown in {days} days ({between} a subscriber); one of {found} would have been found with a "
             "chance of 80 %."
         )
-    word = "earned" if margin.difference.value > 0 else "lost"
-    each = amount(abs(margin.difference.value), show, plus=False)
-    relative = f", {percent(margin.relative.value)}" if margin.relative else ""
     total = amount(abs(margin.difference.value) * row.treated, show, plus=False)
     return (
-        f"Marketing {word} {each} a subscriber in {days} days, against saying nothing ({between}{relative}): some "
-        f"{total} over the {row.treated:,} it could speak to."
+        f"Marketing {earned(row, days, show)}, against saying nothing: some {total} over the {row.treated:,} it could "
+        "speak to."
     )
 
 
-def amount(minor: float, currency: Currency, *, plus: bool = True) -> str:
-    """Minor units, which need not be whole, as a person reads them.
-
-    >>> amount(42.4, Currency("XTS", 2, "T$")), amount(-123456, Currency("XTS", 2, "T$"))
-    ('+T$0.42', '−T$1,234.56')
-    """
-    major = abs(minor) / 10**currency.digits
-    nothing = round(major, currency.digits) == 0
-    sign = "" if nothing else "−" if minor < 0 else "+" if plus else ""
-    return f"{sign}{currency.sign or currency.code + ' '}{major:,.{0 if major >= 10_000 else currency.digits}f}"
-
-
-def percent(share: float) -> str:
-    return f"{share:+.1%}".replace("-", "−").replace("%", " %")
-
-
-def told(interval: Interval, measure: str, currency: Currency) -> tuple[str, str]:
-    """An estimate and its bounds."""
-    if measure in COUNTS:
-        return f"{interval.value:+.3f}".replace("-", "−"), f"{interval.low:.3f} to {interval.high:.3f}"
-    low, high = (amount(bound, currency) for bound in interval[1:])
-    return amount(interval.value, currency), f"{low} to {high}"
-
-
-def date(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d}"
+def _sentence_of_offers(report: Report) -> str:
+    """Where nobody was held out from all marketing."""
+    shown = [f"{one.offer} {earned(one.row, one.days, report.currency)}" for one in report.own if one.holds]
+    if not shown:
+        return "No offer differs from its control group by more than chance."
+    return f"Against its own control group, {'; '.join(shown)}."
 
 
 def title(row: Row, by: str) -> str:
@@ -234,6 +197,17 @@ def pictures(report: Report) -> list[RenderableType]:
     for check in report.checks:
         mark = Text("ok", style="green") if check.sound else Text("!!", style="bold red")
         checks.add_row(mark, check.name, check.words)
+    parts = [*_tables(report), *([table_of(report.own, report.currency)] if report.own else [])]
+    notes = [Text(f"note: {note}", style="dim") for note in report.notes]
+    return [head, "", checks, *(one for part in parts for one in ("", part)), "", *notes]
+
+
+def _tables(report: Report) -> list[RenderableType]:
+    """Against the holdout: every measure, and the margin of each group."""
+    from rich.table import Table
+
+    if not report.horizons:
+        return []
     measures = Table("a subscriber, against holdout", box=None, padding=(0, 2, 0, 0))
     for days in report.horizons:
         measures.add_column(f"{days} days", justify="right")
@@ -262,24 +236,11 @@ def pictures(report: Report) -> list[RenderableType]:
             relative,
             "yes" if report.holds[row.cut, row.name] else "",
         )
-    notes = [Text(f"note: {note}", style="dim") for note in report.notes]
-    return [head, "", checks, "", measures, "", rows, *notes]
+    return [measures, rows]
 
 
 def plain(report: Report) -> dict[str, Any]:
     """The report as JSON has it; amounts in minor units."""
-
-    def effects(row: Row) -> dict[str, Any]:
-        return {
-            measure: {
-                "difference": one.difference._asdict(),
-                "relative": one.relative._asdict() if one.relative else None,
-                "p": one.p,
-                "detectable_80": detectable(one.error),
-                "variance_saved": one.saved,
-            }
-            for measure, one in row.effects.items()
-        }
 
     return {
         "playbook": report.playbook,
@@ -288,22 +249,19 @@ def plain(report: Report) -> dict[str, Any]:
         "until": report.until,
         "sentence": sentence(report),
         "checks": [{"name": one.name, "sound": one.sound, "words": one.words} for one in report.checks],
-        "horizons": {
-            str(days): {"treated": row.treated, "control": row.control, "effects": effects(row)}
-            for days, row in report.horizons.items()
-        },
+        "horizons": {str(days): row.plain() for days, row in report.horizons.items()},
         "days": report.days,
         "groups": [
             {
                 "cut": report.by if row.cut == "segment" else row.cut,
                 "name": row.name,
-                "treated": row.treated,
-                "control": row.control,
                 "holds": report.holds[row.cut, row.name],
-                "effects": effects(row),
+                **row.plain(),
+                "horizons": {str(days): one.plain() for days, one in report.by_days[row.cut, row.name].items()},
             }
             for row in report.rows
         ],
+        "controls": [one.plain() for one in report.own],
         "curve": [{"days": days, **interval._asdict()} for days, interval in report.curve],
         "notes": list(report.notes),
     }

@@ -7,7 +7,7 @@ from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
 from kairos.decide.freezes import frozen, frozen_message
 from kairos.decide.gates import closed_since
-from kairos.decide.ghost import would_say
+from kairos.decide.ghost import could_say, kept_from, would_say
 from kairos.decide.limits import still_unanswered
 from kairos.decide.program import Arm, Program, compile_program, wanted
 from kairos.decide.sources import as_agreed
@@ -24,12 +24,14 @@ __all__ = [
     "as_agreed",
     "closed_since",
     "compile_program",
+    "could_say",
     "decide",
     "explain",
     "figures",
     "frozen",
     "frozen_message",
     "highest",
+    "kept_from",
     "moment_of",
     "still_unanswered",
     "survivors_again",

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from kairos.decide import would_say
-from kairos.decide.gates import HOLDOUT
+from kairos.decide import could_say, kept_from, would_say
+from kairos.decide.gates import CONTROL, HOLDOUT
 from kairos.domain.decision import Decision
 from kairos.engine.program import Program
 from kairos.errors import KairosError, did_you_mean
@@ -17,6 +17,69 @@ from kairos.playbook import Playbook
 
 read_decision = msgspec.msgpack.Decoder(Decision).decode
 ProgramOf = Callable[[str], Program | None]
+
+
+@dataclass(slots=True)
+class Met:
+    """How many met an offer with a control group: on either side, and to how many of them it was said."""
+
+    treated: int = 0
+    control: int = 0
+    told: int = 0
+    told_of_control: int = 0
+    planned: float = 0.0  # of the control group, where each share counts for those who came in under it
+
+    @property
+    def share(self) -> float:
+        return self.planned / (self.treated + self.control)
+
+
+@dataclass(slots=True)
+class Controls:
+    """Columns, one row for an offer with a control group and a subscriber: from the first moment at which that offer
+    could have been said to them, whatever was said in its place.
+
+    Until that moment the group made no difference to them, and from it on all of the difference is the offer's. Who
+    is held out from all marketing is on neither side.
+    """
+
+    subscriber: list[int] = field(default_factory=list)
+    since: list[int] = field(default_factory=list)  # ms
+    held_out: list[bool] = field(default_factory=list)  # in the offer's control group
+    offer: list[str] = field(default_factory=list)
+    share: list[float] = field(default_factory=list)  # planned
+    told: set[tuple[str, int]] = field(default_factory=set)  # offer, subscriber: it was said at all
+    met: set[tuple[str, int]] = field(default_factory=set)  # those of the columns
+
+    def enter(self, program: Program, decision: Decision) -> None:
+        """Take in whoever meets an offer with a control group here for the first time."""
+        deciding, who = program.decide, decision.subscriber
+        awaited = []
+        for arms, share, _ in deciding.controls:
+            name = deciding.arms[(arms & -arms).bit_length() - 1].action.name
+            if (name, who) not in self.met:
+                awaited.append((name, arms, share))
+        could = could_say(deciding, decision) if awaited else {}
+        for name, arms, share in awaited:
+            if any(open_arms & arms for open_arms in could.values()) and not kept_from(decision, HOLDOUT, arms):
+                self.met.add((name, who))
+                self.subscriber.append(who)
+                self.since.append(decision.now)
+                self.held_out.append(kept_from(decision, CONTROL, arms))
+                self.offer.append(name)
+                self.share.append(share)
+
+    def offers(self) -> dict[str, Met]:
+        """How many met each offer, by name and in that order."""
+        found = {name: Met() for name in sorted(set(self.offer))}
+        for name, who, held_out, share in zip(self.offer, self.subscriber, self.held_out, self.share, strict=True):
+            one, told = found[name], (name, who) in self.told
+            one.planned += share
+            one.treated += not held_out
+            one.control += held_out
+            one.told += told and not held_out
+            one.told_of_control += told and held_out
+        return found
 
 
 @dataclass(slots=True)
@@ -37,6 +100,7 @@ class Cohort:
     agreed: float = 0.0  # share of the treated to whom just that offer was said at that moment
     # Everything that was said, to members and others: subscriber, when, channel, decision
     said: list[tuple[int, int, str, int]] = field(default_factory=list)
+    controls: Controls = field(default_factory=Controls)
     moments: int = 0
     forgotten: int = 0  # decisions whose playbook is gone
 
@@ -50,6 +114,10 @@ def gather(records: Iterable[bytes], program_of: ProgramOf, by: str = "") -> Coh
         if decision.chosen:
             channel = deciding.channels[decision.chosen.channel]
             cohort.said.append((decision.subscriber, decision.now, channel, decision.id))
+            if deciding.controls:
+                cohort.controls.told.add((deciding.arms[decision.chosen.arm].action.name, decision.subscriber))
+        if deciding.controls:
+            cohort.controls.enter(program, decision)
         if decision.subscriber in known:
             continue
         ghost = would_say(deciding, decision)
@@ -59,7 +127,7 @@ def gather(records: Iterable[bytes], program_of: ProgramOf, by: str = "") -> Coh
         known.add(decision.subscriber)
         cohort.subscriber.append(decision.subscriber)
         cohort.since.append(decision.now)
-        cohort.held_out.append(decision.gate == HOLDOUT)
+        cohort.held_out.append(kept_from(decision, HOLDOUT, deciding.held_out))
         cohort.offer.append(deciding.arms[arm].action.name)
         cohort.channel.append(deciding.channels[place])
         cohort.model.append(decision.model)

@@ -25,7 +25,10 @@ NOTHING = "none"
 
 
 def run_tests(program: Program) -> list[Diagnostic]:
-    """Run every test of the playbook; a diagnostic for each that fails. No holdout; clock and chance are fixed."""
+    """Run every test of the playbook; a diagnostic for each that fails.
+
+    No group is drawn; clock and chance are fixed.
+    """
     return [failure for test in program.playbook.tests if (failure := _run(program, test))]
 
 
@@ -63,7 +66,7 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
     if test.event == INBOUND:
         moment.where, moment.riding = INBOUND, False
     nobody = dict.fromkeys((gate.file for gate in program.decide.lists), ())
-    open_to_all = replace(program.decide, holdout=0.0, listed=nobody)
+    open_to_all = replace(program.decide, holdout=0.0, controls=(), listed=nobody)
     draw = keyed_draw(program.playbook.seed)
 
     compose = Composer(program, {}, 1)
