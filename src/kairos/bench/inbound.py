@@ -10,11 +10,12 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from kairos.bench import bare_store, workload
-from kairos.bench.sms import brief, held, machine
+from kairos.bench.sms import Step, highest, machine
 from kairos.domain.subscriber import OpenOffer
 from kairos.engine.loop import Loop
 from kairos.engine.program import Program
@@ -22,9 +23,8 @@ from kairos.engine.work import decode_state, encode
 
 EVENTS = 5000  # a second, beside
 OPEN = (0, 2, 4)  # ids modulo 20 with an open offer; of all even ones, who ask, three in ten
-COARSE, FINE = 1.25, 1.08  # the next rate, times the last one that was held
 
-Ask = Callable[[float, Sequence[str]], Awaitable[dict[str, Any]]]  # (requests a second, who) -> what was seen
+Ask = Callable[[float, Sequence[str]], Awaitable[Step]]  # (requests a second, who) -> what was seen
 
 
 def texts(seed: int) -> dict[str, str]:
@@ -95,25 +95,14 @@ async def events_beside(loop: Loop, subscribers: int, rate: int, clock: Callable
 
 
 async def measure(ask: Ask, numbers: Iterator[str], rate: float, seconds: float, step_seconds: float) -> dict[str, Any]:
-    """The asked rate for its time; then up, in coarse and then in fine steps, to the highest rate that is held."""
+    """The asked rate for its time, and the highest rate that is held; nobody asks twice."""
 
-    async def one(wanted: float, long: float) -> dict[str, Any]:
-        who = [number for number, _ in zip(numbers, range(int(wanted * long)), strict=False)]
-        return await ask(wanted, who)
+    async def one(wanted: float, long: float) -> Step:
+        return await ask(wanted, list(islice(numbers, int(wanted * long))))
 
     await one(rate, 2.0)  # connections and caches, which nobody measures
     main = await one(rate, seconds)
-    best, steps, factor = float(rate) if held(main) else 0.0, [brief(main)], COARSE
-    while factor:
-        wanted = round((best or rate / 2) * (factor if best else 1.0))
-        step = await one(wanted, step_seconds)
-        if not held(step):  # a shared machine has moments of its own
-            step = await one(wanted, step_seconds)
-        steps.append(brief(step))
-        if held(step):
-            best = float(wanted)
-        else:
-            factor = FINE if factor == COARSE and best else 0.0
+    best, steps = await highest(one, main, rate, step_seconds)
     return {
         "p50_ms": main["p50_ms"],
         "p99_ms": main["p99_ms"],
@@ -121,6 +110,7 @@ async def measure(ask: Ask, numbers: Iterator[str], rate: float, seconds: float,
         "max_rate": best,
         "rate": rate,
         "seconds": seconds,
+        "lost": main["sent"] - main["delivered"],
         "offers_told": main["offers"],
         "steps": steps,
         "machine": machine(),

@@ -45,7 +45,7 @@ def run(
         folder = Path(name)
         path = folder / "prepared.db"
         inbound.prepare(program, path, subscribers, 1)
-        found = asyncio.run(_run(program, folder, path, rate, seconds, step_seconds, subscribers, events_a_second))
+        found = asyncio.run(serve(program, folder, path, rate, seconds, step_seconds, subscribers, events_a_second))
         beside = events.measure(
             program, path, subscribers, subscribers // 10, BATCH, CHECKPOINT_PAGES, 2, FixedPropensity()
         )
@@ -59,7 +59,7 @@ def run(
     }
 
 
-async def _run(
+async def serve(
     program: Program,
     folder: Path,
     path: Path,
@@ -69,6 +69,7 @@ async def _run(
     subscribers: int,
     events_a_second: int,
 ) -> dict[str, Any]:
+    """Serve and measure on a prepared store."""
     store, began = SqliteProcess(path, CHECKPOINT_PAGES), time.perf_counter()
 
     def clock() -> int:
