@@ -134,6 +134,18 @@ BAD = {
         ("vocabulary.yaml", "{type: number,  means: unexpired", "{type: money,  means: unexpired"),
         "vocabulary.yaml:17: `data_left_mb` is number, not money; write `type: number`",
     ),
+    "a habit": (
+        ("vocabulary.yaml", "total: main}", "usual: chanel}"),
+        "vocabulary.yaml:16: usual: unknown habit `chanel`; did you mean `channel`?",
+    ),
+    "a habit of another type": (
+        ("vocabulary.yaml", "total: data}", "usual: channel}"),
+        "vocabulary.yaml:17: `data_left_mb` is text, not number; write `type: text`",
+    ),
+    "a habit that events set": (
+        ("vocabulary.yaml", "from: [profile.plan]", "from: [profile.plan], usual: channel"),
+        "vocabulary.yaml:13: `from` and `usual` exclude each other; keep one",
+    ),
     "a counter named as an attribute": (
         ("vocabulary.yaml", "spend_7d:", "balance:"),
         "vocabulary.yaml:20: `balance` is an attribute already; give the counter another name",

@@ -121,6 +121,15 @@ class KnownBy(Struct, array_like=True, gc=False):
     ended: int = 0  # when the subscription ended: its number is somebody else's, or nobody's
 
 
+class Habits(Struct, array_like=True, gc=False):
+    """When and where they answer, as `kairos.enrich.habits` counts it; `hour` and `channel` are None until usual."""
+
+    hours: bytes = b""  # a count for each hour of their wall clock
+    channels: dict[str, int] = field(default_factory=dict)
+    hour: int | None = None
+    channel: str | None = None
+
+
 class Gathering(Struct, array_like=True, gc=False):
     """The parts of a message that is not complete, by number; `done`: of one that was, with digests for PDUs."""
 
@@ -170,6 +179,7 @@ class State(Struct, array_like=True, gc=False):
     proofs: dict[str, Proof] = field(default_factory=dict)  # of consents, by attribute
     reserved: list[Reserved] = field(default_factory=list)  # in budgets
     answered: int = 0  # the decision of the latest contact when they last answered anything: those after it wait
+    habits: Habits | None = None  # None where the vocabulary has no word of them
 
 
 def _packed_counters(record: list[Any]) -> list[Any]:

@@ -41,6 +41,11 @@ def answer(
         work.send(index, state.id, "sms", told)
 
 
+def is_test(engine: Engine, state: State, offer: OpenOffer | None) -> bool:
+    """Whether an answer is a test subscriber's: one to an offer is what the offer is."""
+    return offer.test if offer else state.msisdn in engine.program.decide.testers
+
+
 def plain_row(engine: Engine, state: State, now: int) -> tuple[Any, ...]:
     """The row of a moment that no event made."""
     return enrich.row(engine.program.plan, state, "", {}, now, now)

@@ -9,6 +9,8 @@ from kairos import enrich, respond
 from kairos.decide import Arm
 from kairos.domain.event import Event
 from kairos.domain.subscriber import OpenOffer, State
+from kairos.engine.answers import is_test
+from kairos.engine.habits import note_answer
 from kairos.engine.work import Work
 
 if TYPE_CHECKING:
@@ -33,11 +35,14 @@ def take_purchase(engine: Engine, work: Work, state: State, event: Event) -> Non
     decision = offer.decision if offer else _contacted(state, arms, event.happened)
     if offer:
         respond.set_status(state, offer.key, "bought", work.now)
+        note_answer(engine, work, state, event.happened, offer)
     if decision:
         respond.answered(state)
         key = offer.key if offer else f"{engine.epoch}-{decision}"
         work.log(state.id, decision, key, "bought", event.identity)
-    engine.statistics.count("bought_elsewhere" if decision else "bought_elsewhere.unasked", _test(engine, state, offer))
+    engine.statistics.count(
+        "bought_elsewhere" if decision else "bought_elsewhere.unasked", is_test(engine, state, offer)
+    )
     named = [arm for arm in arms if offer and _is_of(offer, [arm])] or arms
     enrich.bought_elsewhere(
         state, _products(named), named[0].variant.lasts, named[0].action.name, decision, event.happened
@@ -96,7 +101,3 @@ def _products(arms: Collection[Arm]) -> tuple[str, ...]:
     """What all of them give: nothing where they give different things."""
     given = {arm.variant.products or (arm.variant.product,) for arm in arms}
     return given.pop() if len(given) == 1 else ("",)
-
-
-def _test(engine: Engine, state: State, offer: OpenOffer | None) -> bool:
-    return offer.test if offer else state.msisdn in engine.program.decide.testers

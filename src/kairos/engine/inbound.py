@@ -15,6 +15,7 @@ from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import plain_row
+from kairos.engine.habits import note_answer
 from kairos.engine.replies import OWES, hear_yes, not_now
 from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED
 from kairos.engine.work import Answer, Work
@@ -142,6 +143,7 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
     elif is_open and word.said != "keep" and _new(engine, work, state, word):
         work.changed.add(state.id)
         respond.answered(state)
+        note_answer(engine, work, state, word.happened, offer)
         engine.statistics.count(f"inbound.{word.said}", offer.test)
         if word.said == "decline":
             _decline(work, state, offer, word)

@@ -22,6 +22,7 @@ from kairos.engine.budgets import ledger_of
 from kairos.engine.compose import Composer, language_of, short_code_of
 from kairos.engine.declines import take_no
 from kairos.engine.elsewhere import take_purchase, take_return
+from kairos.engine.habits import note_answer
 from kairos.engine.inbound import next_moment, tell
 from kairos.engine.orders import accept
 from kairos.engine.subscriptions import learn
@@ -68,6 +69,7 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
     row = enrich.row(program.plan, state, event.kind, event.data, event.happened, now)
     for offer in respond.redeemed(program.replies, state, event.kind, row, event.happened) if promised else ():
         respond.answered(state)
+        note_answer(engine, work, state, event.happened, offer)
         accept(engine, work, index, state, offer, "redeemed")
     if program.replies.unreadable:
         engine.tell(f"a promise waits that cannot be redeemed: {why}" for why in program.replies.unreadable.values())

@@ -10,7 +10,8 @@ from kairos.domain.message import Text
 from kairos.domain.purchase import Said
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
-from kairos.engine.answers import answer, plain_row
+from kairos.engine.answers import answer, is_test, plain_row
+from kairos.engine.habits import note_answer
 from kairos.engine.orders import accept, refuse
 from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED, payer_changed, refused_after_sim_swap
 from kairos.engine.work import DUPLICATE, Answer, Work
@@ -52,7 +53,8 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         work.batch.answered.append(Answered("", reply.identity, "", reply.fingerprint, work.now))
     if meaning != "relay":
         respond.answered(state)
-    engine.statistics.count(f"replies.{meaning}", _test(engine, state, offer))
+        note_answer(engine, work, state, reply.happened, offer)
+    engine.statistics.count(f"replies.{meaning}", is_test(engine, state, offer))
     if meaning == "accept" and offer:
         refused = not_now(engine, work, state, offer, repeated=reply.repeated)
         if refused:
@@ -64,11 +66,6 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
     elif _may_answer(meaning, state, work.now):
         _carry_out(engine, work, state, understood, reply)
         answer(engine, work, index, state, respond.ANSWER[meaning], offer, reply.short_code)
-
-
-def _test(engine: Engine, state: State, offer: OpenOffer | None) -> bool:
-    """Whether a reply is a test subscriber's: one to an offer is what the offer is."""
-    return offer.test if offer else state.msisdn in engine.program.decide.testers
 
 
 def _still_wanted(understood: respond.Understood) -> bool:

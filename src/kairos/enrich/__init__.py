@@ -13,6 +13,7 @@ Repeats, lateness and order, in one place:
 
 from kairos.enrich.consents import prove
 from kairos.enrich.counters import counter_buckets, put_buckets
+from kairos.enrich.habits import answered
 from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, remember
 from kairos.enrich.migrate import migrate
 from kairos.enrich.plan import Plan, compile_plan, fold, new_state, row, set_attribute
@@ -24,6 +25,7 @@ __all__ = [
     "IDENTITIES_KEPT_FOR",
     "Plan",
     "Remembered",
+    "answered",
     "bought",
     "bought_elsewhere",
     "compile_plan",

@@ -27,6 +27,7 @@ def migrate(plan: Plan, state: State, old: Vocabulary | None) -> list[str]:
     Attributes are carried by name and type, counters where their definition is the same, balances where the wallet's
     unit and digits are. The rest starts anew, and the notes say so in words. What no vocabulary defines (who it is,
     contacts, offers, cool-downs, identities seen) is always kept. Without `old` nothing else is.
+    Habits are kept while any word is of them.
     """
     if state.layout == plan.layout:
         return []
@@ -42,6 +43,8 @@ def migrate(plan: Plan, state: State, old: Vocabulary | None) -> list[str]:
     state.past = [past[i] if i >= 0 else b"" for i in carry.counters]
     state.buckets = [b for b in state.buckets if b.wallet in carry.wallets]
     state.announced = {wallet: at for wallet, at in state.announced.items() if wallet in carry.wallets}
+    if not plan.vocabulary.habitual:
+        state.habits = None
     state.layout = plan.layout
     return list(carry.notes)
 

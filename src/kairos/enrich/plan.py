@@ -99,6 +99,7 @@ def row(plan: Plan, state: State, kind: str, data: Mapping[str, Any], happened: 
     - An attribute that is unknown has its default.
     - A wallet's total counts its buckets that have not expired at `now`; it is unknown until the wallet was announced.
       The soonest expiry is that of non-empty buckets that expire at all; without one it is unknown.
+    - What is usual of their answers is unknown until there are three.
     - A counter covers (now - over, now], exact to its step: time is cut into buckets of `step` ms since the epoch, and
       every bucket counts whole that has a part in the window. An event therefore counts for at least `over`, and for
       less than one `step` longer. Sums and counts of nothing are 0, minimum and maximum unknown.

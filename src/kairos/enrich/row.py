@@ -7,11 +7,13 @@ as Python source and compiled once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 from kairos.domain.subscriber import State
 from kairos.enrich.counters import OLDEST, PAST, VALUE, WIDTH, read, total_of
 from kairos.enrich.fold import HAPPENED, wallet_scale
+from kairos.enrich.habits import hours_away
 from kairos.enrich.local_time import Zones
 from kairos.enrich.writer import Writer
 from kairos.playbook.vocabulary import Attribute, Counter, Vocabulary, is_column
@@ -41,7 +43,7 @@ class _Row:
     def __init__(self, vocabulary: Vocabulary, kind: str, zones: Zones) -> None:
         self.vocabulary = vocabulary
         self.kind = kind
-        self.writer = Writer(zone_offset=zones.offset, read=read)
+        self.writer = Writer(zone_offset=zones.offset, read=read, hours_away=hours_away)
         self.constant = self.writer.constant
         self.attributes = list(vocabulary.attributes.values())
         self.wallets = {w: f"w{i}" for i, w in enumerate({a.total: None for a in self.attributes if a.total})}
@@ -50,7 +52,7 @@ class _Row:
         self.windows = {window: f"f{i}" for i, window in enumerate(windows)}
 
     def compile(self) -> MakeRow:
-        lines = [*self.unpack(), *self.balances(), *self.derived(), *self.defaults(), *self.clock()]
+        lines = [*self.unpack(), *self.balances(), *self.derived(), *self.defaults(), *self.clock(), *self.habits()]
         values = [f"a{i}" for i in range(len(self.attributes))]
         values += [self.counter(i, counter) for i, counter in enumerate(self.vocabulary.counters.values())]
         values += self.fields()
@@ -91,12 +93,14 @@ class _Row:
         return lines
 
     def derived(self) -> list[str]:
-        lines = []
+        lines = ["habits = state.habits"] if self.vocabulary.habitual else []
         for i, attribute in enumerate(self.attributes):
             if attribute.total:
                 lines.append(f"a{i} = {self.total(attribute)}")
             elif i in self.expiries:
                 lines.append(f"a{i} = ({self.expiries[i]} - now) / {HOUR} if {self.expiries[i]} else None")
+            elif attribute.usual == "channel":
+                lines.append(f"a{i} = habits.channel if habits else None")
         return lines
 
     def total(self, attribute: Attribute) -> str:
@@ -105,15 +109,26 @@ class _Row:
         return f"{amount} if {self.constant(attribute.total)} in announced else None"
 
     def defaults(self) -> list[str]:
-        return [
-            f"if a{i} is None: a{i} = {self.constant(attribute.default)}"
-            for i, attribute in enumerate(self.attributes)
-            if attribute.default is not None
-        ]
+        timeless = (self.default(i, a) for i, a in enumerate(self.attributes) if a.usual != "hours_away")
+        return list(chain.from_iterable(timeless))
+
+    def default(self, place: int, attribute: Attribute) -> list[str]:
+        if attribute.default is None:
+            return []
+        return [f"if a{place} is None: a{place} = {self.constant(attribute.default)}"]
 
     def clock(self) -> list[str]:
         zones = [f"a{i}" for i, a in enumerate(self.attributes) if a.name == "time_zone" and a.type == "text"]
         return [f"local = now + zone_offset({zones[0] if zones else None}, now)"]
+
+    def habits(self) -> list[str]:
+        """What is measured from the wall clock, for which the defaults are needed first."""
+        lines = []
+        for i, attribute in enumerate(self.attributes):
+            if attribute.usual == "hours_away":
+                lines.append(f"a{i} = hours_away(habits, local) if habits else None")
+                lines += self.default(i, attribute)
+        return lines
 
     def counter(self, place: int, counter: Counter) -> str:
         first, total = self.windows[counter.over, counter.step], self.constant(total_of(counter.function))

@@ -10,7 +10,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "currency": ("code", "digits", "sign", "rounding"),
     "vocabulary": ("events", "wallets", "attributes", "counters"),
     "wallet": ("unit", "digits", "means"),
-    "attribute": ("type", "means", "default", "from", "total", "soonest_expiry", "owed", "uses"),
+    "attribute": ("type", "means", "default", "from", "total", "soonest_expiry", "usual", "owed", "uses"),
     "counter": ("sum", "count", "max", "min", "over", "step", "where", "means", "uses"),
     "action": (
         "offer",

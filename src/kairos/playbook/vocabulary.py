@@ -12,6 +12,7 @@ from kairos.rules import Condition, Type
 
 FieldType = Literal["text", "number", "money", "boolean", "date", "time", "balances", "products"]
 Source = Literal["usage", "dpi", "location"]  # what a law may ask a consent for, before it is looked at
+Habit = Literal["hours_away", "channel"]  # of the hour and the channel of their answers
 CounterFunction = Literal["sum", "count", "max", "min"]
 
 
@@ -37,7 +38,9 @@ class Attribute:
     Stored attributes are set by the event fields in `sources` (event kind, field); the field `happened` is the event's
     time. Derived ones are computed from balance buckets when they are asked for: `total` of a wallet's unexpired
     buckets (money: minor units; else units), or hours until the `soonest_expiry` of a non-empty bucket of any of those
-    wallets. What is `owed` grows with every advance that is fulfilled; events say what is left of it.
+    wallets; or from their answers, what is `usual`: how many hours (0 to 12) now is from the hour of most of them, or
+    the channel of most of what they answered. What is `owed` grows with every advance that is fulfilled; events say
+    what is left of it.
     """
 
     name: str
@@ -49,10 +52,11 @@ class Attribute:
     soonest_expiry: tuple[str, ...] = ()
     owed: bool = False
     uses: tuple[str, ...] = ()  # data of these sources
+    usual: Habit | None = None
 
     @property
     def derived(self) -> bool:
-        return bool(self.total or self.soonest_expiry)
+        return bool(self.total or self.soonest_expiry or self.usual)
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,11 @@ class Vocabulary:
     def owed(self) -> str:
         """The attribute that holds what is owed for advances; empty where there is none."""
         return next((attribute.name for attribute in self.attributes.values() if attribute.owed), "")
+
+    @cached_property
+    def habitual(self) -> bool:
+        """Whether any word is of their habits, so that answers must be counted."""
+        return any(attribute.usual for attribute in self.attributes.values())
 
     @cached_property
     def sources(self) -> dict[str, frozenset[str]]:

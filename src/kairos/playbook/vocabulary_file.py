@@ -16,6 +16,7 @@ from kairos.playbook.vocabulary import (
     Counter,
     CounterFunction,
     FieldType,
+    Habit,
     Source,
     Vocabulary,
     Wallet,
@@ -24,6 +25,7 @@ from kairos.playbook.vocabulary import (
 from kairos.rules import RESERVED, Condition, Type, parse
 
 INBOUND = "inbound"  # the moment of a subscriber who asks; no event has its name
+HABITS: Mapping[Habit, Type] = {"hours_away": "number", "channel": "text"}
 HAPPENED = "happened"  # of every event, as a source: when it happened
 STEPS = (*(m * MILLISECONDS["minute"] for m in (1, 5, 15, 60, 360)), MILLISECONDS["day"])
 MOST_STEPS = 1_000
@@ -112,11 +114,14 @@ def _attribute(
     known_wallet = known("wallet", wallets)
     total = section.take("total", known_wallet, "")
     soonest = section.take("soonest_expiry", lambda n: tuple(map(known_wallet, _list(n, context))), ())
+    usual = cast("Habit | None", section.take("usual", known("habit", HABITS), None))
     sources = section.take("from", lambda n: tuple(_source(i, kind, events) for i in _list(n, context)), ())
-    ways = [key for key in ("from", "total", "soonest_expiry") if key in section]
+    ways = [key for key in ("from", "total", "soonest_expiry", "usual") if key in section]
     if len(ways) > 1:
         context.problems.add(section.at(ways[1]), f"`{ways[0]}` and `{ways[1]}` exclude each other", "keep one")
-    wanted = ("money" if wallets[total].unit == "money" else "number") if total else "number" if soonest else kind
+    wanted: Type = "number" if soonest else HABITS[usual] if usual else kind
+    if total:
+        wanted = "money" if wallets[total].unit == "money" else "number"
     if kind != wanted:
         context.problems.add(section.at("type"), f"`{attribute}` is {wanted}, not {kind}", f"write `type: {wanted}`")
     default = section.take("default", typed(kind, context.currency), None)
@@ -127,7 +132,7 @@ def _attribute(
     if owed and default is None:
         default = 0
     return Attribute(
-        attribute, kind, section.take("means", text, ""), default, sources, total, soonest, owed, _uses(section)
+        attribute, kind, section.take("means", text, ""), default, sources, total, soonest, owed, _uses(section), usual
     )
 
 
