@@ -25,6 +25,7 @@ from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Account, Reader
 from kairos.adapters.first_answers import KEPT
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
+from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
@@ -33,6 +34,7 @@ from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.status import Links, PlaybookWatch, Status
+from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
@@ -263,8 +265,16 @@ class Kairos:
         explanations = HttpExplanations(self.explainer)
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
+        seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
         app = create_app(
-            ingress, explanations, registry, now, region=settings.region, operations=operations, purchases=purchases
+            ingress,
+            explanations,
+            registry,
+            now,
+            region=settings.region,
+            operations=operations,
+            purchases=purchases,
+            inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
         )
         await self._serve_http(app)
         tune_interpreter()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from tests.conftest import TEXTS
@@ -20,8 +22,9 @@ from kairos.engine.explain import Explainer
 from kairos.engine.lessons import SAMPLE, Lessons
 from kairos.engine.program import compile_program
 from kairos.engine.propensities import Propensities
+from kairos.engine.work import encode
 from kairos.learn import FixedPropensity, LearnedPropensity, Version, freeze, on_channels, reasons, variants_of
-from kairos.learn.answers import TAKEN
+from kairos.learn.answers import OFFERED, TAKEN, WAITING
 from kairos.playbook import read
 
 
@@ -50,6 +53,21 @@ async def test_planted_tastes_are_learned_and_rule_from_the_next_batch_on(town: 
     large = [names[decision.chosen.arm] == "large" for decision in after if decision.chosen]
     assert len(large) == 1000
     assert taken_by_chance < 0.3 < 0.4 < town.engine.statistics.counts["accepted"] / len(after)
+
+
+def test_who_asked_was_told_at_once_and_a_list_for_all_teaches_nothing(town: Town) -> None:
+    marks: list[dict[str, Any]] = [{"where": "app"}, {"where": ""}, {"where": "shop", "listed": True}]
+    lessons = Lessons(town.program, WEEK, 60 * DAY)
+    records = [
+        msgspec.structs.replace(one, **marks[place % 3]) for place, one in enumerate(town.meet(SAMPLE * 3 // 2 + 100))
+    ]
+    lessons.decided(map(encode, records))
+    assert lessons.learner is not None
+    answers = lessons.learner.answers
+    statuses = dict(zip(answers.rows["id"][: answers.count].tolist(), answers.rows["status"].tolist(), strict=False))
+    assert {statuses[one.id] for one in records if one.where == "app"} == {WAITING}
+    assert {statuses[one.id] for one in records if not one.where} == {OFFERED}
+    assert not any(one.id in statuses for one in records if one.listed)
 
 
 async def test_of_a_model_that_is_known_only_the_name_is_asked_for(town: Town, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kairos.domain.subscriber import State, read_state
 from kairos.enrich import Plan, answered, compile_plan, migrate, new_state, row
-from kairos.enrich.habits import MOST
+from kairos.enrich.habits import CHANNELS, MOST
 from kairos.playbook.vocabulary import Attribute, Vocabulary
 
 HOUR = 3_600_000
@@ -96,6 +96,15 @@ def test_newer_answers_count_more_and_counts_stay_small() -> None:
     assert max(state.habits.hours) < MOST
     assert max(state.habits.channels.values()) < MOST
     assert len(msgspec.msgpack.encode(state)) - len(msgspec.msgpack.encode(new())) < 64
+
+
+def test_channels_that_are_named_at_will_stay_few() -> None:
+    state = new()
+    for number in range(100):
+        answered(PLAN, state, NOW, "sms" if number % 3 == 0 else f"app_{number}")
+    assert state.habits is not None
+    assert 1 < len(state.habits.channels) <= CHANNELS
+    assert usual(state)[1] == "sms"
 
 
 def test_where_no_word_is_of_habits_nothing_is_counted_or_kept() -> None:

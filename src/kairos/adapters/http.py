@@ -170,6 +170,7 @@ def plain(found: Explanation) -> dict[str, Any]:
         "code": decision.code,
         "said": next((verdict.arm for verdict in found.verdicts if verdict.state == "chosen"), ""),
         "channel": found.channel,
+        "asked_on": decision.where,
         "verdicts": [msgspec.to_builtins(verdict) for verdict in found.verdicts],
         "known": found.known,
         "budgets": [asdict(one) | {"shown": dict(shown)} for one, shown in found.budgets],

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 import kairos
 from kairos.api.events import take_events
+from kairos.api.inbound import Inbound, add_inbound
 from kairos.api.ingress import Explanations, Ingress
 from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
@@ -49,6 +50,7 @@ def create_app(
     body_limit: int = BODY_LIMIT,
     operations: Operations | None = None,
     purchases: Purchases | None = None,
+    inbound: Inbound | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -94,6 +96,17 @@ def create_app(
         """What could not be handled, the newest first; `kairos dead-letters` has it replayed."""
         return _json({"dead_letters": ingress.dead_letters(kind, limit)})
 
+    _add_explanations(app, explanations, region)
+    if operations:
+        add_operations(app, operations)
+    if purchases:
+        add_purchases(app, purchases)
+    if inbound:
+        add_inbound(app, inbound)
+    return app
+
+
+def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> None:
     @app.get("/v1/decisions/{decision}", response_model=None)
     async def decision(decision: Annotated[int, Path(ge=1, le=LARGEST_ID)]) -> Response:
         """Why one decision fell as it did."""
@@ -109,12 +122,6 @@ def create_app(
             return problem(400, str(error), "msisdn")
         found = explanations.subscriber(number)
         return _json({"decisions": found}) if found is not None else problem(404, f"nobody is known by `{number}`")
-
-    if operations:
-        add_operations(app, operations)
-    if purchases:
-        add_purchases(app, purchases)
-    return app
 
 
 def _json(content: Any, status: int = 200) -> Response:

@@ -30,12 +30,11 @@ def held(step: Step) -> bool:
     return bool(in_time and step["delivered"] == step["sent"])
 
 
-async def measure(ask: Ask, rate: float, seconds: float, step_seconds: float) -> dict[str, object]:
-    """The asked rate for its time; then up, in coarse and then in fine steps, to the highest rate that is held.
+async def highest(ask: Ask, main: Step, rate: float, step_seconds: float) -> tuple[float, list[dict[str, object]]]:
+    """From what was seen at the asked rate up, in coarse and then in fine steps, to the highest rate that is held.
 
     A rate that is not held gets one more chance: a shared machine has moments of its own.
     """
-    main = await ask(rate, seconds)
     best = float(rate) if held(main) else 0.0
     steps = [brief(main)]
     factor = COARSE
@@ -49,6 +48,13 @@ async def measure(ask: Ask, rate: float, seconds: float, step_seconds: float) ->
             best = float(wanted)
         else:
             factor = FINE if factor == COARSE and best else 0.0
+    return best, steps
+
+
+async def measure(ask: Ask, rate: float, seconds: float, step_seconds: float) -> dict[str, object]:
+    """The asked rate for its time; then the highest rate that is held."""
+    main = await ask(rate, seconds)
+    best, steps = await highest(ask, main, rate, step_seconds)
     return {
         "p50_ms": main["p50_ms"],
         "p99_ms": main["p99_ms"],

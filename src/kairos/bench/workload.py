@@ -191,9 +191,14 @@ def events(subscribers: int, count: int, seed: int) -> Iterator[Event]:
     hot = subscribers // 100
     for n in range(count):
         subscriber = chance.randrange(hot) if chance.random() < 0.1 else chance.randrange(subscribers)
-        balances = [
-            Bucket("main", chance.randrange(1500, 9000)),
-            Bucket("data", chance.randrange(900_000), START + 3 * DAY),
-        ]
-        data = {"service": "voice", "cost": chance.randrange(300), "balances": balances, "duration_s": 60.0}
-        yield Event(f"ocs/{n}", "end_of_call", msisdn(subscriber + 1), START + n * 10, data)
+        yield event(chance, n, msisdn(subscriber + 1), START + n * 10)
+
+
+def event(chance: random.Random, n: int, number: str, happened: int) -> Event:
+    """The end of a call."""
+    balances = [
+        Bucket("main", chance.randrange(1500, 9000)),
+        Bucket("data", chance.randrange(900_000), START + 3 * DAY),
+    ]
+    data = {"service": "voice", "cost": chance.randrange(300), "balances": balances, "duration_s": 60.0}
+    return Event(f"ocs/{n}", "end_of_call", number, happened, data)

@@ -37,6 +37,8 @@ WHAT_TO_DO = {
     "part": "a program error: report the trace. What it belongs to went out plain; there is nothing to replay.",
     "answered": "a program error: report the trace. There is nothing to replay.",
     "reversal": "a program error: report the trace. Once it is mended, replay it.",
+    "visit": "a program error: report the trace. Who asked got an error, and asks again.",
+    "word": "a program error: report the trace. Once it is mended, replay it: an offer is charged once.",
     "purchase": "it is stuck: money may have moved. Ask the charging system, and say what became of it (see "
     "docs/fulfilment.md). There is nothing to replay.",
     "rejected": "mend the vocabulary, or what the sender sends. Replay it: it is read with the playbook of that time.",

@@ -51,6 +51,7 @@ def _head(explanation: Explanation) -> Table:
     if chosen:
         arm = next(verdict.arm for verdict in explanation.verdicts if verdict.state == "chosen")
         how = "riding on the notification" if explanation.channel == "notification" else f"by {explanation.channel}"
+        how = f"to who asked on {decision.where}" if decision.where else how
         number = f"as offer {chosen.number}, " if chosen.number else ""
         said = f"{arm}, {number}{how}, with message {chosen.message}"
     subscriber = f"+{explanation.msisdn}" if explanation.msisdn else f"number {decision.subscriber}"

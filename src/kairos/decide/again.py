@@ -18,7 +18,7 @@ def moment_of(decision: Decision) -> Moment:
     state = State(SCHEMA, decision.subscriber, "", "", 0)
     row = tuple(decision.row)
     about = (decision.id, decision.identity, decision.kind, decision.happened, decision.now)
-    return Moment(*about, row, state, decision.riding, test=decision.test)
+    return Moment(*about, row, state, decision.riding, test=decision.test, where=decision.where)
 
 
 def survivors_again(program: Program, decision: Decision, made: Program) -> list[tuple[int, int]]:
@@ -43,6 +43,7 @@ def survivors_again(program: Program, decision: Decision, made: Program) -> list
         "",
         moment.row,
         riding=decision.riding,
+        where=decision.where,
         limits=[],
         gates=[],
     )

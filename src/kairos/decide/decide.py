@@ -23,6 +23,7 @@ from kairos.domain.pairs import Pairs
 from kairos.ports import Scorer
 
 NO_ROOM = "no text fits"
+TOLD = "told just now"
 NO_SCORE = "no score"
 
 
@@ -74,7 +75,10 @@ def decide(
             alive = budgets(ledger, draft.decision, alive)
         limits(program, moment, draft.decision, alive, index, survivors)
     if survivors.moment:
-        pairs = scored(program, propensity(program, survivors, moments, scorer), decided)
+        pairs = propensity(program, survivors, moments, scorer)
+        if program.in_market:
+            _unpersonal(pairs, decided)
+        pairs = scored(program, pairs, decided)
         for index, ranked in arbitration(program, pairs, decided, draw):
             treatment(program, moments[index], decided[index], ranked, compose, ledger)
     return decided
@@ -111,6 +115,7 @@ def _record(program: Program, moment: Moment, model: str) -> Decision:
         limits=[],
         test=moment.test,
         asked=moment.asked,
+        where=moment.where,
     )
 
 
@@ -130,7 +135,14 @@ def eligibility(program: Program, moment: Moment, decision: Decision, alive: int
         return 0
     passed, failed = program.check.run(moment.row)
     decision.failed = failed.to_bytes((failed.bit_length() + 7) // 8, "little")
+    if decision.listed:
+        passed = (passed & ~program.held_out) | (_in_market(program, failed) & program.held_out)
     return alive if moment.wanted else alive & passed
+
+
+def _in_market(program: Program, failed: int) -> int:
+    """The arms that all may have who meet their conditions, whether they matter to them now or not."""
+    return sum(1 << arm for arm, needed in enumerate(program.in_market) if not needed & failed)
 
 
 def budgets(ledger: Ledger, decision: Decision, alive: int) -> int:
@@ -147,6 +159,8 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
     """
     closed = Closed() if moment.past_switches else program.closed
     alive = _switched(closed, decision, alive)
+    if moment.told:
+        alive = _untold(moment, decision, alive)
     for channel in _channels(program, moment):
         candidates = offered = alive & program.on_channel[channel]
         if not candidates:
@@ -157,7 +171,11 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
         for gate in program.gates_on[channel]:
             if candidates & gate.arms and not (gate.opens_to_tester if moment.test else gate.opens)(moment.row):
                 candidates = _refuse(decision, candidates, gate.arms, channel, gate.name, 0, offered)
-        rests, until = resting(program, moment.row, moment.now, channel) if channel and not moment.wanted else ("", 0)
+        rests, until = (
+            resting(program, moment.row, moment.now, channel)
+            if channel and not (moment.wanted or moment.where)
+            else ("", 0)
+        )
         if rests:
             candidates = _refuse(decision, candidates, program.quiet, channel, rests, until, offered)
         parts = _frozen(program, channel, moment.now) if program.freezes else ()
@@ -180,6 +198,8 @@ def _refuse(
 
 def _channels(program: Program, moment: Moment) -> Sequence[int]:
     """Those that are open; what a tester asked for and what can only ride is said to them all the same."""
+    if moment.where:
+        return program.pulled
     if moment.riding:
         return (0,)
     own = [channel for channel in program.own_channels if moment.wanted & program.on_channel[channel]]
@@ -192,6 +212,12 @@ def _switched(closed: Closed, decision: Decision, alive: int) -> int:
         decision.limits.extend([Refusal(arm, -1, rule, 0) for arm in bits(alive & mask)])
         alive &= ~mask
     return alive
+
+
+def _untold(moment: Moment, decision: Decision, alive: int) -> int:
+    """The arms that this request has not been told already."""
+    decision.limits.extend([Refusal(arm, -1, TOLD, 0) for arm in bits(alive & moment.told)])
+    return alive & ~moment.told
 
 
 def _frozen(program: Program, channel: int, now: int) -> list[Refused]:
@@ -210,6 +236,13 @@ def propensity(program: Program, survivors: Survivors, moments: Sequence[Moment]
     pairs = Pairs(moment, arm, channel, np.zeros(len(arm)), np.zeros(len(arm)))
     pairs.propensity = scorer.score(pairs, as_agreed(program, moments))
     return pairs
+
+
+def _unpersonal(pairs: Pairs, decided: Sequence[Decided]) -> None:
+    """The order of a list for all is that of worth: nobody's chance of a yes is looked at."""
+    for index, draft in enumerate(decided):
+        if draft.decision.listed:
+            pairs.propensity[pairs.moment == index] = 1.0
 
 
 def scored(program: Program, pairs: Pairs, decided: Sequence[Decided]) -> Pairs:
@@ -255,7 +288,7 @@ def arbitration(
         decision = decided[index].decision
         decision.scores = Scores(arm[start:end], channel[start:end], chance[start:end])
         ranked = ranks[start:end]
-        if tied:
+        if tied and not decision.listed:
             ranked.sort(
                 key=lambda place: (higher[place], -priority[place], draw(decision.id, arm[place]), channel[place])
             )

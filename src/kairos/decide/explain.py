@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from kairos.decide.gates import HOLDOUT
 from kairos.decide.program import Program, wanted
 from kairos.domain.decision import Decision, Refusal
 
@@ -75,9 +76,15 @@ def _refusal(program: Program, decision: Decision, bit: int) -> tuple[State, str
         return shut
     failed = int.from_bytes(decision.failed, "little")
     for condition, rule in program.reasons[bit]:
-        if failed >> condition & 1:
+        if failed >> condition & 1 and not _passed_over(program, decision, bit, condition):
             return "rule", rule.name, 0
     return _limited(decision, bit)
+
+
+def _passed_over(program: Program, decision: Decision, bit: int, condition: int) -> bool:
+    """Whether a condition was not asked of an arm: a list for all passes over what matters to one."""
+    listed = decision.listed and program.held_out >> bit & 1
+    return bool(listed and not program.in_market[bit] >> condition & 1)
 
 
 def _not_asked(program: Program, decision: Decision, bit: int) -> tuple[State, str, int] | None:
@@ -93,6 +100,8 @@ def _shut(program: Program, decision: Decision, bit: int) -> tuple[State, str, i
         passed = not decision.care_too and program.arms[bit].action.kind == "care"
         return None if passed else ("gate", decision.gate, decision.until)
     for shut in decision.gates:
+        if decision.listed and shut.rule == HOLDOUT:
+            continue
         if int.from_bytes(shut.arms, "little") >> bit & 1:
             return "gate", shut.rule, shut.until
     return None

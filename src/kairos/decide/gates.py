@@ -41,7 +41,9 @@ def admit(program: Program, moment: Moment, decision: Decision, alive: int) -> i
             alive = _shut(decision, alive, gate.arms, gate.name)
     held = alive & program.held_out if program.holdout and not moment.test else 0
     if held and held_out(program.seed, moment.state.id, program.holdout):
-        alive = _shut(decision, alive, held, HOLDOUT)
+        left = _shut(decision, alive, held, HOLDOUT)
+        decision.listed = bool(moment.where and program.in_market)  # then it is noted, and a list for all is told
+        alive = alive if decision.listed else left
     for arms, share, salt in program.controls if not moment.test else ():
         if alive & arms and held_out(salt, moment.state.id, share):
             alive = _shut(decision, alive, arms, CONTROL)
@@ -88,7 +90,11 @@ def closed_since(program: Program, action: str, channel: str, row: Sequence[Any]
     for gate in program.lists if not tester else ():
         if gate.anytime and arms & gate.arms and on_list(program, gate, msisdn) and not gate.opens(row):
             return gate.name
-    return resting(program, row, now, place)[0] if place and arms & program.quiet and not tester else ""
+    return (
+        resting(program, row, now, place)[0]
+        if place in program.own_channels and arms & program.quiet and not tester
+        else ""
+    )
 
 
 def resting(program: Program, row: Sequence[Any], now: int, channel: int) -> tuple[str, int]:

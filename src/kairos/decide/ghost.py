@@ -6,7 +6,7 @@ from typing import Final
 
 from kairos.decide.freezes import frozen
 from kairos.decide.gates import CONTROL, HOLDOUT, quiet_until
-from kairos.decide.program import NOTIFICATION, Program
+from kairos.decide.program import Program
 from kairos.domain.decision import Decision
 
 GROUPS: Final = (HOLDOUT, CONTROL)  # gates that chance has closed
@@ -34,9 +34,10 @@ def could_say(program: Program, decision: Decision) -> dict[int, int]:
             alive &= ~int.from_bytes(shut.arms, "little")
     windows = [window for window, _ in frozen(program, decision.now)] if alive and program.freezes else []
     found = {}
-    for channel in (0,) if decision.riding else program.own_channels:
+    spoken = program.pulled if decision.where else (0,) if decision.riding else program.own_channels
+    for channel in spoken:
         open_arms = alive & program.on_channel[channel]
-        if program.channels[channel] != NOTIFICATION and quiet_until(program.quiet_hours, decision.row, decision.now):
+        if channel in program.own_channels and quiet_until(program.quiet_hours, decision.row, decision.now):
             open_arms &= ~program.quiet
         for window in windows:
             if channel in window.channels:

@@ -18,6 +18,7 @@ from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import Freeze, Gate, Limit, Window
 from kairos.playbook.vocabulary import Vocabulary
+from kairos.playbook.vocabulary_file import INBOUND
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
 NOTIFICATION = "notification"  # the channel of lines that ride; every other channel carries messages of its own
@@ -96,7 +97,8 @@ class Program:
     revision: str
     columns: tuple[str, ...]
     arms: tuple[Arm, ...]
-    channels: tuple[str, ...]  # the notification first
+    named: Mapping[tuple[str, str], Arm]  # by action and variant
+    channels: tuple[str, ...]  # the notification first, `inbound` last
     check: Check
     worth: NDArray[np.float64]  # value x weight by arm
     answers: Mapping[str, tuple[tuple[int, int], ...]]  # kind -> (how old the moment may be in ms, or -1; mask)
@@ -106,7 +108,8 @@ class Program:
     scored: int  # arms that are not said without a score
     of_action: Mapping[str, int]
     of_issue: Mapping[str, int]
-    own_channels: range  # all but the notification
+    own_channels: range  # those of messages of their own
+    pulled: range  # `inbound`, where anything can be said to those who ask
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
@@ -124,6 +127,7 @@ class Program:
     longest_limit: int  # ms; contacts older than this count nowhere
     holdout: float
     held_out: int  # arms that it holds back
+    in_market: tuple[int, ...]  # by arm: the conditions of the list that it is told when it asks; empty: nothing is
     controls: tuple[tuple[int, float, str], ...]  # of an action: its arms, its control group's share, and salt
     seed: str
     time_zone: str  # of whoever has none of their own, at this place in a row (-1: nobody has)
@@ -144,8 +148,9 @@ def compile_program(playbook: Playbook) -> Program:
     columns = playbook.vocabulary.columns
     check = compile_check([[r.rule.condition for r in arm.variant.rules] for arm in arms], columns)
     number = {condition.key: index for index, condition in enumerate(check.conditions)}
-    own = sorted({t.channel for action in playbook.actions for t in action.treatments} - {NOTIFICATION})
-    channels = (NOTIFICATION, *own)
+    spoken = {t.channel for action in playbook.actions for t in action.treatments}
+    own = sorted(spoken - {NOTIFICATION, INBOUND})
+    channels = (NOTIFICATION, *own, *(spoken & {INBOUND}))
     message = tuple(
         {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
         for channel in channels
@@ -161,6 +166,7 @@ def compile_program(playbook: Playbook) -> Program:
         revision=playbook.revision,
         columns=columns,
         arms=arms,
+        named={(arm.action.name, arm.variant.name): arm for arm in arms},
         channels=channels,
         check=check,
         worth=np.array([arm.variant.value * arm.action.weight for arm in arms], dtype=np.float64),
@@ -171,7 +177,8 @@ def compile_program(playbook: Playbook) -> Program:
         scored=_of(purposes, minding("pauses")),
         of_action=of_action,
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
-        own_channels=range(1, len(channels)),
+        own_channels=range(1, len(own) + 1),
+        pulled=range(len(own) + 1, len(channels)),
         on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
         message=message,
         gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
@@ -193,6 +200,7 @@ def compile_program(playbook: Playbook) -> Program:
         longest_limit=max((limit.per for limit in policy.limits), default=0),
         holdout=policy.holdout,
         held_out=_of(purposes, policy.holdout_of),
+        in_market=tuple(_for_all(arm, number) for arm in arms) if policy.holdout_list else (),
         controls=tuple(
             (of_action[a.name], a.control, f"{playbook.seed}/{a.name}") for a in playbook.actions if a.control
         ),
@@ -232,6 +240,12 @@ def _takes(arm: Arm, budgets: Sequence[Budget]) -> tuple[tuple[int, int], ...]:
     """What an offer of an arm takes: the places of budgets, and how much of each."""
     drawn = [(place, budget) for place, budget in enumerate(budgets) if budget in arm.action.budgets]
     return tuple((place, amount) for place, budget in drawn if (amount := need(budget, arm.variant)))
+
+
+def _for_all(arm: Arm, number: Mapping[str, int]) -> int:
+    """The conditions of an arm that say who may have it and for whom it is good, not to whom it matters now."""
+    keys = {one.rule.condition.key for one in arm.variant.rules if one.stage != "relevant"}
+    return sum(1 << number[key] for key in keys)
 
 
 def _mask(arms: Any) -> int:
@@ -317,6 +331,8 @@ def _simplest(limit: Limit, arms: Sequence[Arm]) -> Limit:
 
 def _counts(limit: Limit, channel: str) -> bool:
     """Whether a contact on this channel would count against the limit."""
+    if channel == INBOUND:  # they asked: nothing interrupts them
+        return False
     riding = channel == NOTIFICATION
     return limit.riding in (None, riding) and limit.channel in ("", channel)
 

@@ -78,3 +78,5 @@ class Decision(Struct, array_like=True, gc=False):
     test: bool = False  # of a test subscriber: no report counts it
     asked: str = ""  # the offer, or offer/variant, that a tester was to get
     gates: list[Shut] = []
+    where: str = ""  # the channel that the subscriber asked on; empty: they did not ask
+    listed: bool = False  # held out, and told what all may have, in the order of its worth

@@ -27,3 +27,5 @@ class Moment(Struct, array_like=True, gc=False):
     wanted: int = 0  # mask of the arms that were asked for; 0: whatever is best
     asked: str = ""  # the same in words
     past_switches: bool = False
+    where: str = ""  # they asked, and where: in the shop, in the app; empty: we speak to them
+    told: int = 0  # mask of the arms that were only said, and just now

@@ -86,6 +86,15 @@ class Currency:
         """
         return divide(amount, self.step) * self.step
 
+    def exact(self, amount: int) -> str:
+        """An amount in major units with all its decimals, as another system reads it.
+
+        >>> Currency("XTS", 2, "T$").exact(-1250), Currency("XTS", 0).exact(7)
+        ('-12.50', '7')
+        """
+        major, minor = divmod(abs(amount), 10**self.digits)
+        return ("-" if amount < 0 else "") + (f"{major}.{minor:0{self.digits}d}" if self.digits else str(major))
+
     def show(self, amount: int) -> str:
         """How a message shows an amount; whole amounts lose their empty decimals."""
         if self.digits == 0:

@@ -73,6 +73,7 @@ class OpenOffer(Struct, frozen=True, array_like=True, gc=False):
     issue: str = ""
     issue_after_decline: int = 0  # ms in which nothing is said about its issue after a no; -1: never again
     all_after_decline: int = 0  # nor anything else
+    asked: str = ""  # identity of the request that it was first told to, where somebody asked
 
 
 class Cooldown(Struct, frozen=True, array_like=True, gc=False):

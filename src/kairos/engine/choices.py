@@ -60,7 +60,7 @@ class Choices:
         """One for each choice, in the order of decisions; none where the playbook or the version is gone."""
         together: dict[tuple[str, str], list[Decision]] = defaultdict(list)
         for decision in decisions:
-            if decision.chosen:
+            if decision.chosen and not decision.listed:  # no model chose from a list for all
                 together[decision.model, decision.revision].append(decision)
         found: list[Drawn] = []
         for (name, revision), made in together.items():

@@ -17,6 +17,7 @@ import structlog
 
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
+from kairos.domain.inbound import Word
 from kairos.domain.inputs import Change, Delivery, Fulfilment, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Text
 from kairos.domain.purchase import Purchase
@@ -28,7 +29,7 @@ from kairos.ports import Batch, Clock, Store
 log = structlog.get_logger("kairos.dead_letters")
 
 INPUTS: Final[dict[str, type[Input]]] = {
-    kind.__name__.lower(): kind for kind in (Event, Reply, Change, Delivery, Fulfilment, Reversal, Timer, Resend)
+    kind.__name__.lower(): kind for kind in (Event, Reply, Word, Change, Delivery, Fulfilment, Reversal, Timer, Resend)
 }
 LONGEST_REASON, LONGEST_TRACE = 500, 6000  # characters that are kept
 LARGEST = 65_536  # bytes of a payload that are kept

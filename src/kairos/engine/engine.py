@@ -13,6 +13,7 @@ from kairos.decide.budgets import whole
 from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.event import Event
 from kairos.domain.identity import Party
+from kairos.domain.inbound import Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
@@ -21,6 +22,7 @@ from kairos.domain.switch import Switches, stated
 from kairos.engine.budgets import settle
 from kairos.engine.deliveries import take_delivery, take_resend
 from kairos.engine.expiry import take_timer
+from kairos.engine.inbound import take_inbound
 from kairos.engine.moments import decide_moments, take_event
 from kairos.engine.orders import take_fulfilment, take_reversal
 from kairos.engine.parts import take_part
@@ -267,6 +269,8 @@ class Engine:
                 return (take_trial if source.trial else take_event)(self, work, index, source)
             case Reply():
                 take_reply(self, work, index, source)
+            case Visit() | Word():
+                return take_inbound(self, work, index, source)
             case Change():
                 take_change(self, work, index, source)
             case Delivery():

@@ -146,10 +146,13 @@ class Lessons:
             ids = np.array([moment.id for moment in moments[part]], np.int64)
             at = moments[min(start + 499, len(moments) - 1)].now
             self.learner.answers.offer(ids, levels[part], np.array(arms[part]), np.array(chances[part]), at)
+        for moment in moments:
+            if moment.where:  # who asked was told at once
+                self.learner.answers.deliver(moment.id, moment.now)
 
     def _place(self, decision: Decision) -> int | None:
         """The arm and channel that were chosen, as this program numbers them; None where it has no such arm."""
-        if decision.chosen is None or decision.test:
+        if decision.chosen is None or decision.test or decision.listed:
             return None
         made = self.program if decision.revision == self.program.decide.revision else self._old(decision.revision)
         if made is None or made.decide.columns != self.program.decide.columns:

@@ -11,6 +11,7 @@ from kairos.decide import Arm, Decided, decide
 from kairos.decide.program import NOTIFICATION
 from kairos.domain.budget import Reserved
 from kairos.domain.event import Event
+from kairos.domain.inbound import Visit
 from kairos.domain.inputs import Answered
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
@@ -22,6 +23,7 @@ from kairos.engine.compose import Composer, language_of, short_code_of
 from kairos.engine.declines import take_no
 from kairos.engine.elsewhere import take_purchase, take_return
 from kairos.engine.habits import note_answer
+from kairos.engine.inbound import next_moment, tell
 from kairos.engine.orders import accept
 from kairos.engine.subscriptions import learn
 from kairos.engine.work import DUPLICATE, Answer, Work, encode
@@ -108,33 +110,43 @@ def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> No
     decided = decide(program, list(moments.values()), engine.scorer, engine.draw, compose, ledger)
     for (index, moment), made in zip(moments.items(), decided, strict=True):
         _say(engine, work, index, moment, made)
+    asking = {index: moment for index, moment in moments.items() if moment.where}
+    more = {index: found for index, one in asking.items() if (found := next_moment(engine, work, index, one))}
+    if more:
+        decide_moments(engine, work, more)
 
 
 def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) -> None:
     """Keep the record; reserve the contact, open the offer, and write what goes out."""
     decision, state, event = made.decision, moment.state, work.inputs[index]
-    assert isinstance(event, Event)
+    assert isinstance(event, (Event, Visit))
     state.decisions = [*state.decisions[1 - DECISIONS_KEPT :], decision.id]
     work.batch.decisions.append((decision.id, state.id, decision.now, encode(decision)))
     engine.statistics.decided(engine.program.decide, decision)
     if made.arm is None or made.composed is None or decision.chosen is None:
+        if moment.where:
+            tell(engine, work, index, moment, made, None)
         plain(work, index, event, state.id)
         return
     action, channel = made.arm.action, engine.program.decide.channels[decision.chosen.channel]
     purpose = "" if action.purpose == MARKETING else action.purpose
-    contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding, purpose)
-    if not moment.test:
+    if not moment.test and not moment.where:  # who asks is not interrupted
+        contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding, purpose)
         state.contacts.append(contact)
-    if moment.party and not moment.test:
-        moment.party.contacts.append(contact)
+        if moment.party:
+            moment.party.contacts.append(contact)
     key = f"{engine.epoch}-{decision.id}"
     offers = action.makes_offer
     if made.taken:
         state.reserved.append(Reserved(decision.id, offers, made.taken))
-    if offers:
-        respond.open_offer(state, _offer(engine, made.arm, made.composed.number, key, moment, event, channel))
+    offer = _offer(engine, made.arm, made.composed.number, key, moment, event, channel) if offers else None
+    if offer:
+        respond.open_offer(state, offer)
     if offers or made.taken:
         work.wake(state.id, work.now + action.accept_within, key)
+    if moment.where:
+        tell(engine, work, index, moment, made, offer)
+        return
     send_by = work.now + min(action.send_within, action.accept_within)
     if moment.riding:
         line = Line(key, decision.id, send_by, action, purpose, made.composed.template_id)
@@ -160,7 +172,9 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
     work.send(index, state.id, channel, text)
 
 
-def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, event: Event, channel: str) -> OpenOffer:
+def _offer(
+    engine: Engine, arm: Arm, number: int, key: str, moment: Moment, event: Event | Visit, channel: str
+) -> OpenOffer:
     action, variant = arm.action, arm.variant
     payer = moment.row[engine.program.places[action.paid_by]] if action.paid_by else action.payer
     return OpenOffer(
@@ -176,7 +190,7 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         charges=action.charges,
         language=language_of(engine.program, moment),
         short_code=short_code_of(engine.program, event.notification),
-        channel=channel,
+        channel=moment.where or channel,
         made=moment.now,
         expires=moment.now + action.accept_within,
         after_decline=action.after_decline,
@@ -193,10 +207,11 @@ def _offer(engine: Engine, arm: Arm, number: int, key: str, moment: Moment, even
         issue=action.issue,
         issue_after_decline=action.issue_after_decline,
         all_after_decline=action.all_after_decline,
+        asked=moment.identity if moment.where else "",
     )
 
 
-def plain(work: Work, index: int, event: Event, subscriber: int) -> None:
+def plain(work: Work, index: int, event: Event | Visit, subscriber: int) -> None:
     """The notification, if the event came in one, as it came."""
     if event.notification:
         _notify(work, index, event, subscriber, event.notification.text)
@@ -216,7 +231,7 @@ class Line(NamedTuple):
 def _notify(
     work: Work,
     index: int,
-    event: Event,
+    event: Event | Visit,
     subscriber: int,
     text: str,
     line: Line | None = None,

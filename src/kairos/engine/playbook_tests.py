@@ -18,6 +18,7 @@ from kairos.engine.program import Program
 from kairos.errors import Diagnostic, did_you_mean
 from kairos.learn import FixedPropensity
 from kairos.playbook.playbook import PlaybookTest
+from kairos.playbook.vocabulary_file import INBOUND
 
 NOON = "2026-03-04T12:00"  # a Wednesday; where the subscriber is
 NOTHING = "none"
@@ -62,6 +63,8 @@ def _wrong_reason(test: PlaybookTest, verdicts: list[Verdict]) -> str:
 def decide_test(program: Program, test: PlaybookTest) -> Decided:
     """The decision that a test asks about, made by the real stages on the values that the test gives."""
     moment = _moment(program, test)
+    if test.event == INBOUND:
+        moment.where, moment.riding = INBOUND, False
     nobody = dict.fromkeys((gate.file for gate in program.decide.lists), ())
     open_to_all = replace(program.decide, holdout=0.0, controls=(), listed=nobody)
     draw = keyed_draw(program.playbook.seed)
@@ -101,8 +104,9 @@ def _contacts(program: Program, test: PlaybookTest, now: int, *, riding: bool) -
     """What they were told and did not answer, the oldest first, each as it would go out in this test."""
     told = []
     for action in program.playbook.actions:
-        own = [one.channel for one in action.treatments if one.channel != NOTIFICATION]
-        rides = len(own) < len(action.treatments) and (riding or not own)
+        channels = [one.channel for one in action.treatments]
+        own = [channel for channel in channels if channel not in (NOTIFICATION, INBOUND)]
+        rides = not own or (riding and NOTIFICATION in channels)
         channel = NOTIFICATION if rides else own[0]
         told += [
             Contact(now - ago, 1, channel, action.name, action.issue, rides, action.purpose)

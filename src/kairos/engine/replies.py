@@ -60,9 +60,9 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         note_answer(engine, work, state, reply.happened, offer)
     engine.statistics.count(f"replies.{meaning}", is_test(engine, state, offer))
     if meaning == "accept" and offer:
-        not_now = _not_now(engine, work, state, offer, reply)
-        if not_now:
-            refuse(engine, work, index, state, offer, *not_now)
+        refused = not_now(engine, work, state, offer, repeated=reply.repeated)
+        if refused:
+            refuse(engine, work, index, state, offer, *refused)
         else:
             _take_yes(engine, work, index, state, offer, reply)
     elif meaning == "relay":
@@ -94,7 +94,7 @@ def _unclear(state: State, offer: OpenOffer | None, reply: Reply) -> bool:
     return took and offer is not None and str(offer.number) not in reply.text
 
 
-def _not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, reply: Reply) -> tuple[str, str] | None:
+def not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, *, repeated: bool) -> tuple[str, str] | None:
     """Why a yes is not taken now, and the message that says so."""
     if not state.msisdn:  # it came late, and what it takes was not settled when the subscription ended
         return CHANGED_HANDS, "refused"
@@ -106,7 +106,7 @@ def _not_now(engine: Engine, work: Work, state: State, offer: OpenOffer, reply: 
         return OWES, "refused"
     if payer_changed(engine, work, offer):
         return PAYER_CHANGED, "refused"
-    if reply.repeated and offer.status == "unpaid":
+    if repeated and offer.status == "unpaid":
         return REPEATED, "refused_funds"
     return None
 
@@ -121,15 +121,20 @@ def _owes(engine: Engine, state: State) -> bool:
 def _take_yes(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, reply: Reply) -> None:
     """Order what was said yes to; or ask for a second yes, where the offer demands it."""
     said = Said(reply.identity, reply.text[:PROOF], reply.happened)
+    if hear_yes(engine, work, index, state, offer, said) == "ask":
+        answer(engine, work, index, state, "confirm", offer, reply.short_code)
+
+
+def hear_yes(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, said: Said) -> respond.Weight:
+    """A yes through any door is proof, and an order unless it must be said again."""
     weight = respond.weigh(offer, said)
     if weight == "repeat":
         engine.statistics.count("replies.repeat", offer.test)
-        return
+        return weight
     respond.prove(state, offer.key, said, first=weight == "ask")
     if weight == "taken":
         accept(engine, work, index, state, offer, "accepted")
-    else:
-        answer(engine, work, index, state, "confirm", offer, reply.short_code)
+    return weight
 
 
 def _understood(engine: Engine, state: State, reply: Reply, now: int) -> respond.Understood:

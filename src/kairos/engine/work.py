@@ -12,13 +12,14 @@ from kairos.decide import Ledger
 from kairos.decide.program import NOTIFICATION
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
+from kairos.domain.inbound import Told, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (Event, Reply, Change, Part)  # by a name; the others name a subscriber's id
-Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered | Part
+NAMED = (Event, Reply, Change, Part, Visit, Word)  # by a name; the others name a subscriber's id
+Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered | Part | Visit | Word
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_party: Callable[[bytes], Party] = msgspec.msgpack.Decoder(Party).decode
@@ -27,11 +28,16 @@ decode_state: Callable[[bytes], State] = read_state
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of an input: applied, duplicate, rejected (with a reason), or dropped (a mark that was refused)."""
+    """What became of an input: applied, duplicate, rejected (with a reason), or dropped (a mark that was refused).
+
+    Of who asks, and of a yes or no through another door than a reply's: the `offers`, and how they stand.
+    """
 
     status: str
     reason: str = ""
-    decision: int = 0  # of a trial
+    decision: int = 0  # of a trial, and of who asked
+    offers: tuple[Told, ...] = ()
+    outcome: str = ""
 
 
 APPLIED = Answer("applied")
@@ -103,7 +109,7 @@ class Work:
 def identity(source: Input) -> str:
     """What makes a repeat of an input recognisable."""
     match source:
-        case Event() | Reply() | Change():
+        case Event() | Reply() | Change() | Visit() | Word():
             return source.identity
         case Delivery():
             return f"outgoing/{source.outgoing}/{source.status}"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 HOUR: Final = 3_600_000
 FEWEST: Final = 3  # answers, before anything is usual
 MOST: Final = 16  # answers of one hour or channel: then all are halved, so that newer ones count more
+CHANNELS: Final = 16  # that are told apart: who asks names them at will
 
 
 def answered(plan: Plan, state: State, happened: int, channel: str = "") -> None:
@@ -31,6 +32,8 @@ def answered(plan: Plan, state: State, happened: int, channel: str = "") -> None
     habits.hour = usual_hour(hours)
     if channel:
         channels = habits.channels
+        if channel not in channels and len(channels) >= CHANNELS:
+            del channels[min(sorted(channels), key=channels.__getitem__)]
         channels[channel] = channels.get(channel, 0) + 1
         if channels[channel] >= MOST:
             channels = habits.channels = {name: count // 2 for name, count in channels.items() if count > 1}

@@ -101,6 +101,10 @@ class EventReader:
             f"`{quoted(media)}` is not a form of CloudEvents; send {STRUCTURED}, {BATCH}, or ce- headers"
         )
 
+    def fields(self, kind: str, body: bytes) -> dict[str, Any]:
+        """The typed data of a kind of event from its JSON object. A kind that is none has no field. EventError."""
+        return _data({"data": self._json(body)}, kind, self.kinds.get(kind, {}))
+
     def _json(self, body: bytes) -> Any:
         try:
             return self._decode(body)

@@ -39,6 +39,7 @@ from kairos.playbook.vocabulary_file import INBOUND, event_names
 from kairos.rules import Condition, Constant
 
 CHANNELS = ("notification", "sms")
+ALL_CHANNELS = (*CHANNELS, INBOUND)  # and what is told to those who ask, which no limit counts
 STAGES: Mapping[Stage, str] = {
     "eligible": "eligible_when",
     "relevant": "relevant_when",
@@ -318,7 +319,7 @@ def _treatments(section: Section, messages: Texts, context: Context) -> tuple[Tr
     treatments: dict[str, Treatment] = {}  # by channel
     for _, (key, value) in section.named("treatments"):
         one = Section(value, "treatment", context.problems)
-        channel = one.need("channel", known("channel", CHANNELS), "", "sms")
+        channel = one.need("channel", known("channel", ALL_CHANNELS), "", "sms")
         message = one.need("message", known("message", messages), "", "booster_line")
         if channel in treatments:
             hint = "one treatment a channel; give the message several texts instead"

@@ -12,6 +12,7 @@ from kairos.playbook.margin_file import floors, for_all
 from kairos.playbook.measure import RIDING, Measured, measure_messages
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import ANSWERS, Playbook
+from kairos.playbook.vocabulary_file import INBOUND
 from kairos.smpp.text import Encoding, measure
 
 MOST_PARTS = 2  # of a message of its own
@@ -35,6 +36,10 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
     if not playbook.actions:
         yield Diagnostic("", 0, "there is no action: nothing is ever said", "add one under `offers/`")
     for action in playbook.actions:
+        if INBOUND in action.answers and not any(one.channel == INBOUND for one in action.treatments):
+            message = f"`{action.name}` answers `inbound`, and has no words for those who ask: it is never told to them"
+            hint = "add a treatment, as in `ask: {channel: inbound, message: booster_told}`"
+            yield Diagnostic(action.file, action.line, message, hint)
         if action.kind == "advance" and not playbook.vocabulary.owed:
             message = f"nothing counts what is owed for `{action.name}`: who has one may get another"
             hint = "add an attribute with `owed: yes`, as in `debt: {type: money, from: [recharge.debt], owed: yes}`"
@@ -88,8 +93,10 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
 def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
-    own = {message for channel, message, _ in by_channel if channel != RIDING} | set(ANSWERS)
-    to_reply = {message for _, message, action in by_channel if action.taken_by_reply}
+    own = {message for channel, message, _ in by_channel if channel not in (RIDING, INBOUND)} | set(ANSWERS)
+    to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel != INBOUND}
+    told = {message for channel, message, _ in by_channel if channel == INBOUND}  # on a screen: they cost nothing
+    told -= {message for channel, message, _ in by_channel if channel != INBOUND}
     measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook)}
     for key, place in places.items():
         message, language, index = key
@@ -105,7 +112,8 @@ def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
         before = measured.get((message, language, index - 1))
         if before and (measured[key].parts, measured[key].units) > (before.parts, before.units):
             yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
-        yield from _costly_characters(place)
+        if message not in told:
+            yield from _costly_characters(place)
         if index == 0 and language == playbook.languages[0]:
             yield from _untranslated(place, message, playbook)
 

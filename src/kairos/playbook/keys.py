@@ -77,7 +77,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "stops": ("purposes", "issues"),
     "for": ("purposes", "channels"),
     "quiet_hours": ("hours", "purposes"),
-    "holdout": ("share", "purposes"),
+    "holdout": ("share", "purposes", "when_asked"),
     "freeze": ("from", "to", "why", "zone", "channels", "issues", "except_care"),
     "budgets": ("budgets",),
     "shared_budget": ("name", "partner", "campaign", "spend", "counts", "at_most", "per", "pace"),

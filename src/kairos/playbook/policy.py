@@ -99,6 +99,7 @@ class ContactPolicy:
     margin_floor: Floor | None = None  # of all that is sold
     holdout: float = 0.0  # share of subscribers, 0..1
     holdout_of: tuple[str, ...] = minding("holdout")
+    holdout_list: bool = False  # who asks is told what all may have, in the order of its worth; else nothing of these
     freezes: tuple[Freeze, ...] = ()
     after_sim_swap: int = 0  # ms in which no reply charges; 0: a change of SIM matters not
     declined_by: tuple[tuple[str, str], ...] = ()  # events, each with its field that names what was declined

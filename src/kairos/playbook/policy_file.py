@@ -29,6 +29,7 @@ CALENDAR = {  # each may be an hour longer than usual, when clocks go back
     "week": MILLISECONDS["week"] + MILLISECONDS["hour"],
     "month": 31 * MILLISECONDS["day"] + MILLISECONDS["hour"],
 }
+NOTHING, LIST = ASKED = ("nothing", "in_market")
 OPT_IN, OPT_OUT = REGIMES = ("opt-in", "opt-out")
 SUBJECTS = {True: "riding line", False: "own message", None: "contact"}
 
@@ -50,7 +51,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
             limits[limit.name] = limit
     windows = items(section.at("freeze"), context.problems) if "freeze" in section else []
     quiet_hours, quiet_for = _for_purposes(section, "quiet_hours", "hours", hours, None, "quiet hours")
-    held, held_of = _for_purposes(section, "holdout", "share", share, 0.0, "holdout")
+    held, held_of, listed = _holdout(section)
     return ContactPolicy(
         contact_only_when=tuple(consents),
         data_only_when=tuple(data),
@@ -66,6 +67,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         margin_floor=section.take("margin_floor", read_floor(context.currency), None),
         holdout=held,
         holdout_of=held_of,
+        holdout_list=listed,
         freezes=tuple(read_freeze(one, actions, context) for one in windows),
         declined_by=section.take("declined_by", lambda n: _told_by(n, "declines", context), ()),
         bought_by=section.take("bought_by", lambda n: _told_by(n, "buys", context), ()),
@@ -84,6 +86,15 @@ def _for_purposes(
         return section.take(key, read, default), minding(what)
     table = Section(section.at(key), key, section.problems)
     return table.need(inner, read, default), table.take("purposes", several(known("purpose", STANDINGS)), minding(what))
+
+
+def _holdout(section: Section) -> tuple[float, tuple[str, ...], bool]:
+    """The share, what is held back of whom, and whether they are told a list for all when they ask."""
+    if not isinstance(section.at("holdout"), Table) or "holdout" not in section:
+        return section.take("holdout", share, 0.0), minding("holdout"), False
+    table = Section(section.at("holdout"), "holdout", section.problems)
+    held_of = table.take("purposes", several(known("purpose", STANDINGS)), minding("holdout"))
+    return table.need("share", share, 0.0), held_of, table.take("when_asked", known("answer", ASKED), NOTHING) == LIST
 
 
 def _once(context: Context, section: Section) -> None:

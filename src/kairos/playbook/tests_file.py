@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kairos.domain.money import parse_exact
@@ -28,6 +28,8 @@ from kairos.playbook.values import (
     whole,
     words,
 )
+from kairos.playbook.vocabulary import FieldType
+from kairos.playbook.vocabulary_file import INBOUND
 
 T = TypeVar("T")
 
@@ -171,7 +173,7 @@ def _taken(section: Section, actions: Sequence[Action], context: Context) -> dic
 
 def _when(section: Section, context: Context) -> tuple[str, dict[str, Any]]:
     """The event and its fields, typed as an event that came in."""
-    events = context.vocabulary.events
+    events: Mapping[str, Mapping[str, FieldType]] = {**context.vocabulary.events, INBOUND: {}}
     node = section.at("when")
     if "when" in section and isinstance(node, Scalar):
         return section.take("when", known("event", events), ""), {}

@@ -1,6 +1,6 @@
 """Respond: what an answer means, and what becomes of open offers."""
 
-from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, prove, weigh
+from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, Weight, prove, weigh
 from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
 from kairos.respond.offers import (
     TAKEABLE,
@@ -32,6 +32,7 @@ __all__ = [
     "Meaning",
     "Replies",
     "Understood",
+    "Weight",
     "accept",
     "answered",
     "compile_replies",

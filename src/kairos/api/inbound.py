@@ -1,0 +1,148 @@
+"""For the shop, the call centre, the app and the web: what is best for who asks, their answer, and all about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol, TypeVar
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Request
+from msgspec import Meta, Raw, Struct, field
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from kairos.api.events import TooLargeError, body_of
+from kairos.api.problem import problem
+from kairos.domain.inbound import MOST, Verb
+from kairos.errors import EventError, KairosError
+
+log = structlog.get_logger("kairos.api")
+
+BODY_LIMIT = 20_000  # bytes
+RETRY_AFTER = {"retry-after": "1"}  # seconds
+ASK = """write it as in {"id": "7f3a", "subscriber": "+12025550123", "channel": "care"}"""
+SAY = (
+    """write it as in {"id": "7f3b", "subscriber": "+12025550123", "offer": "5da2-4447", """
+    """"answer": "accept", "channel": "care"}; an answer is accept, decline or keep"""
+)
+
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Channel = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
+B = TypeVar("B")
+
+
+class Asked(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a request for offers. `event` with its `data` says why they came; a repeat has the same `id`."""
+
+    id: Id
+    subscriber: Name
+    channel: Channel
+    event: Name = "inbound"
+    data: Raw = field(default_factory=lambda: Raw(b"{}"))
+    at_most: Annotated[int, Meta(ge=1, le=MOST)] = 3
+
+
+class Spoken(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an answer to an offer. `who` heard it: an agent's name or number, kept as proof."""
+
+    id: Id
+    subscriber: Name
+    offer: Name
+    answer: Verb
+    channel: Channel
+    who: Annotated[str, Meta(max_length=100)] = ""
+
+
+class Inbound(Protocol):
+    """The running kairos, as who asks sees it. All raise KairosError where that cannot be now."""
+
+    async def decide(
+        self, request: str, subscriber: str, channel: str, event: str, data: bytes, at_most: int
+    ) -> Mapping[str, Any] | None:
+        """What they are told, as plain data; None for somebody who is not known. Raises EventError."""
+        ...
+
+    async def respond(
+        self, request: str, subscriber: str, offer: str, said: Verb, channel: str, who: str
+    ) -> Mapping[str, Any] | str:
+        """How the offer stands then, as plain data; in words which of the two is not known. Raises EventError."""
+        ...
+
+    async def subscriber(self, name: str) -> Mapping[str, Any] | None:
+        """All that is known of somebody, as plain data; None where nobody is. Raises EventError."""
+        ...
+
+
+def _body(kind: type[Struct]) -> dict[str, Any]:
+    """What the OpenAPI document says of a body that is read by hand."""
+    _, schemas = msgspec.json.schema_components((kind,))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas[kind.__name__]}}}}
+
+
+def add_inbound(app: FastAPI, inbound: Inbound) -> None:
+    """The routes."""
+
+    @app.post("/v1/decisions", response_model=None, openapi_extra=_body(Asked))
+    async def decisions(request: Request) -> Response:
+        """What is open for a subscriber who asks, unchanged; else what is best for them now, the best first."""
+        asked = await _read(request, Asked, ASK)
+        if isinstance(asked, Response):
+            return asked
+        try:
+            found = await inbound.decide(
+                asked.id, asked.subscriber, asked.channel, asked.event, bytes(asked.data), asked.at_most
+            )
+        except EventError as error:
+            return problem(422, str(error), error.field)
+        except KairosError as error:
+            return _not_now(error)
+        return _json(found) if found else _nobody(asked.subscriber)
+
+    @app.post("/v1/responses", response_model=None, openapi_extra=_body(Spoken))
+    async def responses(request: Request) -> Response:
+        """Take an open offer, decline it or keep it; answered after the commit, in words for an agent."""
+        said = await _read(request, Spoken, SAY)
+        if isinstance(said, Response):
+            return said
+        try:
+            found = await inbound.respond(said.id, said.subscriber, said.offer, said.answer, said.channel, said.who)
+        except EventError as error:
+            return problem(422, str(error), error.field)
+        except KairosError as error:
+            return _not_now(error)
+        return problem(404, found) if isinstance(found, str) else _json(found)
+
+    @app.get("/v1/subscribers/{name}", response_model=None)
+    async def subscriber(name: str) -> Response:
+        """All that is known of a subscriber, for one screen."""
+        try:
+            found = await inbound.subscriber(name)
+        except EventError as error:
+            return problem(400, str(error), "name")
+        except KairosError as error:
+            return _not_now(error)
+        return _json(found) if found else _nobody(name)
+
+
+async def _read(request: Request, kind: type[B], example: str) -> B | Response:
+    try:
+        return msgspec.json.decode(await body_of(request, BODY_LIMIT), type=kind)
+    except (TooLargeError, ClientDisconnect):
+        return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return problem(400, f"the body cannot be read: {error}; {example}")
+
+
+def _nobody(name: str) -> Response:
+    return problem(404, f"nobody is known by `{name}`", "subscriber")
+
+
+def _not_now(error: KairosError) -> Response:
+    log.warning("not now", reason=str(error))
+    return problem(503, str(error), headers=RETRY_AFTER)
+
+
+def _json(content: Any) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json")

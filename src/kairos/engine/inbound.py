@@ -1,0 +1,312 @@
+"""Whoever asks is told what is open, else what is best now; and their yes or no is a yes or a no as by reply."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from kairos import enrich, respond
+from kairos.decide import Decided, closed_since
+from kairos.deliver import Row, values_for
+from kairos.domain.inbound import Told, Visit, Word
+from kairos.domain.message import Text
+from kairos.domain.moment import Moment
+from kairos.domain.purchase import Said
+from kairos.domain.purpose import MARKETING
+from kairos.domain.subscriber import OpenOffer, State
+from kairos.domain.switch import CHARGING, stated
+from kairos.engine.answers import plain_row
+from kairos.engine.habits import note_answer
+from kairos.engine.replies import OWES, hear_yes, not_now
+from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED
+from kairos.engine.work import Answer, Work
+from kairos.fulfil import CHANGED_HANDS
+from kairos.playbook.vocabulary_file import INBOUND
+
+if TYPE_CHECKING:
+    from kairos.engine.engine import Engine
+
+UNKNOWN_OFFER: Final = "unknown offer"
+
+# How an offer stands, by its status: what it is called over HTTP, and in words for an agent.
+STANDS: Final = {
+    "open": ("pending", "it is open: it can be taken until its end"),
+    "unpaid": ("pending", "the balance was too low, and nothing was charged: it can be taken again until its end"),
+    "accepted": ("accepted", "it is being fulfilled: a message tells the subscriber when it is done"),
+    "fulfilled": ("fulfilled", "they have it, and it was charged once"),
+    "refused": ("refused", "it was taken, and the charging system refused it: nothing was charged"),
+    "declined": ("declined", "they said no: it is not offered again while that rests"),
+    "expired": ("expired", "its time has passed: nothing is charged"),
+    "withdrawn": ("withdrawn", "it was taken back: nothing is charged"),
+    "reversed": ("reversed", "they had it, and it was reversed outside"),
+}
+AGAIN: Final = "nothing is ordered yet: ask whether they are sure, and send the yes again, as another request"
+REFUSED: Final = {
+    CHANGED_HANDS: "the number is not theirs any more",
+    stated(CHARGING): "nothing is charged at the moment: it was switched off; the offer stays open",
+    SIM_SWAPPED: "their SIM was changed a short while ago, so nothing is charged: check who they are; it stays open",
+    OWES: "they owe for an advance: that comes first; the offer stays open",
+    PAYER_CHANGED: "the number that would pay is another person's now",
+}
+
+
+def take_inbound(engine: Engine, work: Work, index: int, source: Visit | Word) -> Moment | None:
+    """Who asks makes a moment, unless they are told what is open; who answers makes none."""
+    if isinstance(source, Visit):
+        return take_visit(engine, work, index, source)
+    take_word(engine, work, index, source)
+    return None
+
+
+def take_visit(engine: Engine, work: Work, index: int, visit: Visit) -> Moment | None:
+    """What is open is told as it was, without a write; else a moment is made, and what is decided is told."""
+    state = _known(engine, work, index, visit)
+    if state is None:
+        return None
+    told = _open(engine, state, work.now)
+    if told:
+        engine.statistics.counts["inbound.open"] += 1
+        work.answers[index] = Answer("applied", offers=tuple(told[: visit.at_most]))
+        return None
+    if not _new(engine, work, state, visit):
+        work.answers[index] = Answer("duplicate", offers=tuple(_told_to(engine, state, visit.identity, work.now)))
+        return None
+    engine.statistics.counts["inbound"] += 1
+    work.changed.add(state.id)
+    row = enrich.row(engine.program.plan, state, visit.kind, visit.data, visit.happened, work.now)
+    moment = Moment(
+        work.ids.take("decision"),
+        visit.identity,
+        visit.kind,
+        work.now,
+        work.now,
+        row,
+        state,
+        False,
+        where=visit.channel,
+    )
+    testers = engine.program.decide.testers
+    if testers and state.msisdn in testers:
+        moment.test = True
+        moment.wanted, moment.asked = testers[state.msisdn]
+    return moment
+
+
+def tell(engine: Engine, work: Work, index: int, moment: Moment, made: Decided, offer: OpenOffer | None) -> None:
+    """What was decided becomes a part of the answer."""
+    said, before = "", work.answers[index].offers
+    if made.arm and made.composed:
+        said = made.composed.text
+        told = _told(offer, said, "open") if offer else _only_said(engine, moment, made)
+        work.answers[index] = Answer(
+            "applied", decision=before[0].decision if before else moment.id, offers=(*before, told)
+        )
+    elif not before:
+        work.answers[index] = Answer("applied", made.decision.gate, moment.id)
+
+
+def next_moment(engine: Engine, work: Work, index: int, moment: Moment) -> Moment | None:
+    """As many offers are as many decisions, each of which knows those before it; None where all is told."""
+    visit, told = work.inputs[index], work.answers[index].offers
+    assert isinstance(visit, Visit)
+    if moment.test or len(told) >= visit.at_most or not told or told[-1].decision != moment.id:
+        return None
+    following = Moment(
+        work.ids.take("decision"),
+        moment.identity,
+        moment.kind,
+        moment.happened,
+        moment.now,
+        moment.row,
+        moment.state,
+        False,
+        where=moment.where,
+        told=moment.told,
+    )
+    if not told[-1].key:
+        following.told |= engine.program.decide.of_action[told[-1].action]
+    return following
+
+
+def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
+    """A yes is a purchase, a no rests, each as by reply; the answer says how the offer stands then, and why."""
+    state = _known(engine, work, index, word)
+    if state is None:
+        return
+    offer = respond.find(state, word.offer)
+    if offer is None:
+        work.answers[index] = Answer("rejected", f"there is no offer `{word.offer}`", outcome=UNKNOWN_OFFER)
+        return
+    is_open = offer.status in respond.TAKEABLE and work.now < offer.expires
+    why = ""
+    if word.said == "accept" and offer.redeemed_by:
+        why = f"no yes takes it: a `{offer.redeemed_by}` does"
+    elif is_open and word.said != "keep" and _new(engine, work, state, word):
+        work.changed.add(state.id)
+        respond.answered(state)
+        note_answer(engine, work, state, word.happened, offer)
+        engine.statistics.count(f"inbound.{word.said}", offer.test)
+        if word.said == "decline":
+            _decline(work, state, offer, word)
+        else:
+            why = _accept(engine, work, index, state, offer, word)
+    work.answers[index] = _stands(engine, state, respond.find(state, word.offer) or offer, why, work.now)
+
+
+def _accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, word: Word) -> str:
+    """Why it is not taken now, in words for an agent; empty where it is, or is to be said once more."""
+    refused = not_now(engine, work, state, offer, repeated=False)
+    if refused:
+        reason, _ = refused
+        engine.statistics.count("refused", offer.test)
+        work.log(state.id, offer.decision, offer.key, "refused", reason)
+        return REFUSED.get(reason, reason)
+    said = Said(word.identity, f"yes ({_by(word)})", word.happened)
+    hear_yes(engine, work, index, state, offer, said)
+    return ""
+
+
+def _decline(work: Work, state: State, offer: OpenOffer, word: Word) -> None:
+    declined = respond.decline(state, offer.key, work.now)
+    if declined:
+        work.log(state.id, declined.decision, declined.key, "declined", _by(word))
+
+
+def _by(word: Word) -> str:
+    return f"{word.channel}, {word.who}" if word.who else word.channel
+
+
+def _stands(engine: Engine, state: State, offer: OpenOffer, why: str, now: int) -> Answer:
+    """How an offer stands; `why` a yes to it was refused."""
+    late = offer.status in respond.TAKEABLE and now >= offer.expires  # its timer may be late
+    outcome, words = STANDS["expired" if late else offer.status]
+    if why:
+        outcome, words = "refused", why
+    elif offer.status == "open" and offer.twice and offer.proof and not late:
+        outcome, words = "confirm", AGAIN
+    row = plain_row(engine, state, now)
+    return Answer("applied", words, outcome=outcome, offers=(_told(offer, _words(engine, offer, row), outcome),))
+
+
+def _known(engine: Engine, work: Work, index: int, source: Visit | Word) -> State | None:
+    """Whoever asks must be known: a number that was mistyped is no new subscriber."""
+    known = work.subscribers.get(source.msisdn)
+    state = engine.subscriber(work, source.msisdn, source.happened) if known else None
+    if state is None or not state.msisdn:
+        work.answers[index] = Answer("rejected", f"nobody is known by `{source.msisdn}`")
+        return None
+    return state
+
+
+def _new(engine: Engine, work: Work, state: State, source: Visit | Word) -> bool:
+    """Whether it comes for the first time; a repeat changes nothing."""
+    remembered = enrich.remember(engine.program.plan, state, source.identity, work.now)
+    if remembered.evicted:
+        engine.statistics.counts["identities_evicted"] += remembered.evicted
+    if not remembered.new:
+        engine.statistics.counts["duplicates"] += 1
+    return remembered.new
+
+
+# -- in words ----------------------------------------------------------------------------------------------------------
+
+
+def _open(engine: Engine, state: State, now: int) -> list[Told]:
+    """What is open and may still be spoken of, the first that was made first: the best was made first."""
+    waiting = [one for one in state.offers if one.status in respond.TAKEABLE and now < one.expires]
+    if not waiting:
+        return []
+    row = plain_row(engine, state, now)
+    spoken = [one for one in waiting if one.test or not closed_now(engine, state, one, row, now)]
+    return [_told(one, _words(engine, one, row), "open") for one in sorted(spoken, key=_made)]
+
+
+def _told_to(engine: Engine, state: State, identity: str, now: int) -> list[Told]:
+    """What a request was told, as it stands now."""
+    row = plain_row(engine, state, now)
+    made = sorted((one for one in state.offers if one.asked == identity), key=_made)
+    return [_told(one, _words(engine, one, row), STANDS[one.status][0]) for one in made]
+
+
+def _made(offer: OpenOffer) -> tuple[int, int]:
+    return offer.made, offer.decision
+
+
+def closed_now(engine: Engine, state: State, offer: OpenOffer, row: tuple[Any, ...], now: int) -> str:
+    """Why an open offer is not spoken of: a consent withdrawn, a pause, a switch, a freeze; else an empty text."""
+    action = next((one for one in engine.program.playbook.actions if one.name == offer.action), None)
+    purpose = "" if action is None or action.purpose == MARKETING else action.purpose
+    halt = engine.halt(Text("", "", "", action=offer.action, issue=offer.issue, purpose=purpose), INBOUND, now)
+    return halt.rule if halt else closed_since(engine.program.decide, offer.action, INBOUND, row, now, state.msisdn)
+
+
+def _words(engine: Engine, offer: OpenOffer, row: tuple[Any, ...]) -> str:
+    """An offer as its own message tells it; title and price alone where that would tell another price."""
+    program = engine.program
+    arm = program.decide.named.get((offer.action, offer.variant))
+    message = program.decide.message[-1].get(arm.bit) if arm and program.decide.pulled else None
+    if arm and message and (arm.variant.price, program.offers[arm.bit]["title"]) == (offer.price, offer.title):
+        expires = offer.expires + row[-1] - row[-2]
+        values = values_for(
+            program.playbook,
+            program.offers[arm.bit],
+            offer.number,
+            offer.short_code,
+            expires,
+            Row(program.places, row),
+        )
+        text = program.messages.text(message, offer.language, values)
+        if text:
+            return text
+    return f"{offer.title}: {program.playbook.currency.show(offer.price)}" if offer.price else offer.title
+
+
+def _told(offer: OpenOffer, text: str, status: str) -> Told:
+    return Told(
+        key=offer.key,
+        decision=offer.decision,
+        action=offer.action,
+        variant=offer.variant,
+        kind=offer.kind,
+        title=offer.title,
+        text=text,
+        language=offer.language,
+        number=offer.number,
+        reply_to=offer.short_code if offer.number else "",
+        price=offer.price,
+        tax=offer.tax,
+        charges=offer.charges,
+        lasts=offer.lasts,
+        made=offer.made,
+        until=offer.expires,
+        channel=offer.channel,
+        status=status,
+        twice=offer.twice,
+        redeemed_by=offer.redeemed_by,
+    )
+
+
+def _only_said(engine: Engine, moment: Moment, made: Decided) -> Told:
+    """Advice: there is nothing to take."""
+    assert made.arm
+    assert made.composed
+    action = made.arm.action
+    return Told(
+        key="",
+        decision=moment.id,
+        action=action.name,
+        variant=made.arm.variant.name,
+        kind=action.kind,
+        title=engine.program.offers[made.arm.bit]["title"] or action.title,
+        text=made.composed.text,
+        language=engine.program.language(moment.row),
+        number=0,
+        reply_to="",
+        price=made.arm.variant.price,
+        tax=0,
+        charges=False,
+        lasts=0,
+        made=moment.now,
+        until=moment.now + action.accept_within,
+        channel=moment.where,
+        status="said",
+    )
