@@ -312,6 +312,7 @@ async def test_a_server_whose_settings_name_one_decides_by_it(
     await server.fulfiller.close()
 
 
+@pytest.mark.peers
 @needs_onnx
 def test_a_real_model_scores_and_a_real_broken_one_is_silent(bench: Bench, file: Path) -> None:
     """chance = sigmoid(price / 1000 - 6 + known words of the plan), and NaN where the balance is unknown."""

@@ -21,10 +21,13 @@ SPEC = find_spec("obp")
 SAMPLE = Path(SPEC.origin or "").parent / "dataset" / "obd" if SPEC else None
 CAMPAIGNS = ("all", "men", "women")
 
-pytestmark = pytest.mark.skipif(
-    SAMPLE is None or not (SAMPLE / "bts/all/all.csv").exists(),
-    reason="the Open Bandit sample is not here: pip install --no-deps obp",
-)
+pytestmark = [
+    pytest.mark.peers,
+    pytest.mark.skipif(
+        SAMPLE is None or not (SAMPLE / "bts/all/all.csv").exists(),
+        reason="the Open Bandit sample is not here: pip install --no-deps obp",
+    ),
+]
 
 
 def shown(policy: str, campaign: str) -> NDArray[np.float64]:
