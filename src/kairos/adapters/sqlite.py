@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +20,7 @@ from kairos.adapters.sqlite_backup import copy_before_upgrade
 from kairos.adapters.sqlite_budgets import BUDGETS, budget_rows, select_budgets
 from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.adapters.sqlite_choices import select_choices
+from kairos.adapters.sqlite_file import told
 from kairos.adapters.sqlite_journal import Journal
 from kairos.adapters.sqlite_letters import (
     count_letters,
@@ -333,12 +334,8 @@ class SqliteStore:
         with self._read_lock, self._told("read"):
             return self._reader.execute(sql, values).fetchall()
 
-    @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OverflowError) as error:
-            raise StoreError(f"cannot {what} the store `{self._path}`: {error}") from error
+    def _told(self, what: str) -> AbstractContextManager[None]:
+        return told(what, self._path)
 
 
 def own(path: Path) -> IO[bytes]:

@@ -1,11 +1,13 @@
-"""A store's file, used by a process that is not its owner: beside a running kairos, or while none runs."""
+"""A store's file, used by a process that is not its owner: beside a running kairos, or while none runs. And how its
+errors are told, whoever uses it.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,10 +35,14 @@ class StoreFile:
         with self.told("read"):
             return self.connection.execute(sql, values).fetchall()
 
-    @contextmanager
-    def told(self, what: str) -> Iterator[None]:
-        """What goes wrong within is told as of the store."""
-        try:
-            yield
-        except (sqlite3.Error, OverflowError) as error:
-            raise StoreError(f"cannot {what} the store `{self._path}`: {error}") from error
+    def told(self, what: str) -> AbstractContextManager[None]:
+        return told(what, self._path)
+
+
+@contextmanager
+def told(what: str, path: Path) -> Iterator[None]:
+    """What goes wrong within is told as of the store: a StoreError."""
+    try:
+        yield
+    except (sqlite3.Error, OverflowError) as error:
+        raise StoreError(f"cannot {what} the store `{path}`: {error}") from error

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from kairos.adapters.sqlite import MODEL, read_response, transaction
 from kairos.adapters.sqlite_choices import CHOICES, choice_rows
-from kairos.adapters.sqlite_schema import check_version
+from kairos.adapters.sqlite_file import StoreFile
 from kairos.adapters.sqlite_statements import select, write
 from kairos.domain.decision import Drawn
 from kairos.domain.inputs import Response
 from kairos.domain.message import Text
-from kairos.errors import StoreError
 
 PAGE: Final = 5000
 SHARE: Final = 1000  # choices written at once: some ms in which a batch of the running kairos waits to commit
-PATIENCE: Final = 10.0  # seconds: a batch of the running kairos commits meanwhile
 RECEIPT: Final = 600_000  # ms; what was sent and has no receipt by then is taken to have arrived
 FOLLOWED: Final = 200_000  # messages under way
 
@@ -55,16 +50,11 @@ class SqliteLessons:
     """
 
     def __init__(self, path: str | os.PathLike[str], newest: int = 400_000) -> None:
-        self._path = Path(path)
-        address = f"{self._path.absolute().as_uri()}?mode=rw"
-        with ExitStack() as held, self._told("open"):
-            connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=PATIENCE)
-            self._connection = held.enter_context(closing(connection))
-            check_version(self._connection, self._path)
-            # What is written here can be made again: whoever runs the store brings it to the disk, and copies the log.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            self.close = held.pop_all().close
+        self._file = StoreFile(path, writes=True)
+        self._rows, self.close = self._file.rows, self._file.close
+        # What is written here can be made again: whoever runs the store brings it to the disk, and copies the log.
+        self._file.connection.execute("PRAGMA synchronous = NORMAL")
+        self._file.connection.execute("PRAGMA wal_autocheckpoint = 0")
         self._newest = newest
         ((self._told_to,),) = self._rows(FIRST_UNTOLD, newest)
         self.begin()
@@ -96,8 +86,10 @@ class SqliteLessons:
         for id_ in list(self._under_way)[: max(0, len(self._under_way) - FOLLOWED)]:
             del self._under_way[id_]
         found = []
-        with self._told("read"):
-            states = list(select(self._connection, "SELECT id, status, due FROM outbox WHERE id IN ", self._under_way))
+        with self._file.told("read"):
+            states = list(
+                select(self._file.connection, "SELECT id, status, due FROM outbox WHERE id IN ", self._under_way)
+            )
         for id_, status, at in states:
             arrived = status == "delivered" or (status == "sent" and at + RECEIPT < now)
             if arrived or status in ("failed", "dropped"):
@@ -111,12 +103,12 @@ class SqliteLessons:
         return [record for _, record in rows]
 
     def save_choices(self, drawn: Iterable[Drawn]) -> None:
-        with self._told("write to"), transaction(self._connection, "IMMEDIATE"):
-            write(self._connection, CHOICES, choice_rows(drawn))
+        with self._file.told("write to"), transaction(self._file.connection, "IMMEDIATE"):
+            write(self._file.connection, CHOICES, choice_rows(drawn))
 
     def model(self, version: str) -> tuple[str, bytes] | None:
         rows = self._rows(MODEL, version)
-        return (rows[0][0], rows[0][1]) if rows else None
+        return rows[0] if rows else None
 
     def playbook(self, revision: str) -> dict[str, str] | None:
         """The texts of a revision; of the newest for an empty word."""
@@ -127,19 +119,9 @@ class SqliteLessons:
 
     def save_model(self, version: str, at: int, content: bytes, keep: int) -> None:
         """Keep a version, and none that another one had followed before `keep` (ms)."""
-        with self._told("write to"):
-            self._connection.execute(
+        connection = self._file.connection
+        with self._file.told("write to"):
+            connection.execute(
                 "INSERT OR REPLACE INTO model(version, at, content) VALUES (?, ?, ?)", (version, at, content)
             )
-            self._connection.execute("DELETE FROM model WHERE id < (SELECT max(id) FROM model WHERE at < ?)", (keep,))
-
-    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._told("read"):
-            return self._connection.execute(sql, values).fetchall()
-
-    @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot {what} the store `{self._path}`: {error}") from error
+            connection.execute("DELETE FROM model WHERE id < (SELECT max(id) FROM model WHERE at < ?)", (keep,))
