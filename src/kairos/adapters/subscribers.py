@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from kairos import enrich
+from kairos import enrich, respond
 from kairos.adapters.purchases import shown as shown_purchase
 from kairos.decide import frozen
 from kairos.decide.gates import held_out, on_list, resting
 from kairos.decide.program import Gated
 from kairos.domain.identity import Held
+from kairos.domain.inputs import Response
 from kairos.domain.money import Currency
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import Switches, stated
@@ -69,8 +70,7 @@ class Subscribers:
         return held if len(held) > 1 else []
 
     def _answers(self, offer: str) -> list[dict[str, Any]]:
-        responses = self.store.responses(offer)
-        return [{"outcome": one.outcome, "reason": one.reason, "at": one.at} for one in responses]
+        return _plain(self.store.responses(offer))
 
     def _decision(self, number: int) -> dict[str, Any] | None:
         found = self.explainer.decision(number)
@@ -88,7 +88,7 @@ class Subscribers:
             "channel": decision.where or found.channel,
             "because": decision.gate if not said else "",
             "refused": reasons,
-            "answers": [{"outcome": one.outcome, "reason": one.reason, "at": one.at} for one in found.responses],
+            "answers": _plain(found.responses),
         }
 
 
@@ -133,10 +133,9 @@ class _View:
 
     def offer(self, offer: OpenOffer) -> dict[str, Any]:
         currency = self.program.playbook.currency
-        late = offer.status in ("open", "unpaid") and self.now >= offer.expires
         return {
             "offer": offer.key,
-            "status": "expired" if late else offer.status,
+            "status": respond.status_at(offer, self.now),
             "action": offer.action,
             "variant": offer.variant,
             "title": offer.title,
@@ -153,7 +152,7 @@ class _View:
 
     def consents(self) -> list[dict[str, Any]]:
         """Each by its own name, whether it is given now, and the proof of the words that it reads."""
-        policy, proofs = self.program.playbook.policy, self.state.proofs
+        proofs = self.state.proofs
         by_name = {gated.name: gated for gated, _ in self._gated()}
         return [
             {
@@ -167,7 +166,7 @@ class _View:
                     if word in proofs
                 },
             }
-            for gate in (*policy.contact_only_when, *policy.data_only_when)
+            for gate in self.program.playbook.policy.consents
         ]
 
     def pauses(self) -> Iterator[dict[str, Any]]:
@@ -178,8 +177,7 @@ class _View:
         for window, until in frozen(program, now):
             channels = [program.channels[place] for place in sorted(window.channels)]
             yield _pause(window.freeze.why, until, stops=self._actions(window.arms), channels=channels)
-        policy = self.program.playbook.policy
-        consents = {gate.name for gate in (*policy.contact_only_when, *policy.data_only_when)}
+        consents = {gate.name for gate in self.program.playbook.policy.consents}
         for gated, channels in self._gated():
             if gated.name not in consents and not gated.opens(self.row) and self._listed(gated):
                 until = 0 if gated.file else self._opens_at(gated)
@@ -231,6 +229,10 @@ class _View:
 
     def _actions(self, arms: int) -> list[str]:
         return list(dict.fromkeys(arm.action.name for arm in self.program.decide.arms if arms >> arm.bit & 1))
+
+
+def _plain(responses: Sequence[Response]) -> list[dict[str, Any]]:
+    return [{"outcome": one.outcome, "reason": one.reason, "at": one.at} for one in responses]
 
 
 def _pause(why: str, until: int = 0, *, stops: Sequence[str], channels: Sequence[str]) -> dict[str, Any]:

@@ -274,7 +274,7 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
         granted = _unless(denied) if policy.opt_out else compile_true(gate.condition, columns)
         read = gate.condition.names | (gate.unless.names if gate.unless else frozenset())
         anytime = not any("." in name for name in read)
-        consents = gate in (*policy.contact_only_when, *policy.data_only_when)
+        consents = gate in policy.consents
         opens, to_tester = (granted, _unless(denied)) if consents else (denied, _always)
         if gate.unless:
             opens = _either(denied, compile_true(gate.unless, columns))

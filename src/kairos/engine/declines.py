@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def take_no(engine: Engine, work: Work, state: State, event: Event) -> None:
     """What the event names is declined where it is open, and rests as after a reply, from when that happened."""
     name = event.data.get(engine.program.declines[event.kind])
-    action = next((action for action in engine.program.playbook.actions if action.name == name), None)
+    action = engine.program.playbook.action(name)
     if action is None:
         if name is not None:
             engine.tell([f"an event `{event.kind}` declines `{name}`, which is no offer of the playbook"])

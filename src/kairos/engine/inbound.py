@@ -136,11 +136,10 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
     if offer is None:
         work.answers[index] = Answer("rejected", f"there is no offer `{word.offer}`", outcome=UNKNOWN_OFFER)
         return
-    is_open = offer.status in respond.TAKEABLE and work.now < offer.expires
     why = ""
     if word.said == "accept" and offer.redeemed_by:
         why = f"no yes takes it: a `{offer.redeemed_by}` does"
-    elif is_open and word.said != "keep" and _new(engine, work, state, word):
+    elif respond.is_open(offer, work.now) and word.said != "keep" and _new(engine, work, state, word):
         work.changed.add(state.id)
         respond.answered(state)
         note_answer(engine, work, state, word.happened, offer)
@@ -177,11 +176,11 @@ def _by(word: Word) -> str:
 
 def _stands(engine: Engine, state: State, offer: OpenOffer, why: str, now: int) -> Answer:
     """How an offer stands; `why` a yes to it was refused."""
-    late = offer.status in respond.TAKEABLE and now >= offer.expires  # its timer may be late
-    outcome, words = STANDS["expired" if late else offer.status]
+    status = respond.status_at(offer, now)
+    outcome, words = STANDS[status]
     if why:
         outcome, words = "refused", why
-    elif offer.status == "open" and offer.twice and offer.proof and not late:
+    elif status == "open" and offer.twice and offer.proof:
         outcome, words = "confirm", AGAIN
     row = plain_row(engine, state, now)
     return Answer("applied", words, outcome=outcome, offers=(_told(offer, _words(engine, offer, row), outcome),))
@@ -212,7 +211,7 @@ def _new(engine: Engine, work: Work, state: State, source: Visit | Word) -> bool
 
 def _open(engine: Engine, state: State, now: int) -> list[Told]:
     """What is open and may still be spoken of, the first that was made first: the best was made first."""
-    waiting = [one for one in state.offers if one.status in respond.TAKEABLE and now < one.expires]
+    waiting = [one for one in state.offers if respond.is_open(one, now)]
     if not waiting:
         return []
     row = plain_row(engine, state, now)
@@ -224,7 +223,7 @@ def _told_to(engine: Engine, state: State, identity: str, now: int) -> list[Told
     """What a request was told, as it stands now."""
     row = plain_row(engine, state, now)
     made = sorted((one for one in state.offers if one.asked == identity), key=_made)
-    return [_told(one, _words(engine, one, row), STANDS[one.status][0]) for one in made]
+    return [_told(one, _words(engine, one, row), STANDS[respond.status_at(one, now)][0]) for one in made]
 
 
 def _made(offer: OpenOffer) -> tuple[int, int]:
@@ -233,7 +232,7 @@ def _made(offer: OpenOffer) -> tuple[int, int]:
 
 def closed_now(engine: Engine, state: State, offer: OpenOffer, row: tuple[Any, ...], now: int) -> str:
     """Why an open offer is not spoken of: a consent withdrawn, a pause, a switch, a freeze; else an empty text."""
-    action = next((one for one in engine.program.playbook.actions if one.name == offer.action), None)
+    action = engine.program.playbook.action(offer.action)
     purpose = "" if action is None or action.purpose == MARKETING else action.purpose
     halt = engine.halt(Text("", "", "", action=offer.action, issue=offer.issue, purpose=purpose), INBOUND, now)
     return halt.rule if halt else closed_since(engine.program.decide, offer.action, INBOUND, row, now, state.msisdn)

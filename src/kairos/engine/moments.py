@@ -110,8 +110,11 @@ def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> No
     decided = decide(program, list(moments.values()), engine.scorer, engine.draw, compose, ledger)
     for (index, moment), made in zip(moments.items(), decided, strict=True):
         _say(engine, work, index, moment, made)
-    asking = {index: moment for index, moment in moments.items() if moment.where}
-    more = {index: found for index, one in asking.items() if (found := next_moment(engine, work, index, one))}
+    more = {
+        index: found
+        for index, moment in moments.items()
+        if moment.where and (found := next_moment(engine, work, index, moment))
+    }
     if more:
         decide_moments(engine, work, more)
 

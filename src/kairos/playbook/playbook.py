@@ -89,3 +89,7 @@ class Playbook:
     testers: tuple[Tester, ...] = ()
     budgets: tuple[Budget, ...] = ()  # of budgets.yaml
     template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none
+
+    def action(self, name: str | None) -> Action | None:
+        """The action of that name, if there is one."""
+        return next((action for action in self.actions if action.name == name), None)

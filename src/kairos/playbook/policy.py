@@ -109,14 +109,19 @@ class ContactPolicy:
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
 
     @property
+    def consents(self) -> tuple[Gate, ...]:
+        """To be spoken to, and to what is known being used."""
+        return (*self.contact_only_when, *self.data_only_when)
+
+    @property
     def gates(self) -> tuple[Gate, ...]:
         """All of them, in the order in which they are asked."""
-        return (*self.contact_only_when, *self.data_only_when, *self.registers, *self.pause_while)
+        return (*self.consents, *self.registers, *self.pause_while)
 
     @property
     def asked(self) -> frozenset[str]:
         """The words that say whether somebody has agreed."""
-        agreed = [gate.condition.names for gate in (*self.contact_only_when, *self.data_only_when)]
+        agreed = [gate.condition.names for gate in self.consents]
         return frozenset[str]().union(*agreed, *(gate.unless.names for gate in self.registers if gate.unless))
 
     def asks_twice(self, action: Action, price: int) -> bool:

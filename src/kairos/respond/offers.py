@@ -38,6 +38,16 @@ def find(state: State, key: str) -> OpenOffer | None:
     return next((offer for offer in state.offers if offer.key == key), None)
 
 
+def status_at(offer: OpenOffer, now: int) -> str:
+    """Its status; its timer may be late, so its validity counts."""
+    return "expired" if offer.status in TAKEABLE and now >= offer.expires else offer.status
+
+
+def is_open(offer: OpenOffer, now: int) -> bool:
+    """Whether it can be taken. One that was refused for want of money may be taken again."""
+    return status_at(offer, now) in TAKEABLE
+
+
 def open_offer(state: State, offer: OpenOffer) -> None:
     """Add an offer. A key that is there already changes nothing: an input that is repeated makes one offer."""
     if find(state, offer.key) is None:

@@ -25,7 +25,7 @@ from kairos.domain.inputs import Reply
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.playbook.keywords import tokens
 from kairos.respond.numbers import HIGHEST
-from kairos.respond.offers import TAKEABLE
+from kairos.respond.offers import is_open
 from kairos.respond.replies import Replies
 from kairos.respond.words import MAX_LETTERS, Table, Tokens, match
 
@@ -157,8 +157,8 @@ def _answer(begins: _Beginning, table: Table, offers: list[OpenOffer], now: int)
 def _by_number(number: int, declines: bool, offers: list[OpenOffer], now: int) -> Understood:
     offer = next((offer for offer in offers if offer.number == number), None)
     if offer is None:
-        return Understood("which_one" if any(_is_open(o, now) for o in offers) else "nothing_open")
-    if not _is_open(offer, now):
+        return Understood("which_one" if any(is_open(o, now) for o in offers) else "nothing_open")
+    if not is_open(offer, now):
         again = declines and offer.status == "declined"
         return Understood("decline" if again else _CLOSED.get(offer.status, "expired"), offer)
     if declines:
@@ -168,8 +168,8 @@ def _by_number(number: int, declines: bool, offers: list[OpenOffer], now: int) -
 
 def _accept_only(offers: list[OpenOffer], now: int) -> Understood:
     """A yes without a number: to the only offer that can be taken by reply, else explained by what was said last."""
-    open_ones = [offer for offer in offers if offer.status == "open" and _is_open(offer, now)]
-    open_ones = open_ones or [offer for offer in offers if _is_open(offer, now)]
+    open_ones = [offer for offer in offers if offer.status == "open" and is_open(offer, now)]
+    open_ones = open_ones or [offer for offer in offers if is_open(offer, now)]
     takeable = [offer for offer in open_ones if offer.number and offer.kind != "promise"]
     if len(takeable) == 1:
         return Understood("accept", takeable[0])
@@ -183,18 +183,13 @@ def _accept_only(offers: list[OpenOffer], now: int) -> Understood:
 
 def _decline_latest(offers: list[OpenOffer], now: int) -> Understood:
     """A no without a number: to the open offer made last; none open: a no to nothing is acknowledged as such."""
-    last = _latest(offer for offer in offers if _is_open(offer, now))
+    last = _latest(offer for offer in offers if is_open(offer, now))
     if last:
         return Understood("decline", last)
     last = _latest(offers)
     if last and last.status in ("declined", "accepted", "fulfilled", "bought"):
         return Understood("decline" if last.status == "declined" else "taken", last)
     return Understood("nothing_open")
-
-
-def _is_open(offer: OpenOffer, now: int) -> bool:
-    """Its timer may be late: the validity counts. One that was refused for want of money may be taken again."""
-    return offer.status in TAKEABLE and now < offer.expires
 
 
 def _latest(offers: Iterable[OpenOffer]) -> OpenOffer | None:
