@@ -267,7 +267,8 @@ class _Compiler:
     def _typed(self, path: tuple[str, ...], type_: str) -> Place | None:
         digits = self.vocabulary.wallets[path[1]].digits if len(path) > 1 else self.currency.digits
         mark = self.template.decimal
-        figure = rf"[-−]?+[0-9]{{1,15}}+(?:{re.escape(mark)}[0-9]{{1,9}}+)?+"
+        # All of it or nothing: a possessive `?+` after the digits is misread by Python 3.11.2, and no more by 3.11.7.
+        figure = rf"[-−]?+(?>[0-9]{{1,15}}(?:{re.escape(mark)}[0-9]{{1,9}})?)"
 
         def plain(written: str) -> str:
             return written.replace("−", "-").replace(mark, ".")
@@ -280,8 +281,8 @@ class _Compiler:
                 return Place(path, rf"(?>((?:(?!@).){{1,{LONGEST_WORDS}}}))", r"\S", self._words(path[0]))
             case "money":
                 sign = "|".join(re.escape(s) for s in (self.currency.sign, self.currency.code) if s) or "(?!)"
-                pattern = rf"([-−]?+(?:(?:{sign})\s?+)?+{figure})(?:\s?(?:{sign}))?+"
-                start = rf"[-−]?+(?:(?:{sign})\s?+)?+[-−]?+[0-9]"
+                pattern = rf"([-−]?+(?:(?:{sign})\s?)?+{figure})(?:\s?(?:{sign}))?+"
+                start = rf"[-−]?+(?:(?:{sign})\s?)?+[-−]?+[0-9]"
                 figure_in = re.compile(rf"{figure}\Z").search
 
                 def money(written: str) -> int:
