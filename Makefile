@@ -53,7 +53,7 @@ format: $(READY) ## Put the code in shape
 lock: ## Resolve the dependency ranges anew into requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --extra dev --extra fast --extra audiences --extra onnx -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate --extra dev --extra fast --extra audiences --extra onnx --extra channels -o requirements.lock pyproject.toml
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

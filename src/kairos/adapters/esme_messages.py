@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import structlog
 
-from kairos.decide.program import NOTIFICATION
+from kairos.domain.channel import NOTIFICATION
 from kairos.domain.message import Outgoing, Text
 from kairos.errors import KairosError
 from kairos.ports import Store

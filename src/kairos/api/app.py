@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -51,12 +52,13 @@ def create_app(
     operations: Operations | None = None,
     purchases: Purchases | None = None,
     inbound: Inbound | None = None,
+    more: Iterable[Callable[[FastAPI], None]] = (),
 ) -> FastAPI:
     """The application.
 
     `registry` gets the door's own metrics and is what /metrics shows; make one app per registry. `region` (ISO 3166)
     reads national numbers in paths. `body_limit` is in bytes.
-    Without `operations` there are no switches.
+    Without `operations` there are no switches. Each of `more` adds the routes of another door.
     """
     # the pages of FastAPI's own documentation would load scripts from elsewhere
     app = FastAPI(title="kairos", version=kairos.__version__, docs_url=None, redoc_url=None)
@@ -103,6 +105,8 @@ def create_app(
         add_purchases(app, purchases)
     if inbound:
         add_inbound(app, inbound)
+    for add in more:
+        add(app)
     return app
 
 

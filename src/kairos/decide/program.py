@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kairos.decide.purchases import Purchases, compile_purchases
+from kairos.domain.channel import NOTIFICATION, PULLED
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
 from kairos.playbook.budget import Budget
@@ -18,10 +19,7 @@ from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.policy import Freeze, Gate, Limit, Window
 from kairos.playbook.vocabulary import Vocabulary
-from kairos.playbook.vocabulary_file import INBOUND
 from kairos.rules import Check, compile_check, compile_false, compile_true
-
-NOTIFICATION = "notification"  # the channel of lines that ride; every other channel carries messages of its own
 
 ZONE = "time_zone"  # the attribute with a subscriber's own
 
@@ -98,7 +96,7 @@ class Program:
     columns: tuple[str, ...]
     arms: tuple[Arm, ...]
     named: Mapping[tuple[str, str], Arm]  # by action and variant
-    channels: tuple[str, ...]  # the notification first, `inbound` last
+    channels: tuple[str, ...]  # the notification first, those that are pulled last
     check: Check
     worth: NDArray[np.float64]  # value x weight by arm
     answers: Mapping[str, tuple[tuple[int, int], ...]]  # kind -> (how old the moment may be in ms, or -1; mask)
@@ -109,7 +107,7 @@ class Program:
     of_action: Mapping[str, int]
     of_issue: Mapping[str, int]
     own_channels: range  # those of messages of their own
-    pulled: range  # `inbound`, where anything can be said to those who ask
+    pulled: range  # those of who asks, where anything can be said
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
@@ -149,8 +147,8 @@ def compile_program(playbook: Playbook) -> Program:
     check = compile_check([[r.rule.condition for r in arm.variant.rules] for arm in arms], columns)
     number = {condition.key: index for index, condition in enumerate(check.conditions)}
     spoken = {t.channel for action in playbook.actions for t in action.treatments}
-    own = sorted(spoken - {NOTIFICATION, INBOUND})
-    channels = (NOTIFICATION, *own, *(spoken & {INBOUND}))
+    own = sorted(spoken - {NOTIFICATION, *PULLED})
+    channels = (NOTIFICATION, *own, *(one for one in PULLED if one in spoken))
     message = tuple(
         {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
         for channel in channels
@@ -331,7 +329,7 @@ def _simplest(limit: Limit, arms: Sequence[Arm]) -> Limit:
 
 def _counts(limit: Limit, channel: str) -> bool:
     """Whether a contact on this channel would count against the limit."""
-    if channel == INBOUND:  # they asked: nothing interrupts them
+    if channel in PULLED:  # they asked: nothing interrupts them
         return False
     riding = channel == NOTIFICATION
     return limit.riding in (None, riding) and limit.channel in ("", channel)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from kairos import respond
 from kairos.decide import Arm, Composed
-from kairos.decide.program import NOTIFICATION
 from kairos.deliver import JOINT, Row, values_for, with_text
+from kairos.domain.channel import NOTIFICATION
 from kairos.domain.event import Notification
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program

@@ -8,8 +8,8 @@ import msgspec
 
 from kairos import enrich, respond
 from kairos.decide import Arm, Decided, decide
-from kairos.decide.program import NOTIFICATION
 from kairos.domain.budget import Reserved
+from kairos.domain.channel import NOTIFICATION
 from kairos.domain.event import Event
 from kairos.domain.inbound import Visit
 from kairos.domain.inputs import Answered

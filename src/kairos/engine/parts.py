@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from kairos.decide.program import NOTIFICATION
+from kairos.domain.channel import NOTIFICATION
 from kairos.domain.inputs import Part, Reply
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from kairos import enrich, respond
 from kairos.decide import Decided, Ledger, Verdict, decide, explain
 from kairos.decide.decide import keyed_draw
-from kairos.decide.program import NOTIFICATION
 from kairos.domain.budget import Standing
+from kairos.domain.channel import NOTIFICATION, OWN
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Contact, Owned
 from kairos.engine.compose import Composer
@@ -105,7 +105,7 @@ def _contacts(program: Program, test: PlaybookTest, now: int, *, riding: bool) -
     told = []
     for action in program.playbook.actions:
         channels = [one.channel for one in action.treatments]
-        own = [channel for channel in channels if channel not in (NOTIFICATION, INBOUND)]
+        own = [channel for channel in channels if channel in OWN]
         rides = not own or (riding and NOTIFICATION in channels)
         channel = NOTIFICATION if rides else own[0]
         told += [

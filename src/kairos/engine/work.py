@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from kairos.decide import Ledger
-from kairos.decide.program import NOTIFICATION
+from kairos.domain.channel import NOTIFICATION
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
 from kairos.domain.inbound import Told, Visit, Word

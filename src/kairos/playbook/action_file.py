@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
 
+from kairos.domain.channel import CHANNELS
 from kairos.domain.purpose import STANDINGS, Purpose
 from kairos.playbook.action import Action, ActionKind, ArmRule, NamedRule, Stage, Treatment, Variant
 from kairos.playbook.budget_file import check_budgets, own_budgets
@@ -38,8 +39,6 @@ from kairos.playbook.values import (
 from kairos.playbook.vocabulary_file import INBOUND, event_names
 from kairos.rules import Condition, Constant
 
-CHANNELS = ("notification", "sms")
-ALL_CHANNELS = (*CHANNELS, INBOUND)  # and what is told to those who ask, which no limit counts
 STAGES: Mapping[Stage, str] = {
     "eligible": "eligible_when",
     "relevant": "relevant_when",
@@ -319,7 +318,7 @@ def _treatments(section: Section, messages: Texts, context: Context) -> tuple[Tr
     treatments: dict[str, Treatment] = {}  # by channel
     for _, (key, value) in section.named("treatments"):
         one = Section(value, "treatment", context.problems)
-        channel = one.need("channel", known("channel", ALL_CHANNELS), "", "sms")
+        channel = one.need("channel", known("channel", CHANNELS), "", "sms")
         message = one.need("message", known("message", messages), "", "booster_line")
         if channel in treatments:
             hint = "one treatment a channel; give the message several texts instead"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kairos.domain.channel import OWN, PULLED
 from kairos.errors import Diagnostic
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.document import Items, Scalar, Table, parse
 from kairos.playbook.margin import BELOW, margin
 from kairos.playbook.margin_file import floors, for_all
-from kairos.playbook.measure import RIDING, Measured, measure_messages
+from kairos.playbook.measure import Measured, measure_messages
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import ANSWERS, Playbook
 from kairos.playbook.vocabulary_file import INBOUND
@@ -36,7 +37,7 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
     if not playbook.actions:
         yield Diagnostic("", 0, "there is no action: nothing is ever said", "add one under `offers/`")
     for action in playbook.actions:
-        if INBOUND in action.answers and not any(one.channel == INBOUND for one in action.treatments):
+        if INBOUND in action.answers and not any(one.channel in PULLED for one in action.treatments):
             message = f"`{action.name}` answers `inbound`, and has no words for those who ask: it is never told to them"
             hint = "add a treatment, as in `ask: {channel: inbound, message: booster_told}`"
             yield Diagnostic(action.file, action.line, message, hint)
@@ -93,10 +94,10 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
 def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
-    own = {message for channel, message, _ in by_channel if channel not in (RIDING, INBOUND)} | set(ANSWERS)
-    to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel != INBOUND}
-    told = {message for channel, message, _ in by_channel if channel == INBOUND}  # on a screen: they cost nothing
-    told -= {message for channel, message, _ in by_channel if channel != INBOUND}
+    own = {message for channel, message, _ in by_channel if channel in OWN} | set(ANSWERS)
+    to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel not in PULLED}
+    told = {message for channel, message, _ in by_channel if channel in PULLED}  # on a screen: they cost nothing
+    told -= {message for channel, message, _ in by_channel if channel not in PULLED}
     measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook)}
     for key, place in places.items():
         message, language, index = key

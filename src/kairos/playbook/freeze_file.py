@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
+from kairos.domain.channel import CHANNELS
 from kairos.playbook.action import Action
-from kairos.playbook.action_file import ALL_CHANNELS
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, refused
 from kairos.playbook.policy import Freeze
@@ -33,7 +33,7 @@ def read_freeze(node: Node, actions: Sequence[Action], context: Context) -> Free
     end = section.need("to", _time(zone), None, "2026-12-27 00:00")
     why = section.need("why", text, "", "network freeze")
     issues = sorted({action.issue for action in actions})
-    channels = section.take("channels", several(known("channel", ALL_CHANNELS)), ())
+    channels = section.take("channels", several(known("channel", CHANNELS)), ())
     about = section.take("issues", several(known("issue", issues)), ())
     except_care = section.take("except_care", boolean, True)
     if begin is None or end is None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
+from kairos.domain.channel import CHANNELS
 from kairos.domain.purpose import STANDINGS, Minded, minding
 from kairos.playbook.action import Action, NamedRule
-from kairos.playbook.action_file import ALL_CHANNELS
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, Table
 from kairos.playbook.policy import Gate
@@ -84,7 +84,7 @@ def _gate(
         if "for" in section:
             concerned = Section(section.at("for"), "for", context.problems)
             purposes = concerned.take("purposes", several(known("purpose", STANDINGS)), purposes)
-            channels = concerned.take("channels", several(known("channel", ALL_CHANNELS)), channels)
+            channels = concerned.take("channels", several(known("channel", CHANNELS)), channels)
         issues = sorted({action.issue for action in actions})
         passed = section.take("except", several(known("issue or purpose", [*issues, *STANDINGS])), ())
         purposes = tuple(purpose for purpose in purposes if purpose not in passed)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kairos.domain.channel import NOTIFICATION
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.placeholders import filled
 from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Playbook
 from kairos.rules import Type
 from kairos.smpp.text import Encoding, measure
 
-RIDING = "notification"
 NUMBER = "99"  # of an open offer
 EXPIRES = "2026-12-31 23:59"
 
@@ -47,7 +47,7 @@ def measure_messages(playbook: Playbook) -> list[Measured]:
 
 def unfit_lines(playbook: Playbook) -> Iterator[tuple[str, str, str]]:
     """(message, language, how long) where even the shortest line could not stand alone in one SMS."""
-    riding = {t.message for action in playbook.actions for t in action.treatments if t.channel == RIDING}
+    riding = {t.message for action in playbook.actions for t in action.treatments if t.channel == NOTIFICATION}
     shortest: dict[tuple[str, str], Measured] = {}
     for found in measure_messages(playbook):
         key = (found.message, found.language)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from kairos.domain.channel import NOTIFICATION, SENT
 from kairos.domain.purpose import STANDINGS, Minded, minding
 from kairos.playbook.action import Action
-from kairos.playbook.action_file import CHANNELS
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, Table, refused
 from kairos.playbook.freeze_file import read_freeze
@@ -144,13 +144,13 @@ def _counted(
     """The contacts that a limit counts, and what it is called but for its window."""
     action = known("offer", [one.name for one in actions])
     riding = section.take("riding", boolean, None)
-    channel = section.take("channel", known("channel", CHANNELS), "")
+    channel = section.take("channel", known("channel", SENT), "")
     about = section.take("offer", action, "") or section.take("action", action, "")
     issue = section.take("issue", known("issue", sorted({one.issue for one in actions})), "")
     each = section.take("each", known("group", ("offer", "action", "issue")), "")
     shared = section.take("shared", boolean, False)
     counted = section.take("purpose", several(known("purpose", purposes)), ())
-    if riding is not None and channel and riding != (channel == "notification"):
+    if riding is not None and channel and riding != (channel == NOTIFICATION):
         message = "no contact is ever both: lines ride on `notification`, and messages of their own on the rest"
         context.problems.add(section.at("channel"), message, "leave out `riding` or `channel`")
     name = f"{at_most} {SUBJECTS[riding]}{'s' * (at_most > 1)}"

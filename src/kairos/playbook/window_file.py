@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kairos.playbook.action_file import CHANNELS
+from kairos.domain.channel import OWN
 from kairos.playbook.context import Context
 from kairos.playbook.document import Scalar, Table, refused
 from kairos.playbook.freeze_file import DAYS
 from kairos.playbook.policy import DAY, Window
 from kairos.playbook.section import Section, entries
 from kairos.playbook.values import hours, nearest
-
-OWN = tuple(channel for channel in CHANNELS if channel != "notification")  # lines ride at any hour
 
 
 def read_windows(section: Section, context: Context) -> dict[str, Window]:

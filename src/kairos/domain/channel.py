@@ -1,0 +1,17 @@
+"""The channels by the words that a playbook has for them.
+
+Three kinds, limited apart: a line that *rides* on a notification, a message of its *own*, which interrupts, and what is
+*pulled* by a subscriber who asks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+NOTIFICATION: Final = "notification"  # lines that ride
+OWN: Final = ("sms",)  # messages of their own
+INBOUND: Final = "inbound"  # what is told to those who ask, wherever they do
+PULLED: Final = (INBOUND,)  # which no limit counts
+
+SENT: Final = (NOTIFICATION, *OWN)
+CHANNELS: Final = (*SENT, *PULLED)
