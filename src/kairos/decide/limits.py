@@ -46,7 +46,7 @@ def refused(program: Program, moment: Moment, channel: int) -> Iterator[Refused]
             continue
         if not limit.unanswered:
             yield from _over(program, limit, contacts, moment)
-        elif contacts[-limit.at_most].decision > state.answered:
+        elif not 0 <= contacts[-limit.at_most].decision <= state.answered:  # else too few have come since
             yield from _tired(program, limit, state, now)
 
 

@@ -96,6 +96,10 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     destination: str = ""  # of a mark, and of a question about a line: whom it is about to go to
     action: str = ""  # and with what
     channel: str = ""
+    passage: str = ""  # of another system's message: its key, sender, and what it is for
+    sender: str = ""
+    purpose: str = ""
+    told: str = ""  # what the SMSC said of it
 
 
 class Fulfilment(Struct, frozen=True, array_like=True, gc=False):

@@ -37,6 +37,9 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     purpose: str = ""  # of what it says of ours; empty: marketing
     template_id: str = ""  # of what it says of ours, as the regulator knows it
     entity_id: str = ""  # and its sender's
+    passage: str = ""  # the key of another system's message; `account` is its sender
+    priority: int = 0  # its priority_flag (SMPP 3.4, 5.2.14)
+    tries: int = 0  # attempts, at most; 0: as many as there is time for
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

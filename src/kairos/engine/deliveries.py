@@ -14,6 +14,7 @@ from kairos.domain.message import Text
 from kairos.domain.subscriber import State
 from kairos.engine.answers import plain_row
 from kairos.engine.budgets import unsaid
+from kairos.engine.passages import note_delay, note_delivery, stopped
 from kairos.engine.work import Answer, Work, encode
 from kairos.ports import OutgoingUpdate
 
@@ -27,7 +28,16 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     """Keep the outbox row's news; what was dropped unsent gives its limit back and takes its offer away."""
     state = engine.state(work, delivery.subscriber)
     status = delivery.status
-    if status in ("line", "sending") and state and (why := _stopped(engine, state, delivery, work.now)):
+    if delivery.passage and status == "sending" and state:
+        verdict = stopped(engine, work, state, delivery)
+        if verdict.waits and verdict.until:
+            note_delay(engine, work, index, delivery, verdict)
+            work.answers[index] = Answer("held", verdict.rule, until=verdict.until)
+            return
+        if verdict.rule:
+            work.answers[index] = Answer("dropped", verdict.rule)
+            delivery, status = msgspec.structs.replace(delivery, reason=verdict.rule), "dropped"
+    elif status in ("line", "sending") and state and (why := _stopped(engine, state, delivery, work.now)):
         work.answers[index] = Answer("dropped", why)
         delivery = msgspec.structs.replace(delivery, reason=why)
         status = "dropped" if status == "sending" else status
@@ -41,7 +51,9 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     elif delivery.receipt:
         engine.statistics.counts["receipts_passed_on"] += 1
     work.batch.answered.extend(delivery.parts)
-    if delivery.receipt:
+    if delivery.passage:
+        note_delivery(engine, work, index, delivery, status)
+    if delivery.receipt and status != "sending":
         work.send(index, delivery.subscriber, "receipt", delivery.receipt)
     if status == "failed" and delivery.reason not in ("", "unknown"):
         _keep(work, delivery)

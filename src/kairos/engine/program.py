@@ -8,6 +8,7 @@ from typing import Any
 
 from kairos import decide, deliver, enrich, respond
 from kairos.decide import Arm
+from kairos.decide import Program as Deciding
 from kairos.errors import PlaybookError
 from kairos.playbook import read
 from kairos.playbook.playbook import Playbook
@@ -31,6 +32,7 @@ class Program:
     returns: Mapping[str, str]  # and with what was given back there
     heeded: frozenset[str]  # events that say any of these, or of a consent
     sold: Mapping[str, tuple[Arm, ...]]  # offer, offer/variant or product -> the arms that sell it
+    passing: Deciding  # the contact policy for messages of other systems
 
     @property
     def short_code(self) -> str:
@@ -74,6 +76,7 @@ def compile_program(playbook: Playbook) -> Program:
         returns,
         frozenset((*consents, *declines, *buys, *returns)),
         _sold(deciding.arms),
+        decide.compile_passing(playbook),
     )
 
 

@@ -15,11 +15,28 @@ from kairos.domain.identity import Held, Party
 from kairos.domain.inbound import Told, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
+from kairos.domain.passage import Communication, Handed, Withdrawal
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (Event, Reply, Change, Part, Visit, Word)  # by a name; the others name a subscriber's id
-Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered | Part | Visit | Word
+NAMED = (Event, Reply, Change, Part, Visit, Word, Handed)  # by a name; the others name a subscriber's id
+Input = (
+    Event
+    | Reply
+    | Change
+    | Delivery
+    | Fulfilment
+    | Reversal
+    | Timer
+    | Resend
+    | Answered
+    | Part
+    | Visit
+    | Word
+    | Handed
+    | Withdrawal
+    | Communication
+)
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_party: Callable[[bytes], Party] = msgspec.msgpack.Decoder(Party).decode
@@ -30,7 +47,8 @@ decode_state: Callable[[bytes], State] = read_state
 class Answer:
     """What became of an input: applied, duplicate, rejected (with a reason), or dropped (a mark that was refused).
 
-    Of who asks, and of a yes or no through another door than a reply's: the `offers`, and how they stand.
+    Of who asks, and of a yes or no through another door than a reply's: the `offers`, and how they stand. Of another
+    system's message: how it stands, why, and `until` when (ms). A mark may be `held` until a time, too.
     """
 
     status: str
@@ -38,6 +56,7 @@ class Answer:
     decision: int = 0  # of a trial, and of who asked
     offers: tuple[Told, ...] = ()
     outcome: str = ""
+    until: int = 0
 
 
 APPLIED = Answer("applied")
@@ -123,6 +142,12 @@ def identity(source: Input) -> str:
             return f"dead-letter/{source.letter}"
         case Part():
             return f"part/{source.carried.message_id}"
+        case Handed():
+            return f"message/{source.sender}/{source.key}"
+        case Withdrawal():
+            return f"withdrawal/{source.key}"
+        case Communication():
+            return f"communication/{source.id}"
         case Answered():
             return f"answered/{source.account}/{source.message_id}"
 
