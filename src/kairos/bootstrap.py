@@ -24,6 +24,7 @@ from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Account, Reader
 from kairos.adapters.first_answers import KEPT
+from kairos.adapters.gateway import Gateway, take_out
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
@@ -31,11 +32,13 @@ from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.registers import Registers
+from kairos.adapters.senders import Sender, Submissions
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
+from kairos.api.communications import add_communications
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
 from kairos.engine.dead_letters import DeadLetters
@@ -43,6 +46,7 @@ from kairos.engine.dispatch import Dispatcher, Patience
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
+from kairos.engine.passages import URGENT
 from kairos.engine.program import Program, compile_program
 from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
@@ -117,10 +121,11 @@ class Kairos:
             broken=self.letters.broke,
         )
         msisdn = partial(normalise, region=settings.region)
+        self.senders = senders_of(settings)
         self.esmes = Esmes(
             Reader(
                 [
-                    Account(name, account.rides, account.rides_on_flash, account.identity_tlv)
+                    Account(name, account.rides, account.rides_on_flash, account.identity_tlv, name in self.senders)
                     for name, account in settings.accounts.items()
                 ],
                 read_patterns(settings, program),
@@ -137,9 +142,19 @@ class Kairos:
                 lambda pdu: self.smsc.client.request(pdu),
                 lambda *about: self.smsc.forwarded(*about),
                 lambda row: self.dispatcher.take_back(row),
+                partial(take_out, self.loop),
             ).asked,
+            Submissions(self.senders, now, msisdn),
         )
-        self.engine.read_whole = self.esmes.reader.whole
+        self.gateway = Gateway(
+            self.loop,
+            store,
+            self.senders,
+            msisdn,
+            lambda text: self.smsc.send(text),
+            settings.notifications.decide_within_ms / 1000,
+        )
+        self.gateway.wire(self.esmes, round(settings.gateway.merge_within_s * 1000))
         self.smsc = Smsc(
             partial(smsc_binds, settings.smsc),
             self.loop,
@@ -167,6 +182,8 @@ class Kairos:
             "sms": self.smsc,
             "relay": self.esmes,
             "receipt": self.esmes,
+            URGENT: self.smsc,
+            "callback": self.gateway.callbacks,
         }
         patience = Patience(
             round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
@@ -180,7 +197,7 @@ class Kairos:
             now,
             patience=patience,
             owed_for=owed_for,
-            accounts=settings.accounts,
+            accounts={*settings.accounts, *settings.senders},
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         kept = settings.retention
@@ -193,6 +210,8 @@ class Kairos:
             "purchases": kept.purchases,
             "ended_subscriptions": kept.ended_subscriptions,
             "switches": kept.switches,
+            "passages": kept.passages,
+            "communications": kept.passages,
         }
         self.retention = Retention(
             store, now, {what: milliseconds(age) for what, age in ages.items()}, self.engine.statistics.counts
@@ -275,6 +294,7 @@ class Kairos:
             operations=operations,
             purchases=purchases,
             inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
+            more=[partial(add_communications, communications=self.gateway)],
         )
         await self._serve_http(app)
         tune_interpreter()
@@ -327,6 +347,7 @@ class Kairos:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
+        await self.gateway.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -397,6 +418,21 @@ def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
     for one in smsc.also:
         (standby if one.standby else parallel).extend(clients(one.host, one.port, one.server_name))
     return Binds(parallel, standby, PATIENCE, smsc.response_timeout_s)
+
+
+def senders_of(settings: Settings) -> dict[str, Sender]:
+    """The other systems that may send, by the name of their account and client."""
+    return {
+        name: Sender(
+            name,
+            frozenset(one.ids),
+            one.kinds,
+            milliseconds(one.validity),
+            one.priority,
+            tuple(one.callbacks),
+        )
+        for name, one in settings.senders.items()
+    }
 
 
 def door_tls(door: Notifications) -> SSLContext | None:

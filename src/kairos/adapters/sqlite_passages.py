@@ -21,7 +21,7 @@ CREATE INDEX passage_communication ON passage(communication) WHERE communication
 CREATE INDEX passage_subscriber ON passage(subscriber) WHERE subscriber <> 0;
 CREATE TABLE communication(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, client TEXT NOT NULL, at INTEGER NOT NULL,
   changed INTEGER NOT NULL, document BLOB NOT NULL, gone INTEGER NOT NULL) STRICT;
-CREATE TABLE listener(id TEXT PRIMARY KEY, client TEXT NOT NULL, callback TEXT NOT NULL, query TEXT NOT NULL,
+CREATE TABLE passage_listener(id TEXT PRIMARY KEY, client TEXT NOT NULL, callback TEXT NOT NULL, query TEXT NOT NULL,
   at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 """
 
@@ -52,7 +52,7 @@ NEWEST: Final = (
     "SELECT id, name, client, at, changed, document, gone FROM communication "
     "WHERE id < ?1 AND ?2 IN ('', client) AND NOT gone ORDER BY id DESC LIMIT ?3"
 )
-LISTENERS: Final = "SELECT id, client, callback, query, at FROM listener ORDER BY at, id"
+LISTENERS: Final = "SELECT id, client, callback, query, at FROM passage_listener ORDER BY at, id"
 
 _record: Final = msgspec.msgpack.Decoder(Passage).decode
 
@@ -115,9 +115,9 @@ def read_listeners(rows: Iterable[Sequence[Any]]) -> list[Listener]:
 def put_listener(connection: sqlite3.Connection, one: Listener) -> None:
     values = (one.id, one.client, one.callback, one.query, one.at)
     connection.execute(
-        "INSERT OR REPLACE INTO listener(id, client, callback, query, at) VALUES (?, ?, ?, ?, ?)", values
+        "INSERT OR REPLACE INTO passage_listener(id, client, callback, query, at) VALUES (?, ?, ?, ?, ?)", values
     )
 
 
 def drop_listener(connection: sqlite3.Connection, id_: str) -> None:
-    connection.execute("DELETE FROM listener WHERE id = ?", (id_,))
+    connection.execute("DELETE FROM passage_listener WHERE id = ?", (id_,))

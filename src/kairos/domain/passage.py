@@ -98,7 +98,10 @@ class Passing(Struct, array_like=True, gc=False):
 
 
 class Passage(Struct, frozen=True, array_like=True, gc=False):
-    """The record of one message for one subscriber. `why` is the rule's name, `until` (ms) the end of what it names."""
+    """The record of one message for one subscriber. `why` is the rule's name, `until` (ms) the end of what it names.
+
+    Of one that was merged, `why` is the key of the message that it was merged into.
+    """
 
     key: str
     sender: str
@@ -111,7 +114,6 @@ class Passage(Struct, frozen=True, array_like=True, gc=False):
     at: int
     why: str = ""
     until: int = 0
-    into: str = ""  # the key of the message that it was merged into
     changed: int = 0
     valid: int = 0  # until when it may be sent
     outgoing: int = 0  # its row of the outbox
@@ -127,6 +129,19 @@ class PassageNews(Struct, frozen=True, array_like=True, gc=False):
     why: str = ""
     until: int = 0
     outgoing: int = 0  # 0 leaves what is there
+
+
+class Asked(Struct, frozen=True, gc=False):
+    """What a TMF681 communicationMessage asks for. Times in ms."""
+
+    content: str
+    source: str
+    receivers: tuple[str, ...]  # numbers as they were written
+    sends: str = ""  # a word of SENDS; empty: what its sender sends by itself
+    not_before: int = 0
+    until: int = 0  # 0: as long as its sender's messages are valid
+    priority: int = 0
+    tries: int = 0
 
 
 class Communication(Struct, frozen=True, array_like=True, gc=False):
