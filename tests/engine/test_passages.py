@@ -113,6 +113,7 @@ def test_an_own_message_leaves_nothing_for_others(town: Any) -> None:
         ({}, "contact_only_when: {partners: {when: 'open_tickets > 5', for: {purposes: [third_party]}}}", "partners"),
         ({}, "registers: {do not disturb: {when: \"plan = 'prepaid'\"}}", "do not disturb"),
         ({}, "registers: {by file: {file: blocked}}", "by file"),
+        ({}, "registers: {credit: {when: \"plan = 'prepaid'\", stops: {issues: [upsell]}}}", "credit"),
     ],
 )
 def test_marketing_of_others_minds_all_of_the_policy(town: Any, profile: Any, policy: str, why: str) -> None:

@@ -15,12 +15,14 @@ from kairos.settings import (
     Also,
     Engine,
     Fulfilment,
+    Gateway,
     Http,
     Learning,
     Notifications,
     Patterns,
     Retention,
     Section,
+    Sender,
     Settings,
     Smsc,
     Store,
@@ -37,6 +39,8 @@ KINDS: dict[str, type[Section]] = {
     "[http]": Http,
     "[notifications]": Notifications,
     "[accounts.NAME]": Account,
+    "[gateway]": Gateway,
+    "[senders.NAME]": Sender,
     "[[patterns]]": Patterns,
     "[smsc]": Smsc,
     "[[smsc.also]]": Also,
@@ -51,7 +55,7 @@ def values(kind: type[Section]) -> dict[str, str]:
     return {
         field.name: written(field)
         for field in fields
-        if field.name not in ("accounts", "patterns", "also", *sections(kind))
+        if field.name not in ("accounts", "senders", "patterns", "also", *sections(kind))
     }
 
 
@@ -70,7 +74,7 @@ def written(field: Any) -> str:
 def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
-    assert named == {*sections(Settings), "accounts", "patterns", "smscalso"}
+    assert named == {*sections(Settings), "accounts", "senders", "patterns", "smscalso"}
 
 
 @pytest.mark.parametrize("heading", KINDS)

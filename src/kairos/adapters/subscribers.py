@@ -25,6 +25,7 @@ from kairos.ports import Store
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
+OTHERS: Final = 20  # messages of other systems that are shown
 DOUBLINGS: Final = 14  # of an hour: a year, nearly
 Row = tuple[Any, ...]
 
@@ -59,6 +60,7 @@ class Subscribers:
             "rests": view.rests(),
             "consents": view.consents(),
             "contacts": [msgspec.structs.asdict(one) for one in reversed(state.contacts)],
+            "messages_of_others": [msgspec.structs.asdict(one) for one in self.store.passages_to(state.id, OTHERS)],
             "decisions": [found for number in reversed(state.decisions) if (found := self._decision(number))],
             "products": [msgspec.structs.asdict(one) for one in state.products],
             "purchases_under_way": [shown_purchase(one) for one in state.purchases],

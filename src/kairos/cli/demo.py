@@ -38,9 +38,11 @@ ASKED = [
     "p50_ms",
     "p99_ms",
     "by_kind",
+    "gateway",
 ]
 STORE = "kairos.db"
 OPERATORS_ACCOUNTS = ("ocs", "info")
+OTHERS = 1.0  # messages a second of a content partner, where the settings know it
 Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
@@ -59,6 +61,7 @@ def demo(
     svg: Annotated[Path | None, typer.Option(help="Save the last frame as a picture, an SVG file.")] = None,
 ) -> None:
     options = {"--subscribers": subscribers, "--rate": rate, "--for": duration(seconds), "--seed": seed}
+    options["--others"] = OTHERS
     arguments = [str(word) for pair in options.items() for word in pair]
     settings = sound(playbook or example())
     with tempfile.TemporaryDirectory(prefix="kairos-demo-") as temporary:

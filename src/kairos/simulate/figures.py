@@ -51,6 +51,7 @@ class Figures:
     relayed: int = 0
     history: int = 0
     events_rejected: int = 0
+    gateway: dict[str, int] = field(default_factory=dict)  # messages of other systems
 
 
 @dataclass(slots=True)

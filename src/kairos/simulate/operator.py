@@ -28,6 +28,7 @@ from kairos.simulate.handsets import Answer, Handset, Intention, Seen
 from kairos.simulate.history import history
 from kairos.simulate.ocs import Ocs, Recharge, show
 from kairos.simulate.ocs_door import Faults, OrderDoor
+from kairos.simulate.others import OtherSystems
 from kairos.simulate.serials import serials
 from kairos.simulate.smsc import Arrival, Smsc
 from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, population
@@ -62,6 +63,7 @@ class OperatorSettings:
     receipt_after: float = 0.05
     parted: bool = False
     window: int = 64
+    others: float = 0.0  # messages a second of a content partner
     ocs_faults: float = 0.0  # the share of calls at the charging system that go wrong
 
 
@@ -103,6 +105,9 @@ class Operator:
             window=self.settings.window,
         )
         self.info = InfoEsme(self.settings.info_account, self._on_relayed)
+        self.others = OtherSystems(
+            [one.msisdn for one in self.subscribers], self.settings.others, self._chance("others")
+        )
         self._rng = self._chance("traffic")
         self._alive = False  # whether handsets act by themselves
         self._history = 0
@@ -139,7 +144,7 @@ class Operator:
 
         Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
         """
-        self.feed.url = http.rstrip("/")
+        self.feed.url = self.others.url = http.rstrip("/")
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
 
@@ -157,6 +162,7 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self.charging.close(), self.info.close())
         await self.feed.stop()
+        await self.others.stop()
         await self.smsc.close()
         if self._door is not None:
             await self._door.stop()
@@ -234,6 +240,7 @@ class Operator:
             for _ in range(due - done):
                 self._something_happens()
             done = due
+            self.others.tick(passed)
             await asyncio.sleep(0.005)
 
     async def drain(self, at_most: float = 10.0) -> bool:
@@ -254,6 +261,7 @@ class Operator:
             or self._submitting
             or self.feed.under_way
             or self.smsc.under_way
+            or self.others.under_way
             or any(one.waiting is not None and one.waiting.accepts for one in self.handsets.values())
         )
 
@@ -267,6 +275,7 @@ class Operator:
         figures.events_rejected = self.feed.results["rejected"]
         figures.receipts = sum(map(len, self.charging.receipts.values()))
         figures.relayed = len(self.info.relayed)
+        figures.gateway = self.others.figures()
         return figures
 
     # --- what subscribers do --------------------------------------------------------------------
@@ -344,6 +353,7 @@ class Operator:
             return
         handset.give_up(self.now())
         seen = handset.receive(arrival, self.notifications)
+        self.others.arrived += seen.kind == "other"
         if seen.kind == "notification" and not seen.repeated:
             self._landed(handset.msisdn)
         if seen.offer is not None or seen.kind == "answer":
