@@ -33,9 +33,11 @@ from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.sources import HttpSources, compile_mappings
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
+from kairos.api.sources import add_sources
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
 from kairos.engine.dead_letters import DeadLetters
@@ -91,6 +93,7 @@ class Kairos:
     def __init__(self, settings: Settings, store: Store, program: Program) -> None:
         self.settings, self.store, self.program = settings, store, program
         self.model = own_model(settings, program)
+        compile_mappings(settings.mappings, program, settings.region)
         self.engine = Engine(
             store,
             program,
@@ -275,6 +278,7 @@ class Kairos:
             operations=operations,
             purchases=purchases,
             inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
+            more=[lambda app: add_sources(app, HttpSources(ingress, settings.sources, settings.mappings))],
         )
         await self._serve_http(app)
         tune_interpreter()
@@ -341,8 +345,7 @@ class Kairos:
                 if texts == looked_at:
                     continue
                 # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
-                known, check = self.program.playbook, self.model.check if self.model else None
-                program = await asyncio.to_thread(open_playbook, self.store, texts, known, check)
+                program = await asyncio.to_thread(open_playbook, self.store, texts, self.program.playbook, self._check)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
@@ -358,6 +361,12 @@ class Kairos:
                 if isinstance(error, StoreError):
                     texts = None  # that may pass
             looked_at = texts
+
+    def _check(self, program: Program) -> None:
+        """Whether what the settings bring goes with a new playbook. Raises SettingsError where it does not."""
+        compile_mappings(self.settings.mappings, program, self.settings.region)
+        if self.model:
+            self.model.check(program)
 
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""

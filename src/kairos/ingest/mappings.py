@@ -177,9 +177,11 @@ class Mappings:
             if value is not None:
                 data[part.name[5:]] = value
         for name, all_entries in mapping.lists:
-            data[name] = [one for entries in all_entries for one in _listed(entries, document)]
-            if len(data[name]) > MOST_BALANCES:
+            found = [one for entries in all_entries for one in _listed(entries, document)]
+            if len(found) > MOST_BALANCES:
                 raise EventError(f"`data.{name}` has more than {MOST_BALANCES} entries", f"data.{name}")
+            if found:
+                data[name] = found
         facts = {part.name: value for part in mapping.facts if (value := _found(part, document)) is not None}
         return self.reader.made(identity, mapping.kind, subscriber, at, data, facts)
 
