@@ -256,7 +256,8 @@ class Preset(Section, frozen=True):
 def presets() -> dict[str, Traversable]:
     """The presets that kairos has, by name."""
     folder = files("kairos.ingest") / "presets"
-    return {file.name.removesuffix(".toml"): file for file in folder.iterdir() if file.name.endswith(".toml")}
+    found = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {file.name.removesuffix(".toml"): file for file in found if file.name.endswith(".toml")}
 
 
 def _from_presets(folder: Path, sources: Mapping[str, Source]) -> Iterator[SourceMapping]:

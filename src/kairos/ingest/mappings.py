@@ -267,7 +267,8 @@ def _listed(entries: Entries, document: Any) -> Iterator[Bucket | Owned]:
 
 
 def _of_mapping(mapping: Compiled, error: EventError) -> EventError:
-    return EventError(f"mapping `{mapping.name}`: {error}", error.field)
+    said = "".join(char if char.isprintable() else " " for char in str(error))
+    return EventError(f"mapping `{mapping.name}`: {said}", error.field)
 
 
 def _a_list(value: Any) -> Any:

@@ -94,8 +94,8 @@ def day(text: str) -> int:
 def in_words(value: object) -> str:
     """What came in JSON of any kind, short enough for a message, on one line.
 
-    >>> in_words({"a": Decimal("1.10")}), in_words("two\\nlines")
-    ('{"a":1.1}', 'two lines')
+    >>> in_words({"a": [1, None]}), in_words("two\\nlines")
+    ('{"a":[1,null]}', 'two lines')
     """
     try:
         text = (
