@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,110 +27,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 # event; engine/cdr.go, AsMapStringIface, has its keys; Go writes a duration as nanoseconds, a time as RFC 3339 with as
 # many decimals as it has, a float as short as it can). CostDetails is the EventCost (engine/eventcost.go), its
 # AccountSummary as in engine/balances.go.
-CALL: dict[str, Any] = {
-    "Account": "12025550123",
-    "AnswerTime": "2026-11-28T09:58:30.25Z",
-    "CGRID": "31ee543fdc15e011332e0a0952c0b37b161e3a59",
-    "Category": "call",
-    "Cost": 0.1,
-    "CostDetails": {
-        "CGRID": "31ee543fdc15e011332e0a0952c0b37b161e3a59",
-        "RunID": "*default",
-        "StartTime": "2026-11-28T09:58:30.25Z",
-        "Usage": 70000000000,
-        "Cost": 0.1,
-        "Charges": [
-            {
-                "RatingID": "efd715b",
-                "Increments": [{"Usage": 1000000000, "Cost": 0.01, "AccountingID": "c946243", "CompressFactor": 10}],
-                "CompressFactor": 1,
-            }
-        ],
-        "AccountSummary": {
-            "Tenant": "cgrates.org",
-            "ID": "12025550123",
-            "BalanceSummaries": [
-                {
-                    "UUID": "e4bf588f",
-                    "ID": "test",
-                    "Type": "*monetary",
-                    "Initial": 8.6682,
-                    "Value": 8.5682,
-                    "Disabled": False,
-                },
-                {"UUID": "e4bf5890", "ID": "old", "Type": "*monetary", "Initial": 7, "Value": 7, "Disabled": True},
-                {
-                    "UUID": "e4bf5891",
-                    "ID": "d",
-                    "Type": "*data",
-                    "Initial": 1.5e9,
-                    "Value": 1500000000,
-                    "Disabled": False,
-                },
-                {
-                    "UUID": "e4bf5892",
-                    "ID": "v",
-                    "Type": "*voice",
-                    "Initial": 6e11,
-                    "Value": 530000000000,
-                    "Disabled": False,
-                },
-                {"UUID": "e4bf5893", "ID": "s", "Type": "*sms", "Initial": 10, "Value": 10, "Disabled": False},
-            ],
-            "AllowNegative": False,
-            "Disabled": False,
-        },
-        "Rating": {
-            "efd715b": {
-                "ConnectFee": 0,
-                "RoundingMethod": "*up",
-                "RoundingDecimals": 4,
-                "MaxCost": 0,
-                "MaxCostStrategy": "",
-                "TimingID": "240ecf8",
-                "RatesID": "8042384",
-                "RatingFiltersID": "ef07765",
-            }
-        },
-        "Accounting": {
-            "c946243": {
-                "AccountID": "cgrates.org:12025550123",
-                "BalanceUUID": "e4bf588f",
-                "RatingID": "",
-                "Units": 0.01,
-                "ExtraChargeID": "",
-            }
-        },
-        "RatingFilters": {
-            "ef07765": {
-                "DestinationID": "DST",
-                "DestinationPrefix": "1202",
-                "RatingPlanID": "RP",
-                "Subject": "*out:cgrates.org:call:12025550123",
-            }
-        },
-        "Rates": {
-            "8042384": [{"GroupIntervalStart": 0, "Value": 0.01, "RateIncrement": 1000000000, "RateUnit": 1000000000}]
-        },
-        "Timings": {"240ecf8": {"Years": [], "Months": [], "MonthDays": [], "WeekDays": [], "StartTime": "00:00:00"}},
-    },
-    "CostSource": "*sessions",
-    "Destination": "12025550144",
-    "ExtraInfo": "",
-    "OrderID": 0,
-    "OriginHost": "192.0.2.1",
-    "OriginID": "dsafdsaf",
-    "Partial": False,
-    "PreRated": False,
-    "RequestType": "*prepaid",
-    "RunID": "*default",
-    "SetupTime": "2026-11-28T09:58:20Z",
-    "Source": "*sessions",
-    "Subject": "12025550123",
-    "Tenant": "cgrates.org",
-    "ToR": "*voice",
-    "Usage": 70000000000,
-}
+CALL: dict[str, Any] = json.loads((Path(__file__).parent / "cgrates_call.json").read_text())
 # The same where the exporter has `fields`: every value is text, and a duration as Go shows it.
 TEXTS = {
     "CGRID": "31ee543f", "RunID": "*default", "ToR": "*voice", "Account": "12025550123", "Destination": "12025550144",
@@ -137,6 +35,7 @@ TEXTS = {
 }  # fmt: skip
 
 
+@lru_cache
 def example() -> Playbook:
     return read_playbook(load_texts(EXAMPLE))
 

@@ -13,7 +13,8 @@ import structlog
 def logs() -> None:
     """Log lines on standard error: JSON, or readable where a person looks."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    for_people = [structlog.dev.ConsoleRenderer()]  # it shows what broke by itself
+    # It shows what broke by itself; without the values of that moment, among which are numbers and secrets.
+    for_people = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     for_machines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     shown = for_people if sys.stderr.isatty() else for_machines
     structlog.configure(

@@ -25,7 +25,7 @@ KINDS = {
     "missed": "what you missed",
     "care": "care",
     "streaming": "own TV to who streams",
-    "companion": "companion of a purchase",
+    "companion": "a purchase's companion",
 }
 FIXED = 21  # lines of a frame that are no handset's, with the cursor's and the last summary's
 Row = tuple[str | Text, str | Text, str | Text]
