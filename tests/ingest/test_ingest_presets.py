@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from kairos.domain.money import Currency
 from kairos.domain.subscriber import Bucket
 from kairos.errors import SettingsError
 from kairos.ingest import EventReader, Mapped, Mappings, Passed, Unreadable
+from kairos.ingest.units import UNITS
 from kairos.playbook import load_texts, new
 from kairos.playbook import read as read_playbook
 from kairos.playbook.playbook import Playbook
-from kairos.settings import load_settings, presets, read_preset
+from kairos.settings import load_settings, presets, read_preset, read_settings
 
 NOW = 1_795_860_000_000  # 2026-11-28T10:00:00Z
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
@@ -181,3 +184,17 @@ def test_a_source_takes_a_preset_or_a_file_of_ones_own(tmp_path: Path) -> None:
     playbook = example()
     with pytest.raises(SettingsError, match=r"mine.toml:2: mapping `2`: `event`: `x` is not an event"):
         Mappings(found, playbook.vocabulary, playbook.currency, EventReader(playbook.vocabulary, playbook.currency))
+
+
+def test_what_the_page_shows_is_sound_with_the_example() -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "events.md").read_text(encoding="utf-8")
+    whole, lists = (block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "data." in block)
+    playbook = example()
+    words = dict(playbook.vocabulary.events["end_of_call"]) | {"products": "products"}
+    vocabulary = replace(playbook.vocabulary, events={**playbook.vocabulary.events, "end_of_call": words})
+    more = f'[[mappings]]\nsource = "dpi"\nevent = "end_of_call"\nid = "a"\nsubscriber = "b"\n{lists}'
+    found = read_settings(whole + more, {}).mappings
+    assert Mappings(found, vocabulary, playbook.currency, EventReader(vocabulary, playbook.currency)).sources["dpi"]
+    assert set(re.findall(r"`(\w+)`", page.partition("units of a number: ")[2].partition(". A time span")[0])) == set(
+        UNITS
+    )
