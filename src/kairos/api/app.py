@@ -18,6 +18,7 @@ from kairos.api.ingress import Explanations, Ingress
 from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
 from kairos.api.purchases import Purchases, add_purchases
+from kairos.api.straight import go_straight
 from kairos.errors import EventError
 from kairos.ingest import read_name
 from kairos.ports import Clock
@@ -107,6 +108,7 @@ def create_app(
         add_inbound(app, inbound)
     for add in more:
         add(app)
+    go_straight(app)
     return app
 
 
