@@ -19,6 +19,8 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from kairos.adapters import oidc, tls
+from kairos.adapters.audit import Trail
+from kairos.adapters.audit_chain import opened as opened_audit
 from kairos.adapters.callers import Callers, hashed
 from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
@@ -29,6 +31,7 @@ from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
+from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
@@ -37,7 +40,7 @@ from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
 from kairos.api.connection import connections
-from kairos.api.lock import Lock, Untold
+from kairos.api.lock import Lock
 from kairos.domain.caller import Caller
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
@@ -52,7 +55,7 @@ from kairos.engine.retention import Retention
 from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, PlaybookError, SettingsError, StoreError
-from kairos.ingest import Patterns, Template, compile_patterns, normalise
+from kairos.ingest import Patterns, Template, compile_patterns, normalise, read_name
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
@@ -213,6 +216,7 @@ class Kairos:
             settings.store.path,
             lambda: self.letters.figures,
             lambda: self.model.trouble if self.model else "",
+            lambda: self.trail.trouble,
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.server: Server | None = None
@@ -220,6 +224,8 @@ class Kairos:
         self._door_tls = door_tls("notifications", settings.notifications)
         self._http_tls = door_tls("http", settings.http)
         self._callers = callers_of(settings)
+        chain, key = opened_audit(Path(settings.audit.folder or f"{settings.store.path}-audit"), settings.audit.key)
+        self.trail = Trail(chain, Pseudonyms(key), partial(read_name, region=settings.region))
         self._tasks: list[asyncio.Task[None]] = []
         self._http: uvicorn.Server | None = None
 
@@ -236,6 +242,7 @@ class Kairos:
 
     async def start(self) -> None:
         settings = self.settings
+        self.trail.start()
         self._tasks = [asyncio.create_task(self.loop.run())]
         self._tasks.append(asyncio.create_task(self.switchboard.run()))
         await self.switchboard.looked(FIRST_LOOK)
@@ -286,7 +293,7 @@ class Kairos:
             Lock(
                 app,
                 self._callers,
-                Untold(),
+                self.trail,
                 insecure=settings.http.insecure,
                 open_metrics=settings.http.open_metrics,
                 body_limit=settings.http.body_limit,
@@ -354,6 +361,7 @@ class Kairos:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
+        await asyncio.to_thread(self.trail.close)
         self.store.close()
 
     async def _watch_playbook(self) -> None:
