@@ -326,7 +326,7 @@ class Kairos:
         self.http_port = door.getsockname()[1]
         config = uvicorn.Config(
             app,
-            http=connections(http.request_within_s),
+            http=connections(http.request_within_s, http.connections),
             ws="none",
             log_level="warning",
             access_log=False,

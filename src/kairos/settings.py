@@ -120,6 +120,7 @@ class Http(Section, frozen=True):
     open_metrics: bool = False  # /metrics needs no key
     request_within_s: Seconds = 30.0  # a request that has not come whole by then is given up
     body_limit: Bytes = 1_048_576
+    connections: Count = 1000  # at a time; more are closed at once
     tls: bool = False
     cert_file: str = ""  # what shows that the door is ours (PEM, with what leads to its authority)
     key_file: str = ""

@@ -22,6 +22,8 @@ class _Timely:
     """What both of uvicorn's protocols have to do. `coming`: a request, or its first octet, is waited for."""
 
     within = 30.0  # seconds
+    most = 1000  # connections that are open at a time
+    connections: set[Any]
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
     cycle: Any
@@ -30,6 +32,9 @@ class _Timely:
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)  # type: ignore[misc]
+        if len(self.connections) > self.most:
+            transport.close()
+            return
         self._late = self.loop.call_later(self.within, self._too_late)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -90,7 +95,7 @@ class H11Connection(_Timely, H11Protocol):
         return self.conn.their_state is h11.IDLE
 
 
-def connections(within: float) -> type[asyncio.Protocol]:
+def connections(within: float, most: int) -> type[asyncio.Protocol]:
     """The protocol for uvicorn, on httptools where that is installed."""
     kind: type[_Timely] = H11Connection
     try:
@@ -99,4 +104,4 @@ def connections(within: float) -> type[asyncio.Protocol]:
         pass
     else:
         kind = HttpToolsConnection
-    return type(kind.__name__, (kind,), {"within": within})
+    return type(kind.__name__, (kind,), {"within": within, "most": most})
