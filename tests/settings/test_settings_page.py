@@ -13,11 +13,14 @@ import pytest
 from kairos.settings import (
     Account,
     Also,
+    Audit,
+    Client,
     Engine,
     Fulfilment,
     Http,
     Learning,
     Notifications,
+    Oidc,
     Patterns,
     Retention,
     Section,
@@ -35,6 +38,9 @@ KINDS: dict[str, type[Section]] = {
     "[retention]": Retention,
     "[engine]": Engine,
     "[http]": Http,
+    "[clients.NAME]": Client,
+    "[oidc]": Oidc,
+    "[audit]": Audit,
     "[notifications]": Notifications,
     "[accounts.NAME]": Account,
     "[[patterns]]": Patterns,
@@ -51,7 +57,7 @@ def values(kind: type[Section]) -> dict[str, str]:
     return {
         field.name: written(field)
         for field in fields
-        if field.name not in ("accounts", "patterns", "also", *sections(kind))
+        if field.name not in ("accounts", "clients", "patterns", "also", *sections(kind))
     }
 
 
@@ -70,7 +76,7 @@ def written(field: Any) -> str:
 def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
-    assert named == {*sections(Settings), "accounts", "patterns", "smscalso"}
+    assert named == {*sections(Settings), "accounts", "clients", "patterns", "smscalso"}
 
 
 @pytest.mark.parametrize("heading", KINDS)

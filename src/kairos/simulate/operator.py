@@ -134,12 +134,12 @@ class Operator:
         """Where orders are posted."""
         return f"http://{self.settings.host}:{self.ocs_port}/v1/orders"
 
-    async def connect(self, smpp: tuple[str, int], http: str) -> None:
+    async def connect(self, smpp: tuple[str, int], http: str, key: str = "") -> None:
         """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
 
         Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
         """
-        self.feed.url = http.rstrip("/")
+        self.feed.url, self.feed.key = http.rstrip("/"), key
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
 
