@@ -18,6 +18,7 @@ from kairos.settings import (
     Http,
     Learning,
     Notifications,
+    Page,
     Patterns,
     Retention,
     Section,
@@ -42,6 +43,7 @@ KINDS: dict[str, type[Section]] = {
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
     "[learning]": Learning,
+    "[page]": Page,
 }
 
 
