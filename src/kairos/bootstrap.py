@@ -480,7 +480,7 @@ def check_links(links: OfferLinks | None, program: Program) -> list[Diagnostic]:
         what = f"every text of `{needy[0]}` says `{{link}}`, and there is no landing page"
         hint = "set `url` of [page] in the settings, or give it a text without"
         raise PlaybookError([Diagnostic("messages", 0, what, hint)])
-    return list(linkless(program.playbook))
+    return linkless(program.playbook)
 
 
 def open_playbook(

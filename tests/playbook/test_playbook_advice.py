@@ -150,7 +150,7 @@ def test_a_link_is_as_long_as_the_page_of_the_settings_makes_it() -> None:
 
 def test_where_there_is_no_page_each_text_with_a_link_is_named() -> None:
     texts = GOOD | {"messages.yaml": GOOD["messages.yaml"].replace("Reply {number}: {size}", "{link} {size}", 1)}
-    said = "`booster_line` says `{link}` in en, and there is no landing page: this text is never said"
+    said = "there is no landing page, so the texts of `booster_line` that say `{link}` are never said"
     for page, named in (("", True), (None, False), ("https://offers.example", False)):
         assert any(said in str(found) for found in check(read(texts), page)) == named
 

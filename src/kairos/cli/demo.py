@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import secrets
 import shlex
 import signal
 import tempfile
@@ -186,6 +187,9 @@ def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> d
         "KAIROS_NOTIFICATIONS_PORT": "0",
         "KAIROS_HTTP_HOST": "127.0.0.1",
         "KAIROS_HTTP_PORT": "0",
+        "KAIROS_PAGE_URL": "https://offers.example",  # which the operator's network leads to the port that is chosen
+        "KAIROS_PAGE_SECRET": secrets.token_hex(32),
+        "KAIROS_PAGE_NUMBER_HEADER": "x-msisdn",
     }
 
 

@@ -31,7 +31,7 @@ def check(playbook: Playbook, page: str | None = None) -> list[Diagnostic]:
         *_actions(playbook),
         *_budgets(playbook),
         *_messages(playbook, page or URL),
-        *(linkless(playbook) if page == "" else ()),
+        *(linkless(playbook) if page == "" else []),
         *_consent(playbook),
         *_vocabulary(playbook),
     ]
@@ -96,12 +96,14 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
             yield Diagnostic(budget.file, budget.line, f"no offer draws on the budget `{budget.name}`", hint)
 
 
-def linkless(playbook: Playbook) -> Iterator[Diagnostic]:
-    """Each text that is never said where there is no landing page."""
-    for (message, language, _), place in _places(playbook).items():
-        if LINK in placeholders(place.text):
-            what = f"`{message}` says `{{link}}` in {language}, and there is no landing page: this text is never said"
-            yield Diagnostic(place.file, place.line, what, "set `url` of [page] in the settings, or leave it out")
+def linkless(playbook: Playbook) -> list[Diagnostic]:
+    """The messages of which a text is never said where there is no landing page, if there are any; at the first."""
+    found = {key[0]: place for key, place in _places(playbook).items() if LINK in placeholders(place.text)}
+    if not found:
+        return []
+    names, first = ", ".join(f"`{name}`" for name in found), min(found.values(), key=lambda one: (one.file, one.line))
+    what = f"there is no landing page, so the texts of {names} that say `{{link}}` are never said"
+    return [Diagnostic(first.file, first.line, what, "set `url` of [page] in the settings, or leave them out")]
 
 
 def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
