@@ -57,7 +57,6 @@ from kairos.ingest import Patterns, Template, compile_patterns, normalise
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
-from kairos.playbook.advice import linkless
 from kairos.playbook.page_words import LINK
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
@@ -98,8 +97,8 @@ class Kairos:
         self.settings, self.store, self.program = settings, store, program
         self.model = own_model(settings, program)
         self.page_links = page_links(settings, program.playbook.currency)
-        for warning in check_links(self.page_links, program):
-            log.warning(str(warning))
+        if without := check_links(self.page_links, program):
+            log.warning("there is no landing page: texts that say {link} are left out", messages=without)
         self.engine = Engine(
             store,
             program,
@@ -471,8 +470,8 @@ def page_links(settings: Settings, currency: Currency) -> OfferLinks | None:
     return OfferLinks(page.url, [secret.encode() for secret in page.secrets]) if page.url else None
 
 
-def check_links(links: OfferLinks | None, program: Program) -> list[Diagnostic]:
-    """Without a page: the texts that are never said. Raises PlaybookError where a message has no other."""
+def check_links(links: OfferLinks | None, program: Program) -> list[str]:
+    """Without a page: the messages that have texts with a link. Raises PlaybookError where one has no other text."""
     if links or not program.linked:
         return []
     needy = [name for name in sorted(program.linked) if LINK in program.messages.needs(name)]
@@ -480,7 +479,7 @@ def check_links(links: OfferLinks | None, program: Program) -> list[Diagnostic]:
         what = f"every text of `{needy[0]}` says `{{link}}`, and there is no landing page"
         hint = "set `url` of [page] in the settings, or give it a text without"
         raise PlaybookError([Diagnostic("messages", 0, what, hint)])
-    return linkless(program.playbook)
+    return sorted(program.linked)
 
 
 def open_playbook(

@@ -31,7 +31,7 @@ def check(playbook: Playbook, page: str | None = None) -> list[Diagnostic]:
         *_actions(playbook),
         *_budgets(playbook),
         *_messages(playbook, page or URL),
-        *(linkless(playbook) if page == "" else []),
+        *(_linkless(playbook) if page == "" else ()),
         *_consent(playbook),
         *_vocabulary(playbook),
     ]
@@ -96,14 +96,14 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
             yield Diagnostic(budget.file, budget.line, f"no offer draws on the budget `{budget.name}`", hint)
 
 
-def linkless(playbook: Playbook) -> list[Diagnostic]:
-    """The messages of which a text is never said where there is no landing page, if there are any; at the first."""
-    found = {key[0]: place for key, place in _places(playbook).items() if LINK in placeholders(place.text)}
-    if not found:
-        return []
-    names, first = ", ".join(f"`{name}`" for name in found), min(found.values(), key=lambda one: (one.file, one.line))
-    what = f"there is no landing page, so the texts of {names} that say `{{link}}` are never said"
-    return [Diagnostic(first.file, first.line, what, "set `url` of [page] in the settings, or leave them out")]
+def _linkless(playbook: Playbook) -> Iterator[Diagnostic]:
+    """Where there is no landing page, what a language has only texts with a link for is not said in it."""
+    for (message, language, index), place in _places(playbook).items():
+        texts = playbook.messages[message].get(language, ())
+        if index == 0 and texts and all(LINK in placeholders(text) for text in texts):
+            what = f"every text of `{message}` in {language} says `{{link}}`, and there is no landing page"
+            hint = "set `url` of [page] in the settings, or add a text without"
+            yield Diagnostic(place.file, place.line, what, hint)
 
 
 def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
