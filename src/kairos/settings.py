@@ -11,7 +11,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ from kairos.errors import Diagnostic, SettingsError, did_you_mean
 PREFIX = "KAIROS_"
 PASSWORD = "password"
 SECRETS = (PASSWORD, "secret", "key")  # fields of sections so named are never in the file
+SECRET = "secret"
+LEAST_SECRET = 32  # characters
 
 AGE = r"^(0|\d{1,5} (hours?|days?))$"
 
@@ -56,6 +58,7 @@ Hashes = Annotated[
     str, Meta(pattern=r"^([0-9a-f]{64}( [0-9a-f]{64})*)?$", description="SHA-256 hashes of 64 hex digits each")
 ]
 Bytes = Annotated[int, Meta(ge=1024, le=2**30, description="bytes from 1024 to 1073741824")]
+Major = Annotated[str, Meta(pattern=r"^\d{1,12}(\.\d{1,6})?$", description="an amount such as `2.50`")]
 Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
 WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "a list", dict: "a section"}
 
@@ -242,6 +245,20 @@ class Fulfilment(Section, frozen=True):
         return tuple(self.steps.split()) if self.mode == "steps" else ("order",)
 
 
+class Page(Section, frozen=True):
+    """The landing page that `{link}` opens. See docs/landing-page.md."""
+
+    url: str = ""  # how subscribers reach our /o/ and /u/; empty: there is no page
+    secret: str = ""  # from the environment; several, with spaces between: the first signs, links of all open
+    tap_up_to: Major = "0"  # the price up to which whoever holds the link may take the offer
+    number_header: str = ""  # in which the subscriber's own network says their number
+    proxies: str = "127.0.0.1 ::1"  # addresses and networks that are believed
+
+    @property
+    def secrets(self) -> list[str]:
+        return self.secret.split()
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -265,6 +282,7 @@ class Settings(Section, frozen=True):
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
     learning: Learning = Learning()
+    page: Page = Page()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -345,6 +363,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
     if address.scheme not in ("http", "https") or not address.hostname:
         message = f"`fulfilment.url`: `{settings.fulfilment.url}` is no HTTP address"
         wrong.say(("fulfilment", "url"), message, "write it like `http://host:port/path`")
+    _check_page(settings.page, wrong)
     for number, patterns in enumerate(settings.patterns):
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
@@ -380,6 +399,19 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
+def _check_page(page: Page, wrong: _Wrong) -> None:
+    address = urlsplit(page.url)
+    if page.url and (address.scheme not in ("http", "https") or not address.hostname or page.url.endswith("/")):
+        hint = "write it like `https://offers.example`, without a slash at its end"
+        wrong.say(("page", "url"), f"`page.url`: `{page.url}` is no HTTP address", hint)
+    for proxy in page.proxies.split():
+        try:
+            ip_network(proxy)
+        except ValueError:
+            hint = "write addresses or networks, such as `10.1.0.0/16`, with spaces between"
+            wrong.say(("page", "proxies"), f"`page.proxies`: `{proxy}` is no address", hint)
+
+
 def _is_region(text: str) -> bool:
     from phonenumbers import SUPPORTED_REGIONS  # not every command needs it
 
@@ -407,8 +439,13 @@ def require_passwords(settings: Settings) -> None:
     """
     places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
     places["smsc", PASSWORD] = settings.smsc.password
-    missing = [place for place, password in places.items() if not password]
+    if settings.page.url:
+        places["page", SECRET] = settings.page.secret
+    missing = [place for place, password in places.items() if not password.strip()]
     said = [Diagnostic("", 0, f"`{_shown(place)}` is not set", f"set {variable(place)}") for place in missing]
+    if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
+        hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
+        said.append(Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint))
     for name, client in settings.clients.items():
         place: Place = ("clients", name, "key")
         hint = f"set {variable(place)} to what `kairos key {name}` makes"

@@ -21,6 +21,7 @@ from kairos.settings import (
     Learning,
     Notifications,
     Oidc,
+    Page,
     Patterns,
     Retention,
     Section,
@@ -48,6 +49,7 @@ KINDS: dict[str, type[Section]] = {
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
     "[learning]": Learning,
+    "[page]": Page,
 }
 
 

@@ -47,6 +47,11 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/v1/switches"): Row("operator marketer"),
     ("GET", "/v1/switches/{name}"): Row("operator marketer"),
     ("PUT", "/v1/switches/{name}"): Row("operator", "first"),
+    # links that we have signed
+    ("GET", "/o/{token}"): Row(OPEN),
+    ("POST", "/o/{token}"): Row(OPEN, "counted"),
+    ("GET", "/u/{token}"): Row(OPEN),
+    ("POST", "/u/{token}"): Row(OPEN, "counted"),
 }
 
 ALWAYS: Final = frozenset({ADMIN})
