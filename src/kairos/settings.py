@@ -1,8 +1,7 @@
 """Settings (`kairos.toml`): addresses, binds, patterns. They belong to operations; the playbook belongs to marketers.
 
 Every key can be set from the environment: KAIROS_SMSC_HOST is `host` of [smsc], KAIROS_ACCOUNTS_OCS_RIDES is `rides` of
-[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_ACCOUNTS_OCS_PASSWORD,
-KAIROS_SOURCES_DPI_SECRET. See docs/settings.md.
+[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_CLIENTS_CARE_KEY. See docs/settings.md.
 """
 
 from __future__ import annotations
@@ -11,8 +10,10 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -21,15 +22,17 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from kairos.domain.caller import ROLES
 from kairos.domain.source import Mapping as SourceMapping
 from kairos.domain.source import Source, SourceName, Where
 from kairos.errors import Diagnostic, SettingsError, did_you_mean
 
 PREFIX = "KAIROS_"
 PASSWORD = "password"
+SECRETS = (PASSWORD, "secret", "key")  # fields of sections so named are never in the file
 SECRET = "secret"
+LEAST_SECRET = 32  # characters
 OURS = ("where", "lenient")  # of a mapping: nobody writes them
-NAMED = ("accounts", "sources")  # sections that are there as often as somebody names one
 
 AGE = r"^(0|\d{1,5} (hours?|days?))$"
 
@@ -44,6 +47,8 @@ Linger = Annotated[float, Meta(ge=0, le=1000, description="milliseconds from 0 t
 Limit = Annotated[float, Meta(ge=1, le=60_000, description="milliseconds from 1 to 60000")]
 Seconds = Annotated[float, Meta(ge=0.01, le=3600, description="seconds from 0.01 to 3600")]
 Long = Annotated[float, Meta(ge=0.01, le=31 * 86_400, description="seconds from 0.01 to 2678400, which is 31 days")]
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+STRONG = 32  # characters of a key, at least
 STEPS = ("reserve", "charge", "provision", "confirm")
 Tag = Annotated[int, Meta(ge=0, le=0xFFFF, description="a TLV's tag from 1 (0x0001) to 65535 (0xFFFF), or 0")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
@@ -52,6 +57,14 @@ Binds = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 
 Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
 Age = Annotated[str, Meta(pattern=AGE, description="an age such as `90 days` or `12 hours`, or `0` for ever")]
 Name = Annotated[str, Meta(min_length=1, max_length=15, description="a name of 1 to 15 characters")]  # SMPP 3.4, 5.2.1
+ClientName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", description="a name of 1 to 32 letters, digits, `-` and `_`")
+]
+Hashes = Annotated[
+    str, Meta(pattern=r"^([0-9a-f]{64}( [0-9a-f]{64})*)?$", description="SHA-256 hashes of 64 hex digits each")
+]
+Bytes = Annotated[int, Meta(ge=1024, le=2**30, description="bytes from 1024 to 1073741824")]
+Major = Annotated[str, Meta(pattern=r"^\d{1,12}(\.\d{1,6})?$", description="an amount such as `2.50`")]
 Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
 WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "a list", dict: "a section"}
 SCALAR = "a text in quotes, a number, or true or false"
@@ -109,8 +122,49 @@ class Learning(Section, frozen=True):
 
 
 class Http(Section, frozen=True):
+    """The HTTP door. See docs/security.md."""
+
     host: str = "127.0.0.1"
     port: Port = 8080
+    insecure: bool = False  # open to other machines though nobody needs a key
+    open_metrics: bool = False  # /metrics needs no key
+    request_within_s: Seconds = 30.0  # a request that has not come whole by then is given up
+    body_limit: Bytes = 1_048_576
+    connections: Count = 1000  # at a time; more are closed at once
+    tls: bool = False
+    cert_file: str = ""  # what shows that the door is ours (PEM, with what leads to its authority)
+    key_file: str = ""
+    client_ca_file: str = ""  # who calls must show a certificate of these authorities
+
+
+class Client(Section, frozen=True):
+    """A program that calls at the HTTP door with a key. See docs/security.md."""
+
+    roles: str  # with blanks between them
+    key: str = ""  # from the environment
+    key_sha256: Hashes = ""  # or hashes of keys, for a file that holds no secret
+    rate: Rate = 0.0  # requests a second; beyond it they are answered with 429
+
+
+class Oidc(Section, frozen=True):
+    """Who issues tokens for the HTTP door (OpenID Connect). See docs/security.md."""
+
+    issuer: str = ""  # empty: there are no tokens
+    audience: str = "kairos"
+    jwks_file: str = ""  # its keys, if not those that it publishes
+    algorithms: str = "RS256 ES256"
+    leeway_s: Annotated[float, Meta(ge=0, le=600, description="seconds from 0 to 600")] = 30.0
+    roles_claim: str = "roles"  # a name, or names with dots between them
+    roles_prefix: str = "kairos:"  # of those roles that are ours
+    once: bool = False  # a token opens one request
+    rate: Rate = 0.0  # requests a second of one caller
+
+
+class Audit(Section, frozen=True):
+    """Who did what. See docs/security.md."""
+
+    folder: str = ""  # empty: beside the store
+    key: str = ""  # from the environment; else it is made once, beside the store
 
 
 class Notifications(Section, frozen=True):
@@ -198,6 +252,20 @@ class Fulfilment(Section, frozen=True):
         return tuple(self.steps.split()) if self.mode == "steps" else ("order",)
 
 
+class Page(Section, frozen=True):
+    """The landing page that `{link}` opens. See docs/landing-page.md."""
+
+    url: str = ""  # how subscribers reach our /o/ and /u/; empty: there is no page
+    secret: str = ""  # from the environment; several, with spaces between: the first signs, links of all open
+    tap_up_to: Major = "0"  # the price up to which whoever holds the link may take the offer
+    number_header: str = ""  # in which the subscriber's own network says their number
+    proxies: str = "127.0.0.1 ::1"  # addresses and networks that are believed
+
+    @property
+    def secrets(self) -> list[str]:
+        return self.secret.split()
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -212,6 +280,9 @@ class Settings(Section, frozen=True):
     retention: Retention = Retention()
     engine: Engine = Engine()
     http: Http = Http()
+    clients: dict[ClientName, Client] = {}
+    oidc: Oidc = Oidc()
+    audit: Audit = Audit()
     notifications: Notifications = Notifications()
     accounts: dict[Name, Account] = {}
     patterns: list[Patterns] = []
@@ -220,6 +291,7 @@ class Settings(Section, frozen=True):
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
     learning: Learning = Learning()
+    page: Page = Page()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -242,6 +314,9 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         store=store,
         learning=_with_model(path.parent, settings.learning),
         mappings=[*settings.mappings, *_from_presets(path.parent, settings.sources)],
+        http=_beside(path.parent, settings.http),
+        oidc=_beside(path.parent, settings.oidc),
+        audit=_with_folder(path.parent, settings.audit, store.path),
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),
     )
@@ -312,6 +387,11 @@ def _with_model(folder: Path, learning: Learning) -> Learning:
     return msgspec.structs.replace(learning, model=model)
 
 
+def _with_folder(folder: Path, audit: Audit, store: str) -> Audit:
+    """The section with its folder, seen from the settings, or beside the store."""
+    return msgspec.structs.replace(audit, folder=str(folder / audit.folder) if audit.folder else f"{store}-audit")
+
+
 def _beside(folder: Path, section: S) -> S:
     """The section with its files seen from the folder of the settings."""
     files = {name: getattr(section, name) for name in section.__struct_fields__ if name.endswith("_file")}
@@ -326,7 +406,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
     """
     data = _toml(text, file)
     wrong = _Wrong(file, _lines(text))
-    for place in (place for place in _places(data) if _is_secret(place)):
+    for place in _secrets(data, Settings, ()):
         wrong.say(place, f"`{place[-1]}` does not belong in the file", f"set {variable(place)} in the environment")
     wrong.variables = _override(data, environment)
     for place, message, hint in _misfits(data, Settings, ()):
@@ -338,6 +418,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         wrong.say(place, f"unknown step `{step}`", did_you_mean(step, STEPS) or f"the steps are: {' '.join(STEPS)}")
     for step in (step for step in ("charge", "provision") if step not in steps):
         wrong.say(place, f"`fulfilment.steps` lacks `{step}`", 'for one call that does all, set `mode = "order"`')
+    _check_locks(settings, wrong)
     if settings.region and not _is_region(settings.region):
         wrong.say(
             ("region",), f"`{settings.region}` is no region of phone numbers", "write its ISO 3166 code, such as `GB`"
@@ -346,6 +427,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
     if address.scheme not in ("http", "https") or not address.hostname:
         message = f"`fulfilment.url`: `{settings.fulfilment.url}` is no HTTP address"
         wrong.say(("fulfilment", "url"), message, "write it like `http://host:port/path`")
+    _check_page(settings.page, wrong)
     for number, patterns in enumerate(settings.patterns):
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
@@ -369,8 +451,44 @@ def _toml(text: str, file: str) -> dict[str, Any]:
         raise SettingsError([Diagnostic(file, line, f"this is not TOML: {said}")]) from None
 
 
-def _is_secret(place: Place) -> bool:
-    return place[-1] == PASSWORD or (place[0] == "sources" and place[2:] == (SECRET,))
+def _check_locks(settings: Settings, wrong: _Wrong) -> None:
+    """Roles and algorithms that are known, and an issuer that can be trusted over the wire."""
+    for name, client in settings.clients.items():
+        for role in (role for role in client.roles.split() if role not in ROLES):
+            hint = did_you_mean(role, ROLES) or f"the roles are: {' '.join(ROLES)}"
+            wrong.say(("clients", name, "roles"), f"unknown role `{role}`", hint)
+    oidc = settings.oidc
+    for one in (one for one in oidc.algorithms.split() if one not in ALGORITHMS):
+        hint = did_you_mean(one, ALGORITHMS) or f"with a key that is public: {' '.join(ALGORITHMS)}"
+        wrong.say(("oidc", "algorithms"), f"`{one}` is no algorithm for tokens", hint)
+    address = urlsplit(oidc.issuer)
+    if oidc.issuer and not oidc.jwks_file and address.scheme != "https" and not is_loopback(address.hostname or ""):
+        hint = "write it like `https://login.example/realms/mno`, or name `jwks_file`"
+        wrong.say(("oidc", "issuer"), f"`oidc.issuer`: `{oidc.issuer}` is no HTTPS address", hint)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _check_page(page: Page, wrong: _Wrong) -> None:
+    address = urlsplit(page.url)
+    if page.url and (address.scheme not in ("http", "https") or not address.hostname or page.url.endswith("/")):
+        hint = "write it like `https://offers.example`, without a slash at its end"
+        wrong.say(("page", "url"), f"`page.url`: `{page.url}` is no HTTP address", hint)
+    for proxy in page.proxies.split():
+        try:
+            ip_network(proxy)
+        except ValueError:
+            hint = "write addresses or networks, such as `10.1.0.0/16`, with spaces between"
+            wrong.say(("page", "proxies"), f"`page.proxies`: `{proxy}` is no address", hint)
 
 
 def _is_region(text: str) -> bool:
@@ -394,14 +512,35 @@ def milliseconds(age: str) -> int:
 
 
 def require_passwords(settings: Settings) -> None:
-    """Refuse to serve without passwords: an empty one lets anybody in. Raises SettingsError, naming variables."""
+    """Refuse to serve without passwords and keys: an empty one lets anybody in. Raises SettingsError, naming variables.
+
+    Nor is anything that has no lock open to other machines, unless the settings say so.
+    """
     places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
     places["smsc", PASSWORD] = settings.smsc.password
-    missing = [place for place, password in places.items() if not password]
-    if missing:
-        raise SettingsError(
-            [Diagnostic("", 0, f"`{_shown(place)}` is not set", f"set {variable(place)}") for place in missing]
+    if settings.page.url:
+        places["page", SECRET] = settings.page.secret
+    missing = [place for place, password in places.items() if not password.strip()]
+    said = [Diagnostic("", 0, f"`{_shown(place)}` is not set", f"set {variable(place)}") for place in missing]
+    if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
+        hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
+        said.append(Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint))
+    for name, client in settings.clients.items():
+        place: Place = ("clients", name, "key")
+        hint = f"set {variable(place)} to what `kairos key {name}` makes"
+        if not client.key and not client.key_sha256:
+            said.append(Diagnostic("", 0, f"`{_shown(place)}` is not set", hint))
+        elif client.key and len(client.key) < STRONG:
+            said.append(Diagnostic("", 0, f"`{_shown(place)}` is shorter than {STRONG} characters", hint))
+    http = settings.http
+    if not is_loopback(http.host) and not http.insecure and not settings.clients and not settings.oidc.issuer:
+        what = f"the HTTP door would be open to anybody who reaches {http.host}: no client and no issuer is named"
+        hint = (
+            "add a [clients.NAME] with `kairos key NAME`, or [oidc]; or listen on 127.0.0.1; or set `insecure = true`"
         )
+        said.append(Diagnostic("", 0, what, f"{hint} in [http]"))
+    if said:
+        raise SettingsError(said)
 
 
 def variable(place: Place) -> str:
@@ -454,12 +593,13 @@ def _place(name: str, data: Mapping[str, Any]) -> Place:
     words = name.removeprefix(PREFIX).lower()
     kinds = get_type_hints(Settings)
     section, _, key = words.partition("_")
-    if section in NAMED:
-        name, _, key = key.rpartition("_")
-        there = data.get(section)
-        known = {re.sub(r"\W", "_", one).lower(): one for one in there} if isinstance(there, dict) else {}
-        fields = get_args(kinds[section])[1].__struct_fields__
-        return (section, known.get(name, name), key) if name and key in fields else ()
+    if get_origin(kinds.get(section)) is dict:
+        fields = get_type_hints(get_args(kinds[section])[1])
+        # the longest that fits, so that a name may have a `_`, and a field, too
+        field = max((one for one in fields if key.endswith(f"_{one}")), key=len, default="")
+        name, named = key.removesuffix(f"_{field}"), data.get(section)
+        known = {re.sub(r"\W", "_", one).lower(): one for one in named} if isinstance(named, dict) else {}
+        return (section, known.get(name, name), field) if field else ()
     if key and _is_section(kinds.get(section)):
         return section, key
     return (words,) if kinds.get(words) in (str, float) else ()
@@ -485,7 +625,7 @@ def _misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, 
         try:
             msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError:
-            told = "" if place[-1] == PASSWORD or value in ("", []) else f", not `{str(value)[:40]}`"
+            told = "" if place[-1] in SECRETS or value in ("", []) else f", not `{str(value)[:40]}`"
             yield place, f"`{_shown(place)}` must be {_words(kind)}{told}", ""
 
 
@@ -532,12 +672,19 @@ def _shown(place: Place) -> str:
     return ".".join(step for step in place if isinstance(step, str))
 
 
-def _places(data: Any, place: Place = ()) -> Iterator[Place]:
-    """The way to every key of the file."""
-    inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    for step, inner in inside:
-        yield (*place, step)
-        yield from _places(inner, (*place, step))
+def _secrets(data: Any, kind: Any, place: Place) -> Iterator[Place]:
+    """The way to every secret of the file: keys of sections that have such a name, known or not."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if _is_section(bare) and isinstance(data, dict):
+        kinds = get_type_hints(bare, include_extras=True)
+        for key, inner in data.items():
+            if key in SECRETS:
+                yield (*place, key)
+            else:
+                yield from _secrets(inner, kinds.get(key), (*place, key))
+    elif get_origin(bare) in (dict, list) and isinstance(data, dict | list):
+        for step, inner in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _secrets(inner, get_args(bare)[-1], (*place, step))
 
 
 HEADER = re.compile(r"\s*(\[\[?)\s*([^\]#]+?)\s*\]")

@@ -15,11 +15,15 @@ from kairos.settings import (
     OURS,
     Account,
     Also,
+    Audit,
+    Client,
     Engine,
     Fulfilment,
     Http,
     Learning,
     Notifications,
+    Oidc,
+    Page,
     Patterns,
     Retention,
     Section,
@@ -37,6 +41,9 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[retention]": Retention,
     "[engine]": Engine,
     "[http]": Http,
+    "[clients.NAME]": Client,
+    "[oidc]": Oidc,
+    "[audit]": Audit,
     "[notifications]": Notifications,
     "[accounts.NAME]": Account,
     "[[patterns]]": Patterns,
@@ -46,6 +53,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
     "[learning]": Learning,
+    "[page]": Page,
 }
 
 
@@ -55,7 +63,7 @@ def values(kind: type[msgspec.Struct]) -> dict[str, str]:
     return {
         field.name: written(field)
         for field in fields
-        if field.name not in ("accounts", "patterns", "sources", "mappings", "also", *OURS, *sections(kind))
+        if field.name not in ("accounts", "clients", "patterns", "sources", "mappings", "also", *OURS, *sections(kind))
     }
 
 
@@ -74,7 +82,7 @@ def written(field: Any) -> str:
 def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
-    assert named == {*sections(Settings), "accounts", "patterns", "sources", "mappings", "smscalso"}
+    assert named == {*sections(Settings), "accounts", "clients", "patterns", "sources", "mappings", "smscalso"}
 
 
 @pytest.mark.parametrize("heading", KINDS)

@@ -46,6 +46,11 @@ def handle_errors(app: FastAPI) -> None:
         name = str(first["loc"][-1])
         return problem(400, f"`{name}`: {first['msg']}", name)
 
+    @app.exception_handler(RecursionError)
+    async def too_deep(request: Request, error: RecursionError) -> Response:
+        log.warning("nested too deeply", path=request.url.path, reason=str(error))
+        return problem(400, "the body is nested too deeply")
+
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
         log.error("request failed", path=request.url.path, exc_info=error)

@@ -39,6 +39,10 @@ class Messages:
         texts = [set(template.names) for by_language in self.templates[message].values() for template in by_language]
         return frozenset(set.intersection(*texts)) if texts else frozenset()
 
+    def says(self, message: str, name: str) -> bool:
+        """Whether a text of the message has this placeholder."""
+        return any(name in one.names for texts in self.templates[message].values() for one in texts)
+
     def texts(self, message: str, language: str, values: Mapping[str, Any]) -> list[str]:
         """Every text of the message that can be said with these values, longest first.
 

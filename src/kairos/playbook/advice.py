@@ -11,6 +11,7 @@ from kairos.playbook.document import Items, Scalar, Table, parse
 from kairos.playbook.margin import BELOW, margin
 from kairos.playbook.margin_file import floors, for_all
 from kairos.playbook.measure import Measured, measure_messages
+from kairos.playbook.page_words import LINK, PAGE, URL
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import ANSWERS, Playbook
 from kairos.playbook.vocabulary_file import INBOUND
@@ -21,12 +22,16 @@ LATIN = range(0x250)  # and the general punctuation, which word processors put i
 PUNCTUATION = range(0x2010, 0x2040)
 
 
-def check(playbook: Playbook) -> list[Diagnostic]:
-    """Warnings, in the order of files and lines. What is wrong for certain never becomes a playbook: see `read`."""
+def check(playbook: Playbook, page: str | None = None) -> list[Diagnostic]:
+    """Warnings, in the order of files and lines. What is wrong for certain never becomes a playbook: see `read`.
+
+    `page`: where links lead; empty where there is no page, None where that is not known.
+    """
     found = [
         *_actions(playbook),
         *_budgets(playbook),
-        *_messages(playbook),
+        *_messages(playbook, page or URL),
+        *(_linkless(playbook) if page == "" else ()),
         *_consent(playbook),
         *_vocabulary(playbook),
     ]
@@ -91,24 +96,38 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
             yield Diagnostic(budget.file, budget.line, f"no offer draws on the budget `{budget.name}`", hint)
 
 
-def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
+def _linkless(playbook: Playbook) -> Iterator[Diagnostic]:
+    """Where there is no landing page, what a language has only texts with a link for is not said in it."""
+    for (message, language, index), place in _places(playbook).items():
+        texts = playbook.messages[message].get(language, ())
+        if index == 0 and texts and all(LINK in placeholders(text) for text in texts):
+            what = f"every text of `{message}` in {language} says `{{link}}`, and there is no landing page"
+            hint = "set `url` of [page] in the settings, or add a text without"
+            yield Diagnostic(place.file, place.line, what, hint)
+
+
+def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
     own = {message for channel, message, _ in by_channel if channel in OWN} | set(ANSWERS)
     to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel not in PULLED}
     told = {message for channel, message, _ in by_channel if channel in PULLED}  # on a screen: they cost nothing
     told -= {message for channel, message, _ in by_channel if channel not in PULLED}
-    measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook)}
+    measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook, page)}
     for key, place in places.items():
         message, language, index = key
+        if message in PAGE:
+            if index == 0 and language == playbook.languages[0]:
+                yield from _untranslated(place, message, playbook)
+            continue
         if key not in measured:
             if index == 0 and language == playbook.languages[0]:
                 yield Diagnostic(place.file, place.line, f"nobody says the message `{message}`", "use it or delete it")
             continue
         if message in own:
             yield from _long(place, measured[key])
-        if message in to_reply and "number" not in placeholders(place.text):
-            hint = "say how to take it, as in `Reply {number}`"
+        if message in to_reply and not {"number", LINK} & set(placeholders(place.text)):
+            hint = "say how to take it, as in `Reply {number}`, or with its `{link}`"
             yield Diagnostic(place.file, place.line, f"`{message}` does not show the offer's `{{number}}`", hint)
         before = measured.get((message, language, index - 1))
         if before and (measured[key].parts, measured[key].units) > (before.parts, before.units):

@@ -64,6 +64,7 @@ class EventFeed:
         self.url = ""
         self._path = f"/v1/sources/{source}" if source else "/v1/events"
         self._media = _LINES if source else _BATCH
+        self.key = ""  # of kairos' HTTP door, where it has a lock
         self.results: Counter[str] = Counter()  # applied, duplicate, rejected
         self.complaints: list[str] = []  # the first few errors, as kairos worded them
         self.sent = 0
@@ -129,7 +130,8 @@ class EventFeed:
     async def _try(self, body: bytes) -> httpx.Response | None:
         """The answer, where it is one to keep."""
         try:
-            answer = await self._http.post(self.url + self._path, content=body, headers={"content-type": self._media})
+            headers = {"content-type": self._media} | ({"authorization": f"Bearer {self.key}"} if self.key else {})
+            answer = await self._http.post(self.url + self._path, content=body, headers=headers)
         except httpx.TransportError:
             return None
         return None if answer.status_code >= 500 or answer.status_code == 429 else answer
