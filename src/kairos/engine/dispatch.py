@@ -444,7 +444,7 @@ class Dispatcher:
                 decision=text.decision,
                 reason=reason,
                 parts=outcome.parts if outcome else (),
-                destination=text.destination if asks else "",
+                destination=(text.msisdn or text.destination) if asks else "",
                 action=text.action if asks else "",
                 channel=row.channel if asks else "",
             )
