@@ -71,6 +71,7 @@ from kairos.smpp import (
     passwords,
     serve,
 )
+from kairos.ways_out import Newsroom, close_ways, open_ways, require_ways, rooms
 
 log = structlog.get_logger("kairos")
 
@@ -168,6 +169,10 @@ class Kairos:
             "relay": self.esmes,
             "receipt": self.esmes,
         }
+        self.check = partial(_check, settings, self.model)
+        self.check(program)
+        self.ways = open_ways(settings.channels, now)
+        channels |= self.ways
         patience = Patience(
             round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
         )
@@ -181,6 +186,7 @@ class Kairos:
             patience=patience,
             owed_for=owed_for,
             accounts=settings.accounts,
+            rooms=rooms(settings.channels),
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         kept = settings.retention
@@ -212,6 +218,7 @@ class Kairos:
             lambda: self.model.trouble if self.model else "",
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
+        self.newsroom = Newsroom(settings, store, self.letters, now, self.explainer.program)
         self.server: Server | None = None
         self.http_port = 0
         self._door_tls = door_tls(settings.notifications)
@@ -244,6 +251,7 @@ class Kairos:
             self._tasks.append(asyncio.create_task(self.propensities.run()))
         self._tasks.append(asyncio.create_task(self._watch_registers()))
         self._tasks.append(asyncio.create_task(self.links.run()))
+        self._tasks.extend(asyncio.create_task(teller.run()) for teller in self.newsroom.tellers)
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
@@ -327,6 +335,8 @@ class Kairos:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
+        await close_ways(self.ways)
+        await self.newsroom.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -341,8 +351,8 @@ class Kairos:
                 if texts == looked_at:
                     continue
                 # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
-                known, check = self.program.playbook, self.model.check if self.model else None
-                program = await asyncio.to_thread(open_playbook, self.store, texts, known, check)
+                known = self.program.playbook
+                program = await asyncio.to_thread(open_playbook, self.store, texts, known, self.check)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
@@ -372,6 +382,13 @@ class Kairos:
                     log.error(f"a register cannot be read: {known}", register=name, reason=why)
             told = dict(self.registers.trouble)
             await asyncio.sleep(self.settings.reload_every_s)
+
+
+def _check(settings: Settings, model: OnnxModel | None, program: Program) -> None:
+    """Whether a playbook can be used with these settings, and the model of one's own. Raises KairosError."""
+    require_ways(program.playbook, settings.channels)
+    if model:
+        model.check(program)
 
 
 def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:

@@ -13,17 +13,22 @@ import pytest
 from kairos.settings import (
     Account,
     Also,
+    Channels,
+    Email,
     Engine,
     Fulfilment,
     Http,
     Learning,
+    News,
     Notifications,
+    Notifier,
     Patterns,
     Retention,
     Section,
     Settings,
     Smsc,
     Store,
+    Webhook,
     read_settings,
 )
 
@@ -42,6 +47,10 @@ KINDS: dict[str, type[Section]] = {
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
     "[learning]": Learning,
+    "[channels.email]": Email,
+    "[channels.push] and [channels.whatsapp]": Notifier,
+    "[channels.webhook]": Webhook,
+    "[news.NAME]": News,
 }
 
 
@@ -51,7 +60,7 @@ def values(kind: type[Section]) -> dict[str, str]:
     return {
         field.name: written(field)
         for field in fields
-        if field.name not in ("accounts", "patterns", "also", *sections(kind))
+        if field.name not in ("accounts", "news", "patterns", "also", *sections(kind))
     }
 
 
@@ -69,8 +78,9 @@ def written(field: Any) -> str:
 
 def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
-    named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
-    assert named == {*sections(Settings), "accounts", "patterns", "smscalso"}
+    brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
+    channels = {f"channels.{name}" for name in sections(Channels)}
+    assert set(brackets) == {*sections(Settings), *channels, "accounts.NAME", "news.NAME", "patterns", "smsc.also"} - {"channels"}
 
 
 @pytest.mark.parametrize("heading", KINDS)
