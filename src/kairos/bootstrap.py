@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 from ssl import SSLContext
 
@@ -29,6 +30,7 @@ from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
+from kairos.adapters.page import HttpPages
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
@@ -36,6 +38,8 @@ from kairos.adapters.smsc import Smsc
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
+from kairos.api.page import add_page
+from kairos.deliver import OfferLinks
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
 from kairos.engine.dead_letters import DeadLetters
@@ -53,6 +57,8 @@ from kairos.ingest import Patterns, Template, compile_patterns, normalise
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
+from kairos.playbook.advice import linkless
+from kairos.playbook.page_words import LINK
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Batch, Channel, Store
@@ -92,6 +98,9 @@ class Kairos:
     def __init__(self, settings: Settings, store: Store, program: Program) -> None:
         self.settings, self.store, self.program = settings, store, program
         self.model = own_model(settings, program)
+        self.page_links = page_links(settings, program.playbook.currency)
+        for warning in check_links(self.page_links, program):
+            log.warning(str(warning))
         self.engine = Engine(
             store,
             program,
@@ -102,6 +111,7 @@ class Kairos:
             parts_within=round(settings.notifications.parts_within_s * 1000),
             steps=settings.fulfilment.taken,
             note=log.warning,
+            link=self.page_links.link if self.page_links else None,
         )
         self.propensities = Propensities(store, self.engine, self.engine.scorer)
         if self.model:
@@ -169,9 +179,8 @@ class Kairos:
             "relay": self.esmes,
             "receipt": self.esmes,
         }
-        self.check = partial(_check, settings, self.model)
-        self.check(program)
-        self.ways = open_ways(settings.channels, now)
+        require_ways(program.playbook, settings.channels)
+        self.ways = open_ways(settings.channels, now, self.page_links.unsubscribe if self.page_links else None)
         channels |= self.ways
         patience = Patience(
             round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
@@ -283,9 +292,18 @@ class Kairos:
             operations=operations,
             purchases=purchases,
             inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
+            more=self._more_doors(),
         )
         await self._serve_http(app)
         tune_interpreter()
+
+    def _more_doors(self) -> Iterator[Callable[[FastAPI], None]]:
+        page = self.settings.page
+        if self.page_links:
+            known = partial(old_vocabulary, self.store)
+            pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
+            networks = [ip_network(proxy) for proxy in page.proxies.split()]
+            yield lambda app: add_page(app, pages, page.number_header, networks)
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None
@@ -309,7 +327,9 @@ class Kairos:
             family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
             door = socket.create_server((http.host, http.port), family=family, backlog=2048)
         self.http_port = door.getsockname()[1]
-        self._http = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        self._http = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", proxy_headers=False)
+        )
         self._http.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # signals are ours
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[door])))
 
@@ -351,8 +371,7 @@ class Kairos:
                 if texts == looked_at:
                     continue
                 # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
-                known = self.program.playbook
-                program = await asyncio.to_thread(open_playbook, self.store, texts, known, self.check)
+                program = await asyncio.to_thread(open_playbook, self.store, texts, self.program.playbook, self._check)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
@@ -369,6 +388,13 @@ class Kairos:
                     texts = None  # that may pass
             looked_at = texts
 
+    def _check(self, program: Program) -> None:
+        """Whether a new playbook can be used with our model, page and ways out. Raises PlaybookError, SettingsError."""
+        if self.model:
+            self.model.check(program)
+        check_links(self.page_links, program)
+        require_ways(program.playbook, self.settings.channels)
+
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""
         told: dict[str, str] = {}
@@ -382,13 +408,6 @@ class Kairos:
                     log.error(f"a register cannot be read: {known}", register=name, reason=why)
             told = dict(self.registers.trouble)
             await asyncio.sleep(self.settings.reload_every_s)
-
-
-def _check(settings: Settings, model: OnnxModel | None, program: Program) -> None:
-    """Whether a playbook can be used with these settings, and the model of one's own. Raises KairosError."""
-    require_ways(program.playbook, settings.channels)
-    if model:
-        model.check(program)
 
 
 def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
@@ -450,6 +469,28 @@ def own_model(settings: Settings, program: Program) -> OnnxModel | None:
     model = OnnxModel(Path(learning.model), learning.model_within_ms / 1000)
     model.check(program)
     return model
+
+
+def page_links(settings: Settings, currency: Currency) -> OfferLinks | None:
+    """What signs links to the landing page, where there is one. Raises SettingsError."""
+    page = settings.page
+    try:
+        currency.parse(page.tap_up_to)
+    except ValueError as error:
+        raise SettingsError([Diagnostic("", 0, f"`page.tap_up_to`: {error}", f"so has {currency.code}")]) from None
+    return OfferLinks(page.url, [secret.encode() for secret in page.secrets]) if page.url else None
+
+
+def check_links(links: OfferLinks | None, program: Program) -> list[Diagnostic]:
+    """Without a page: the texts that are never said. Raises PlaybookError where a message has no other."""
+    if links or not program.linked:
+        return []
+    needy = [name for name in sorted(program.linked) if LINK in program.messages.needs(name)]
+    if needy:
+        what = f"every text of `{needy[0]}` says `{{link}}`, and there is no landing page"
+        hint = "set `url` of [page] in the settings, or give it a text without"
+        raise PlaybookError([Diagnostic("messages", 0, what, hint)])
+    return list(linkless(program.playbook))
 
 
 def open_playbook(

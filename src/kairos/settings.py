@@ -11,6 +11,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NEWS = ("decisions", "responses", "fulfilments")
 ADDRESS = "{address}"  # where it stands in the URL of a service
 PASSWORD = "password"
+SECRET = "secret"
+LEAST_SECRET = 32  # characters
 
 AGE = r"^(0|\d{1,5} (hours?|days?))$"
 
@@ -48,6 +51,7 @@ Binds = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 
 Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
 Age = Annotated[str, Meta(pattern=AGE, description="an age such as `90 days` or `12 hours`, or `0` for ever")]
 Name = Annotated[str, Meta(min_length=1, max_length=15, description="a name of 1 to 15 characters")]  # SMPP 3.4, 5.2.1
+Major = Annotated[str, Meta(pattern=r"^\d{1,12}(\.\d{1,6})?$", description="an amount such as `2.50`")]
 Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
 WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "a list", dict: "a section"}
 
@@ -247,6 +251,20 @@ class Channels(Section, frozen=True):
     webhook: Webhook = Webhook()
 
 
+class Page(Section, frozen=True):
+    """The landing page that `{link}` opens. See docs/landing-page.md."""
+
+    url: str = ""  # how subscribers reach our /o/ and /u/; empty: there is no page
+    secret: str = ""  # from the environment; several, with spaces between: the first signs, links of all open
+    tap_up_to: Major = "0"  # the price up to which whoever holds the link may take the offer
+    number_header: str = ""  # in which the subscriber's own network says their number
+    proxies: str = "127.0.0.1 ::1"  # addresses and networks that are believed
+
+    @property
+    def secrets(self) -> list[str]:
+        return self.secret.split()
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -269,6 +287,7 @@ class Settings(Section, frozen=True):
     learning: Learning = Learning()
     channels: Channels = Channels()
     news: dict[Name, News] = {}
+    page: Page = Page()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -321,9 +340,9 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         line = int(found[1]) if (found := re.match(r"line (\d+)", where)) else text.count("\n") + 1
         raise SettingsError([Diagnostic(file, line, f"this is not TOML: {said}")]) from None
     wrong = _Wrong(file, _lines(text))
-    secrets = [place for place in _places(data) if place[-1] == PASSWORD]
+    secrets = [place for place in _places(data) if place[-1] in (PASSWORD, SECRET)]
     for place in secrets:
-        wrong.say(place, "`password` does not belong in the file", f"set {variable(place)} in the environment")
+        wrong.say(place, f"`{place[-1]}` does not belong in the file", f"set {variable(place)} in the environment")
     wrong.variables = _override(data, environment)
     for place, message, hint in _misfits(data, Settings, ()):
         wrong.say(place, message, hint)
@@ -343,6 +362,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         wrong.say(("fulfilment", "url"), message, "write it like `http://host:port/path`")
     for place, message, hint in _unfit_channels(settings):
         wrong.say(place, message, hint)
+    _check_page(settings.page, wrong)
     for number, patterns in enumerate(settings.patterns):
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
@@ -386,6 +406,19 @@ def _unfit_channels(settings: Settings) -> Iterator[tuple[Place, str, str]]:
             yield place, f"`{_shown(place)}`: `{url}` is no HTTP address", "write it like `https://host/path`"
 
 
+def _check_page(page: Page, wrong: _Wrong) -> None:
+    address = urlsplit(page.url)
+    if page.url and (address.scheme not in ("http", "https") or not address.hostname or page.url.endswith("/")):
+        hint = "write it like `https://offers.example`, without a slash at its end"
+        wrong.say(("page", "url"), f"`page.url`: `{page.url}` is no HTTP address", hint)
+    for proxy in page.proxies.split():
+        try:
+            ip_network(proxy)
+        except ValueError:
+            hint = "write addresses or networks, such as `10.1.0.0/16`, with spaces between"
+            wrong.say(("page", "proxies"), f"`page.proxies`: `{proxy}` is no address", hint)
+
+
 def _is_region(text: str) -> bool:
     from phonenumbers import SUPPORTED_REGIONS  # not every command needs it
 
@@ -410,11 +443,16 @@ def require_passwords(settings: Settings) -> None:
     """Refuse to serve without passwords: an empty one lets anybody in. Raises SettingsError, naming variables."""
     places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
     places["smsc", PASSWORD] = settings.smsc.password
-    missing = [place for place, password in places.items() if not password]
+    if settings.page.url:
+        places["page", SECRET] = settings.page.secret
+    missing = [place for place, password in places.items() if not password.strip()]
     if missing:
         raise SettingsError(
             [Diagnostic("", 0, f"`{_shown(place)}` is not set", f"set {variable(place)}") for place in missing]
         )
+    if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
+        hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
+        raise SettingsError([Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint)])
 
 
 def variable(place: Place) -> str:
@@ -499,7 +537,7 @@ def _misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, 
         try:
             msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError:
-            told = "" if place[-1] == PASSWORD or value in ("", []) else f", not `{str(value)[:40]}`"
+            told = "" if place[-1] in (PASSWORD, SECRET) or value in ("", []) else f", not `{str(value)[:40]}`"
             yield place, f"`{_shown(place)}` must be {_words(kind)}{told}", ""
 
 

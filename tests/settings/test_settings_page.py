@@ -22,6 +22,7 @@ from kairos.settings import (
     News,
     Notifications,
     Notifier,
+    Page,
     Patterns,
     Retention,
     Section,
@@ -51,6 +52,7 @@ KINDS: dict[str, type[Section]] = {
     "[channels.push] and [channels.whatsapp]": Notifier,
     "[channels.webhook]": Webhook,
     "[news.NAME]": News,
+    "[page]": Page,
 }
 
 
@@ -80,7 +82,9 @@ def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
     channels = {f"channels.{name}" for name in sections(Channels)}
-    assert set(brackets) == {*sections(Settings), *channels, "accounts.NAME", "news.NAME", "patterns", "smsc.also"} - {"channels"}
+    assert set(brackets) == {*sections(Settings), *channels, "accounts.NAME", "news.NAME", "patterns", "smsc.also"} - {
+        "channels"
+    }
 
 
 @pytest.mark.parametrize("heading", KINDS)

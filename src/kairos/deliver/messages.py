@@ -86,6 +86,13 @@ class Messages:
         texts = [set(template.names) for by_language in said for template in by_language]
         return frozenset(set.intersection(*texts)) if texts else frozenset()
 
+    def says(self, message: str, name: str) -> bool:
+        """Whether a text of the message, or what is beside it, has this placeholder."""
+        said: Iterable[Sequence[Template | Accompanied]] = (
+            self.beside.get(message) or self.templates[message]
+        ).values()
+        return any(name in one.names for texts in said for one in texts)
+
     def texts(self, message: str, language: str, values: Mapping[str, Any]) -> list[str]:
         """Every text of the message that can be said with these values, longest first.
 

@@ -13,6 +13,7 @@ LONG: Final = ("email", "push", "whatsapp", "mms", "webhook", "ivr", "calls")  #
 OWN: Final = ("sms", *LONG)  # messages of their own
 ADDRESSED: Final = ("email", "push")  # whose address no telephone number is
 INBOUND: Final = "inbound"  # what is told to those who ask, wherever they do
+PAGE: Final = "page"  # the landing page, as answers name it
 PULLED: Final = (INBOUND,)  # which no limit counts
 
 SENT: Final = (NOTIFICATION, *OWN)

@@ -104,7 +104,7 @@ def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> No
         if moment.state.known and moment.state.known.party:
             moment.party = engine.party(work, moment.state.known.party)
     notifications = {moment.id: work.inputs[index].notification for index, moment in moments.items()}  # type: ignore[union-attr]
-    compose = Composer(engine.program, notifications, engine.parts_at_most)
+    compose = Composer(engine.program, notifications, engine.parts_at_most, engine.link_of)
     program = engine.program.decide
     ledger = ledger_of(engine, work) if program.budgets else None
     decided = decide(program, list(moments.values()), engine.scorer, engine.draw, compose, ledger)

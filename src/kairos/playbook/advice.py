@@ -11,6 +11,7 @@ from kairos.playbook.document import Items, Scalar, Table, parse
 from kairos.playbook.margin import BELOW, margin
 from kairos.playbook.margin_file import floors, for_all
 from kairos.playbook.measure import Measured, measure_messages
+from kairos.playbook.page_words import LINK, PAGE, URL
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Playbook
 from kairos.playbook.vocabulary_file import INBOUND
@@ -27,12 +28,16 @@ LATIN = range(0x250)  # and the general punctuation, which word processors put i
 PUNCTUATION = range(0x2010, 0x2040)
 
 
-def check(playbook: Playbook) -> list[Diagnostic]:
-    """Warnings, in the order of files and lines. What is wrong for certain never becomes a playbook: see `read`."""
+def check(playbook: Playbook, page: str | None = None) -> list[Diagnostic]:
+    """Warnings, in the order of files and lines. What is wrong for certain never becomes a playbook: see `read`.
+
+    `page`: where links lead; empty where there is no page, None where that is not known.
+    """
     found = [
         *_actions(playbook),
         *_budgets(playbook),
-        *_messages(playbook),
+        *_messages(playbook, page or URL),
+        *(linkless(playbook) if page == "" else ()),
         *_consent(playbook),
         *_vocabulary(playbook),
     ]
@@ -97,7 +102,15 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
             yield Diagnostic(budget.file, budget.line, f"no offer draws on the budget `{budget.name}`", hint)
 
 
-def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
+def linkless(playbook: Playbook) -> Iterator[Diagnostic]:
+    """Each text that is never said where there is no landing page."""
+    for (message, language, _), place in _places(playbook).items():
+        if LINK in placeholders(place.text):
+            what = f"`{message}` says `{{link}}` in {language}, and there is no landing page: this text is never said"
+            yield Diagnostic(place.file, place.line, what, "set `url` of [page] in the settings, or leave it out")
+
+
+def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
     own = {message for channel, message, _ in by_channel if channel in OWN} | set(ANSWERS)
@@ -106,30 +119,34 @@ def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
     told = {message for channel, message, _ in by_channel if channel in PULLED}  # on a screen: they cost nothing
     told -= {message for channel, message, _ in by_channel if channel not in PULLED}
     said = {message for _, message, _ in by_channel} | set(ANSWERS) | set(MAY_ANSWER)
-    measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook)}
+    measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook, page)}
     for key, place in places.items():
         message, language, index = key
         first = index == 0 and language == playbook.languages[0]
+        if message in PAGE:
+            if first:
+                yield from _untranslated(place, message, playbook)
+            continue
         if message not in said:
             if first:
                 yield Diagnostic(place.file, place.line, f"nobody says the message `{message}`", "use it or delete it")
             continue
         if message in playbook.beside and first:
             yield from _unshown(place, message, by_channel, playbook)
-        if message in to_reply and not {"number", "link"} & set(placeholders(place.text)):
-            hint = "say how to take it, as in `Reply {number}`"
+        if message in to_reply and not {"number", LINK} & set(placeholders(place.text)):
+            hint = "say how to take it, as in `Reply {number}`, or with its `{link}`"
             yield Diagnostic(place.file, place.line, f"`{message}` does not show the offer's `{{number}}`", hint)
         if first:
             yield from _untranslated(place, message, playbook)
-        if key not in measured:
-            continue
-        if message in own:
-            yield from _long(place, measured[key])
-        before = measured.get((message, language, index - 1))
-        if before and (measured[key].parts, measured[key].units) > (before.parts, before.units):
-            yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
-        if message not in told:
-            yield from _costly_characters(place)
+        if found := measured.get(key):
+            yield from _long(place, found) if message in own else ()
+            yield from _disordered(place, found, measured.get((message, language, index - 1)))
+            yield from _costly_characters(place) if message not in told else ()
+
+
+def _disordered(place: Scalar, found: Measured, before: Measured | None) -> Iterator[Diagnostic]:
+    if before and (found.parts, found.units) > (before.parts, before.units):
+        yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
 
 
 def _unshown(

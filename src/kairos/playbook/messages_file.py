@@ -10,6 +10,7 @@ from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, Table, refused
 from kairos.playbook.markup import unsafe
+from kairos.playbook.page_words import LINK, PAGE, sayable
 from kairos.playbook.placeholders import placeholders, stray
 from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Beside
 from kairos.playbook.section import Section, entries
@@ -30,12 +31,12 @@ class Wording(Scalar):
 
 Texts = Mapping[str, Mapping[str, tuple[Wording, ...]]]  # message -> language -> texts, longest first
 
-OFFER_WORDS = ("title", "price", "number", "expires", "short_code")
+OFFER_WORDS = ("title", "price", "number", "expires", "short_code", LINK)
 TAX_WORDS = ("net", "tax")  # the parts of the price, where a rate of tax is known
 ANSWER_WORDS: Mapping[str, tuple[str, ...]] = {
     name: ("short_code",) if name in ("stopped", "help", "which_one", "nothing_open") else (*OFFER_WORDS, *TAX_WORDS)
     for name in (*ANSWERS, *MAY_ANSWER)
-}
+} | {name: sayable(name) for name in PAGE}
 MOST_TEXTS = 10
 
 
@@ -163,8 +164,8 @@ def check_placeholders(messages: Texts, actions: Iterable[Action], context: Cont
 
 def _check_offer(found: Wording, action: Action, columns: set[str], by_reply: bool, context: Context) -> None:
     for word in dict.fromkeys(word for part in found.written for word in placeholders(part)):
-        if word == "number" and not by_reply:
-            message = f"`{{number}}` has no value: `{action.name}` is not taken by a reply"
+        if word in ("number", LINK) and not by_reply:
+            message = f"`{{{word}}}` has no value: `{action.name}` is not taken by a reply"
             context.problems.add(found, message, "say what to do instead")
             continue
         if word in columns or word in OFFER_WORDS:
