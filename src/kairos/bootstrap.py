@@ -77,7 +77,7 @@ from kairos.smpp import (
     passwords,
     serve,
 )
-from kairos.ways_out import Newsroom, close_ways, open_ways, require_ways, rooms
+from kairos.ways_out import Newsroom, close_ways, doors, open_ways, require_ways, rooms
 
 log = structlog.get_logger("kairos")
 
@@ -195,7 +195,7 @@ class Kairos:
             patience=patience,
             owed_for=owed_for,
             accounts=settings.accounts,
-            rooms=rooms(settings.channels),
+            rooms=rooms(settings.channels, self.ways),
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         kept = settings.retention
@@ -304,6 +304,7 @@ class Kairos:
             pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
             networks = [ip_network(proxy) for proxy in page.proxies.split()]
             yield lambda app: add_page(app, pages, page.number_header, networks)
+        yield from doors(self.settings, self.ways, self.loop, self.store)
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None

@@ -232,6 +232,25 @@ class Webhook(Section, frozen=True):
     at_once: AtOnce = 16
 
 
+class Ivr(Section, frozen=True):
+    """A dialler whose voice tells offers. See docs/channels.md."""
+
+    url: str = ""  # that takes requests for calls; empty: there is none
+    secret: str = ""  # from the environment, as of [channels.webhook]
+    callback: str = ""  # how the dialler reaches our door, as in `https://kairos.example`
+    key: str = ""  # from the environment: the secret in the path of its callbacks
+    timeout_s: Seconds = 10.0
+    at_once: AtOnce = 16
+
+
+class Calls(Section, frozen=True):
+    """The call centre's list. See docs/channels.md."""
+
+    on: bool = False
+    lease_s: Seconds = 900.0  # that an agent has for a call
+    again_after_s: Long = 3600.0  # when who was not reached is tried again
+
+
 class News(Section, frozen=True):
     """A system that is told what was offered, answered and charged, by signed webhook. See docs/channels.md."""
 
@@ -249,6 +268,8 @@ class Channels(Section, frozen=True):
     push: Notifier = Notifier()
     whatsapp: Notifier = Notifier()
     webhook: Webhook = Webhook()
+    ivr: Ivr = Ivr()
+    calls: Calls = Calls()
 
 
 class Page(Section, frozen=True):
@@ -397,6 +418,9 @@ def _unfit_channels(settings: Settings) -> Iterator[tuple[Place, str, str]]:
     hooks = {("news", name, "url"): one.url for name, one in settings.news.items()}
     if channels.webhook.url:
         hooks["channels", "webhook", "url"] = channels.webhook.url
+    if channels.ivr.url:
+        hooks["channels", "ivr", "url"] = channels.ivr.url
+        hooks["channels", "ivr", "callback"] = channels.ivr.callback
     for name, one in settings.news.items():
         for word in (word for word in one.tell.split() if word not in NEWS):
             hint = did_you_mean(word, NEWS) or f"there are: {' '.join(NEWS)}"

@@ -6,19 +6,27 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 
+from fastapi import FastAPI
+
 from kairos.adapters import tls
+from kairos.adapters.calls import CallDesk, CallList
+from kairos.adapters.ivr import GOODBYE, Dialler, Voice
 from kairos.adapters.news import SqliteNews, Teller
 from kairos.adapters.webhooks import Target, Webhook, read_secrets
+from kairos.api.calls import add_calls
+from kairos.api.ivr import add_ivr
 from kairos.domain.channel import LONG
 from kairos.domain.message import Outgoing, Text
 from kairos.engine.dead_letters import DeadLetters
+from kairos.engine.loop import Loop
 from kairos.engine.program import Program
 from kairos.errors import Diagnostic, PlaybookError, SettingsError
 from kairos.playbook.playbook import Playbook
 from kairos.ports import Channel, Clock, Outcome, Room, Store
-from kairos.settings import Channels, Email, Notifier, Settings, milliseconds
+from kairos.settings import Calls, Channels, Email, Ivr, Notifier, Settings, milliseconds
 from kairos.settings import Webhook as WebhookSettings
 
 NEEDS: Final = {  # what of its section says that a channel has a way out
@@ -26,7 +34,10 @@ NEEDS: Final = {  # what of its section says that a channel has a way out
     "push": "url",
     "whatsapp": "url",
     "webhook": "url",
+    "ivr": "url",
+    "calls": "on",
 }
+SHORTEST_KEY: Final = 16  # characters
 
 
 class Nowhere:
@@ -51,6 +62,12 @@ def open_ways(settings: Channels, clock: Clock, unsubscribe: Callable[[str], str
         elif isinstance(section, WebhookSettings):
             secrets = read_secrets(section.secret, "channels.webhook.secret")
             made[channel] = Webhook(Target(section.url, secrets, section.timeout_s, clock, section.at_once))
+        elif isinstance(section, Ivr):
+            secrets = read_secrets(section.secret, "channels.ivr.secret")
+            target = Target(section.url, secrets, section.timeout_s, clock, section.at_once)
+            made[channel] = Dialler(target, callbacks(section))
+        elif isinstance(section, Calls):
+            made[channel] = CallList(clock, section.lease_s, section.again_after_s)
     return made
 
 
@@ -58,9 +75,32 @@ def has_way_out(settings: Channels, channel: str) -> bool:
     return channel in NEEDS and bool(getattr(getattr(settings, channel), NEEDS[channel]))
 
 
-def rooms(settings: Channels) -> dict[str, Room]:
-    """How many messages are being sent at once on each channel: the rest waits, unmarked."""
-    return {channel: Places(getattr(settings, channel).at_once) for channel in NEEDS}
+def rooms(settings: Channels, ways: Mapping[str, Channel]) -> dict[str, Room]:
+    """How many messages are being sent at once on each channel, or that an agent must want one: the rest waits."""
+    sections = {channel: getattr(settings, channel) for channel in NEEDS}
+    made: dict[str, Room] = {c: Places(one.at_once) for c, one in sections.items() if not isinstance(one, Calls)}
+    return made | {channel: way for channel, way in ways.items() if isinstance(way, CallList)}
+
+
+def callbacks(settings: Ivr) -> str:
+    """How the dialler reaches us. Raises SettingsError where the key in it could be guessed."""
+    if len(settings.key) < SHORTEST_KEY or not settings.key.isascii() or not settings.key.isalnum():
+        what = f"`channels.ivr.key` is not set, or no {SHORTEST_KEY} letters and digits"
+        raise SettingsError(
+            [Diagnostic("", 0, what, "set KAIROS_CHANNELS_IVR_KEY: whoever knows it can answer offers")]
+        )
+    return f"{settings.callback.rstrip('/')}/v1/ivr/{settings.key}"
+
+
+def doors(settings: Settings, ways: Mapping[str, Channel], loop: Loop, store: Store) -> list[Callable[[FastAPI], None]]:
+    """The routes of the ways out that are answered over HTTP."""
+    found: list[Callable[[FastAPI], None]] = []
+    if isinstance(calls := ways["calls"], CallList):
+        found.append(partial(add_calls, calls=CallDesk(calls, loop, settings.region)))
+    if isinstance(dialler := ways["ivr"], Dialler):
+        voice = Voice(loop, store, settings.channels.ivr.key, dialler.callbacks)
+        found.append(partial(add_ivr, voice=voice, goodbye=GOODBYE))
+    return found
 
 
 class Places:

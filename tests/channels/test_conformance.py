@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.channels.dispatching import dispatching, settled
 
 from kairos.adapters.apprise import Apprise
 from kairos.adapters.mail import Mail
 from kairos.adapters.webhooks import Target, Webhook
 from kairos.domain.message import Text
-from kairos.engine.dispatch import Backoff, Dispatcher
-from kairos.engine.loop import Loop
 from kairos.ports import Outcome
-from kairos.ways_out import Places
 
 NOW = 1_795_543_200_000
 SECRETS = [base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
@@ -142,35 +140,6 @@ async def test_what_was_marked_when_the_process_died_is_not_sent(way: Way, mail_
 def selling_by_mail(bench: Any) -> Any:
     bench.profile(email="ada@mail.example")
     return bench
-
-
-@asynccontextmanager
-async def dispatching(bench: Any, channel: Any) -> AsyncIterator[Loop]:
-    """The loop and the dispatcher with this channel in the place of the mail server's."""
-    dispatcher: Dispatcher
-    loop = Loop(bench.engine, lambda: bench.now, lambda rows: dispatcher.hand(rows))
-    dispatcher = Dispatcher(
-        bench.store,
-        loop,
-        {"notification": None, "sms": None, "email": channel},  # type: ignore[dict-item]
-        None,  # type: ignore[arg-type]
-        lambda: bench.now,
-        backoff=Backoff(0.01, 0.02),
-        rooms={"email": Places(2)},
-    )
-    tasks = [asyncio.create_task(loop.run()), asyncio.create_task(dispatcher.run())]
-    try:
-        yield loop
-    finally:
-        await dispatcher.close()
-        loop.close()
-        await asyncio.wait_for(asyncio.gather(*tasks), 5)
-
-
-async def settled(bench: Any, status: str) -> None:
-    async with asyncio.timeout(5):
-        while [row.status for row in bench.store.outgoing([1])] != [status]:
-            await asyncio.sleep(0.005)
 
 
 class Away:

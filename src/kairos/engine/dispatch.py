@@ -296,7 +296,8 @@ class Dispatcher:
         if outcome and outcome.status == "sent":
             await self._news(row, text, "sent", outcome)
         elif outcome:
-            await self._news(row, text, "failed", reason="unknown" if outcome.status == "unknown" else outcome.reason)
+            reason = "unknown" if outcome.status == "unknown" else outcome.reason
+            await self._news(row, text, "failed", outcome, reason=reason)
 
     async def _marked(self, row: Outgoing, text: Text) -> Outcome | None:
         """One attempt, if it may still go out; None where what became of it is settled, or it is held back."""
