@@ -84,6 +84,7 @@ from kairos.smpp import (
     passwords,
     serve,
 )
+from kairos.ways_out import Newsroom, close_ways, doors, open_ways, require_ways, rooms
 
 log = structlog.get_logger("kairos")
 
@@ -186,6 +187,9 @@ class Kairos:
             "relay": self.esmes,
             "receipt": self.esmes,
         }
+        require_ways(program.playbook, settings.channels)
+        self.ways = open_ways(settings.channels, now, self.page_links.unsubscribe if self.page_links else None)
+        channels |= self.ways
         patience = Patience(
             round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
         )
@@ -199,6 +203,7 @@ class Kairos:
             patience=patience,
             owed_for=owed_for,
             accounts=settings.accounts,
+            rooms=rooms(settings.channels, self.ways),
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         kept = settings.retention
@@ -231,6 +236,7 @@ class Kairos:
             lambda: self.trail.trouble,
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
+        self.newsroom = Newsroom(settings, store, self.letters, now, self.explainer.program)
         self.server: Server | None = None
         self.http_port = 0
         self._door_tls = door_tls("notifications", settings.notifications)
@@ -268,6 +274,7 @@ class Kairos:
             self._tasks.append(asyncio.create_task(self.propensities.run()))
         self._tasks.append(asyncio.create_task(self._watch_registers()))
         self._tasks.append(asyncio.create_task(self.links.run()))
+        self._tasks.extend(asyncio.create_task(teller.run()) for teller in self.newsroom.tellers)
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
@@ -322,6 +329,7 @@ class Kairos:
             pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
             networks = [ip_network(proxy) for proxy in page.proxies.split()]
             yield lambda app: add_page(app, pages, page.number_header, networks)
+        yield from doors(self.settings, self.ways, self.loop, self.store)
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None
@@ -384,6 +392,8 @@ class Kairos:
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
         await asyncio.to_thread(self.trail.close)
+        await close_ways(self.ways)
+        await self.newsroom.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -416,10 +426,11 @@ class Kairos:
             looked_at = texts
 
     def _check(self, program: Program) -> None:
-        """Whether a new playbook can be used with our model and page. Raises PlaybookError, SettingsError."""
+        """Whether a new playbook can be used with our model, page and ways out. Raises PlaybookError, SettingsError."""
         if self.model:
             self.model.check(program)
         check_links(self.page_links, program)
+        require_ways(program.playbook, self.settings.channels)
 
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""
