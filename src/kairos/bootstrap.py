@@ -30,12 +30,14 @@ from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
 from kairos.adapters.purchases import HttpPurchases
+from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
+from kairos.api.recommendations import add_recommendations
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
 from kairos.engine.dead_letters import DeadLetters
@@ -266,6 +268,7 @@ class Kairos:
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
         seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
+        inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
         app = create_app(
             ingress,
             explanations,
@@ -274,7 +277,8 @@ class Kairos:
             region=settings.region,
             operations=operations,
             purchases=purchases,
-            inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
+            inbound=inbound,
+            more=[partial(add_recommendations, recommendations=HttpRecommendations(inbound))],
         )
         await self._serve_http(app)
         tune_interpreter()
