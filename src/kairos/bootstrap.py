@@ -34,6 +34,7 @@ from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
@@ -269,6 +270,15 @@ class Kairos:
         purchases = HttpPurchases(self.store, self.loop, now)
         seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
         inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
+        asked = settings.recommendations
+        self.recommendations = HttpRecommendations(
+            inbound,
+            partial(SqliteQueries, settings.store.path),
+            kept_for=milliseconds(asked.kept),
+            most=asked.kept_at_most,
+            allowed=asked.listeners,
+        )
+        self._tasks.append(asyncio.create_task(self.recommendations.run()))
         app = create_app(
             ingress,
             explanations,
@@ -278,7 +288,7 @@ class Kairos:
             operations=operations,
             purchases=purchases,
             inbound=inbound,
-            more=[partial(add_recommendations, recommendations=HttpRecommendations(inbound))],
+            more=[partial(add_recommendations, recommendations=self.recommendations)],
         )
         await self._serve_http(app)
         tune_interpreter()
@@ -331,6 +341,7 @@ class Kairos:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
+        await self.recommendations.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:

@@ -188,6 +188,14 @@ class Fulfilment(Section, frozen=True):
         return tuple(self.steps.split()) if self.mode == "steps" else ("order",)
 
 
+class Recommendations(Section, frozen=True):
+    """Recommendations over TMF680 that are not answered at once. See docs/tmf.md."""
+
+    kept: Age = "7 days"
+    kept_at_most: Count = 1000  # then the oldest goes
+    listeners: list[str] = []  # addresses that may be told, as `https://host:port/path` begins
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -208,6 +216,7 @@ class Settings(Section, frozen=True):
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
     learning: Learning = Learning()
+    recommendations: Recommendations = Recommendations()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:

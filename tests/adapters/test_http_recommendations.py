@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,9 +16,12 @@ from tests.swagger import Swagger, swagger
 
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.recommendations import HttpRecommendations
+from kairos.adapters.sqlite import SqliteStore
+from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.api import create_app
 from kairos.api.recommendations import BASE, QUERY, add_recommendations
 
+DAY = 86_400_000
 NUMBER = "+12025550123"
 PARTY = {"id": NUMBER, "@referredType": "Individual"}
 SYNC: dict[str, Any] = {"instantSyncRecommendation": True, "relatedParty": PARTY, "channel": [{"id": "Care desk"}]}
@@ -28,9 +33,20 @@ def published() -> Swagger:
 
 
 @pytest.fixture
-async def client(counter: tuple[HttpInbound, Any]) -> AsyncIterator[httpx.AsyncClient]:
+async def kept(counter: tuple[HttpInbound, Any], tmp_path: Path) -> AsyncIterator[HttpRecommendations]:
+    """Answers nothing that is kept until it is told to."""
+    SqliteStore(tmp_path / "kairos.db").close()
+    recommendations = HttpRecommendations(
+        counter[0], lambda: SqliteQueries(tmp_path / "kairos.db"), kept_for=DAY, most=5, allowed=["http://127.0.0.1/in"]
+    )
+    yield recommendations
+    await recommendations.close()
+
+
+@pytest.fixture
+async def client(counter: tuple[HttpInbound, Any], kept: HttpRecommendations) -> AsyncIterator[httpx.AsyncClient]:
     nothing: Any = object()
-    more = [partial(add_recommendations, recommendations=HttpRecommendations(counter[0]))]
+    more = [partial(add_recommendations, recommendations=kept)]
     app = create_app(nothing, nothing, CollectorRegistry(), lambda: 0, inbound=counter[0], more=more)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kairos") as client:
         yield client
@@ -147,3 +163,165 @@ async def test_a_body_that_is_none_is_refused(client: httpx.AsyncClient, body: b
     assert (answer.status_code, answer.json()["@type"]) == (400, "Error")
     large = await client.post(QUERY, content=b"x" * 60_000)
     assert (large.status_code, large.json()["status"]) == (413, "413")
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+LATER: dict[str, Any] = {"relatedParty": PARTY, "channel": [{"id": "care"}], "name": "tonight"}
+
+
+async def test_what_is_kept_is_answered_later_and_found(
+    client: httpx.AsyncClient, kept: HttpRecommendations, published: Swagger
+) -> None:
+    answer = await client.post(QUERY, json=LATER)
+    published.judge_response("/queryProductRecommendation", "post", answer.status_code, answer.json())
+    made = answer.json()
+    assert (made["state"], answer.headers["location"]) == ("inProgress", made["href"])
+    assert "recommendationItem" not in made
+    assert await kept.answer_kept()
+    assert not await kept.answer_kept()
+    found = await client.get(made["href"])
+    published.judge_response("/queryProductRecommendation/{id}", "get", found.status_code, found.json())
+    assert (found.json()["state"], len(found.json()["recommendationItem"])) == ("done", 1)
+    assert b'"value":45.00' in found.content
+    some = await client.get(made["href"], params={"fields": "state,lastUpdate"})
+    assert some.json().keys() == {"id", "href", "state", "lastUpdate"}
+    missing = await client.get(f"{QUERY}/nothing")
+    published.judge_response("/queryProductRecommendation/{id}", "get", missing.status_code, missing.json())
+    assert missing.status_code == 404
+
+
+async def test_a_list_is_filtered_and_comes_in_pages(
+    client: httpx.AsyncClient, kept: HttpRecommendations, published: Swagger
+) -> None:
+    for name in ("a", "b", "b"):
+        await client.post(QUERY, json=LATER | {"name": name})
+    await kept.answer_kept()
+    await client.post(QUERY, json=LATER | {"name": "b"})
+
+    async def listed(**query: str) -> tuple[list[Any], int, int]:
+        answer = await client.get(QUERY, params=query)
+        published.judge_response("/queryProductRecommendation", "get", answer.status_code, answer.json())
+        total, here = answer.headers["x-total-count"], answer.headers["x-result-count"]
+        return [one.get("name") for one in answer.json()], int(total), int(here)
+
+    assert await listed() == (["a", "b", "b", "b"], 4, 4)
+    assert await listed(name='"b"', limit="2") == (["b", "b"], 3, 2)
+    assert await listed(name="b", offset="2") == (["b"], 3, 1)
+    assert await listed(state="done") == (["a", "b", "b"], 3, 3)
+    assert await listed(state="inProgress,done", name='"a"') == (["a"], 1, 1)
+    assert await listed(**{"relatedParty.id": f'"{NUMBER}"', "channel.id": "care"}) == (["a", "b", "b", "b"], 4, 4)
+    assert await listed(**{"channel.id": "app"}) == ([], 0, 0)
+    assert await listed(fields="id", limit="1") == ([None], 4, 1)
+    last = (await client.get(QUERY, params={"limit": "1"})).json()[0]["lastUpdate"]
+    assert (await listed(lastUpdate=f'"{last}"'))[1] >= 1
+
+
+@pytest.mark.parametrize(
+    "query", ["nothing=1", "fields=nothing", "limit=-1", "offset=x", "limit=1e3", "state.gt=done.x&chanel.id=1"]
+)
+async def test_what_is_no_filter_is_refused(client: httpx.AsyncClient, published: Swagger, query: str) -> None:
+    answer = await client.get(f"{QUERY}?{query}")
+    published.judge_response("/queryProductRecommendation", "get", answer.status_code, answer.json())
+    assert answer.status_code == 400
+
+
+async def test_the_oldest_go_and_what_is_old(
+    client: httpx.AsyncClient, counter: tuple[HttpInbound, Any], kept: HttpRecommendations
+) -> None:
+    for name in "abcdefg":
+        await client.post(QUERY, json=LATER | {"name": name})
+    assert [one["name"] for one in (await client.get(QUERY)).json()] == list("cdefg")
+    counter[1].now += 2 * DAY
+    await client.post(QUERY, json=LATER | {"name": "h"})
+    assert [one["name"] for one in (await client.get(QUERY)).json()] == ["h"]
+
+
+async def test_one_that_cannot_be_answered_ends_and_says_why(
+    client: httpx.AsyncClient, kept: HttpRecommendations, published: Swagger
+) -> None:
+    made = (await client.post(QUERY, json=LATER | {"relatedParty": PARTY | {"id": "+12025550199"}})).json()
+    await kept.answer_kept()
+    found = (await client.get(made["href"])).json()
+    published.judge("QueryProductRecommendation", found)
+    assert (found["state"], found["reason"]) == ("terminatedWithError", "nobody is known by `+12025550199`")
+    refused = await client.post(QUERY, json=LATER | {"characteristic": [{"name": "app", "value": "x"}]})
+    assert refused.status_code == 400
+
+
+async def test_what_was_answered_and_not_written_down_makes_no_second_offer(
+    client: httpx.AsyncClient, kept: HttpRecommendations, counter: tuple[HttpInbound, Any]
+) -> None:
+    """As by a kill between the engine's commit and ours."""
+    made = (await client.post(QUERY, json=LATER)).json()
+    (waiting,) = await kept._do(lambda queries: queries.under_way(9))
+    first = await kept.recommend(waiting.key, waiting.sought)
+    assert first is not None
+    await kept.answer_kept()
+    found = (await client.get(made["href"])).json()
+    assert [one["id"] for one in found["recommendationItem"]] == [one["id"] for one in first["recommendationItem"]]
+    assert len(counter[1].state().offers) == 1
+
+
+async def test_listeners_are_told_of_both_events_until_they_leave(
+    client: httpx.AsyncClient, kept: HttpRecommendations, published: Swagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kairos.adapters.recommendations.PAUSES", (0.0, 0.0))
+    told: list[tuple[str, Any]] = []
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        told.append((request.url.path, json.loads(request.content)))
+        return httpx.Response(503 if len(told) == 1 else 201)
+
+    both = await client.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/in/a"})
+    published.judge_response("/hub", "post", both.status_code, both.json())
+    one = {"callback": "http://127.0.0.1/in/b", "query": "eventType=QueryProductRecommendationStateChangeEvent"}
+    second = (await client.post(f"{BASE}/hub", json=one)).json()
+    assert second["query"] == one["query"]
+    twice = await client.post(f"{BASE}/hub", json=one)
+    published.judge_response("/hub", "post", twice.status_code, twice.json())
+    assert twice.status_code == 409
+    await client.post(QUERY, json=LATER)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+        assert not await kept.tell_ended(out)  # nothing has ended
+        await kept.answer_kept()
+        assert await kept.tell_ended(out)
+        assert not await kept.tell_ended(out)
+        heard = {path: [event["eventType"] for way, event in told if way == path] for path in ("/in/a", "/in/b")}
+        changed, created = one["query"].partition("=")[2], "QueryProductRecommendationCreateEvent"
+        assert [*dict.fromkeys(heard["/in/a"])] == [created, changed]
+        assert [*dict.fromkeys(heard["/in/b"])] == [changed]
+        assert len(told) == 4  # one was refused, and said again
+        for _, event in told:
+            published.judge(event["eventType"], event)
+        await client.delete(f"{BASE}/hub/{second['id']}")
+        await client.post(QUERY, json=LATER)
+        await kept.answer_kept()
+        told.clear()
+        await kept.tell_ended(out)
+        assert {path for path, _ in told} == {"/in/a"}
+    gone = await client.delete(f"{BASE}/hub/{second['id']}")
+    published.judge_response("/hub/{id}", "delete", gone.status_code, gone.json())
+    assert gone.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "http://127.0.0.1/other",
+        "http://127.0.0.1:81/in",
+        "http://127.0.0.2/in",
+        "https://127.0.0.1/in",
+        "http://127.0.0.1@evil.example/in",
+        "http://a@127.0.0.1/in",
+        "file:///in",
+        "http://[/in",
+        "",
+    ],
+)
+async def test_only_addresses_that_operations_named_are_told(
+    client: httpx.AsyncClient, published: Swagger, callback: str
+) -> None:
+    answer = await client.post(f"{BASE}/hub", json={"callback": callback})
+    published.judge_response("/hub", "post", answer.status_code, answer.json())
+    assert (answer.status_code, "callback" in answer.json()["reason"]) == (400, True)

@@ -19,6 +19,7 @@ from kairos.settings import (
     Learning,
     Notifications,
     Patterns,
+    Recommendations,
     Retention,
     Section,
     Settings,
@@ -42,6 +43,7 @@ KINDS: dict[str, type[Section]] = {
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
     "[learning]": Learning,
+    "[recommendations]": Recommendations,
 }
 
 
