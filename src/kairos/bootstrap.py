@@ -36,16 +36,19 @@ from kairos.adapters.operations import HttpOperations
 from kairos.adapters.page import HttpPages
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
+from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.sqlite_process import SqliteProcess
+from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
 from kairos.api.connection import connections
 from kairos.api.lock import Lock
 from kairos.api.page import add_page
+from kairos.api.recommendations import add_recommendations
 from kairos.deliver import OfferLinks
 from kairos.domain.caller import Caller
 from kairos.domain.inputs import end_of_a_run
@@ -297,6 +300,16 @@ class Kairos:
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
         seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
+        inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
+        asked = settings.recommendations
+        self.recommendations = HttpRecommendations(
+            inbound,
+            partial(SqliteQueries, settings.store.path),
+            kept_for=milliseconds(asked.kept),
+            most=asked.kept_at_most,
+            allowed=asked.listeners,
+        )
+        self._tasks.append(asyncio.create_task(self.recommendations.run()))
         app = create_app(
             ingress,
             explanations,
@@ -306,7 +319,7 @@ class Kairos:
             body_limit=settings.http.body_limit,
             operations=operations,
             purchases=purchases,
-            inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
+            inbound=inbound,
             more=self._more_doors(),
         )
         await self._serve_http(
@@ -323,6 +336,7 @@ class Kairos:
         tune_interpreter()
 
     def _more_doors(self) -> Iterator[Callable[[FastAPI], None]]:
+        yield partial(add_recommendations, recommendations=self.recommendations)
         page = self.settings.page
         if self.page_links:
             known = partial(old_vocabulary, self.store)
@@ -394,6 +408,7 @@ class Kairos:
         await asyncio.to_thread(self.trail.close)
         await close_ways(self.ways)
         await self.newsroom.close()
+        await self.recommendations.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:

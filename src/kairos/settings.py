@@ -338,6 +338,14 @@ class Page(Section, frozen=True):
         return self.secret.split()
 
 
+class Recommendations(Section, frozen=True):
+    """Recommendations over TMF680 that are not answered at once. See docs/tmf.md."""
+
+    kept: Age = "7 days"
+    kept_at_most: Count = 1000  # then the oldest goes
+    listeners: list[str] = []  # addresses that may be told, as `https://host:port/path` begins
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -364,6 +372,7 @@ class Settings(Section, frozen=True):
     channels: Channels = Channels()
     news: dict[Name, News] = {}
     page: Page = Page()
+    recommendations: Recommendations = Recommendations()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:

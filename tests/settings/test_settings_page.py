@@ -27,6 +27,7 @@ from kairos.settings import (
     Oidc,
     Page,
     Patterns,
+    Recommendations,
     Retention,
     Section,
     Settings,
@@ -59,6 +60,7 @@ KINDS: dict[str, type[Section]] = {
     "[channels.webhook]": Webhook,
     "[news.NAME]": News,
     "[page]": Page,
+    "[recommendations]": Recommendations,
 }
 
 
