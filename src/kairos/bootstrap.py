@@ -36,17 +36,20 @@ from kairos.adapters.operations import HttpOperations
 from kairos.adapters.page import HttpPages
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
+from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.sources import HttpSources, compile_mappings
 from kairos.adapters.sqlite_process import SqliteProcess
+from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
 from kairos.api.connection import connections
 from kairos.api.lock import Lock
 from kairos.api.page import add_page
+from kairos.api.recommendations import add_recommendations
 from kairos.api.sources import add_sources
 from kairos.deliver import OfferLinks
 from kairos.domain.caller import Caller
@@ -86,6 +89,7 @@ from kairos.smpp import (
     passwords,
     serve,
 )
+from kairos.ways_out import Newsroom, close_ways, doors, open_ways, require_ways, rooms
 
 log = structlog.get_logger("kairos")
 
@@ -189,6 +193,9 @@ class Kairos:
             "relay": self.esmes,
             "receipt": self.esmes,
         }
+        require_ways(program.playbook, settings.channels)
+        self.ways = open_ways(settings.channels, now, self.page_links.unsubscribe if self.page_links else None)
+        channels |= self.ways
         patience = Patience(
             round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
         )
@@ -202,6 +209,7 @@ class Kairos:
             patience=patience,
             owed_for=owed_for,
             accounts=settings.accounts,
+            rooms=rooms(settings.channels, self.ways),
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         kept = settings.retention
@@ -234,6 +242,7 @@ class Kairos:
             lambda: self.trail.trouble,
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
+        self.newsroom = Newsroom(settings, store, self.letters, now, self.explainer.program)
         self.server: Server | None = None
         self.http_port = 0
         self._door_tls = door_tls("notifications", settings.notifications)
@@ -271,6 +280,7 @@ class Kairos:
             self._tasks.append(asyncio.create_task(self.propensities.run()))
         self._tasks.append(asyncio.create_task(self._watch_registers()))
         self._tasks.append(asyncio.create_task(self.links.run()))
+        self._tasks.extend(asyncio.create_task(teller.run()) for teller in self.newsroom.tellers)
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
@@ -293,6 +303,16 @@ class Kairos:
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
         seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
+        inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
+        asked = settings.recommendations
+        self.recommendations = HttpRecommendations(
+            inbound,
+            partial(SqliteQueries, settings.store.path),
+            kept_for=milliseconds(asked.kept),
+            most=asked.kept_at_most,
+            allowed=asked.listeners,
+        )
+        self._tasks.append(asyncio.create_task(self.recommendations.run()))
         app = create_app(
             ingress,
             explanations,
@@ -302,7 +322,7 @@ class Kairos:
             body_limit=settings.http.body_limit,
             operations=operations,
             purchases=purchases,
-            inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
+            inbound=inbound,
             more=self._more_doors(ingress),
         )
         await self._serve_http(
@@ -321,12 +341,14 @@ class Kairos:
     def _more_doors(self, ingress: HttpIngress) -> Iterator[Callable[[FastAPI], None]]:
         sources = HttpSources(ingress, self.settings.sources, self.settings.mappings)
         yield lambda app: add_sources(app, sources)
+        yield partial(add_recommendations, recommendations=self.recommendations)
         page = self.settings.page
         if self.page_links:
             known = partial(old_vocabulary, self.store)
             pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
             networks = [ip_network(proxy) for proxy in page.proxies.split()]
             yield lambda app: add_page(app, pages, page.number_header, networks)
+        yield from doors(self.settings, self.ways, self.loop, self.store)
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None
@@ -389,6 +411,9 @@ class Kairos:
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
         await asyncio.to_thread(self.trail.close)
+        await close_ways(self.ways)
+        await self.newsroom.close()
+        await self.recommendations.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -421,10 +446,11 @@ class Kairos:
             looked_at = texts
 
     def _check(self, program: Program) -> None:
-        """Whether a new playbook can be used with our model, page and mappings. Raises PlaybookError, SettingsError."""
+        """Whether a new playbook can be used with what the settings have. Raises PlaybookError, SettingsError."""
         if self.model:
             self.model.check(program)
         check_links(self.page_links, program)
+        require_ways(program.playbook, self.settings.channels)
         compile_mappings(self.settings.mappings, program, self.settings.region)
 
     async def _watch_registers(self) -> None:

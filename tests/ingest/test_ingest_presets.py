@@ -188,7 +188,7 @@ def test_a_source_takes_a_preset_or_a_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_what_the_page_shows_is_sound_with_the_example() -> None:
     page = (EXAMPLE.parents[1] / "docs" / "events.md").read_text(encoding="utf-8")
-    whole, lists = (block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "data." in block)
+    whole, lists = (block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "\ndata." in f"\n{block}")
     playbook = example()
     words = dict(playbook.vocabulary.events["end_of_call"]) | {"products": "products"}
     vocabulary = replace(playbook.vocabulary, events={**playbook.vocabulary.events, "end_of_call": words})

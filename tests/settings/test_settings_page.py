@@ -16,20 +16,26 @@ from kairos.settings import (
     Account,
     Also,
     Audit,
+    Channels,
     Client,
+    Email,
     Engine,
     Fulfilment,
     Http,
     Learning,
+    News,
     Notifications,
+    Notifier,
     Oidc,
     Page,
     Patterns,
+    Recommendations,
     Retention,
     Section,
     Settings,
     Smsc,
     Store,
+    Webhook,
     read_settings,
 )
 
@@ -53,7 +59,12 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
     "[learning]": Learning,
+    "[channels.email]": Email,
+    "[channels.push] and [channels.whatsapp]": Notifier,
+    "[channels.webhook]": Webhook,
+    "[news.NAME]": News,
     "[page]": Page,
+    "[recommendations]": Recommendations,
 }
 
 
@@ -63,7 +74,8 @@ def values(kind: type[msgspec.Struct]) -> dict[str, str]:
     return {
         field.name: written(field)
         for field in fields
-        if field.name not in ("accounts", "clients", "patterns", "sources", "mappings", "also", *OURS, *sections(kind))
+        if field.name
+        not in ("accounts", "clients", "news", "patterns", "sources", "mappings", "also", *OURS, *sections(kind))
     }
 
 
@@ -81,8 +93,10 @@ def written(field: Any) -> str:
 
 def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
-    named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
-    assert named == {*sections(Settings), "accounts", "clients", "patterns", "sources", "mappings", "smscalso"}
+    brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
+    channels = {f"channels.{name}" for name in sections(Channels)}
+    several = {"accounts.NAME", "clients.NAME", "news.NAME", "sources.NAME", "patterns", "mappings", "smsc.also"}
+    assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 
 @pytest.mark.parametrize("heading", KINDS)

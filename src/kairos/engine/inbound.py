@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kairos import enrich, respond
 from kairos.decide import Decided, closed_since
 from kairos.deliver import Known, Row, values_for
+from kairos.domain.channel import PAGE
 from kairos.domain.inbound import Told, Visit, Word
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
@@ -195,7 +196,7 @@ def _decline(work: Work, state: State, offer: OpenOffer, word: Word) -> None:
 
 
 def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, word: Word) -> Answer:
-    """No more offers: what a STOP to the offer's short code withdraws."""
+    """No more offers: what a STOP there withdraws, else what one to the offer's short code does."""
     if not _new(engine, work, state, word):
         return DUPLICATE
     code = offer.short_code if offer and offer.short_code else engine.program.short_code
@@ -204,7 +205,10 @@ def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, wor
     respond.answered(state)
     note_answer(engine, work, state, word.happened, offer)
     engine.statistics.count("inbound.stop", is_test(engine, state, offer))
-    heed_stop(engine, work, state, words.withdraws if words else (), word.happened, word.identity)
+    where = offer.channel if offer and word.channel == PAGE else word.channel  # a link in an e-mail ends e-mails
+    own = engine.program.playbook.policy.stop_on.get(where)
+    withdraws = own or (words.withdraws if words else ())
+    heed_stop(engine, work, state, withdraws, word.happened, word.identity, where if own else "")
     return APPLIED
 
 
