@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -18,8 +19,13 @@ from starlette.responses import Response
 from tests.api.test_api_http import NOW, Book, Memory, problem_of
 
 from kairos.api import create_app
+from kairos.api.calls import add_calls
+from kairos.api.ivr import add_ivr
 from kairos.api.lock import HEADERS_LIMIT, LONGEST, Lock, Untold, about
+from kairos.api.page import add_page
+from kairos.api.recommendations import add_recommendations
 from kairos.api.roles import TABLE
+from kairos.api.sources import add_sources
 from kairos.domain.caller import ADMIN, ROLES, Caller
 
 WHOLE: Any = object()  # of the engine nothing is asked
@@ -30,7 +36,20 @@ SWITCH = "/v1/switches/marketing"
 def whole_app() -> FastAPI:
     """Every door that there is."""
     return create_app(
-        Memory(), Book(), CollectorRegistry(), lambda: NOW, operations=WHOLE, purchases=WHOLE, inbound=WHOLE
+        Memory(),
+        Book(),
+        CollectorRegistry(),
+        lambda: NOW,
+        operations=WHOLE,
+        purchases=WHOLE,
+        inbound=WHOLE,
+        more=[
+            partial(add_calls, calls=WHOLE),
+            partial(add_ivr, voice=WHOLE, goodbye=""),
+            partial(add_page, pages=WHOLE),
+            partial(add_recommendations, recommendations=WHOLE),
+            partial(add_sources, sources=WHOLE),
+        ],
     )
 
 
