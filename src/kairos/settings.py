@@ -21,6 +21,7 @@ from kairos.errors import Diagnostic, SettingsError, did_you_mean
 
 PREFIX = "KAIROS_"
 PASSWORD = "password"
+SECRETS = (PASSWORD, "secret")
 
 AGE = r"^(0|\d{1,5} (hours?|days?))$"
 
@@ -37,6 +38,9 @@ Seconds = Annotated[float, Meta(ge=0.01, le=3600, description="seconds from 0.01
 Long = Annotated[float, Meta(ge=0.01, le=31 * 86_400, description="seconds from 0.01 to 2678400, which is 31 days")]
 STEPS = ("reserve", "charge", "provision", "confirm")
 Tag = Annotated[int, Meta(ge=0, le=0xFFFF, description="a TLV's tag from 1 (0x0001) to 65535 (0xFFFF), or 0")]
+Octet = Annotated[int, Meta(ge=0, le=255, description="an octet from 0 to 255 (0xFF)")]
+Octets = Annotated[int, Meta(ge=1, le=0xFFFF, description="two octets from 1 (0x0001) to 65535 (0xFFFF)")]
+Screen = Annotated[int, Meta(ge=60, le=182, description="a whole number from 60 to 182")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
 Rate = Annotated[float, Meta(ge=0, le=100_000, description="requests a second from 0 (no limit) to 100000")]
 Binds = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
@@ -188,6 +192,63 @@ class Fulfilment(Section, frozen=True):
         return tuple(self.steps.split()) if self.mode == "steps" else ("order",)
 
 
+class UssdBits(Section, frozen=True):
+    """A number that is some bits of a TLV of two octets."""
+
+    tag: Tag
+    mask: Octets = 0xFFFF
+
+
+class UssdProfile(Section, frozen=True):
+    """What a gateway's own way with USSD over SMPP is. See docs/ussd.md."""
+
+    session: UssdBits
+    step: UssdBits | None = None
+    end: UssdBits | None = None
+    code: Literal["short_message", "destination_addr"] = "short_message"
+    operations: dict[str, Octet] = {}  # those that differ from the standard's
+    gsm7: Octet = 0x00  # data_coding
+    ucs2: Octet = 0x08
+
+
+class UssdSystem(Section, frozen=True):
+    """Another system, to which a dialogue may be handed."""
+
+    url: str
+    timeout_s: Seconds = 2.0
+
+
+class Ussd(Section, frozen=True):
+    """USSD gateways: one over SMPP, where `host` is set, and those over HTTP, where there is a `secret`."""
+
+    ttl_s: Seconds = 180.0  # without a step; then a dialogue is broken off
+    within_s: Seconds = 3.0  # what takes longer is answered that it does
+    gsm7: Screen = 182  # units of a screen
+    ucs2: Screen = 80
+    secret: str = ""  # in the path of the HTTP forms; from the environment
+    fields: str = "sessionId phoneNumber serviceCode text"  # and the step, where it counts them
+    text: Literal["accumulated", "incremental"] = "accumulated"  # all keys so far, or the latest
+    push: Literal["", "smpp", "xml"] = ""  # which gateway begins dialogues for us
+    push_url: str = ""  # where XML dialogs of ours are posted
+    push_from: str = ""  # our address in them over SMPP; empty: the short code
+    host: str = ""
+    port: Port = 2777
+    system_id: Name = "kairos"
+    system_type: str = ""
+    password: str = ""  # from the environment
+    profile: str = "standard"
+    profiles: dict[str, UssdProfile] = {}  # of one's own
+    window: Window = 64
+    response_timeout_s: Seconds = 5.0
+    binds: Binds = 1
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+    systems: dict[Name, UssdSystem] = {}  # by the name that the menus have for it
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -208,6 +269,7 @@ class Settings(Section, frozen=True):
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
     learning: Learning = Learning()
+    ussd: Ussd = Ussd()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -231,6 +293,7 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         learning=_with_model(path.parent, settings.learning),
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),
+        ussd=_beside(path.parent, settings.ussd),
     )
 
 
@@ -259,9 +322,9 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         line = int(found[1]) if (found := re.match(r"line (\d+)", where)) else text.count("\n") + 1
         raise SettingsError([Diagnostic(file, line, f"this is not TOML: {said}")]) from None
     wrong = _Wrong(file, _lines(text))
-    secrets = [place for place in _places(data) if place[-1] == PASSWORD]
+    secrets = [place for place in _places(data) if place[-1] in SECRETS]
     for place in secrets:
-        wrong.say(place, "`password` does not belong in the file", f"set {variable(place)} in the environment")
+        wrong.say(place, f"`{place[-1]}` does not belong in the file", f"set {variable(place)} in the environment")
     wrong.variables = _override(data, environment)
     for place, message, hint in _misfits(data, Settings, ()):
         wrong.say(place, message, hint)
@@ -284,8 +347,35 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
             wrong.say(("patterns", number, "account"), f"there is no account `{patterns.account}`", hint)
+    for place, message, hint in _ussd_misfits(settings.ussd):
+        wrong.say(place, message, hint)
     wrong.end()
     return settings
+
+
+def _ussd_misfits(ussd: Ussd) -> Iterator[tuple[Place, str, str]]:
+    from kairos.ussd.profiles import OPERATIONS, PROFILES  # not every command needs them
+
+    known = (*PROFILES, *ussd.profiles)
+    if ussd.profile not in known:
+        hint = did_you_mean(ussd.profile, known) or f"there are {', '.join(f'`{name}`' for name in known)}"
+        yield ("ussd", "profile"), f"there is no profile `{ussd.profile}`", hint
+    for name, profile in ussd.profiles.items():
+        for said in profile.operations:
+            if said not in OPERATIONS:
+                hint = did_you_mean(said, OPERATIONS) or f"there are {', '.join(OPERATIONS)}"
+                yield ("ussd", "profiles", name, "operations", said), f"nothing is said by `{said}`", hint
+    if len(ussd.fields.split()) not in (4, 5):
+        hint = 'as in `fields = "sessionId phoneNumber serviceCode text"`'
+        yield ("ussd", "fields"), "`ussd.fields` must name four fields, or five", hint
+    if ussd.push == "smpp" and not ussd.host:
+        yield ("ussd", "push"), "`ussd.push` is `smpp`, and `ussd.host` names no gateway", "set `host` of [ussd]"
+    if ussd.push == "xml" and urlsplit(ussd.push_url).scheme not in ("http", "https"):
+        yield ("ussd", "push_url"), f"`ussd.push_url`: `{ussd.push_url}` is no HTTP address", "write `http://host/path`"
+    for name, system in ussd.systems.items():
+        if urlsplit(system.url).scheme not in ("http", "https"):
+            what = f"`ussd.systems.{name}.url`: `{system.url}` is no HTTP address"
+            yield ("ussd", "systems", name, "url"), what, "write it like `http://host:port/path`"
 
 
 def _is_region(text: str) -> bool:
@@ -312,6 +402,8 @@ def require_passwords(settings: Settings) -> None:
     """Refuse to serve without passwords: an empty one lets anybody in. Raises SettingsError, naming variables."""
     places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
     places["smsc", PASSWORD] = settings.smsc.password
+    if settings.ussd.host:
+        places["ussd", PASSWORD] = settings.ussd.password
     missing = [place for place, password in places.items() if not password]
     if missing:
         raise SettingsError(
@@ -396,7 +488,7 @@ def _misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, 
         try:
             msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError:
-            told = "" if place[-1] == PASSWORD or value in ("", []) else f", not `{str(value)[:40]}`"
+            told = "" if place[-1] in SECRETS or value in ("", []) else f", not `{str(value)[:40]}`"
             yield place, f"`{_shown(place)}` must be {_words(kind)}{told}", ""
 
 

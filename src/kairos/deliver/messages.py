@@ -126,13 +126,18 @@ def _filled(templates: tuple[Template, ...], values: Mapping[str, Any]) -> list[
 
 def compile_messages(playbook: Playbook) -> Messages:
     """Parse every text of a playbook once."""
-    return Messages(
-        playbook.languages,
-        {
-            message: {
-                language: tuple(compile_template(text) for text in texts) for language, texts in by_language.items()
-            }
-            for message, by_language in playbook.messages.items()
-        },
-        playbook.template_ids,
-    )
+    return Messages(playbook.languages, _templates(playbook.messages), playbook.template_ids)
+
+
+def compile_pages(playbook: Playbook) -> Messages:
+    """And every text of its menus."""
+    return Messages(playbook.languages, _templates(playbook.ussd.texts if playbook.ussd else {}))
+
+
+def _templates(
+    messages: Mapping[str, Mapping[str, tuple[str, ...]]],
+) -> dict[str, dict[str, tuple[Template, ...]]]:
+    return {
+        message: {language: tuple(compile_template(text) for text in texts) for language, texts in by_language.items()}
+        for message, by_language in messages.items()
+    }

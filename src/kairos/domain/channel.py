@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 NOTIFICATION: Final = "notification"  # lines that ride
-OWN: Final = ("sms",)  # messages of their own
+SMS: Final = "sms"
+USSD_PUSH: Final = "ussd_push"  # a dialogue that we begin
+OWN: Final = (SMS, USSD_PUSH)  # messages of their own
 INBOUND: Final = "inbound"  # what is told to those who ask, wherever they do
-PULLED: Final = (INBOUND,)  # which no limit counts
+USSD: Final = "ussd"  # what is told in a menu that they dialled; where it has no words, those of `inbound`
+PULLED: Final = (INBOUND, USSD)  # which no limit counts
 
 SENT: Final = (NOTIFICATION, *OWN)
 CHANNELS: Final = (*SENT, *PULLED)

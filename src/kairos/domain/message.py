@@ -37,6 +37,8 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     purpose: str = ""  # of what it says of ours; empty: marketing
     template_id: str = ""  # of what it says of ours, as the regulator knows it
     entity_id: str = ""  # and its sender's
+    reply_in: str = ""  # of a dialogue that asks for a yes or no: the language of its choices
+    instead: str = ""  # the channel that it goes out on where a dialogue surely never reached the handset
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

@@ -298,7 +298,9 @@ class Dispatcher:
         if outcome.status == "sent":
             await self._news(row, text, "sent", outcome)
         else:
-            await self._news(row, text, "failed", reason="unknown" if outcome.status == "unknown" else outcome.reason)
+            unknown = outcome.status == "unknown"
+            reason, instead = ("unknown", "") if unknown else (outcome.reason, text.instead)
+            await self._news(row, text, "failed", reason=reason, instead=instead)
 
     async def _held_back(self, row: Outgoing, text: Text, halt: Halt) -> None:
         """Drop an offer that is stopped for its whole time; else come back to it, out of the way of what follows."""
@@ -427,7 +429,14 @@ class Dispatcher:
         await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))
 
     async def _news(
-        self, row: Outgoing, text: Text, status: str, outcome: Outcome | None = None, *, reason: str = ""
+        self,
+        row: Outgoing,
+        text: Text,
+        status: str,
+        outcome: Outcome | None = None,
+        *,
+        reason: str = "",
+        instead: str = "",
     ) -> str:
         """Commit what became of a row; why it must not go out any more where the engine says so, else an empty text."""
         concerns_state = bool(text.decision) and status in ("sending", "line", "dropped", "failed", "plain")
@@ -447,6 +456,7 @@ class Dispatcher:
                 destination=text.destination if asks else "",
                 action=text.action if asks else "",
                 channel=row.channel if asks else "",
+                instead=instead,
             )
         )
 

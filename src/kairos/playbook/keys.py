@@ -44,7 +44,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "margin_floor",
     ),
     "variant": ("price", "value", "cost", "top_up", "size", "validity"),  # and any further field of its own
-    "treatment": ("channel", "message"),
+    "treatment": ("channel", "message", "fallback"),
     "after_decline": ("offer", "issue", "everything"),
     "volume": ("at_most", "per", "pace"),
     "budget": ("spend", "counts", "per", "pace"),
@@ -87,5 +87,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "saturation": ("unanswered", "rest", "riding", "channel", "offer", "action", "issue", "purpose", "each", "name"),
     "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services", "entity_id"),
     "test": ("test", "given", "when", "then", "at", "riding"),
+    "ussd": ("entries", "menus", "words", "at_most"),
+    "menu": ("title", "items"),
+    "ussd_item": ("label", "offers", "menu", "text", "to", "dial", "parent"),
     "then": ("offer", "variant", "because"),
 }

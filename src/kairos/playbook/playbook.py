@@ -11,6 +11,7 @@ from kairos.playbook.action import Action
 from kairos.playbook.budget import Budget
 from kairos.playbook.policy import ContactPolicy
 from kairos.playbook.replies import ReplyWords
+from kairos.playbook.ussd import Menus
 from kairos.playbook.vocabulary import Vocabulary
 
 # Messages that kairos itself says in answer to a reply; every playbook has each of them.
@@ -89,6 +90,7 @@ class Playbook:
     testers: tuple[Tester, ...] = ()
     budgets: tuple[Budget, ...] = ()  # of budgets.yaml
     template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none
+    ussd: Menus | None = None
 
     def action(self, name: str | None) -> Action | None:
         """The action of that name, if there is one."""
