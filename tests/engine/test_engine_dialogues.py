@@ -254,16 +254,12 @@ def pushed(bench: Any) -> tuple[Outgoing, Text]:
 
 
 def by_push(menu: Any, limit: int = 1) -> Any:
-    """A bench that pushes: the SMS, which is as good, is closed while it decides."""
-    bench = menu(PUSH, SMS, own_a_day=limit)
-    no_sms(bench)
-    return bench
+    return menu(PUSH, SMS, own_a_day=limit)
 
 
 def test_what_surely_never_reached_the_handset_goes_out_by_sms_at_most_once(menu: Any) -> None:
     bench = by_push(menu)
     row, text = pushed(bench)
-    bench.engine.turn(Switches())
     work = failed(bench, row, text)
     ((channel, by_sms),) = sent(work)
     assert (channel, by_sms.offer, by_sms.instead) == ("sms", text.offer, "")
@@ -278,7 +274,6 @@ def test_what_surely_never_reached_the_handset_goes_out_by_sms_at_most_once(menu
 def test_what_may_have_reached_the_handset_is_not_said_by_sms(menu: Any) -> None:
     bench = by_push(menu)
     row, text = pushed(bench)
-    bench.engine.turn(Switches())
     assert sent(failed(bench, row, msgspec.structs.replace(text, instead=""), reason="unknown")) == []
     assert bench.state().offers[0].status == "open"
 
@@ -286,6 +281,7 @@ def test_what_may_have_reached_the_handset_is_not_said_by_sms(menu: Any) -> None
 def test_where_the_policy_is_against_the_sms_the_offer_is_taken_back(menu: Any) -> None:
     bench = by_push(menu)
     row, text = pushed(bench)
+    no_sms(bench)
     assert sent(failed(bench, row, text)) == []
     assert bench.state().offers[0].status == "withdrawn"
     assert bench.state().contacts == []
@@ -297,7 +293,6 @@ def test_a_dialogue_of_ours_that_broke_off_is_said_by_sms_where_limits_leave_roo
 ) -> None:
     bench = by_push(menu, own_a_day)
     _, text = pushed(bench)
-    bench.engine.turn(Switches())
     assert [channel for channel, _ in sent(recall(bench, text.offer))] == channels
     assert [one.channel for one in bench.state().contacts] == ["ussd_push", *channels]
     assert bench.state().offers[0].status == "open"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kairos.decide.purchases import Purchases, compile_purchases
-from kairos.domain.channel import INBOUND, NOTIFICATION, PULLED, USSD
+from kairos.domain.channel import INBOUND, NOTIFICATION, PULLED, USSD, USSD_PUSH
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
 from kairos.playbook.budget import Budget
@@ -155,7 +155,10 @@ def compile_program(playbook: Playbook) -> Program:
         {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
         for channel in channels
     )
-    on_channel = tuple(sum(1 << bit for bit in bits) for bits in message)
+    on_channel = tuple(
+        sum(1 << bit for bit in bits) & ~_instead(arms, channel)
+        for channel, bits in zip(channels, message, strict=True)
+    )
     in_menus = on_channel[channels.index(USSD)] if USSD in channels else 0
     policy = playbook.policy
     of_action = {a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions}
@@ -220,6 +223,13 @@ def compile_program(playbook: Playbook) -> Program:
         ),
         budgets=tuple(_budgeted(budget, arms) for budget in budgets),
         takes={arm.bit: taken for arm in arms if (taken := _takes(arm, budgets))},
+    )
+
+
+def _instead(arms: Sequence[Arm], channel: str) -> int:
+    """The arms that are said on a channel only where a dialogue that we begin came to nothing."""
+    return _mask(
+        arm for arm in arms for one in arm.action.treatments if one.channel == USSD_PUSH and one.fallback == channel
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kairos.domain.channel import OWN, PULLED
+from kairos.domain.channel import OWN, PULLED, USSD_PUSH
 from kairos.errors import Diagnostic
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.document import Items, Scalar, Table, parse
@@ -16,6 +16,8 @@ from kairos.playbook.playbook import ANSWERS, Playbook
 from kairos.playbook.vocabulary_file import INBOUND
 from kairos.smpp.text import Encoding, measure
 
+SCREEN = {"gsm7": 182, "ucs2": 80}  # units of a USSD screen
+CHOICES = 30  # of these, for yes and no
 MOST_PARTS = 2  # of a message of its own
 LATIN = range(0x250)  # and the general punctuation, which word processors put in
 PUNCTUATION = range(0x2010, 0x2040)
@@ -94,8 +96,10 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
 def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
-    own = {message for channel, message, _ in by_channel if channel in OWN} | set(ANSWERS)
-    to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel not in PULLED}
+    pushed = {message for channel, message, _ in by_channel if channel == USSD_PUSH}
+    own = {message for channel, message, _ in by_channel if channel in OWN} - pushed | set(ANSWERS)
+    keyed = (*PULLED, USSD_PUSH)  # an answer is a key on the same screen
+    to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel not in keyed}
     told = {message for channel, message, _ in by_channel if channel in PULLED}  # on a screen: they cost nothing
     told -= {message for channel, message, _ in by_channel if channel not in PULLED}
     measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook)}
@@ -107,6 +111,8 @@ def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
             continue
         if message in own:
             yield from _long(place, measured[key])
+        if message in pushed:
+            yield from _many_screens(place, measured[key])
         if message in to_reply and "number" not in placeholders(place.text):
             hint = "say how to take it, as in `Reply {number}`"
             yield Diagnostic(place.file, place.line, f"`{message}` does not show the offer's `{{number}}`", hint)
@@ -130,6 +136,16 @@ def _long(place: Scalar, found: Measured) -> Iterator[Diagnostic]:
     if found.parts > MOST_PARTS:
         message = f"`{found.message}` takes up to {found.parts} SMS in {found.language} ({found.units} units)"
         yield Diagnostic(place.file, place.line, message, f"{MOST_PARTS} are enough to be read")
+
+
+def _many_screens(place: Scalar, found: Measured) -> Iterator[Diagnostic]:
+    """A dialogue that we begin whose answer would stand on a second screen."""
+    room = SCREEN[found.encoding] - CHOICES
+    if found.units > room:
+        message = (
+            f"`{found.message}` takes up to {found.units} units in {found.language}, and {room} leave room for a yes"
+        )
+        yield Diagnostic(place.file, place.line, message, "who must turn a page to answer does not")
 
 
 def _costly_characters(place: Scalar) -> Iterator[Diagnostic]:

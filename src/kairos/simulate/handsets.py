@@ -56,7 +56,8 @@ class Answer:
     meaning: Meaning
     at: int  # ms since the epoch
     offer: Offer | None
-    sent: Sent | None  # None for a recharge
+    sent: Sent | None  # None for a recharge, and where it was said otherwise than by SMS
+    channel: str = "sms"  # where it was said
     answered: list[Seen] = field(default_factory=list)
 
     @property
@@ -84,6 +85,7 @@ class Handset:
         self.offers: list[Offer] = []
         self.repeated_offers = 0
         self.waiting: Answer | None = None
+        self.elsewhere = False  # busy with something that is no text: says nothing by SMS meanwhile
         self._rng = rng
 
     @property
@@ -111,10 +113,10 @@ class Handset:
         seen = self._read(arrival, notifications)
         self.inbox.append(seen)
         if self.waiting is not None and seen.kind == "answer":
-            self._hear(self.waiting, seen)
+            self.hear(self.waiting, seen)
         return seen
 
-    def _hear(self, answer: Answer, seen: Seen) -> None:
+    def hear(self, answer: Answer, seen: Seen) -> None:
         """Take a message as what came back. What was refused may be tried again."""
         answer.answered.append(seen)
         self.waiting = None
@@ -147,9 +149,20 @@ class Handset:
         self.offers.append(offer)
         return offer
 
-    def answer(self, meaning: Meaning, at: int, offer: Offer | None, sent: Sent | None) -> Answer:
+    def shown(self, text: str, at: float) -> Offer:
+        """The offer on a screen that is no text message's: one that was seen before under the same price, else a new
+        one."""
+        prices = scenario.amounts_in(text)
+        alike = (one for one in self.offers if one.state == "open" and prices & scenario.amounts_in(one.text))
+        known = next(alike, None)
+        if known is None:
+            known = Offer(self.msisdn, text, "", 0, scenario.theme_of(text), "", at)
+            self.offers.append(known)
+        return known
+
+    def answer(self, meaning: Meaning, at: int, offer: Offer | None, sent: Sent | None, channel: str = "sms") -> Answer:
         """Note what was done. A no or a STOP ends promises too: whoever recharges later does not mean them."""
-        done = Answer(self.msisdn, meaning, at, offer, sent)
+        done = Answer(self.msisdn, meaning, at, offer, sent, channel)
         self.answers.append(done)
         if offer is not None and done.accepts:
             offer.state = "taken"

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kairos.ussd.dialogue import Show
 
-AT_ONCE: Final = 700  # ms: nobody reads a screen and answers it sooner, so the same key again is a repeat of the step
+AT_ONCE: Final = 500  # ms: nobody reads a screen and answers it sooner, so the same key again is a repeat of the step
 BEGUN: Final = 10_000  # ms in which the same code again, on the same session, is the same dialogue
 
 Kind = Literal["begin", "input", "abort", "timeout"]
