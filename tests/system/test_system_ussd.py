@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -154,34 +154,76 @@ async def play(system: Any, msisdn: str) -> Dialogue:
     return dialogue
 
 
-async def test_gateways_that_speak_http(ussd: Ussd) -> None:
-    async with ussd() as system:
-        http, msisdn = system.http, system.with_language("en")
-        await system.known(msisdn)
-        await system.call(msisdn)
-        (made,) = system.states()[msisdn].offers
+@asynccontextmanager
+async def another_system(asked: list[dict[str, str]]) -> AsyncIterator[str]:
+    """A system that shows a screen, and then hands back; the settings that name it."""
 
-        async def step(text: str, **more: str) -> str:
-            answer = await http.post(path(system, "callback"), data=form(msisdn, text, **more))
-            assert answer.status_code == 200, answer.text
-            return str(answer.text)
+    async def care(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked_for = await reader.readuntil(b"\r\n\r\n")
+        length = int(asked_for.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        asked.append(dict(parse_qsl((await reader.readexactly(length)).decode(), keep_blank_values=True)))
+        body = ["CON Care\n1 Language", "END Back we go", "what?"][len(asked) - 1]
+        returned = "ussd-return: kairos\r\n" if len(asked) == 2 else ""
+        head = f"HTTP/1.1 200 OK\r\n{returned}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(f"{head}{body}".encode())
+        await writer.drain()
+        writer.close()
 
-        first = await step("")
-        assert first.startswith("CON My account\n1 My offers")
-        assert first.endswith("4 Main menu")  # this form can hand a dialogue back
-        offers = await step("1")
-        assert (await step("1"), await step("")) == (offers, first)  # again, and late
-        confirm = await step("1*1")
-        assert made.title in confirm
-        repeated = await asyncio.gather(*(step("1*1*2") for _ in range(5)))
-        assert set(repeated) == {f"END Thank you. {made.title} is on its way."}
-        assert await step("1*1*2*1") == repeated[0]  # after the end there is nothing more
-        await system.drained()
-        assert charges(system, msisdn) == [1]
-        back = await http.get(path(system, "callback"), params=form(msisdn, "4", "s2"))
-        assert (back.text.strip(), back.headers["ussd-return"]) == ("END", "parent")
-        await rejected(system, msisdn)
-        await by_xml(system)
+    server = await asyncio.start_server(care, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield f'\n[ussd.systems.self_care]\nurl = "http://127.0.0.1:{port}/"\n'
+
+
+async def handed_over_and_back(system: Any, asked: list[dict[str, str]]) -> None:
+    gateway, msisdn = await gateway_bound(system), system.with_language("en")
+    await system.known(msisdn)
+    dialogue = await gateway.dial(msisdn, "*123#")
+    assert (await shown(dialogue)).key("Settings") == "4"
+    assert (await pressed(gateway, dialogue, "4")).text == "Care\n1 Language"
+    assert (asked[0]["phoneNumber"], asked[0]["serviceCode"], asked[0]["text"]) == (f"+{msisdn}", "*123*9#", "")
+    assert (await pressed(gateway, dialogue, "1")).text.startswith("My account")
+    assert asked[1]["text"] == "1"
+    assert (await pressed(gateway, dialogue, "4")).text == "Please dial again in a moment."
+
+
+async def test_gateways_that_speak_http_and_systems_that_are_handed_to(ussd: Ussd, tmp_path: Path) -> None:
+    asked: list[dict[str, str]] = []
+    settings = tmp_path / "mine"
+    async with another_system(asked) as named:
+        _copied(settings, named)
+        async with ussd(settings / "kairos.toml") as system:
+            await handed_over_and_back(system, asked)
+            await by_form(system)
+            await by_xml(system)
+
+
+async def by_form(system: Any) -> None:
+    http, msisdn = system.http, system.with_language("en")
+    await system.known(msisdn)
+    await system.call(msisdn)
+    (made,) = system.states()[msisdn].offers
+
+    async def step(text: str, **more: str) -> str:
+        answer = await http.post(path(system, "callback"), data=form(msisdn, text, **more))
+        assert answer.status_code == 200, answer.text
+        return str(answer.text)
+
+    first = await step("")
+    assert first.startswith("CON My account\n1 My offers")
+    assert first.endswith("4 Settings\n5 Main menu")  # this form can hand a dialogue back
+    offers = await step("1")
+    assert (await step("1"), await step("")) == (offers, first)  # again, and late
+    confirm = await step("1*1")
+    assert made.title in confirm
+    repeated = await asyncio.gather(*(step("1*1*2") for _ in range(5)))
+    assert set(repeated) == {f"END Thank you. {made.title} is on its way."}
+    assert await step("1*1*2*1") == repeated[0]  # after the end there is nothing more
+    await system.drained()
+    assert charges(system, msisdn) == [1]
+    back = await http.get(path(system, "callback"), params=form(msisdn, "5", "s2"))
+    assert (back.text.strip(), back.headers["ussd-return"]) == ("END", "parent")
+    await rejected(system, msisdn)
 
 
 async def rejected(system: Any, msisdn: str) -> None:
@@ -233,36 +275,6 @@ async def by_xml(system: Any) -> None:
     assert 'type="End"' in over
     assert "Composez *123#" not in over
     assert "Please dial *123# again" in await step(key.format(1))
-
-
-async def test_a_dialogue_is_handed_to_another_system_and_comes_back(ussd: Ussd, tmp_path: Any) -> None:
-    asked: list[dict[str, str]] = []
-
-    async def care(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked_for = await reader.readuntil(b"\r\n\r\n")
-        length = int(asked_for.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-        asked.append(dict(parse_qsl((await reader.readexactly(length)).decode(), keep_blank_values=True)))
-        body = ["CON Care\n1 Language", "END Back we go"][min(len(asked) - 1, 1)]
-        returned = "ussd-return: kairos\r\n" if len(asked) > 1 else ""
-        head = f"HTTP/1.1 200 OK\r\n{returned}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        writer.write(f"{head}{body}".encode())
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(care, "127.0.0.1", 0)
-    settings = tmp_path / "mine"
-    _copied(settings, f'\n[ussd.systems.self_care]\nurl = "http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"\n')
-    async with server, ussd(settings / "kairos.toml") as system:
-        gateway, msisdn = await gateway_bound(system), system.with_language("en")
-        await system.known(msisdn)
-        dialogue = await gateway.dial(msisdn, "*123#")
-        assert (await shown(dialogue)).key("Settings") == "4"
-        assert (await pressed(gateway, dialogue, "4")).text == "Care\n1 Language"
-        assert (asked[0]["phoneNumber"], asked[0]["serviceCode"], asked[0]["text"]) == (f"+{msisdn}", "*123*9#", "")
-        assert (await pressed(gateway, dialogue, "1")).text.startswith("My account")
-        assert asked[1]["text"] == "1"
-        server.close()
-        assert (await pressed(gateway, dialogue, "4")).text == "Please dial again in a moment."
 
 
 def _copied(folder: Any, more: str) -> None:
