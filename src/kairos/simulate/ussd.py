@@ -88,7 +88,7 @@ class UssdGateway:
         self._timer, self._on_pushed = timer, on_pushed
         self._authenticate = passwords({account: password})
         self._server: Server | None = None
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.cycle(range(1, MOST + 1))
         self.dialogues: dict[tuple[str, int], Dialogue] = {}
         self.refusing = 0  # with this status, what kairos begins is refused
         self.unread = 0  # screens for a dialogue that is not there any more
@@ -114,10 +114,13 @@ class UssdGateway:
 
     async def dial(self, msisdn: str, code: str) -> Dialogue:
         """Begin a dialogue; returns when kairos has acknowledged it. Its screen comes by itself."""
-        dialogue = Dialogue(msisdn, (next(self._numbers) - 1) % MOST + 1, code.strip("*#").partition("*")[0])
+        dialogue = Dialogue(msisdn, next(self.numbers), code.strip("*#").partition("*")[0])
         self.dialogues[msisdn, dialogue.number] = dialogue
-        await self.bring(dialogue, PSSR_INDICATION, code)
+        await self.begin(dialogue, code)
         return dialogue
+
+    async def begin(self, dialogue: Dialogue, code: str) -> None:
+        await self.bring(dialogue, PSSR_INDICATION, code)
 
     async def press(self, dialogue: Dialogue, key: str) -> None:
         await self.bring(dialogue, USSR_CONFIRM, key)
