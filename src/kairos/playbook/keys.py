@@ -86,9 +86,9 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "limit": ("at_most", "per", "riding", "channel", "offer", "action", "issue", "purpose", "each", "shared", "name"),
     "saturation": ("unanswered", "rest", "riding", "channel", "offer", "action", "issue", "purpose", "each", "name"),
     "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services", "entity_id"),
-    "test": ("test", "given", "when", "then", "at", "riding"),
+    "test": ("test", "given", "when", "dial", "press", "then", "at", "riding"),
     "ussd": ("entries", "menus", "words", "at_most"),
     "menu": ("title", "items"),
     "ussd_item": ("label", "offers", "menu", "text", "to", "dial", "parent"),
-    "then": ("offer", "variant", "because"),
+    "then": ("offer", "variant", "because", "shows"),
 }

@@ -56,6 +56,9 @@ class PlaybookTest:
     taken: Mapping[str, int] = field(default_factory=dict)  # of budgets, before
     declined: Mapping[str, int] = field(default_factory=dict)  # action -> how long ago they said no to it, ms
     unanswered: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # action -> how long ago they were told, ms
+    dial: str = ""  # a code, instead of an event
+    press: tuple[str, ...] = ()  # the keys after it
+    shows: str = ""  # what then stands on the screen
 
 
 @dataclass(frozen=True)
