@@ -255,19 +255,19 @@ class Dialogues:
         match do:
             case Ask():
                 at_most = book.menus.at_most
-                answer = await self.loop.submit(Visit(identity, session.msisdn, USSD, now, at_most=at_most))
+                answer = await self.loop.ask(Visit(identity, session.msisdn, USSD, now, at_most=at_most))
                 return ussd.asked(book, session, answer.language, answer.offers)
             case Say(offer, verb):
                 talk.saying = True
                 try:
-                    answer = await self.loop.submit(Word(identity, session.msisdn, offer, verb, USSD, now, "ussd"))
+                    answer = await self.loop.ask(Word(identity, session.msisdn, offer, verb, USSD, now, "ussd"))
                 finally:
                     talk.saying = False
                 if not answer.offers:
                     return session, ussd.last_word(book, "over", session.language)
                 return ussd.said(book, session, answer.outcome, answer.offers[0])
             case ussd.Look(page):
-                answer = await self.loop.submit(Look(session.msisdn, now, page))
+                answer = await self.loop.ask(Look(session.msisdn, now, page))
                 return ussd.looked(book, session, answer.language, answer.text)
         raise AssertionError(do)
 

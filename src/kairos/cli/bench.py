@@ -17,13 +17,14 @@ def register(app: typer.Typer) -> None:
 
 
 def _benches(rate: float | None, seconds: float, step: float) -> dict[str, Callable[[], dict[str, object]]]:
-    from kairos.bench import events, learning, memory, rules, score
+    from kairos.bench import events, learning, mappings, memory, rules, score
     from kairos.cli import inbound_bench, sms_bench, ussd_bench
 
     return {
         "rules": rules.run,
         "events": events.run,
         "memory": memory.run,
+        "mappings": mappings.run,
         "sms": partial(sms_bench.run, rate or 500, seconds, step),
         "inbound": partial(inbound_bench.run, rate or 500, min(seconds, 20.0), step),
         "ussd": partial(ussd_bench.run, rate or 300, min(seconds, 20.0), step),
@@ -33,7 +34,7 @@ def _benches(rate: float | None, seconds: float, step: float) -> dict[str, Calla
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="rules, events, memory, sms, inbound, ussd, learning or score")],
+    name: Annotated[str, typer.Argument(help="rules, events, memory, mappings, sms, inbound, ussd, learning or score")],
     as_json: Annotated[bool, typer.Option("--json", help="Only one JSON object, as the last line.")] = False,
     rate: Annotated[
         float | None,

@@ -40,14 +40,19 @@ def take_look(engine: Engine, work: Work, index: int, look: Look) -> None:
     if state is None or not state.msisdn:
         work.answers[index] = Answer("rejected", f"nobody is known by `{look.msisdn}`")
         return
+    work.answers[index] = look_up(engine, state, look, work.now)
+
+
+def look_up(engine: Engine, state: State, look: Look, now: int) -> Answer:
+    """Their language, and what the text says to them."""
     program = engine.program
-    row = plain_row(engine, state, work.now)
+    row = plain_row(engine, state, now)
     language, text = program.language(row), ""
     if look.page in program.pages.templates:
         playbook = program.playbook
         values = Values({}, Row(program.places, row), playbook.vocabulary.names, playbook.currency)
         text = program.pages.text(look.page, language, values) or ""
-    work.answers[index] = Answer("applied", language=language, text=text)
+    return Answer("applied", language=language, text=text)
 
 
 def take_recall(engine: Engine, work: Work, index: int, recall: Recall) -> None:

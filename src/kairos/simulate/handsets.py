@@ -16,6 +16,7 @@ from kairos.simulate.subscribers import Subscriber
 TURN_DOWN = (35, 7, 3, 7, 48)
 BROKE = 0.06  # have given their money away between the offer and the yes
 TWICE = 0.1  # send the number once more after the answer
+TAPS = 0.6  # open the link of an offer that has one, and tap, rather than reply
 PATIENCE = 3_000  # ms that they wait for an answer to anything but a yes
 
 
@@ -67,12 +68,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Intention:
-    """What a subscriber is about to do: send `text`, or recharge `amount`; `broke`: give all the money away first."""
+    """What a subscriber is about to do: send `text`, open a link, or recharge `amount`.
+
+    `broke`: give all the money away first.
+    """
 
     meaning: Meaning
     text: str = ""
     amount: int = 0
     broke: bool = False
+    link: str = ""
 
 
 class Handset:
@@ -209,6 +214,9 @@ class Handset:
     def _take(self, offer: Offer) -> Intention:
         if not offer.number:
             return Intention("recharge", amount=max(offer.recharge, self.subscriber.top_up))
+        link = scenario.link_in(offer.text)
+        if link and self._rng.random() < TAPS:
+            return Intention("accept", offer.number, broke=self._rng.random() < BROKE, link=link)
         text = self._rng.choice(("{0}", "{0}", " {0}", "{0} ")).format(offer.number)
         return Intention("accept", text, broke=self._rng.random() < BROKE)
 
