@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from ssl import SSLContext
 
 import structlog
@@ -29,6 +30,7 @@ from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
+from kairos.adapters.privacy import HttpPrivacy
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
@@ -38,6 +40,7 @@ from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
+from kairos.api.privacy import add_privacy
 from kairos.api.recommendations import add_recommendations
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
@@ -49,6 +52,7 @@ from kairos.engine.loop import Loop, tune_interpreter
 from kairos.engine.program import Program, compile_program
 from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
+from kairos.engine.suppression import Suppression
 from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, PlaybookError, SettingsError, StoreError
@@ -105,6 +109,7 @@ class Kairos:
             steps=settings.fulfilment.taken,
             note=log.warning,
         )
+        self.engine.suppression = suppression_of(store)
         self.propensities = Propensities(store, self.engine, self.engine.scorer)
         if self.model:
             self.engine.scorer_of = self.model.scorer_of
@@ -279,6 +284,8 @@ class Kairos:
             allowed=asked.listeners,
         )
         self._tasks.append(asyncio.create_task(self.recommendations.run()))
+        self.privacy = HttpPrivacy(self.loop, settings.store.path, settings.region)
+        self._tasks.append(asyncio.create_task(self.privacy.run()))
         app = create_app(
             ingress,
             explanations,
@@ -288,7 +295,10 @@ class Kairos:
             operations=operations,
             purchases=purchases,
             inbound=inbound,
-            more=[partial(add_recommendations, recommendations=self.recommendations)],
+            more=[
+                partial(add_recommendations, recommendations=self.recommendations),
+                partial(add_privacy, privacy=self.privacy),
+            ],
         )
         await self._serve_http(app)
         tune_interpreter()
@@ -342,6 +352,7 @@ class Kairos:
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
         await self.recommendations.close()
+        self.privacy.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -480,6 +491,12 @@ def money_of(currency: Currency) -> str:
     'XTS with 2 digits'
     """
     return f"{currency.code} with {currency.digits} digits"
+
+
+def suppression_of(store: Store) -> Suppression:
+    """Who said STOP and was forgotten. The key is a secret of the environment's, else one that the store keeps."""
+    key = os.environ.get("KAIROS_SUPPRESSION_KEY") or store.keep("suppression_key", token_hex(32))
+    return Suppression(key.encode(), store.suppressed())
 
 
 def old_vocabulary(store: Store, layout: str) -> Vocabulary | None:

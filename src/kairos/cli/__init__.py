@@ -1,5 +1,6 @@
 """The commands: `run`, `demo`, `new`, `check`, `test`, `explain`, `reconcile`, `report`, `evaluate`, `learn`, `switch`,
-`status`, `try`, `dead-letters`, `backup`, `restore`, `bench`.
+`status`, `try`, `dead-letters`, `backup`, `restore`, `export`,
+`erase`, `bench`.
 
 Each imports what it needs when it is called, so that `--help` and `check` are quick.
 """
@@ -51,6 +52,7 @@ COMMANDS = (
     "trial",
     "dead_letters",
     "backup",
+    "privacy",
     "bench",
 )
 
