@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
+from kairos.api.lock import about
 from kairos.api.problem import problem
 
 
@@ -42,9 +43,13 @@ def add_privacy(app: FastAPI, privacy: Privacy) -> None:
 
     @app.delete("/v1/subscribers/{name}", response_model=None)
     async def erase(
-        name: str, reason: Annotated[str, Query(max_length=200)] = "", force: Annotated[bool, Query()] = False
+        name: str,
+        request: Request,
+        reason: Annotated[str, Query(max_length=200)] = "",
+        force: Annotated[bool, Query()] = False,
     ) -> Response:
         """Forget a person. Their number is unknown when this is answered; what else is stored goes soon after."""
+        about(request, name, "forced" if force else "")
         try:
             found = await privacy.erase(name, reason, force)
         except LookupError:

@@ -63,6 +63,11 @@ def handle_errors(app: FastAPI) -> None:
         log.warning("not now", reason=str(error))
         return _told(request, 503, str(error), headers=RETRY_AFTER)
 
+    @app.exception_handler(RecursionError)
+    async def too_deep(request: Request, error: RecursionError) -> Response:
+        log.warning("nested too deeply", path=request.url.path, reason=str(error))
+        return _told(request, 400, "the body is nested too deeply")
+
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
         log.error("request failed", path=request.url.path, exc_info=error)

@@ -7,7 +7,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -63,7 +63,7 @@ def erase(
     force: Annotated[bool, typer.Option("--force", help="Though something is promised, bought or owed.")] = False,
     url: Annotated[str, typer.Option(help="The HTTP door, if it is not the one of the settings.")] = "",
 ) -> None:
-    from kairos.cli.status import address, with_scheme
+    from kairos.cli.door import address, with_scheme
     from kairos.settings import load_settings
 
     chosen = load_settings(settings, os.environ)
@@ -81,14 +81,17 @@ def _by_door(door: str, subscriber: str, reason: str, force: bool) -> dict[str, 
     """By the running kairos; None where none answers. Raises KairosError where it is refused."""
     import httpx
 
-    path = f"{door}/v1/subscribers/{quote(subscriber, safe='')}"
-    query = {"reason": reason, "force": str(force).lower()}
+    from kairos.cli.door import call, refused
+
+    query = urlencode({"reason": reason, "force": str(force).lower()})
     try:
-        answer = httpx.delete(path, params=query, timeout=30, trust_env=False)
+        answer = call("DELETE", f"{door}/v1/subscribers/{quote(subscriber, safe='')}?{query}")
     except httpx.ConnectError:
         return None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise KairosError(f"{door} did not answer: {error}; ask again, for it may have been done") from None
+    if why := refused(answer):
+        raise KairosError(f"the kairos at {door} forgets nobody for us: {why}")
     try:
         found = answer.json()
     except ValueError:

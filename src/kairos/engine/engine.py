@@ -77,6 +77,7 @@ class Engine:
         steps: Sequence[str] = fulfil.ONE_CALL,
         lease: Lease = whole,
         note: Callable[[str], None] = lambda _note: None,
+        link: Callable[[str], str] | None = None,
     ) -> None:
         self.store, self.program, self.scorer = store, program, scorer
         self.scorer_of: Callable[[Program], Scorer] = lambda _: self.scorer  # what scores under another playbook
@@ -87,6 +88,8 @@ class Engine:
         self.note = note
         self.ids = Ids(store.next_ids())
         self.epoch = store.epoch
+        self.link = link  # what opens an offer, by its key, where there is a page
+        self.link_of: Callable[[int], str] | None = link and (lambda decision: link(f"{self.epoch}-{decision}"))
         self.flying: list[Work] = []
         self.statistics = Statistics()
         self.parts_within = parts_within
@@ -155,9 +158,8 @@ class Engine:
     # -- states in and out ---------------------------------------------------------------------------------------------
 
     def read(self, inputs: Iterable[Input]) -> Loaded:
-        """What the store knows of the inputs' subscribers. May run in another thread."""
-        wanted = {subscriber_of(source) for source in inputs} - {0}
-        return self.store.load([n for n in wanted if isinstance(n, str)], [n for n in wanted if isinstance(n, int)])
+        """What the store knows of the inputs' subscribers."""
+        return self.store.load(*wanted(inputs))
 
     def _know(self, work: Work, loaded: Loaded) -> None:
         """Numbers and state blobs of the batch's subscribers: from the batches in flight, else as they were read."""
@@ -296,6 +298,12 @@ TAKERS: Final[Mapping[type, Callable[[Engine, Work, int, Any], None]]] = {
     Timer: take_timer,
     Erasure: take_erasure,
 }
+
+
+def wanted(inputs: Iterable[Input]) -> tuple[list[str], list[int]]:
+    """Whom inputs concern, as a store is asked for them: names and ids."""
+    known = {subscriber_of(source) for source in inputs} - {0}
+    return [one for one in known if isinstance(one, str)], [one for one in known if isinstance(one, int)]
 
 
 def clash(moments: Mapping[int, Moment], moment: Moment) -> bool:
