@@ -42,6 +42,7 @@ from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.sources import HttpSources, compile_mappings
 from kairos.adapters.sqlite_process import SqliteProcess
 from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
@@ -52,6 +53,7 @@ from kairos.api.lock import Lock
 from kairos.api.page import add_page
 from kairos.api.privacy import add_privacy
 from kairos.api.recommendations import add_recommendations
+from kairos.api.sources import add_sources
 from kairos.deliver import OfferLinks
 from kairos.domain.caller import Caller
 from kairos.domain.inputs import end_of_a_run
@@ -112,6 +114,7 @@ class Kairos:
     def __init__(self, settings: Settings, store: Store, program: Program) -> None:
         self.settings, self.store, self.program = settings, store, program
         self.model = own_model(settings, program)
+        compile_mappings(settings.mappings, program, settings.region)
         self.page_links = page_links(settings, program.playbook.currency)
         if without := check_links(self.page_links, program):
             log.warning("there is no landing page: texts that say {link} are left out", messages=without)
@@ -327,7 +330,7 @@ class Kairos:
             operations=operations,
             purchases=purchases,
             inbound=inbound,
-            more=self._more_doors(),
+            more=self._more_doors(ingress),
         )
         await self._serve_http(
             Lock(
@@ -342,7 +345,9 @@ class Kairos:
         )
         tune_interpreter()
 
-    def _more_doors(self) -> Iterator[Callable[[FastAPI], None]]:
+    def _more_doors(self, ingress: HttpIngress) -> Iterator[Callable[[FastAPI], None]]:
+        sources = HttpSources(ingress, self.settings.sources, self.settings.mappings)
+        yield lambda app: add_sources(app, sources)
         yield partial(add_recommendations, recommendations=self.recommendations)
         yield partial(add_privacy, privacy=self.privacy)
         page = self.settings.page
@@ -450,11 +455,12 @@ class Kairos:
             looked_at = texts
 
     def _check(self, program: Program) -> None:
-        """Whether a new playbook can be used with our model, page and ways out. Raises PlaybookError, SettingsError."""
+        """Whether a new playbook can be used with what the settings have. Raises PlaybookError, SettingsError."""
         if self.model:
             self.model.check(program)
         check_links(self.page_links, program)
         require_ways(program.playbook, self.settings.channels)
+        compile_mappings(self.settings.mappings, program, self.settings.region)
 
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""

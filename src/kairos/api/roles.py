@@ -34,6 +34,8 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/openapi.json"): Row(OPEN),
     ("GET", "/metrics"): Row("operator"),
     ("POST", "/v1/events"): Row("ingest", "counted"),
+    ("POST", "/v1/sources/{source}"): Row("ingest", "counted"),
+    ("POST", "/v1/sources/{source}/{secret}"): Row(OPEN, "counted"),  # the source's secret is in the path
     ("POST", "/v1/decisions"): Row("decide care", "line"),
     ("POST", "/v1/responses"): Row("decide care", "line"),
     ("GET", "/v1/subscribers/{name}"): Row("care", "line", "name"),
