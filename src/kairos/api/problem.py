@@ -66,7 +66,7 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RecursionError)
     async def too_deep(request: Request, error: RecursionError) -> Response:
         log.warning("nested too deeply", path=request.url.path, reason=str(error))
-        return problem(400, "the body is nested too deeply")
+        return _told(request, 400, "the body is nested too deeply")
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
