@@ -36,6 +36,7 @@ from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.sqlite_process import SqliteProcess
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
@@ -117,6 +118,7 @@ class Kairos:
             self.engine,
             now,
             lambda rows: self.dispatcher.hand(rows),
+            aside=store.aside if isinstance(store, SqliteProcess) else None,
             batch=settings.engine.batch,
             linger=settings.engine.linger_ms / 1000,
             queue=settings.engine.queue,

@@ -246,6 +246,16 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+class Aside(Protocol):
+    """The two calls of a store that every batch makes, for a loop that goes on meanwhile; each as the store's own."""
+
+    async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded: ...
+
+    async def commit(self, batch: Batch) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one attempt to send.

@@ -28,7 +28,7 @@ class HttpInbound:
     ) -> Mapping[str, Any] | None:
         fields = self._fields(event, data)
         name, now = self._name(subscriber), self.loop.clock()
-        answer = await self.loop.submit(Visit(f"ask/{request}", name, channel, now, event, fields, at_most))
+        answer = await self.loop.ask(Visit(f"ask/{request}", name, channel, now, event, fields, at_most))
         if answer.status == "rejected":
             return None
         program = self.loop.engine.program
@@ -44,7 +44,7 @@ class HttpInbound:
         self, request: str, subscriber: str, offer: str, said: Verb, channel: str, who: str
     ) -> Mapping[str, Any] | str:
         name, now = self._name(subscriber), self.loop.clock()
-        answer = await self.loop.submit(Word(f"say/{request}", name, offer, said, channel, now, who))
+        answer = await self.loop.ask(Word(f"say/{request}", name, offer, said, channel, now, who))
         if answer.status == "rejected":
             return answer.reason
         (told,) = answer.offers

@@ -20,6 +20,7 @@ from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
 from kairos.api.purchases import Purchases, add_purchases
 from kairos.api.roles import describe
+from kairos.api.straight import go_straight
 from kairos.domain.caller import OPERATOR
 from kairos.errors import EventError
 from kairos.ingest import read_name
@@ -113,6 +114,7 @@ def create_app(
         add_inbound(app, inbound)
     for add in more:
         add(app)
+    go_straight(app)
     describe(app)
     return app
 

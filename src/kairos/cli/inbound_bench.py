@@ -83,7 +83,7 @@ async def serve(
     def clock() -> int:
         return workload.START + int((time.perf_counter() - began) * 1000)
 
-    loop = Loop(Engine(store, program, FixedPropensity()), clock, lambda _rows: None, batch=BATCH)
+    loop = Loop(Engine(store, program, FixedPropensity()), clock, lambda _rows: None, aside=store.aside, batch=BATCH)
     running = asyncio.create_task(loop.run())
     ingress = HttpIngress(loop, "", dict)
     explainer = Explainer(store, lambda texts: compile_program(read(texts)))
