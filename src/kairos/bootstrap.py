@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
 from ssl import SSLContext
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from kairos.adapters import oidc, tls
@@ -31,6 +33,7 @@ from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
+from kairos.adapters.page import HttpPages
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.registers import Registers
@@ -42,6 +45,8 @@ from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
 from kairos.api.connection import connections
 from kairos.api.lock import Lock
+from kairos.api.page import add_page
+from kairos.deliver import OfferLinks
 from kairos.domain.caller import Caller
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
@@ -60,6 +65,7 @@ from kairos.ingest import Patterns, Template, compile_patterns, normalise, read_
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
+from kairos.playbook.page_words import LINK
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Batch, Channel, Store
@@ -78,6 +84,7 @@ from kairos.smpp import (
     passwords,
     serve,
 )
+from kairos.ways_out import Newsroom, close_ways, doors, open_ways, require_ways, rooms
 
 log = structlog.get_logger("kairos")
 
@@ -98,6 +105,9 @@ class Kairos:
     def __init__(self, settings: Settings, store: Store, program: Program) -> None:
         self.settings, self.store, self.program = settings, store, program
         self.model = own_model(settings, program)
+        self.page_links = page_links(settings, program.playbook.currency)
+        if without := check_links(self.page_links, program):
+            log.warning("there is no landing page: texts that say {link} are left out", messages=without)
         self.engine = Engine(
             store,
             program,
@@ -108,6 +118,7 @@ class Kairos:
             parts_within=round(settings.notifications.parts_within_s * 1000),
             steps=settings.fulfilment.taken,
             note=log.warning,
+            link=self.page_links.link if self.page_links else None,
         )
         self.propensities = Propensities(store, self.engine, self.engine.scorer)
         if self.model:
@@ -176,6 +187,9 @@ class Kairos:
             "relay": self.esmes,
             "receipt": self.esmes,
         }
+        require_ways(program.playbook, settings.channels)
+        self.ways = open_ways(settings.channels, now, self.page_links.unsubscribe if self.page_links else None)
+        channels |= self.ways
         patience = Patience(
             round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
         )
@@ -189,6 +203,7 @@ class Kairos:
             patience=patience,
             owed_for=owed_for,
             accounts=settings.accounts,
+            rooms=rooms(settings.channels, self.ways),
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         kept = settings.retention
@@ -221,6 +236,7 @@ class Kairos:
             lambda: self.trail.trouble,
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
+        self.newsroom = Newsroom(settings, store, self.letters, now, self.explainer.program)
         self.server: Server | None = None
         self.http_port = 0
         self._door_tls = door_tls("notifications", settings.notifications)
@@ -258,6 +274,7 @@ class Kairos:
             self._tasks.append(asyncio.create_task(self.propensities.run()))
         self._tasks.append(asyncio.create_task(self._watch_registers()))
         self._tasks.append(asyncio.create_task(self.links.run()))
+        self._tasks.extend(asyncio.create_task(teller.run()) for teller in self.newsroom.tellers)
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
@@ -290,6 +307,7 @@ class Kairos:
             operations=operations,
             purchases=purchases,
             inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
+            more=self._more_doors(),
         )
         await self._serve_http(
             Lock(
@@ -303,6 +321,15 @@ class Kairos:
             )
         )
         tune_interpreter()
+
+    def _more_doors(self) -> Iterator[Callable[[FastAPI], None]]:
+        page = self.settings.page
+        if self.page_links:
+            known = partial(old_vocabulary, self.store)
+            pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
+            networks = [ip_network(proxy) for proxy in page.proxies.split()]
+            yield lambda app: add_page(app, pages, page.number_header, networks)
+        yield from doors(self.settings, self.ways, self.loop, self.store)
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None
@@ -334,6 +361,7 @@ class Kairos:
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,
         )
         config.load()
         config.ssl = self._http_tls
@@ -364,6 +392,8 @@ class Kairos:
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
         await asyncio.to_thread(self.trail.close)
+        await close_ways(self.ways)
+        await self.newsroom.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -378,8 +408,7 @@ class Kairos:
                 if texts == looked_at:
                     continue
                 # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
-                known, check = self.program.playbook, self.model.check if self.model else None
-                program = await asyncio.to_thread(open_playbook, self.store, texts, known, check)
+                program = await asyncio.to_thread(open_playbook, self.store, texts, self.program.playbook, self._check)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
@@ -395,6 +424,13 @@ class Kairos:
                 if isinstance(error, StoreError):
                     texts = None  # that may pass
             looked_at = texts
+
+    def _check(self, program: Program) -> None:
+        """Whether a new playbook can be used with our model, page and ways out. Raises PlaybookError, SettingsError."""
+        if self.model:
+            self.model.check(program)
+        check_links(self.page_links, program)
+        require_ways(program.playbook, self.settings.channels)
 
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""
@@ -501,6 +537,28 @@ def own_model(settings: Settings, program: Program) -> OnnxModel | None:
     model = OnnxModel(Path(learning.model), learning.model_within_ms / 1000)
     model.check(program)
     return model
+
+
+def page_links(settings: Settings, currency: Currency) -> OfferLinks | None:
+    """What signs links to the landing page, where there is one. Raises SettingsError."""
+    page = settings.page
+    try:
+        currency.parse(page.tap_up_to)
+    except ValueError as error:
+        raise SettingsError([Diagnostic("", 0, f"`page.tap_up_to`: {error}", f"so has {currency.code}")]) from None
+    return OfferLinks(page.url, [secret.encode() for secret in page.secrets]) if page.url else None
+
+
+def check_links(links: OfferLinks | None, program: Program) -> list[str]:
+    """Without a page: the messages that have texts with a link. Raises PlaybookError where one has no other text."""
+    if links or not program.linked:
+        return []
+    needy = [name for name in sorted(program.linked) if LINK in program.messages.needs(name)]
+    if needy:
+        what = f"every text of `{needy[0]}` says `{{link}}`, and there is no landing page"
+        hint = "set `url` of [page] in the settings, or give it a text without"
+        raise PlaybookError([Diagnostic("messages", 0, what, hint)])
+    return sorted(program.linked)
 
 
 def open_playbook(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -270,12 +271,20 @@ class Outcome:
     reason: str = ""
     parts: tuple[Answered, ...] = ()  # of an account's message in several: each one's id
     refused: bool = False  # of a retry: the counterpart told us to come back with this one
+    after: float = 0.0  # of a retry: in so many seconds, at the soonest
 
 
 class Channel(Protocol):
-    """A way to a handset, or to another service."""
+    """A way to a handset, or to another service. It never raises for what the counterpart does."""
 
     async def send(self, text: Text) -> Outcome: ...
+
+
+class Room(Protocol):
+    """What an offer waits for before it is marked and sent on a channel: so that what waits is not marked, and a crash
+    loses no more than what was just being sent."""
+
+    def __call__(self, row: Outgoing, text: Text, /) -> AbstractAsyncContextManager[object]: ...
 
 
 class Fulfiller(Protocol):

@@ -11,7 +11,8 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from ipaddress import ip_address
+from email.utils import parseaddr
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -19,12 +20,17 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta, Struct
 
+from kairos.domain.address import usable
 from kairos.domain.caller import ROLES
 from kairos.errors import Diagnostic, SettingsError, did_you_mean
 
 PREFIX = "KAIROS_"
+NEWS = ("decisions", "responses", "fulfilments")
+ADDRESS = "{address}"  # where it stands in the URL of a service
 PASSWORD = "password"
 SECRETS = (PASSWORD, "secret", "key")  # fields of sections so named are never in the file
+SECRET = "secret"
+LEAST_SECRET = 32  # characters
 
 AGE = r"^(0|\d{1,5} (hours?|days?))$"
 
@@ -56,6 +62,7 @@ Hashes = Annotated[
     str, Meta(pattern=r"^([0-9a-f]{64}( [0-9a-f]{64})*)?$", description="SHA-256 hashes of 64 hex digits each")
 ]
 Bytes = Annotated[int, Meta(ge=1024, le=2**30, description="bytes from 1024 to 1073741824")]
+Major = Annotated[str, Meta(pattern=r"^\d{1,12}(\.\d{1,6})?$", description="an amount such as `2.50`")]
 Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
 WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "a list", dict: "a section"}
 
@@ -242,6 +249,95 @@ class Fulfilment(Section, frozen=True):
         return tuple(self.steps.split()) if self.mode == "steps" else ("order",)
 
 
+AtOnce = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
+
+
+class Email(Section, frozen=True):
+    """The mail server. See docs/channels.md."""
+
+    host: str = ""  # empty: there is none
+    port: Port = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    ca_file: str = ""  # the authorities that vouch for it; empty: those of this machine
+    user: str = ""
+    password: str = ""  # from the environment
+    sender: str = ""  # as in `Fictel <offers@fictel.example>`
+    timeout_s: Seconds = 30.0
+    at_once: AtOnce = 4  # connections
+
+
+class Notifier(Section, frozen=True):
+    """A service that Apprise knows. See docs/channels.md."""
+
+    url: str = ""  # with {address} and, where it has one, {secret}; empty: there is none
+    secret: str = ""  # from the environment
+    timeout_s: Seconds = 20.0
+    at_once: AtOnce = 4
+
+
+class Webhook(Section, frozen=True):
+    """A system of the operator's own that takes messages. See docs/channels.md."""
+
+    url: str = ""  # empty: there is none
+    secret: str = ""  # from the environment; several with blanks between them: each signs
+    timeout_s: Seconds = 10.0
+    at_once: AtOnce = 16
+
+
+class Ivr(Section, frozen=True):
+    """A dialler whose voice tells offers. See docs/channels.md."""
+
+    url: str = ""  # that takes requests for calls; empty: there is none
+    secret: str = ""  # from the environment, as of [channels.webhook]
+    callback: str = ""  # how the dialler reaches our door, as in `https://kairos.example`
+    key: str = ""  # from the environment: the secret in the path of its callbacks
+    timeout_s: Seconds = 10.0
+    at_once: AtOnce = 16
+
+
+class Calls(Section, frozen=True):
+    """The call centre's list. See docs/channels.md."""
+
+    on: bool = False
+    lease_s: Seconds = 900.0  # that an agent has for a call
+    again_after_s: Long = 3600.0  # when who was not reached is tried again
+
+
+class News(Section, frozen=True):
+    """A system that is told what was offered, answered and charged, by signed webhook. See docs/channels.md."""
+
+    url: str
+    secret: str = ""  # from the environment, as of [channels.webhook]
+    tell: str = "responses fulfilments"  # and decisions
+    keep: Age = "3 days"  # how old something becomes before it is given up
+    timeout_s: Seconds = 10.0
+
+
+class Channels(Section, frozen=True):
+    """The ways out beside the SMSC. See docs/channels.md."""
+
+    email: Email = Email()
+    push: Notifier = Notifier()
+    whatsapp: Notifier = Notifier()
+    webhook: Webhook = Webhook()
+    ivr: Ivr = Ivr()
+    calls: Calls = Calls()
+
+
+class Page(Section, frozen=True):
+    """The landing page that `{link}` opens. See docs/landing-page.md."""
+
+    url: str = ""  # how subscribers reach our /o/ and /u/; empty: there is no page
+    secret: str = ""  # from the environment; several, with spaces between: the first signs, links of all open
+    tap_up_to: Major = "0"  # the price up to which whoever holds the link may take the offer
+    number_header: str = ""  # in which the subscriber's own network says their number
+    proxies: str = "127.0.0.1 ::1"  # addresses and networks that are believed
+
+    @property
+    def secrets(self) -> list[str]:
+        return self.secret.split()
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -265,6 +361,9 @@ class Settings(Section, frozen=True):
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
     learning: Learning = Learning()
+    channels: Channels = Channels()
+    news: dict[Name, News] = {}
+    page: Page = Page()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -291,6 +390,7 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         audit=_with_folder(path.parent, settings.audit, store.path),
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),
+        channels=msgspec.structs.replace(settings.channels, email=_beside(path.parent, settings.channels.email)),
     )
 
 
@@ -341,10 +441,12 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         wrong.say(
             ("region",), f"`{settings.region}` is no region of phone numbers", "write its ISO 3166 code, such as `GB`"
         )
-    address = urlsplit(settings.fulfilment.url)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    if not _is_http(settings.fulfilment.url):
         message = f"`fulfilment.url`: `{settings.fulfilment.url}` is no HTTP address"
         wrong.say(("fulfilment", "url"), message, "write it like `http://host:port/path`")
+    for place, message, hint in _unfit_channels(settings):
+        wrong.say(place, message, hint)
+    _check_page(settings.page, wrong)
     for number, patterns in enumerate(settings.patterns):
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
@@ -380,6 +482,57 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
+def _is_http(url: str) -> bool:
+    try:
+        address = urlsplit(url)
+    except ValueError:  # a bracket that is not closed
+        return False
+    return address.scheme in ("http", "https") and bool(address.hostname)
+
+
+def _unfit_channels(settings: Settings) -> Iterator[tuple[Place, str, str]]:
+    """What is wrong with the ways out: where, what, and what to do."""
+    channels, mail = settings.channels, settings.channels.email
+    if mail.host and not usable("email", parseaddr(mail.sender)[1]):
+        hint = "write it as in `Fictel <offers@fictel.example>`"
+        yield ("channels", "email", "sender"), f"`channels.email.sender`: `{mail.sender}` is no address", hint
+    if mail.tls == "none" and mail.user and not is_loopback(mail.host):
+        hint = "say `starttls` or `tls`, or name no `user`"
+        yield ("channels", "email", "tls"), f"a password would go to `{mail.host}` for all to read", hint
+    for name in ("push", "whatsapp"):
+        url = getattr(channels, name).url
+        if url and ADDRESS not in url:
+            hint = f"say where it stands, as in `fcm://project/{{secret}}/{ADDRESS}`"
+            what = f"`channels.{name}.url` has no `{ADDRESS}`: everybody's messages would go to one"
+            yield ("channels", name, "url"), what, hint
+    hooks = {("news", name, "url"): one.url for name, one in settings.news.items()}
+    if channels.webhook.url:
+        hooks["channels", "webhook", "url"] = channels.webhook.url
+    if channels.ivr.url:
+        hooks["channels", "ivr", "url"] = channels.ivr.url
+        hooks["channels", "ivr", "callback"] = channels.ivr.callback
+    for name, one in settings.news.items():
+        for word in (word for word in one.tell.split() if word not in NEWS):
+            hint = did_you_mean(word, NEWS) or f"there are: {' '.join(NEWS)}"
+            yield ("news", name, "tell"), f"there is no news of `{word}`", hint
+    for place, url in hooks.items():
+        if not _is_http(url):
+            yield place, f"`{_shown(place)}`: `{url}` is no HTTP address", "write it like `https://host/path`"
+
+
+def _check_page(page: Page, wrong: _Wrong) -> None:
+    address = urlsplit(page.url)
+    if page.url and (address.scheme not in ("http", "https") or not address.hostname or page.url.endswith("/")):
+        hint = "write it like `https://offers.example`, without a slash at its end"
+        wrong.say(("page", "url"), f"`page.url`: `{page.url}` is no HTTP address", hint)
+    for proxy in page.proxies.split():
+        try:
+            ip_network(proxy)
+        except ValueError:
+            hint = "write addresses or networks, such as `10.1.0.0/16`, with spaces between"
+            wrong.say(("page", "proxies"), f"`page.proxies`: `{proxy}` is no address", hint)
+
+
 def _is_region(text: str) -> bool:
     from phonenumbers import SUPPORTED_REGIONS  # not every command needs it
 
@@ -407,8 +560,13 @@ def require_passwords(settings: Settings) -> None:
     """
     places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
     places["smsc", PASSWORD] = settings.smsc.password
-    missing = [place for place, password in places.items() if not password]
+    if settings.page.url:
+        places["page", SECRET] = settings.page.secret
+    missing = [place for place, password in places.items() if not password.strip()]
     said = [Diagnostic("", 0, f"`{_shown(place)}` is not set", f"set {variable(place)}") for place in missing]
+    if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
+        hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
+        said.append(Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint))
     for name, client in settings.clients.items():
         place: Place = ("clients", name, "key")
         hint = f"set {variable(place)} to what `kairos key {name}` makes"
@@ -484,6 +642,9 @@ def _place(name: str, data: Mapping[str, Any]) -> Place:
         name, named = key.removesuffix(f"_{field}"), data.get(section)
         known = {re.sub(r"\W", "_", one).lower(): one for one in named} if isinstance(named, dict) else {}
         return (section, known.get(name, name), field) if field else ()
+    if section == "channels":
+        channel, _, key = key.partition("_")
+        return (section, channel, key) if channel in Channels.__struct_fields__ and key else ()
     if key and _is_section(kinds.get(section)):
         return section, key
     return (words,) if kinds.get(words) in (str, float) else ()

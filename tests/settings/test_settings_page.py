@@ -14,19 +14,25 @@ from kairos.settings import (
     Account,
     Also,
     Audit,
+    Channels,
     Client,
+    Email,
     Engine,
     Fulfilment,
     Http,
     Learning,
+    News,
     Notifications,
+    Notifier,
     Oidc,
+    Page,
     Patterns,
     Retention,
     Section,
     Settings,
     Smsc,
     Store,
+    Webhook,
     read_settings,
 )
 
@@ -48,6 +54,11 @@ KINDS: dict[str, type[Section]] = {
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
     "[learning]": Learning,
+    "[channels.email]": Email,
+    "[channels.push] and [channels.whatsapp]": Notifier,
+    "[channels.webhook]": Webhook,
+    "[news.NAME]": News,
+    "[page]": Page,
 }
 
 
@@ -57,7 +68,7 @@ def values(kind: type[Section]) -> dict[str, str]:
     return {
         field.name: written(field)
         for field in fields
-        if field.name not in ("accounts", "clients", "patterns", "also", *sections(kind))
+        if field.name not in ("accounts", "clients", "news", "patterns", "also", *sections(kind))
     }
 
 
@@ -75,8 +86,10 @@ def written(field: Any) -> str:
 
 def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
-    named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
-    assert named == {*sections(Settings), "accounts", "clients", "patterns", "smscalso"}
+    brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
+    channels = {f"channels.{name}" for name in sections(Channels)}
+    several = {"accounts.NAME", "clients.NAME", "news.NAME", "patterns", "smsc.also"}
+    assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 
 @pytest.mark.parametrize("heading", KINDS)

@@ -1,4 +1,4 @@
-"""TLS contexts for doors and binds: 1.2 at least, and every file that is wrong is named."""
+"""TLS contexts for doors, binds and the mail server: 1.2 at least, and every file that is wrong is named."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from kairos.errors import Diagnostic, SettingsError
 
 def to_smsc(ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
     """For binds of ours: the SMSC must be vouched for by `ca_file` (or the machine's authorities). SettingsError."""
-    with _named("smsc.ca_file", ca_file, "name a PEM file of certificates"):
-        context = ssl.create_default_context(cafile=ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = to_server("smsc", ca_file)
     if cert_file or key_file:
         _show(context, "smsc", cert_file, key_file)
+    return context
+
+
+def to_server(section: str, ca_file: str) -> ssl.SSLContext:
+    """For calls of ours: the server must be vouched for by `ca_file` (or the machine's authorities). SettingsError."""
+    with _named(f"{section}.ca_file", ca_file, "name a PEM file of certificates"):
+        context = ssl.create_default_context(cafile=ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 

@@ -47,6 +47,17 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/v1/switches"): Row("operator marketer"),
     ("GET", "/v1/switches/{name}"): Row("operator marketer"),
     ("PUT", "/v1/switches/{name}"): Row("operator", "first"),
+    ("GET", "/v1/calls"): Row("care", "line"),
+    ("POST", "/v1/calls"): Row("care", "line"),
+    ("POST", "/v1/calls/{offer}"): Row("care", "line"),
+    # a dialler that knows the secret in the path
+    ("GET", "/v1/ivr/{secret}/{offer}"): Row(OPEN),
+    ("POST", "/v1/ivr/{secret}"): Row(OPEN, "counted"),
+    # links that we have signed
+    ("GET", "/o/{token}"): Row(OPEN),
+    ("POST", "/o/{token}"): Row(OPEN, "counted"),
+    ("GET", "/u/{token}"): Row(OPEN),
+    ("POST", "/u/{token}"): Row(OPEN, "counted"),
 }
 
 ALWAYS: Final = frozenset({ADMIN})

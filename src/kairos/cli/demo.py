@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import secrets
 import shlex
 import signal
 import tempfile
@@ -190,6 +191,9 @@ def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any], key:
         "KAIROS_HTTP_PORT": "0",
         "KAIROS_CLIENTS_SYNTHETIC_ROLES": "ingest operator",
         "KAIROS_CLIENTS_SYNTHETIC_KEY": key,
+        "KAIROS_PAGE_URL": "https://offers.example",  # which the operator's network leads to the port that is chosen
+        "KAIROS_PAGE_SECRET": secrets.token_hex(32),
+        "KAIROS_PAGE_NUMBER_HEADER": "x-msisdn",
     }
 
 

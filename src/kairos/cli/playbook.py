@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.errors import Diagnostic, PlaybookError
+from kairos.errors import Diagnostic, PlaybookError, SettingsError
 
 if TYPE_CHECKING:
     from kairos.playbook import Playbook
@@ -43,13 +44,14 @@ def check(
 ) -> None:
     from kairos.engine.program import compile_program
     from kairos.playbook import check as warnings_of
+    from kairos.playbook.page_words import URL
 
-    playbook = read(folder)
-    for warning in warnings_of(playbook):
+    playbook, page = read(folder), page_of(folder)
+    for warning in warnings_of(playbook, page):
         typer.echo(f"warning: {_in(folder, warning)}", err=True)
     compile_program(playbook)
     if messages:
-        for line in measured(playbook):
+        for line in measured(playbook, page or URL):
             typer.echo(line)
     arms = sum(len(action.variants) for action in playbook.actions)
     typer.echo(
@@ -71,14 +73,24 @@ def test(folder: Folder) -> None:
         raise typer.Exit(1)
 
 
-def measured(playbook: Playbook) -> list[str]:
+def page_of(folder: Path) -> str | None:
+    """Where links lead, by the settings beside the playbook; None where they are not there or cannot be read."""
+    from kairos.settings import load_settings
+
+    try:
+        return load_settings(folder / "kairos.toml", os.environ).page.url
+    except SettingsError:
+        return None
+
+
+def measured(playbook: Playbook, page: str) -> list[str]:
     """A table of every message: the longest that each text can become, filled and encoded."""
     from kairos.playbook import measure_messages
 
     head = ("message", "language", "text", "encoding", "units", "parts")
     rows = [
         (found.message, found.language, str(found.index + 1), found.encoding, str(found.units), str(found.parts))
-        for found in measure_messages(playbook)
+        for found in measure_messages(playbook, page)
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     numbers = ("text", "units", "parts")

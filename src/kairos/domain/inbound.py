@@ -29,12 +29,15 @@ class Visit(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Word(Struct, frozen=True, array_like=True, gc=False):
-    """A yes, a no or a not yet to an open offer, through any door but a reply's. `who` heard it, in their own words."""
+    """A yes, a no or a not yet to an open offer, through any door but a reply's. `who` heard it, in their own words.
+
+    A `stop` is about all offers: `offer` only says what they were answering, and may be over.
+    """
 
     identity: str
     msisdn: str  # or another name
     offer: str  # its key
-    said: Verb
+    said: Verb | Literal["stop"]
     channel: str
     happened: int
     who: str = ""

@@ -74,6 +74,7 @@ class Engine:
         steps: Sequence[str] = fulfil.ONE_CALL,
         lease: Lease = whole,
         note: Callable[[str], None] = lambda _note: None,
+        link: Callable[[str], str] | None = None,
     ) -> None:
         self.store, self.program, self.scorer = store, program, scorer
         self.scorer_of: Callable[[Program], Scorer] = lambda _: self.scorer  # what scores under another playbook
@@ -84,6 +85,8 @@ class Engine:
         self.note = note
         self.ids = Ids(store.next_ids())
         self.epoch = store.epoch
+        self.link = link  # what opens an offer, by its key, where there is a page
+        self.link_of: Callable[[int], str] | None = link and (lambda decision: link(f"{self.epoch}-{decision}"))
         self.flying: list[Work] = []
         self.statistics = Statistics()
         self.parts_within = parts_within

@@ -84,6 +84,10 @@ class Explainer:
         self._program = lru_cache(maxsize=8)(lambda revision: self._compile(revision, compile_texts))
         self._choices = Choices(self._program, versions_in(store.model))
 
+    def program(self, revision: str) -> Program | None:
+        """The program of a revision; None where its playbook is gone."""
+        return self._program(revision)
+
     def decision(self, number: int) -> Explanation | None:
         """One decision explained, or None where there is no such record or its playbook is gone."""
         blob = self.store.decision(number)

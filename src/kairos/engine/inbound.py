@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from kairos import enrich, respond
 from kairos.decide import Decided, closed_since
-from kairos.deliver import Row, values_for
+from kairos.deliver import Known, Row, values_for
+from kairos.domain.channel import PAGE
 from kairos.domain.inbound import Told, Visit, Word
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
@@ -14,12 +16,14 @@ from kairos.domain.purchase import Said
 from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
-from kairos.engine.answers import plain_row
+from kairos.engine.answers import is_test, plain_row
 from kairos.engine.habits import note_answer
-from kairos.engine.replies import OWES, hear_yes, not_now
+from kairos.engine.program import Program
+from kairos.engine.replies import OWES, hear_yes, heed_stop, not_now
 from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED
-from kairos.engine.work import Answer, Work, decode_state
+from kairos.engine.work import APPLIED, DUPLICATE, Answer, Work, decode_state
 from kairos.fulfil import CHANGED_HANDS
+from kairos.playbook.page_words import LINK
 from kairos.playbook.vocabulary_file import INBOUND
 from kairos.ports import Loaded
 
@@ -36,6 +40,7 @@ STANDS: Final = {
     "fulfilled": ("fulfilled", "they have it, and it was charged once"),
     "refused": ("refused", "it was taken, and the charging system refused it: nothing was charged"),
     "declined": ("declined", "they said no: it is not offered again while that rests"),
+    "bought": ("fulfilled", "they bought it through another door: nothing is charged for the offer"),
     "expired": ("expired", "its time has passed: nothing is charged"),
     "withdrawn": ("withdrawn", "it was taken back: nothing is charged"),
     "reversed": ("reversed", "they had it, and it was reversed outside"),
@@ -150,6 +155,9 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
     if state is None:
         return
     offer = respond.find(state, word.offer)
+    if word.said == "stop":
+        work.answers[index] = _stop(engine, work, state, offer, word)
+        return
     if offer is None:
         work.answers[index] = Answer("rejected", f"there is no offer `{word.offer}`", outcome=UNKNOWN_OFFER)
         return
@@ -185,6 +193,23 @@ def _decline(work: Work, state: State, offer: OpenOffer, word: Word) -> None:
     declined = respond.decline(state, offer.key, work.now)
     if declined:
         work.log(state.id, declined.decision, declined.key, "declined", _by(word))
+
+
+def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, word: Word) -> Answer:
+    """No more offers: what a STOP there withdraws, else what one to the offer's short code does."""
+    if not _new(engine, work, state, word):
+        return DUPLICATE
+    code = offer.short_code if offer and offer.short_code else engine.program.short_code
+    words = engine.program.playbook.replies.get(code)
+    work.changed.add(state.id)
+    respond.answered(state)
+    note_answer(engine, work, state, word.happened, offer)
+    engine.statistics.count("inbound.stop", is_test(engine, state, offer))
+    where = offer.channel if offer and word.channel == PAGE else word.channel  # a link in an e-mail ends e-mails
+    own = engine.program.playbook.policy.stop_on.get(where)
+    withdraws = own or (words.withdraws if words else ())
+    heed_stop(engine, work, state, withdraws, word.happened, word.identity, where if own else "")
+    return APPLIED
 
 
 def _by(word: Word) -> str:
@@ -256,24 +281,27 @@ def closed_now(engine: Engine, state: State, offer: OpenOffer, row: tuple[Any, .
 
 
 def _words(engine: Engine, offer: OpenOffer, row: tuple[Any, ...]) -> str:
-    """An offer as its own message tells it; title and price alone where that would tell another price."""
-    program = engine.program
+    """An offer as its own message tells it, else its title and price."""
+    expires = offer.expires + row[-1] - row[-2]
+    text = own_words(engine.program, offer, expires, Row(engine.program.places, row), engine.link)
+    if text:
+        return text
+    return f"{offer.title}: {engine.program.playbook.currency.show(offer.price)}" if offer.price else offer.title
+
+
+def own_words(
+    program: Program, offer: OpenOffer, expires: int, row: Known, link: Callable[[str], str] | None = None
+) -> str | None:
+    """What its own message tells whoever asks, with no more than `row` knows; None where that is another price's."""
     arm = program.decide.named.get((offer.action, offer.variant))
     message = program.decide.message[-1].get(arm.bit) if arm and program.decide.pulled else None
     if arm and message and (arm.variant.price, program.offers[arm.bit]["title"]) == (offer.price, offer.title):
-        expires = offer.expires + row[-1] - row[-2]
-        values = values_for(
-            program.playbook,
-            program.offers[arm.bit],
-            offer.number,
-            offer.short_code,
-            expires,
-            Row(program.places, row),
-        )
-        text = program.messages.text(message, offer.language, values)
-        if text:
-            return text
-    return f"{offer.title}: {program.playbook.currency.show(offer.price)}" if offer.price else offer.title
+        offered = program.offers[arm.bit]
+        values = values_for(program.playbook, offered, offer.number, offer.short_code, expires, row)
+        if link and offer.number and message in program.linked:
+            values[LINK] = link(offer.key)
+        return program.messages.text(message, offer.language, values)
+    return None
 
 
 def _told(offer: OpenOffer, text: str, status: str) -> Told:

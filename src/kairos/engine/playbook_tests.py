@@ -17,6 +17,7 @@ from kairos.engine.compose import Composer
 from kairos.engine.program import Program
 from kairos.errors import Diagnostic, did_you_mean
 from kairos.learn import FixedPropensity
+from kairos.playbook.page_words import TOKEN_LENGTH, URL
 from kairos.playbook.playbook import PlaybookTest
 from kairos.playbook.vocabulary_file import INBOUND
 
@@ -69,7 +70,7 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
     open_to_all = replace(program.decide, holdout=0.0, controls=(), listed=nobody)
     draw = keyed_draw(program.playbook.seed)
 
-    compose = Composer(program, {}, 1)
+    compose = Composer(program, {}, 1, lambda _decision: f"{URL}/o/{'x' * TOKEN_LENGTH}")
     spent = {name: Standing(spent=amount) for name, amount in test.taken.items()}
     ledger = Ledger(program.decide, moment.now, lambda keys: {key: spent[key[0]] for key in keys if key[0] in spent})
     return decide(open_to_all, [moment], FixedPropensity(), draw, compose, ledger)[0]

@@ -10,6 +10,7 @@ from kairos import decide, deliver, enrich, respond
 from kairos.decide import Arm
 from kairos.errors import PlaybookError
 from kairos.playbook import read
+from kairos.playbook.page_words import LINK
 from kairos.playbook.playbook import Playbook
 
 
@@ -22,6 +23,7 @@ class Program:
     decide: decide.Program
     messages: deliver.Messages
     offers: tuple[Mapping[str, str | None], ...]  # by arm: what every offer of it says alike
+    linked: frozenset[str]  # messages that say `{link}`
     needs: Mapping[str, tuple[int, ...]]  # message -> places in a row without whose values it cannot be said
     replies: respond.Replies
     places: Mapping[str, int]  # column -> its place in a row
@@ -65,6 +67,7 @@ def compile_program(playbook: Playbook) -> Program:
         deciding,
         messages,
         offers,
+        frozenset(name for name in messages.templates if messages.says(name, LINK)),
         {name: tuple(places[n] for n in messages.needs(name) - own if n in places) for name in said},
         respond.compile_replies(playbook),
         places,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kairos.simulate import eocn, scenario
+from kairos.simulate.browser import Browser
 from kairos.simulate.eocn import Notification
 from kairos.simulate.esmes import Account, ChargingEsme, InfoEsme, Relayed
 from kairos.simulate.events import EventFeed, balances_field
@@ -34,6 +35,8 @@ from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, popu
 
 # What one use of a service takes: kB, minutes, or pieces.
 QUANTITIES = {"voice": (2, 9), "data": (2, 30), "sms": (1, 1), "mms": (1, 1), "vas": (1, 1)}
+
+NERVOUS = 0.2  # of those who tap do so twice
 
 _AT_SMSC = Account("kairos", "kairos")  # that kairos binds with, here
 _AS_OCS = Account("ocs", "ocs")  # that the charging system binds with, at kairos
@@ -93,6 +96,7 @@ class Operator:
             host=self.settings.host,
             port=self.settings.smsc_port,
         )
+        self.browser = Browser()
         self._door: OrderDoor | None = None
         self.feed = EventFeed(ids=ids, clock=self.now)
         self.charging = ChargingEsme(
@@ -140,6 +144,7 @@ class Operator:
         Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
         """
         self.feed.url, self.feed.key = http.rstrip("/"), key
+        self.browser.proxied = self.feed.url
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
 
@@ -157,6 +162,7 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self.charging.close(), self.info.close())
         await self.feed.stop()
+        await self.browser.close()
         await self.smsc.close()
         if self._door is not None:
             await self._door.stop()
@@ -207,6 +213,16 @@ class Operator:
         answer = handset.answer(meaning, self.now(), offer, None)
         answer.sent = self.smsc.send(msisdn, text)
         self.recent.append((msisdn, "from", text))
+        return answer
+
+    async def tap(self, msisdn: str, number: str, link: str, *, twice: bool = False) -> Answer:
+        """The subscriber opens the link of the offer with that number, and takes it there."""
+        handset = self.handsets[msisdn]
+        answer = handset.answer("accept", self.now(), handset.offer(number), None, "page")
+        self.recent.append((msisdn, "from", link))
+        screen = await self.browser.take(link, msisdn, twice=twice)
+        if screen and not screen.settled and handset.waiting is answer:  # no text message follows
+            handset.hear(answer, Seen(time.perf_counter(), screen.news, "answer"))
         return answer
 
     def recharge(self, msisdn: str, amount: int) -> tuple[Recharge, Answer | None]:
@@ -357,7 +373,9 @@ class Operator:
             return
         if intention.broke:
             self.ocs.give_away(handset.msisdn)
-        if intention.meaning == "recharge":
+        if intention.link:
+            await self.tap(handset.msisdn, intention.text, intention.link, twice=self._rng.random() < NERVOUS)
+        elif intention.meaning == "recharge":
             self.recharge(handset.msisdn, intention.amount)
         else:
             self.reply(handset.msisdn, intention.text)
