@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import pkgutil
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
+from inspect import signature
 from typing import Any
+from unittest.mock import MagicMock
 
 import httpx
 import pytest
@@ -19,21 +23,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from tests.api.test_api_http import NOW, Book, Memory, problem_of
 
+from kairos import api
 from kairos.api import create_app
 from kairos.api.lock import HEADERS_LIMIT, LONGEST, Lock, Untold, about
 from kairos.api.roles import TABLE
 from kairos.domain.caller import ADMIN, ROLES, Caller
 
-WHOLE: Any = object()  # of the engine nothing is asked
 HERE = "http://127.0.0.1:8080"
 SWITCH = "/v1/switches/marketing"
 
 
 def whole_app() -> FastAPI:
-    """Every door that there is."""
-    return create_app(
-        Memory(), Book(), CollectorRegistry(), lambda: NOW, operations=WHOLE, purchases=WHOLE, inbound=WHOLE
-    )
+    """Every door that there is: each function `add_...` of the room, whatever it needs."""
+    app = create_app(Memory(), Book(), CollectorRegistry(), lambda: NOW)
+    for found in pkgutil.iter_modules(api.__path__, f"{api.__name__}."):
+        module = import_module(found.name)
+        for name, add in vars(module).items():
+            if name.startswith("add_") and add.__module__ == found.name:
+                _, *needed = (one for one in signature(add).parameters.values() if one.default is one.empty)
+                add(app, *(MagicMock() for _ in needed))
+    return app
 
 
 def table_app() -> FastAPI:
