@@ -36,16 +36,21 @@ from kairos.adapters.operations import HttpOperations
 from kairos.adapters.page import HttpPages
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
+from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.sources import HttpSources, compile_mappings
 from kairos.adapters.sqlite_process import SqliteProcess
+from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
 from kairos.api.connection import connections
 from kairos.api.lock import Lock
 from kairos.api.page import add_page
+from kairos.api.recommendations import add_recommendations
+from kairos.api.sources import add_sources
 from kairos.deliver import OfferLinks
 from kairos.domain.caller import Caller
 from kairos.domain.inputs import end_of_a_run
@@ -105,6 +110,7 @@ class Kairos:
     def __init__(self, settings: Settings, store: Store, program: Program) -> None:
         self.settings, self.store, self.program = settings, store, program
         self.model = own_model(settings, program)
+        compile_mappings(settings.mappings, program, settings.region)
         self.page_links = page_links(settings, program.playbook.currency)
         if without := check_links(self.page_links, program):
             log.warning("there is no landing page: texts that say {link} are left out", messages=without)
@@ -297,6 +303,16 @@ class Kairos:
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
         seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
+        inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
+        asked = settings.recommendations
+        self.recommendations = HttpRecommendations(
+            inbound,
+            partial(SqliteQueries, settings.store.path),
+            kept_for=milliseconds(asked.kept),
+            most=asked.kept_at_most,
+            allowed=asked.listeners,
+        )
+        self._tasks.append(asyncio.create_task(self.recommendations.run()))
         app = create_app(
             ingress,
             explanations,
@@ -306,8 +322,8 @@ class Kairos:
             body_limit=settings.http.body_limit,
             operations=operations,
             purchases=purchases,
-            inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
-            more=self._more_doors(),
+            inbound=inbound,
+            more=self._more_doors(ingress),
         )
         await self._serve_http(
             Lock(
@@ -322,7 +338,10 @@ class Kairos:
         )
         tune_interpreter()
 
-    def _more_doors(self) -> Iterator[Callable[[FastAPI], None]]:
+    def _more_doors(self, ingress: HttpIngress) -> Iterator[Callable[[FastAPI], None]]:
+        sources = HttpSources(ingress, self.settings.sources, self.settings.mappings)
+        yield lambda app: add_sources(app, sources)
+        yield partial(add_recommendations, recommendations=self.recommendations)
         page = self.settings.page
         if self.page_links:
             known = partial(old_vocabulary, self.store)
@@ -394,6 +413,7 @@ class Kairos:
         await asyncio.to_thread(self.trail.close)
         await close_ways(self.ways)
         await self.newsroom.close()
+        await self.recommendations.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -426,11 +446,12 @@ class Kairos:
             looked_at = texts
 
     def _check(self, program: Program) -> None:
-        """Whether a new playbook can be used with our model, page and ways out. Raises PlaybookError, SettingsError."""
+        """Whether a new playbook can be used with what the settings have. Raises PlaybookError, SettingsError."""
         if self.model:
             self.model.check(program)
         check_links(self.page_links, program)
         require_ways(program.playbook, self.settings.channels)
+        compile_mappings(self.settings.mappings, program, self.settings.region)
 
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""

@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from email.utils import parseaddr
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +25,8 @@ from msgspec import Meta, Struct
 
 from kairos.domain.address import usable
 from kairos.domain.caller import ROLES
+from kairos.domain.source import Mapping as SourceMapping
+from kairos.domain.source import Source, SourceName, Where
 from kairos.errors import Diagnostic, SettingsError, did_you_mean
 
 PREFIX = "KAIROS_"
@@ -31,6 +36,7 @@ PASSWORD = "password"
 SECRETS = (PASSWORD, "secret", "key")  # fields of sections so named are never in the file
 SECRET = "secret"
 LEAST_SECRET = 32  # characters
+OURS = ("where", "lenient")  # of a mapping: nobody writes them
 
 AGE = r"^(0|\d{1,5} (hours?|days?))$"
 
@@ -65,6 +71,7 @@ Bytes = Annotated[int, Meta(ge=1024, le=2**30, description="bytes from 1024 to 1
 Major = Annotated[str, Meta(pattern=r"^\d{1,12}(\.\d{1,6})?$", description="an amount such as `2.50`")]
 Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
 WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "a list", dict: "a section"}
+SCALAR = "a text in quotes, a number, or true or false"
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -338,6 +345,14 @@ class Page(Section, frozen=True):
         return self.secret.split()
 
 
+class Recommendations(Section, frozen=True):
+    """Recommendations over TMF680 that are not answered at once. See docs/tmf.md."""
+
+    kept: Age = "7 days"
+    kept_at_most: Count = 1000  # then the oldest goes
+    listeners: list[str] = []  # addresses that may be told, as `https://host:port/path` begins
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -358,12 +373,15 @@ class Settings(Section, frozen=True):
     notifications: Notifications = Notifications()
     accounts: dict[Name, Account] = {}
     patterns: list[Patterns] = []
+    sources: dict[SourceName, Source] = {}
+    mappings: list[SourceMapping] = []
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
     learning: Learning = Learning()
     channels: Channels = Channels()
     news: dict[Name, News] = {}
     page: Page = Page()
+    recommendations: Recommendations = Recommendations()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -385,6 +403,7 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         registers=str(path.parent / settings.registers),
         store=store,
         learning=_with_model(path.parent, settings.learning),
+        mappings=[*settings.mappings, *_from_presets(path.parent, settings.sources)],
         http=_beside(path.parent, settings.http),
         oidc=_beside(path.parent, settings.oidc),
         audit=_with_folder(path.parent, settings.audit, store.path),
@@ -392,6 +411,65 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         smsc=_beside(path.parent, settings.smsc),
         channels=msgspec.structs.replace(settings.channels, email=_beside(path.parent, settings.channels.email)),
     )
+
+
+class Preset(Section, frozen=True):
+    """A file of mappings, as a preset is: of a source that the settings name."""
+
+    mappings: list[SourceMapping] = []
+
+
+def presets() -> dict[str, Traversable]:
+    """The presets that kairos has, by name."""
+    folder = files("kairos.ingest") / "presets"
+    found = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {file.name.removesuffix(".toml"): file for file in found if file.name.endswith(".toml")}
+
+
+def _from_presets(folder: Path, sources: Mapping[str, Source]) -> Iterator[SourceMapping]:
+    """The mappings that sources bring in by `preset`: one of kairos's own, or a file. Raises SettingsError."""
+    shipped = presets()
+    for name, source in sources.items():
+        if not source.preset:
+            continue
+        own = source.preset not in shipped
+        file: Traversable = folder / source.preset if own else shipped[source.preset]
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            hint = did_you_mean(source.preset, shipped) or f"there are {', '.join(f'`{one}`' for one in shipped)}"
+            what = f"`sources.{name}.preset`: `{source.preset}` is neither a preset nor a file that can be read"
+            raise SettingsError([Diagnostic("", 0, what, f"{hint}, or name a TOML file")]) from None
+        for mapping in read_preset(text, str(file) if own else f"preset {source.preset}"):
+            yield msgspec.structs.replace(mapping, source=name, lenient=not own)
+
+
+def read_preset(text: str, file: str) -> list[SourceMapping]:
+    """The mappings of a file of their own. Raises SettingsError."""
+    data = _toml(text, file)
+    wrong = _Wrong(file, _lines(text))
+    for place, message, hint in _misfits(data, Preset, ()):
+        wrong.say(place, message, hint)
+    wrong.end()
+    return _placed(msgspec.convert(data, Preset, strict=False).mappings, wrong)
+
+
+def _placed(mappings: list[SourceMapping], wrong: _Wrong) -> list[SourceMapping]:
+    """Mappings that know the lines of their keys: what is wrong with them shows only beside a playbook."""
+    return [
+        msgspec.structs.replace(
+            mapping,
+            where=Where(
+                wrong.file,
+                {
+                    ".".join(step for step in place[2:] if isinstance(step, str)): line
+                    for place, line in reversed(list(wrong.lines.items()))
+                    if place[:2] == ("mappings", number)
+                },
+            ),
+        )
+        for number, mapping in enumerate(mappings)
+    ]
 
 
 def _with_model(folder: Path, learning: Learning) -> Learning:
@@ -417,12 +495,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
     >>> read_settings("[smsc]\\nport = 2776", {"KAIROS_SMSC_PORT": "3000"}).smsc.port
     3000
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        said, _, where = str(error).partition(" (at ")
-        line = int(found[1]) if (found := re.match(r"line (\d+)", where)) else text.count("\n") + 1
-        raise SettingsError([Diagnostic(file, line, f"this is not TOML: {said}")]) from None
+    data = _toml(text, file)
     wrong = _Wrong(file, _lines(text))
     for place in _secrets(data, Settings, ()):
         wrong.say(place, f"`{place[-1]}` does not belong in the file", f"set {variable(place)} in the environment")
@@ -451,8 +524,23 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
             wrong.say(("patterns", number, "account"), f"there is no account `{patterns.account}`", hint)
+    for number, mapping in enumerate(settings.mappings):
+        if mapping.source not in settings.sources:
+            hint = (
+                did_you_mean(mapping.source, settings.sources) or f"add a section [sources.{mapping.source or 'NAME'}]"
+            )
+            wrong.say(("mappings", number, "source"), f"there is no source `{mapping.source}`", hint)
     wrong.end()
-    return settings
+    return msgspec.structs.replace(settings, mappings=_placed(settings.mappings, wrong))
+
+
+def _toml(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        said, _, where = str(error).partition(" (at ")
+        line = int(found[1]) if (found := re.match(r"line (\d+)", where)) else text.count("\n") + 1
+        raise SettingsError([Diagnostic(file, line, f"this is not TOML: {said}")]) from None
 
 
 def _check_locks(settings: Settings, wrong: _Wrong) -> None:
@@ -653,6 +741,9 @@ def _place(name: str, data: Mapping[str, Any]) -> Place:
 def _misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, str]]:
     """Everything in `value` that is not of its kind: where, what, and what to do."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if get_origin(bare) in (Union, UnionType) and (arm := _arm(bare, value)) is not None:
+        yield from _misfits(value, arm, place)
+        return
     if _is_section(bare) and isinstance(value, dict):
         yield from _section_misfits(value, bare, place)
     elif get_origin(bare) is dict and isinstance(value, dict):
@@ -671,8 +762,21 @@ def _misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, 
             yield place, f"`{_shown(place)}` must be {_words(kind)}{told}", ""
 
 
-def _section_misfits(value: dict[str, Any], kind: type[Section], place: Place) -> Iterator[tuple[Place, str, str]]:
-    kinds = get_type_hints(kind, include_extras=True)
+def _arm(union: Any, value: Any) -> Any:
+    """The one of several kinds that has a value's form: a table, a list, or neither; None where more than one has."""
+    form = next((one for one in (dict, list) if isinstance(value, one)), str)
+    fitting = []
+    for kind in get_args(union):
+        bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        its_form = dict if _is_section(bare) else list if get_origin(bare) is list else str
+        if its_form is form and kind is not type(None):
+            fitting.append(kind)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _section_misfits(value: dict[str, Any], kind: type[Struct], place: Place) -> Iterator[tuple[Place, str, str]]:
+    hints = get_type_hints(kind, include_extras=True)
+    kinds = {one.encode_name: hints[one.name] for one in msgspec.structs.fields(kind) if one.name not in OURS}
     for key, inner in value.items():
         if key in kinds:
             yield from _misfits(inner, kinds[key], (*place, key))
@@ -690,11 +794,11 @@ def _words(kind: Any) -> str:
         return str(described[0])
     if get_origin(kind) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
-    return "a section" if _is_section(kind) else WORDS[get_origin(kind) or kind]
+    return "a section" if _is_section(kind) else WORDS.get(get_origin(kind) or kind, SCALAR)
 
 
 def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Section)
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def _shown(place: Place) -> str:
@@ -734,7 +838,10 @@ def _lines(text: str) -> dict[Place, int]:
     for number, line in enumerate(text.splitlines(), 1):
         if header := HEADER.match(line):
             names = _steps(header[2])
-            seen[names] += header[1] == "[["
+            if header[1] == "[[":
+                seen[names] += 1
+                for inner in [inner for inner in seen if len(inner) > len(names) and inner[: len(names)] == names]:
+                    del seen[inner]
             section = ()
             for depth, name in enumerate(names, 1):
                 place_in_list = (seen[names[:depth]] - 1,) if seen[names[:depth]] else ()

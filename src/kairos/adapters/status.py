@@ -27,7 +27,11 @@ from kairos.smpp import AccountStatistics, BindStatistics
 log = structlog.get_logger("kairos")
 
 OVERDUE = 60_000  # ms that a message, an order or a timer may be late before somebody is told
-PASSED_ON = ("dead_letters.unread", "dead_letters.rejected")  # letters that tell of nothing lost
+PASSED_ON = (
+    "dead_letters.unread",
+    "dead_letters.rejected",
+    "dead_letters.unmapped",
+)  # letters that tell of nothing lost
 
 
 class Link(Struct, frozen=True):

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from kairos.domain.caller import ADMIN
 
+TMF680: Final = "/tmf-api/recommendationManagement/v4"
 OPEN: Final = ""  # no lock of ours: it tells nothing, or the route itself knows its callers (a secret, a signature)
 
 # What the audit trail keeps of a call: nothing; how many there were in a minute, of each outcome; a line; or a line
@@ -33,6 +34,8 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/openapi.json"): Row(OPEN),
     ("GET", "/metrics"): Row("operator"),
     ("POST", "/v1/events"): Row("ingest", "counted"),
+    ("POST", "/v1/sources/{source}"): Row("ingest", "counted"),
+    ("POST", "/v1/sources/{source}/{secret}"): Row(OPEN, "counted"),  # the source's secret is in the path
     ("POST", "/v1/decisions"): Row("decide care", "line"),
     ("POST", "/v1/responses"): Row("decide care", "line"),
     ("GET", "/v1/subscribers/{name}"): Row("care", "line", "name"),
@@ -50,6 +53,11 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     ("GET", "/v1/calls"): Row("care", "line"),
     ("POST", "/v1/calls"): Row("care", "line"),
     ("POST", "/v1/calls/{offer}"): Row("care", "line"),
+    ("POST", f"{TMF680}/queryProductRecommendation"): Row("decide care", "line"),
+    ("GET", f"{TMF680}/queryProductRecommendation"): Row("decide care", "line"),
+    ("GET", f"{TMF680}/queryProductRecommendation/{{key}}"): Row("decide care", "line"),
+    ("POST", f"{TMF680}/hub"): Row("operator", "first"),
+    ("DELETE", f"{TMF680}/hub/{{key}}"): Row("operator", "first"),
     # a dialler that knows the secret in the path
     ("GET", "/v1/ivr/{secret}/{offer}"): Row(OPEN),
     ("POST", "/v1/ivr/{secret}"): Row(OPEN, "counted"),

@@ -44,6 +44,8 @@ WHAT_TO_DO = {
     "purchase": "it is stuck: money may have moved. Ask the charging system, and say what became of it (see "
     "docs/fulfilment.md). There is nothing to replay.",
     "rejected": "mend the vocabulary, or what the sender sends. Replay it: it is read with the playbook of that time.",
+    "unmapped": "mend the mapping in the settings, or the sender; `kairos events try` shows what becomes of it. "
+    "Have it sent again, and discard this.",
     "unread": "it went out as it came. Add or mend a pattern in the settings, and discard this.",
 }
 
@@ -171,7 +173,7 @@ def check(id_: int, letter: DeadLetter | None, status: str) -> None:
         raise KairosError(f"there is no dead letter {id_}; nothing was marked")
     if status == "replay" and letter.status in ("replayed", "discarded"):
         raise KairosError(f"dead letter {id_} was {letter.status} already; nothing was marked")
-    if status == "replay" and letter.kind in ("unread", "purchase", "part", "answered"):
+    if status == "replay" and letter.kind in ("unread", "unmapped", "purchase", "part", "answered"):
         raise KairosError(f"dead letter {id_} is there to be read, there is nothing to replay; nothing was marked")
 
 

@@ -42,6 +42,7 @@ ASKED = [
 ]
 STORE = "kairos.db"
 OPERATORS_ACCOUNTS = ("ocs", "info")
+OPERATORS_SOURCES = ("dpi", "vas")  # in the JSON of the presets of these names
 Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
@@ -61,7 +62,8 @@ def demo(
 ) -> None:
     options = {"--subscribers": subscribers, "--rate": rate, "--for": duration(seconds), "--seed": seed}
     arguments = [str(word) for pair in options.items() for word in pair]
-    settings = sound(playbook or example())
+    settings, sources = sound(playbook or example())
+    arguments += ["--sources", ",".join(sources)]
     with tempfile.TemporaryDirectory(prefix="kairos-demo-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,8 +107,11 @@ def example() -> Path:
     raise SettingsError([Diagnostic("examples/prepaid", 0, "is not here", "name a folder with --playbook")])
 
 
-def sound(playbook: Path) -> Path:
-    """The settings in a playbook's folder, when both can be used. Raises SettingsError, PlaybookError."""
+def sound(playbook: Path) -> tuple[Path, list[str]]:
+    """The settings in a playbook's folder, when both can be used, and which of the operator's other systems they know.
+
+    Raises SettingsError, PlaybookError.
+    """
     from kairos.cli.playbook import read
     from kairos.settings import load_settings
 
@@ -118,7 +123,7 @@ def sound(playbook: Path) -> Path:
         hint = " and ".join(f"[accounts.{name}]" for name in missing)
         raise SettingsError([Diagnostic(str(settings), 0, "the synthetic operator could not bind", f"add {hint}")])
     read(Path(chosen.playbook))
-    return settings
+    return settings, [name for name in OPERATORS_SOURCES if name in chosen.sources]
 
 
 async def watch(

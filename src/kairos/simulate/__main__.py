@@ -56,6 +56,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--subscribers", type=int, default=400)
     parser.add_argument("--rate", type=float, default=60.0, help="chargeable events a second")
     parser.add_argument("--for", dest="seconds", type=float, default=20.0, help="seconds; 0: until told to stop")
+    parser.add_argument("--sources", default="", help="other systems that post JSON of their own: dpi,vas")
     parser.add_argument("--drain", type=float, default=10.0, help="seconds at most to wait for what is under way")
     parser.add_argument("--bind-within", type=float, default=60.0, help="seconds at most to wait for kairos")
     parser.add_argument("--seed", type=int, default=1)
@@ -87,6 +88,7 @@ class Run:
                 ocs_port=options.ocs_port,
                 parted=options.parted,
                 ocs_faults=options.ocs_faults,
+                sources=tuple(filter(None, options.sources.split(","))),
             )
         )
         self._connected = asyncio.Event()
@@ -169,7 +171,7 @@ class Run:
             "seconds": round(time.perf_counter() - self._began, 2),
             "bound": operator.smsc.bound and operator.charging.is_bound,
             "recent": list(operator.recent),
-            "complaints": operator.feed.complaints,
+            "complaints": [complaint for feed in operator.feeds for complaint in feed.complaints],
         }
 
     # --- who started us -------------------------------------------------------------------------
