@@ -576,6 +576,8 @@ def callers_of(settings: Settings) -> Callers | None:
                 what = f"clients `{keys[digest].name}` and `{name}` have the same key"
                 raise SettingsError([Diagnostic("", 0, what, f"make another with `kairos key {name}`")])
     one, tokens = settings.oidc, None
+    if not keys and not one.issuer and not is_loopback(settings.http.host):
+        log.warning("the HTTP door has no lock, and other machines reach it", host=settings.http.host)
     if one.issuer:
         tokens = oidc.Tokens(
             one.issuer,
