@@ -1,7 +1,8 @@
 """Settings (`kairos.toml`): addresses, binds, patterns. They belong to operations; the playbook belongs to marketers.
 
 Every key can be set from the environment: KAIROS_SMSC_HOST is `host` of [smsc], KAIROS_ACCOUNTS_OCS_RIDES is `rides` of
-[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_CLIENTS_CARE_KEY. See docs/settings.md.
+[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_CLIENTS_CARE_KEY,
+KAIROS_SOURCES_DPI_SECRET. See docs/settings.md.
 """
 
 from __future__ import annotations
@@ -748,6 +749,11 @@ def require_passwords(settings: Settings) -> None:
     if 0 < len(settings.ussd.secret) < LEAST_SECRET:
         hint = f"set {variable(('ussd', SECRET))} to {LEAST_SECRET} characters or more, or leave it out"
         said.append(Diagnostic("", 0, "`ussd.secret` is too short: paths could be guessed", hint))
+    for name, source in settings.sources.items():
+        if source.secret and len(source.secret) < LEAST_SECRET:
+            where: Place = ("sources", name, SECRET)
+            hint = f"set {variable(where)} to {LEAST_SECRET} characters or more that nobody can guess"
+            said.append(Diagnostic("", 0, f"`{_shown(where)}` is too short", hint))
     for name, client in settings.clients.items():
         place: Place = ("clients", name, "key")
         hint = f"set {variable(place)} to what `kairos key {name}` makes"
