@@ -13,18 +13,27 @@ import pytest
 from kairos.settings import (
     Account,
     Also,
+    Audit,
+    Channels,
+    Client,
+    Email,
     Engine,
     Fulfilment,
     Http,
     Learning,
+    News,
     Notifications,
+    Notifier,
+    Oidc,
     Page,
     Patterns,
+    Recommendations,
     Retention,
     Section,
     Settings,
     Smsc,
     Store,
+    Webhook,
     read_settings,
 )
 
@@ -36,6 +45,9 @@ KINDS: dict[str, type[Section]] = {
     "[retention]": Retention,
     "[engine]": Engine,
     "[http]": Http,
+    "[clients.NAME]": Client,
+    "[oidc]": Oidc,
+    "[audit]": Audit,
     "[notifications]": Notifications,
     "[accounts.NAME]": Account,
     "[[patterns]]": Patterns,
@@ -43,7 +55,12 @@ KINDS: dict[str, type[Section]] = {
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
     "[learning]": Learning,
+    "[channels.email]": Email,
+    "[channels.push] and [channels.whatsapp]": Notifier,
+    "[channels.webhook]": Webhook,
+    "[news.NAME]": News,
     "[page]": Page,
+    "[recommendations]": Recommendations,
 }
 
 
@@ -53,7 +70,7 @@ def values(kind: type[Section]) -> dict[str, str]:
     return {
         field.name: written(field)
         for field in fields
-        if field.name not in ("accounts", "patterns", "also", *sections(kind))
+        if field.name not in ("accounts", "clients", "news", "patterns", "also", *sections(kind))
     }
 
 
@@ -71,8 +88,10 @@ def written(field: Any) -> str:
 
 def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
-    named = {re.sub(r"\W|NAME", "", heading) for heading in list(KINDS)[1:]}
-    assert named == {*sections(Settings), "accounts", "patterns", "smscalso"}
+    brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
+    channels = {f"channels.{name}" for name in sections(Channels)}
+    several = {"accounts.NAME", "clients.NAME", "news.NAME", "patterns", "smsc.also"}
+    assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 
 @pytest.mark.parametrize("heading", KINDS)

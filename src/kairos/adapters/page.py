@@ -12,6 +12,7 @@ from kairos import enrich, respond
 from kairos.deliver import OfferLinks, values_of
 from kairos.deliver.links import Opened, Purpose
 from kairos.deliver.page import Shown, shown_alone, shown_offer
+from kairos.domain.channel import PAGE
 from kairos.domain.decision import Decision
 from kairos.domain.inbound import Verb, Word
 from kairos.domain.subscriber import OpenOffer, State
@@ -24,7 +25,6 @@ from kairos.ingest import normalise
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Store
 
-PAGE: Final = "page"  # the channel, as answers name it
 NETWORK: Final = "vouched for by the network"
 LINK: Final = "by the link alone"
 

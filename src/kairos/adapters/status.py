@@ -136,10 +136,12 @@ class Status:
         path: str,
         letters: Callable[[], Mapping[str, float]] = dict,
         model: Callable[[], str] = str,
+        trail: Callable[[], str] = str,
     ) -> None:
         self.loop, self.dispatcher, self.switchboard, self.store = loop, dispatcher, switchboard, store
         self.links, self.playbook, self.path, self.letters = links, playbook, path, letters
         self.model = model  # why it gives no scores
+        self.trail = trail  # why the audit trail cannot be written
         self.started = loop.clock()
 
     async def report(self) -> dict[str, Any]:
@@ -243,6 +245,8 @@ class Status:
             yield f"the playbook in the folder is refused since {since} UTC; revision {self.playbook.revision} stays"
         if trouble := self.model():
             yield f"the model {self.loop.engine.scorer.version} gives no scores, and marketing is silent: {trouble}"
+        if trouble := self.trail():
+            yield f"the audit trail cannot be written: {trouble}"
         letters = sum(count for kind, count in self.letters().items() if kind not in PASSED_ON)
         if letters:
             yield f"{letters:.0f} dead letters wait for somebody to look: `kairos dead-letters list`"

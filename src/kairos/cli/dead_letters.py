@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.errors import KairosError, did_you_mean
+from kairos.cli.switch import noted
+from kairos.errors import KairosError, SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.adapters.sqlite_records import SqliteRecords
     from kairos.domain.dead_letter import DeadLetter
+    from kairos.settings import Settings as AllSettings
 
 Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
 Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
@@ -143,7 +145,19 @@ def mark(settings: Path, store: Path | None, ids: list[int], kind: str, status: 
     wanted = ids or [id_ for id_, one in known.items() if one.kind == kind and one.status == "new"]
     for id_ in wanted:
         check(id_, known.get(id_), status)
-    return mark_in_file(path, sorted(set(wanted)), status)
+    marked = mark_in_file(path, sorted(set(wanted)), status)
+    noted(path, loaded(settings), f"dead-letters {status}", " ".join(map(str, marked))[:200], times=len(marked))
+    return marked
+
+
+def loaded(settings: Path) -> AllSettings | None:
+    """The settings; none where the store was named without any."""
+    from kairos.settings import load_settings
+
+    try:
+        return load_settings(settings, os.environ)
+    except SettingsError:
+        return None
 
 
 def check_kind(kind: str) -> None:

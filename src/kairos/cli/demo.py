@@ -128,6 +128,7 @@ async def watch(
 
     Ctrl-C asks the operator to come to its end, so that its last figures come too; a second ends all at once.
     """
+    from kairos.adapters.callers import made
     from kairos.cli.child import child
     from kairos.cli.live_view import drawing
 
@@ -138,16 +139,17 @@ async def watch(
         operator = await stack.enter_async_context(
             child("synthetic operator", "kairos.simulate", *options, log=folder / "operator.log")
         )
-        environment = environment_for(settings, folder, await operator.line())
+        key = made()
+        environment = environment_for(settings, folder, await operator.line(), key)
         server = await stack.enter_async_context(
             child("server", "kairos.cli", *run, log=folder / "kairos.log", environment=environment)
         )
         doors = await server.line()
         http = f"http://127.0.0.1:{doors['http_port']}"
         stopper.operator = operator
-        await operator.tell({"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http})
+        await operator.tell({"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http, "kairos_key": key})
         try:
-            return await _follow(operator, server, http, draw)
+            return await _follow(operator, server, http, key, draw)
         except KairosError:
             if stopper.operator:
                 raise
@@ -171,8 +173,8 @@ class _Stopper:
             self.task.cancel()
 
 
-def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> dict[str, str]:
-    """Where the operator is, a store of its own, free ports, and the (invented) passwords that it knows."""
+def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Where the operator is, a store of its own, free ports, and the (invented) passwords and the key that it knows."""
     from kairos.settings import read_settings, variable
 
     text = settings.read_text(encoding="utf-8")
@@ -187,17 +189,20 @@ def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> d
         "KAIROS_NOTIFICATIONS_PORT": "0",
         "KAIROS_HTTP_HOST": "127.0.0.1",
         "KAIROS_HTTP_PORT": "0",
+        "KAIROS_CLIENTS_SYNTHETIC_ROLES": "ingest operator",
+        "KAIROS_CLIENTS_SYNTHETIC_KEY": key,
         "KAIROS_PAGE_URL": "https://offers.example",  # which the operator's network leads to the port that is chosen
         "KAIROS_PAGE_SECRET": secrets.token_hex(32),
         "KAIROS_PAGE_NUMBER_HEADER": "x-msisdn",
     }
 
 
-async def _follow(operator: Child, server: Child, http: str, draw: Draw) -> dict[str, Any]:
+async def _follow(operator: Child, server: Child, http: str, key: str, draw: Draw) -> dict[str, Any]:
     """Draw each of the operator's lines, until its last. Raises KairosError where either process fails."""
     import httpx
 
-    async with httpx.AsyncClient(base_url=http, timeout=2.0, trust_env=False) as client:
+    shown = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=http, timeout=2.0, trust_env=False, headers=shown) as client:
         while True:
             said = await operator.line()
             if said["type"] == "error":

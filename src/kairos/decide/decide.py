@@ -37,6 +37,9 @@ class Composed:
     text: str
     number: int
     template_id: str = ""
+    subject: str = ""
+    html: str = ""
+    media: str = ""
 
 
 @dataclass(slots=True)

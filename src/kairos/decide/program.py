@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kairos.decide.purchases import Purchases, compile_purchases
+from kairos.domain.address import usable
 from kairos.domain.channel import NOTIFICATION, PULLED
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
@@ -21,6 +22,8 @@ from kairos.playbook.policy import Freeze, Gate, Limit, Window
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
+NO_ADDRESS = "no address"
+BAD_ADDRESS = "address cannot be used"
 ZONE = "time_zone"  # the attribute with a subscriber's own
 
 Predicate = Callable[[Sequence[Any]], bool]
@@ -113,7 +116,8 @@ class Program:
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
     lists: tuple[Gated, ...]  # registers in files
     sources: tuple[Sourced, ...]  # of data, whose use somebody must agree to
-    gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone
+    gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone; whether there is an address
+    address_at: Mapping[str, int]  # by channel: the place of theirs in a row, where it is not the MSISDN
     quiet_hours: tuple[int, int] | None
     windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
     quiet: int  # arms that mind both
@@ -186,7 +190,14 @@ def compile_program(playbook: Playbook) -> Program:
             for gate, gated in gates
             if gate.source and (places := _behind(playbook.vocabulary, gate.source))
         ),
-        gates_on=tuple(tuple(gated for gate, gated in gates if channel in gate.channels) for channel in channels),
+        gates_on=tuple(
+            (
+                *(gated for gate, gated in gates if channel in gate.channels),
+                *(_reached(channel, columns.index(policy.addresses[channel])) if channel in policy.addresses else ()),
+            )
+            for channel in channels
+        ),
+        address_at={channel: columns.index(name) for channel, name in policy.addresses.items()},
         quiet_hours=policy.quiet_hours,
         windows=tuple(policy.windows.get(channel, ()) for channel in channels),
         quiet=_of(purposes, policy.quiet_for),
@@ -282,6 +293,15 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
     return made
 
 
+def _reached(channel: str, place: int) -> Iterator[Gated]:
+    """That they have an address on a channel, and one that can be used: testers need one, too."""
+    for name, opens in (
+        (NO_ADDRESS, lambda row: row[place] is not None),
+        (BAD_ADDRESS, lambda row: usable(channel, row[place])),
+    ):
+        yield Gated(name, -1, opens, opens, anytime=True)
+
+
 def _behind(vocabulary: Vocabulary, source: str) -> tuple[int, ...]:
     """The columns that data of a source stands behind, and those of the events that these are made of."""
     words = vocabulary.sources[source]
@@ -291,8 +311,8 @@ def _behind(vocabulary: Vocabulary, source: str) -> tuple[int, ...]:
 
 def _reads(arm: Arm, playbook: Playbook) -> frozenset[str]:
     """The words that its rules and its messages read."""
-    messages = [playbook.messages[treatment.message].values() for treatment in arm.action.treatments]
-    said = [placeholders(text) for by_language in messages for texts in by_language for text in texts]
+    messages = [playbook.written(treatment.message) for treatment in arm.action.treatments]
+    said = [placeholders(text) for texts in messages for text in texts]
     return frozenset[str]().union(*said, *(rule.rule.condition.names for rule in arm.variant.rules))
 
 

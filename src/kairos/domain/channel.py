@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 NOTIFICATION: Final = "notification"  # lines that ride
-OWN: Final = ("sms",)  # messages of their own
+LONG: Final = ("email", "push", "whatsapp", "mms", "webhook", "ivr", "calls")  # not measured in SMS
+OWN: Final = ("sms", *LONG)  # messages of their own
+ADDRESSED: Final = ("email", "push")  # whose address no telephone number is
 INBOUND: Final = "inbound"  # what is told to those who ask, wherever they do
+PAGE: Final = "page"  # the landing page, as answers name it
 PULLED: Final = (INBOUND,)  # which no limit counts
 
 SENT: Final = (NOTIFICATION, *OWN)

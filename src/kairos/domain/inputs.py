@@ -76,7 +76,8 @@ class Change(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Delivery(Struct, frozen=True, array_like=True, gc=False):
-    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped.
+    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped, pending
+    (again: it surely did not go out, and is tried later).
 
     `line` asks whether a notification's line, or a call that waited, may still go out; `plain`: it goes out without its
     line after all. `outgoing` is 0 where only a receipt is to be passed on.

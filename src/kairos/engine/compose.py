@@ -62,6 +62,12 @@ class Composer:
             text = messages.line(message, here.language, values, here.notification.text, self.parts_at_most)
             if text and not self._as_many_parts(here.notification, text):
                 return None
+        elif message in messages.beside:
+            whole = messages.whole(message, here.language, values)
+            if not whole:
+                return None
+            id_ = messages.template_id(message, here.language, values, whole.text) if messages.ids else ""
+            return Composed(whole.text, number, id_, whole.subject, whole.html, whole.media)
         else:
             text = messages.text(message, here.language, values)
         if not text:

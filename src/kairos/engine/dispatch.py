@@ -26,7 +26,7 @@ from kairos.engine.loop import Loop, Submission
 from kairos.engine.work import Input
 from kairos.errors import KairosError
 from kairos.fulfil import CHANGED_HANDS, takes
-from kairos.ports import Channel, Clock, Fulfiller, Outcome, Store
+from kairos.ports import Channel, Clock, Fulfiller, Outcome, Room, Store
 from kairos.respond import ANSWERABLE_FOR
 
 log = structlog.get_logger("kairos.dispatch")
@@ -100,7 +100,9 @@ class Dispatcher:
         refused_for: int = 600_000,
         chance: Callable[[], float] = random.random,
         accounts: Collection[str] = (),
+        rooms: Mapping[str, Room] = {},
     ) -> None:
+        self.rooms = rooms  # by channel: what its offers wait for
         self.store, self.loop, self.channels, self.fulfiller, self.clock = store, loop, channels, fulfiller, clock
         self.backoff, self.patience, self.hold, self.chance = backoff, patience, hold, chance
         self.owed_for = owed_for  # ms that a receipt or a relayed reply waits for an account that is not bound
@@ -280,25 +282,34 @@ class Dispatcher:
         if row.status == "sending":  # a crash, or a lost link, came between the mark and the outcome
             await self._news(row, text, "failed", reason="unknown")
             return
-        attempts = row.attempts
+        attempts, room = row.attempts, self.rooms.get(row.channel)
         while True:
-            if text.send_by and self.clock() > text.send_by:
-                await self._news(row, text, "dropped", reason="too late")
-                return
-            if halt := self.loop.engine.halt(text, row.channel, self.clock()):
-                await self._held_back(row, text, halt)
-                return
-            if await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
-                return
-            outcome = await attempt(self.channels[row.channel].send(text))
-            if outcome.status != "retry":
+            async with room(row, text) if room else nullcontext():
+                outcome = await self._marked(row, text)
+            if outcome is None or outcome.status != "retry":
                 break
             attempts += 1
-            await self._wait(attempts)
-        if outcome.status == "sent":
+            if outcome.after:  # it is not being sent meanwhile: after a crash it is still to be
+                await self._news(row, text, "pending", reason=outcome.reason)
+            left = max(0, text.send_by - self.clock()) / 1000 if text.send_by else outcome.after
+            await self._wait(attempts, min(outcome.after, left))
+        if outcome and outcome.status == "sent":
             await self._news(row, text, "sent", outcome)
-        else:
-            await self._news(row, text, "failed", reason="unknown" if outcome.status == "unknown" else outcome.reason)
+        elif outcome:
+            reason = "unknown" if outcome.status == "unknown" else outcome.reason
+            await self._news(row, text, "failed", outcome, reason=reason)
+
+    async def _marked(self, row: Outgoing, text: Text) -> Outcome | None:
+        """One attempt, if it may still go out; None where what became of it is settled, or it is held back."""
+        if text.send_by and self.clock() > text.send_by:
+            await self._news(row, text, "dropped", reason="too late")
+            return None
+        if halt := self.loop.engine.halt(text, row.channel, self.clock()):
+            await self._held_back(row, text, halt)
+            return None
+        if await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
+            return None
+        return await attempt(self.channels[row.channel].send(text))
 
     async def _held_back(self, row: Outgoing, text: Text, halt: Halt) -> None:
         """Drop an offer that is stopped for its whole time; else come back to it, out of the way of what follows."""
@@ -423,8 +434,8 @@ class Dispatcher:
         finally:
             backlog.blocked -= 1
 
-    async def _wait(self, attempts: int) -> None:
-        await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))
+    async def _wait(self, attempts: int, least: float = 0.0) -> None:
+        await asyncio.sleep(max(least, self.backoff.seconds(attempts, self.chance())))
 
     async def _news(
         self, row: Outgoing, text: Text, status: str, outcome: Outcome | None = None, *, reason: str = ""
@@ -444,7 +455,7 @@ class Dispatcher:
                 decision=text.decision,
                 reason=reason,
                 parts=outcome.parts if outcome else (),
-                destination=text.destination if asks else "",
+                destination=(text.msisdn or text.destination) if asks else "",
                 action=text.action if asks else "",
                 channel=row.channel if asks else "",
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kairos import enrich, respond
 from kairos.decide import Decided, closed_since
 from kairos.deliver import Known, Row, values_for
+from kairos.domain.channel import PAGE
 from kairos.domain.inbound import Told, Visit, Word
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
@@ -20,10 +21,11 @@ from kairos.engine.habits import note_answer
 from kairos.engine.program import Program
 from kairos.engine.replies import OWES, hear_yes, heed_stop, not_now
 from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED
-from kairos.engine.work import APPLIED, DUPLICATE, Answer, Work
+from kairos.engine.work import APPLIED, DUPLICATE, Answer, Work, decode_state
 from kairos.fulfil import CHANGED_HANDS
 from kairos.playbook.page_words import LINK
 from kairos.playbook.vocabulary_file import INBOUND
+from kairos.ports import Loaded
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
@@ -51,6 +53,22 @@ REFUSED: Final = {
     OWES: "they owe for an advance: that comes first; the offer stays open",
     PAYER_CHANGED: "the number that would pay is another person's now",
 }
+
+
+def answer_at_once(engine: Engine, source: Visit | Word, loaded: Loaded, now: int) -> Answer | None:
+    """What is open, told from a state as it was read: it writes nothing, so it waits for no batch. None: it must be
+    taken as any input is."""
+    if isinstance(source, Word) or source.msisdn in loaded.moved:
+        return None
+    blob = loaded.states.get(loaded.subscribers.get(source.msisdn, 0))
+    state = decode_state(blob) if blob else None
+    if state is None or not state.offers or state.layout != engine.program.plan.layout:
+        return None
+    told = _open(engine, state, now)
+    if not told:
+        return None
+    engine.statistics.counts["inbound.open"] += 1
+    return Answer("applied", offers=tuple(told[: source.at_most]))
 
 
 def take_inbound(engine: Engine, work: Work, index: int, source: Visit | Word) -> Moment | None:
@@ -178,7 +196,7 @@ def _decline(work: Work, state: State, offer: OpenOffer, word: Word) -> None:
 
 
 def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, word: Word) -> Answer:
-    """No more offers: what a STOP to the offer's short code withdraws."""
+    """No more offers: what a STOP there withdraws, else what one to the offer's short code does."""
     if not _new(engine, work, state, word):
         return DUPLICATE
     code = offer.short_code if offer and offer.short_code else engine.program.short_code
@@ -187,7 +205,10 @@ def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, wor
     respond.answered(state)
     note_answer(engine, work, state, word.happened, offer)
     engine.statistics.count("inbound.stop", is_test(engine, state, offer))
-    heed_stop(engine, work, state, words.withdraws if words else (), word.happened, word.identity)
+    where = offer.channel if offer and word.channel == PAGE else word.channel  # a link in an e-mail ends e-mails
+    own = engine.program.playbook.policy.stop_on.get(where)
+    withdraws = own or (words.withdraws if words else ())
+    heed_stop(engine, work, state, withdraws, word.happened, word.identity, where if own else "")
     return APPLIED
 
 

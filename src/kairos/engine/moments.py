@@ -157,10 +157,11 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         return
     plain(work, index, event, state.id)
     sender = short_code_of(engine.program, event.notification)
+    composed, place = made.composed, engine.program.decide.address_at.get(channel, -1)
     text = Text(
         sender,
-        state.msisdn,
-        made.composed.text,
+        state.msisdn if place < 0 else str(moment.row[place]),
+        composed.text,
         True,
         send_by,
         key,
@@ -171,6 +172,10 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         purpose=purpose,
         template_id=made.composed.template_id,
         entity_id=engine.program.entity(sender),
+        msisdn="" if place < 0 else state.msisdn,
+        subject=composed.subject,
+        html=composed.html,
+        media=composed.media,
     )
     work.send(index, state.id, channel, text)
 

@@ -13,10 +13,16 @@ from kairos.playbook.margin_file import floors, for_all
 from kairos.playbook.measure import Measured, measure_messages
 from kairos.playbook.page_words import LINK, PAGE, URL
 from kairos.playbook.placeholders import placeholders
-from kairos.playbook.playbook import ANSWERS, Playbook
+from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Playbook
 from kairos.playbook.vocabulary_file import INBOUND
 from kairos.smpp.text import Encoding, measure
 
+NOT_READ = (*PULLED, "webhook", "ivr", "calls")  # where whoever says it says how to take it
+SHOWN = {  # on which channels what is beside a text is shown
+    "subject": ("email", "push", "mms", "webhook"),
+    "html": ("email", "webhook"),
+    "media": ("mms", "webhook"),
+}
 MOST_PARTS = 2  # of a message of its own
 LATIN = range(0x250)  # and the general punctuation, which word processors put in
 PUNCTUATION = range(0x2010, 0x2040)
@@ -110,32 +116,51 @@ def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
     own = {message for channel, message, _ in by_channel if channel in OWN} | set(ANSWERS)
-    to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel not in PULLED}
+    shown = {(message, action.taken_by_reply) for channel, message, action in by_channel if channel not in NOT_READ}
+    to_reply = {message for message, by_reply in shown if by_reply}
     told = {message for channel, message, _ in by_channel if channel in PULLED}  # on a screen: they cost nothing
     told -= {message for channel, message, _ in by_channel if channel not in PULLED}
+    said = {message for _, message, _ in by_channel} | set(ANSWERS) | set(MAY_ANSWER)
     measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook, page)}
     for key, place in places.items():
         message, language, index = key
+        first = index == 0 and language == playbook.languages[0]
         if message in PAGE:
-            if index == 0 and language == playbook.languages[0]:
+            if first:
                 yield from _untranslated(place, message, playbook)
             continue
-        if key not in measured:
-            if index == 0 and language == playbook.languages[0]:
+        if message not in said:
+            if first:
                 yield Diagnostic(place.file, place.line, f"nobody says the message `{message}`", "use it or delete it")
             continue
-        if message in own:
-            yield from _long(place, measured[key])
+        if message in playbook.beside and first:
+            yield from _unshown(place, message, by_channel, playbook)
         if message in to_reply and not {"number", LINK} & set(placeholders(place.text)):
             hint = "say how to take it, as in `Reply {number}`, or with its `{link}`"
             yield Diagnostic(place.file, place.line, f"`{message}` does not show the offer's `{{number}}`", hint)
-        before = measured.get((message, language, index - 1))
-        if before and (measured[key].parts, measured[key].units) > (before.parts, before.units):
-            yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
-        if message not in told:
-            yield from _costly_characters(place)
-        if index == 0 and language == playbook.languages[0]:
+        if first:
             yield from _untranslated(place, message, playbook)
+        if found := measured.get(key):
+            yield from _long(place, found) if message in own else ()
+            yield from _disordered(place, found, measured.get((message, language, index - 1)))
+            yield from _costly_characters(place) if message not in told else ()
+
+
+def _disordered(place: Scalar, found: Measured, before: Measured | None) -> Iterator[Diagnostic]:
+    if before and (found.parts, found.units) > (before.parts, before.units):
+        yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
+
+
+def _unshown(
+    place: Scalar, message: str, by_channel: list[tuple[str, str, Action]], playbook: Playbook
+) -> Iterator[Diagnostic]:
+    """What is written beside a text, and nobody ever sees."""
+    channels = {channel for channel, said, _ in by_channel if said == message}
+    texts = [one for texts in playbook.beside[message].values() for one in texts]
+    for part, shown_on in SHOWN.items():
+        if any(getattr(one, part) for one in texts) and not channels & set(shown_on):
+            what = f"nobody sees the `{part}` of `{message}`"
+            yield Diagnostic(place.file, place.line, what, f"it is shown on {' and '.join(f'`{c}`' for c in shown_on)}")
 
 
 def _untranslated(place: Scalar, message: str, playbook: Playbook) -> Iterator[Diagnostic]:
@@ -186,6 +211,10 @@ def _consent(playbook: Playbook) -> Iterator[Diagnostic]:
     if not playbook.policy.contact_only_when:
         hint = "add `contact_only_when`, or be sure that the market asks for none"
         yield Diagnostic("contact_policy.yaml", 0, "nobody's consent is asked for", hint)
+    for channel, withdrawn in playbook.policy.stop_on.items():
+        for name in (one for one in withdrawn if one not in asked):
+            message = f"STOP on `{channel}` withdraws `{name}`, but no rule of `contact_only_when` asks for it"
+            yield Diagnostic("contact_policy.yaml", 0, message, "add it there, or STOP changes nothing")
     for code, words in playbook.replies.items():
         for name in words.withdraws:
             if name not in asked:

@@ -50,7 +50,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "budget": ("spend", "counts", "per", "pace"),
     "fulfil": ("charge", "provision", "payer"),
     "payer": ("attribute",),
-    "text": ("text", "template_id"),
+    "text": ("text", "template_id", "subject", "html", "media"),
     "contact_policy": (
         "contact_only_when",
         "consent",
@@ -71,6 +71,8 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "bought_by",
         "returned_by",
         "templates",
+        "addresses",
+        "stop_on",
     ),
     "gate": ("when", "for", "except"),
     "register": ("when", "file", "stops", "unless"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kairos.domain.channel import NOTIFICATION
+from kairos.domain.channel import LONG, NOTIFICATION
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.page_words import LINK, TOKEN_LENGTH, URL
 from kairos.playbook.placeholders import filled
@@ -31,7 +31,9 @@ class Measured:
 
 
 def measure_messages(playbook: Playbook, page: str = URL) -> list[Measured]:
-    """Every text of every message that somebody says, in the order of the playbook. `page`: where links lead.
+    """Every text of every message that somebody says where SMS are counted, in the order of the playbook.
+
+    `page`: where links lead.
 
     What depends on the subscriber is taken as five digits, and money as 9999.99; the rest is exact.
     """
@@ -78,7 +80,7 @@ def _said_by(playbook: Playbook, link: str) -> dict[str, list[dict[str, str]]]:
         for variant in action.variants
     ]
     for action, one in values:
-        for message in {treatment.message for treatment in action.treatments}:
+        for message in {treatment.message for treatment in action.treatments if treatment.channel not in LONG}:
             said.setdefault(message, []).append(one)
     alone = {"short_code": _short_code(playbook)}
     for message in (*ANSWERS, *(one for one in MAY_ANSWER if one in playbook.messages)):

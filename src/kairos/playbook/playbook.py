@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,15 @@ MAY_ANSWER = (
     "sim_changed",  # a yes that is not taken, because the SIM has just changed; without it, `refused`
     "refunded",  # taken, charged, and given back; without it, `refused`
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a text has beside it, for the channels that can show it; each may have placeholders but the media."""
+
+    subject: str = ""
+    html: str = ""
+    media: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,14 @@ class Playbook:
     testers: tuple[Tester, ...] = ()
     budgets: tuple[Budget, ...] = ()  # of budgets.yaml
     template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none
+    beside: Mapping[str, Mapping[str, tuple[Beside, ...]]] = field(default_factory=dict)  # of messages that have any
+
+    def written(self, message: str) -> Iterator[str]:
+        """All that is written in a message, in any language: its texts, and what they have beside them."""
+        for by_language in (self.messages[message], self.beside.get(message, {})):
+            for texts in by_language.values():
+                for one in texts:
+                    yield from (one,) if isinstance(one, str) else (one.subject, one.html)
 
     def action(self, name: str | None) -> Action | None:
         """The action of that name, if there is one."""

@@ -17,8 +17,14 @@ from kairos.playbook.freeze_file import time_zone
 from kairos.playbook.fulfil_file import check_confirm
 from kairos.playbook.margin_file import with_floors
 from kairos.playbook.measure import unfit_lines
-from kairos.playbook.messages_file import check_answers, check_placeholders, check_templates, read_messages
-from kairos.playbook.playbook import Playbook
+from kairos.playbook.messages_file import (
+    check_answers,
+    check_beside,
+    check_placeholders,
+    check_templates,
+    read_messages,
+)
+from kairos.playbook.playbook import Beside, Playbook
 from kairos.playbook.policy_file import read_policy
 from kairos.playbook.replies_file import check_entities, read_replies
 from kairos.playbook.section import Problems, Section
@@ -113,6 +119,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
     actions = read_actions(_in(nodes, "offers", "actions"), messages, context)
     check_answers(messages, Table("messages.yaml", 0), context)
     check_placeholders(messages, actions, context)
+    check_beside(messages, actions, context)
     policy = read_policy(nodes["contact_policy.yaml"], actions, context)
     actions = with_floors(actions, policy, context)
     check_confirm(messages, actions, policy, context)
@@ -137,6 +144,11 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
             name: {language: tuple(found.template_id for found in texts) for language, texts in by_language.items()}
             for name, by_language in messages.items()
             if any(found.template_id for texts in by_language.values() for found in texts)
+        },
+        beside={
+            name: {language: tuple(found.beside for found in texts) for language, texts in by_language.items()}
+            for name, by_language in messages.items()
+            if any(found.beside != Beside() for texts in by_language.values() for found in texts)
         },
         policy=policy,
         replies=replies,

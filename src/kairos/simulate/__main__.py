@@ -5,7 +5,8 @@ kairos: from `--kairos-smpp` and `--kairos-http`, else from a line on standard i
 
     {"kairos_smpp": "127.0.0.1:2775", "kairos_http": "http://127.0.0.1:8080"}
 
-(another such line later moves it to another kairos; the end of standard input ends it). Then `stats` every while,
+Where the HTTP door has a lock, the line has a `kairos_key`, too, or the environment KAIROS_KEY.
+(Another such line later moves it to another kairos; the end of standard input ends it.) Then `stats` every while,
 and at the end `final`, with every figure of its own ledgers.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -34,6 +36,7 @@ class Address(msgspec.Struct, frozen=True):
 
     kairos_smpp: str
     kairos_http: str
+    kairos_key: str = ""  # of the HTTP door, where it has a lock
 
     @property
     def smpp(self) -> tuple[str, int]:
@@ -109,7 +112,7 @@ class Run:
     async def _find_kairos(self) -> bool:
         options = self._options
         if options.kairos_smpp:
-            await self._connect(Address(options.kairos_smpp, options.kairos_http))
+            await self._connect(Address(options.kairos_smpp, options.kairos_http, os.environ.get("KAIROS_KEY", "")))
         else:
             self._listen_to_starter()
         try:
@@ -192,7 +195,7 @@ class Run:
             tell("error", message=f"{fault}; expected " + '{"kairos_smpp": "HOST:PORT", "kairos_http": "URL"}')
 
     async def _connect(self, address: Address) -> None:
-        await self._operator.connect(address.smpp, address.kairos_http)
+        await self._operator.connect(address.smpp, address.kairos_http, address.kairos_key)
         self._connected.set()
 
 

@@ -138,12 +138,13 @@ class Operator:
         """Where orders are posted."""
         return f"http://{self.settings.host}:{self.ocs_port}/v1/orders"
 
-    async def connect(self, smpp: tuple[str, int], http: str) -> None:
+    async def connect(self, smpp: tuple[str, int], http: str, key: str = "") -> None:
         """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
 
         Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
         """
-        self.feed.url = self.browser.proxied = http.rstrip("/")
+        self.feed.url, self.feed.key = http.rstrip("/"), key
+        self.browser.proxied = self.feed.url
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
 
