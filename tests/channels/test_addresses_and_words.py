@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from tests.channels.conftest import by_mail
 
 from kairos.adapters.calls import CallList
+from kairos.cli.playbook import check as command
 from kairos.decide import explain
 from kairos.domain.decision import Decision
 from kairos.domain.inbound import Word
@@ -199,6 +201,14 @@ def test_what_nobody_ever_sees_is_said(texts: dict[str, str]) -> None:
     assert "nobody sees the `media` of `booster_mail`" in said
 
 
+def test_minutes_are_too_few_for_people(texts: dict[str, str]) -> None:
+    files = by_mail(texts)
+    booster = files["offers/booster.yaml"].replace("channel: email", "channel: calls")
+    for within, many in (("", 1), ("send_within: 2 hours\n", 0)):
+        said = [one.message for one in check(read(files | {"offers/booster.yaml": booster + within}))]
+        assert said.count("agents have 10 minutes to call for `booster`: most is never told") == many
+
+
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 SETTINGS = {
@@ -282,3 +292,18 @@ def test_what_is_not_used_costs_nothing(small: Any, texts: dict[str, str], bench
     """A playbook without addresses has no gate for them, on any channel."""
     assert all(gates == () for gates in small.decide.gates_on)
     assert compile_program(read(by_mail(texts))).decide.gates_on[1] != ()
+
+
+def test_check_says_which_channel_has_no_way_out_in_the_settings_beside_it(
+    texts: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path, content in by_mail(texts).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(content, encoding="utf-8")
+    command(tmp_path)
+    assert "no way out" not in capsys.readouterr().err
+    (tmp_path / "kairos.toml").write_text("", encoding="utf-8")
+    command(tmp_path)
+    assert (
+        "`booster` goes out on `email`, which has no way out; set `host` of [channels.email]" in capsys.readouterr().err
+    )
