@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
+from ipaddress import ip_network
 from pathlib import Path
+from secrets import token_hex
 from ssl import SSLContext
 
 import structlog
@@ -19,7 +21,10 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from kairos.adapters import tls
+from kairos.adapters import oidc, tls
+from kairos.adapters.audit import Trail
+from kairos.adapters.audit_chain import opened as opened_audit
+from kairos.adapters.callers import Callers, hashed
 from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Account, Reader
@@ -30,15 +35,35 @@ from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
+from kairos.adapters.page import HttpPages
+from kairos.adapters.privacy import HttpPrivacy
+from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
+from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.senders import Sender, Submissions
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.sources import HttpSources, compile_mappings
+from kairos.adapters.sqlite_process import SqliteProcess
+from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
+from kairos.adapters.ussd import Dialogues
+from kairos.adapters.ussd_doors import UssdDoors
+from kairos.adapters.ussd_http import HttpSystems, HttpUssd, XmlPush
+from kairos.adapters.ussd_smpp import UssdSmpp
 from kairos.api import create_app
 from kairos.api.communications import add_communications
+from kairos.api.connection import connections
+from kairos.api.lock import Lock
+from kairos.api.page import add_page
+from kairos.api.privacy import add_privacy
+from kairos.api.recommendations import add_recommendations
+from kairos.api.sources import add_sources
+from kairos.api.ussd import add_ussd
+from kairos.deliver import OfferLinks
+from kairos.domain.caller import Caller
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
 from kairos.engine.dead_letters import DeadLetters
@@ -50,18 +75,21 @@ from kairos.engine.passages import URGENT
 from kairos.engine.program import Program, compile_program
 from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
+from kairos.engine.suppression import Suppression
 from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, PlaybookError, SettingsError, StoreError
-from kairos.ingest import Patterns, Template, compile_patterns, normalise
+from kairos.ingest import Patterns, Template, compile_patterns, normalise, read_name
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
+from kairos.playbook.page_words import LINK
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Batch, Channel, Store
-from kairos.settings import Notifications, Settings, milliseconds
+from kairos.settings import Http, Notifications, Settings, is_loopback, milliseconds
 from kairos.settings import Smsc as SmscSettings
+from kairos.settings import Ussd as UssdSettings
 from kairos.smpp import (
     BindReceiver,
     Binds,
@@ -75,6 +103,10 @@ from kairos.smpp import (
     passwords,
     serve,
 )
+from kairos.ussd import Room
+from kairos.ussd.callback import Fields
+from kairos.ussd.profiles import OPERATIONS, PROFILES, Bits, Profile
+from kairos.ways_out import Newsroom, close_ways, doors, open_ways, require_ways, rooms
 
 log = structlog.get_logger("kairos")
 
@@ -95,6 +127,10 @@ class Kairos:
     def __init__(self, settings: Settings, store: Store, program: Program) -> None:
         self.settings, self.store, self.program = settings, store, program
         self.model = own_model(settings, program)
+        compile_mappings(settings.mappings, program, settings.region)
+        self.page_links = page_links(settings, program.playbook.currency)
+        if without := check_links(self.page_links, program):
+            log.warning("there is no landing page: texts that say {link} are left out", messages=without)
         self.engine = Engine(
             store,
             program,
@@ -105,7 +141,9 @@ class Kairos:
             parts_within=round(settings.notifications.parts_within_s * 1000),
             steps=settings.fulfilment.taken,
             note=log.warning,
+            link=self.page_links.link if self.page_links else None,
         )
+        self.engine.suppression = suppression_of(store)
         self.propensities = Propensities(store, self.engine, self.engine.scorer)
         if self.model:
             self.engine.scorer_of = self.model.scorer_of
@@ -115,6 +153,7 @@ class Kairos:
             self.engine,
             now,
             lambda rows: self.dispatcher.hand(rows),
+            aside=store.aside if isinstance(store, SqliteProcess) else None,
             batch=settings.engine.batch,
             linger=settings.engine.linger_ms / 1000,
             queue=settings.engine.queue,
@@ -177,6 +216,7 @@ class Kairos:
         self.fulfiller = HttpFulfiller(
             settings.fulfilment.url, settings.fulfilment.timeout_s, program.playbook.currency.digits
         )
+        self.ussd = ussd_doors(settings, self.loop)
         channels: dict[str, Channel] = {
             "notification": self.smsc,
             "sms": self.smsc,
@@ -184,7 +224,11 @@ class Kairos:
             "receipt": self.esmes,
             URGENT: self.smsc,
             "callback": self.gateway.callbacks,
+            "ussd_push": self.ussd,
         }
+        require_ways(program.playbook, settings.channels)
+        self.ways = open_ways(settings.channels, now, self.page_links.unsubscribe if self.page_links else None)
+        channels |= self.ways
         patience = Patience(
             round(settings.fulfilment.stuck_after_s * 1000), round(settings.fulfilment.provision_within_s * 1000)
         )
@@ -198,6 +242,7 @@ class Kairos:
             patience=patience,
             owed_for=owed_for,
             accounts={*settings.accounts, *settings.senders},
+            rooms=rooms(settings.channels, self.ways),
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         kept = settings.retention
@@ -229,11 +274,17 @@ class Kairos:
             settings.store.path,
             lambda: self.letters.figures,
             lambda: self.model.trouble if self.model else "",
+            lambda: self.trail.trouble,
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
+        self.newsroom = Newsroom(settings, store, self.letters, now, self.explainer.program)
         self.server: Server | None = None
         self.http_port = 0
-        self._door_tls = door_tls(settings.notifications)
+        self._door_tls = door_tls("notifications", settings.notifications)
+        self._http_tls = door_tls("http", settings.http)
+        self._callers = callers_of(settings)
+        chain, key = opened_audit(Path(settings.audit.folder or f"{settings.store.path}-audit"), settings.audit.key)
+        self.trail = Trail(chain, Pseudonyms(key), partial(read_name, region=settings.region))
         self._tasks: list[asyncio.Task[None]] = []
         self._http: uvicorn.Server | None = None
 
@@ -250,10 +301,13 @@ class Kairos:
 
     async def start(self) -> None:
         settings = self.settings
+        self.trail.start()
         self._tasks = [asyncio.create_task(self.loop.run())]
         self._tasks.append(asyncio.create_task(self.switchboard.run()))
         await self.switchboard.looked(FIRST_LOOK)
         await self.smsc.client.start()
+        await self.ussd.start()
+        self._tasks.append(asyncio.create_task(self.ussd.run()))
         self._tasks.append(asyncio.create_task(self.dispatcher.run()))
         self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
         self._tasks.append(asyncio.create_task(self.letters.run(self.loop)))
@@ -263,6 +317,7 @@ class Kairos:
             self._tasks.append(asyncio.create_task(self.propensities.run()))
         self._tasks.append(asyncio.create_task(self._watch_registers()))
         self._tasks.append(asyncio.create_task(self.links.run()))
+        self._tasks.extend(asyncio.create_task(teller.run()) for teller in self.newsroom.tellers)
         secrets = {name: account.password for name, account in settings.accounts.items() if account.password}
         door = settings.notifications
         with listening("notifications", door.host, door.port):
@@ -285,19 +340,57 @@ class Kairos:
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
         seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
+        inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
+        asked = settings.recommendations
+        self.recommendations = HttpRecommendations(
+            inbound,
+            partial(SqliteQueries, settings.store.path),
+            kept_for=milliseconds(asked.kept),
+            most=asked.kept_at_most,
+            allowed=asked.listeners,
+        )
+        self._tasks.append(asyncio.create_task(self.recommendations.run()))
+        self.privacy = HttpPrivacy(self.loop, settings.store.path, settings.region)
+        self._tasks.append(asyncio.create_task(self.privacy.run()))
         app = create_app(
             ingress,
             explanations,
             registry,
             now,
             region=settings.region,
+            body_limit=settings.http.body_limit,
             operations=operations,
             purchases=purchases,
-            inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
-            more=[partial(add_communications, communications=self.gateway)],
+            inbound=inbound,
+            more=self._more_doors(ingress),
         )
-        await self._serve_http(app)
+        await self._serve_http(
+            Lock(
+                app,
+                self._callers,
+                self.trail,
+                insecure=settings.http.insecure,
+                open_metrics=settings.http.open_metrics,
+                body_limit=settings.http.body_limit,
+                tls=settings.http.tls,
+            )
+        )
         tune_interpreter()
+
+    def _more_doors(self, ingress: HttpIngress) -> Iterator[Callable[[FastAPI], None]]:
+        sources = HttpSources(ingress, self.settings.sources, self.settings.mappings)
+        yield lambda app: add_sources(app, sources)
+        yield partial(add_recommendations, recommendations=self.recommendations)
+        yield partial(add_privacy, privacy=self.privacy)
+        yield partial(add_communications, communications=self.gateway)
+        page = self.settings.page
+        if self.page_links:
+            known = partial(old_vocabulary, self.store)
+            pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
+            networks = [ip_network(proxy) for proxy in page.proxies.split()]
+            yield lambda app: add_page(app, pages, page.number_header, networks)
+        yield partial(add_ussd, ussd=self.ussd.http)
+        yield from doors(self.settings, self.ways, self.loop, self.store)
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None
@@ -307,21 +400,37 @@ class Kairos:
             "smsc": self.smsc.counts + self.smsc.first.counts,
         }
         counts = {f"{who}.{name}": float(n) for who, of in counted.items() for name, n in of.items()}
-        return {
-            "marketing_on": not self.engine.switches.marketing,
-            "sending": self.dispatcher.under_way,
-            "smsc_bound": bound,
-            "accounts_bound": len(accounts),
-            **counts,
-        } | self.letters.figures
+        return (
+            {
+                "marketing_on": not self.engine.switches.marketing,
+                "sending": self.dispatcher.under_way,
+                "smsc_bound": bound,
+                "accounts_bound": len(accounts),
+                **counts,
+            }
+            | self.letters.figures
+            | self.ussd.gauges()
+        )
 
-    async def _serve_http(self, app: FastAPI) -> None:
+    async def _serve_http(self, app: Lock) -> None:
         http = self.settings.http
         with listening("http", http.host, http.port):
             family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
             door = socket.create_server((http.host, http.port), family=family, backlog=2048)
         self.http_port = door.getsockname()[1]
-        self._http = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
+        config = uvicorn.Config(
+            app,
+            http=connections(http.request_within_s, http.connections),
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
+        )
+        config.load()
+        config.ssl = self._http_tls
+        self._http = uvicorn.Server(config)
         self._http.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # signals are ours
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[door])))
 
@@ -338,6 +447,7 @@ class Kairos:
         if self.server:
             await self.server.close()
         await self.smsc.client.close()
+        await self.ussd.close()
         await self.dispatcher.close()
         self.loop.close()
         engine, *others = self._tasks
@@ -348,6 +458,11 @@ class Kairos:
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
         await self.gateway.close()
+        await asyncio.to_thread(self.trail.close)
+        await close_ways(self.ways)
+        await self.newsroom.close()
+        await self.recommendations.close()
+        self.privacy.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -362,8 +477,7 @@ class Kairos:
                 if texts == looked_at:
                     continue
                 # Compiling takes a while, and the store may hang: in a thread, so that nothing waits for them.
-                known, check = self.program.playbook, self.model.check if self.model else None
-                program = await asyncio.to_thread(open_playbook, self.store, texts, known, check)
+                program = await asyncio.to_thread(open_playbook, self.store, texts, self.program.playbook, self._check)
                 if program:
                     self.esmes.reader.patterns = read_patterns(self.settings, program)
                     self.loop.use(program)
@@ -380,6 +494,14 @@ class Kairos:
                     texts = None  # that may pass
             looked_at = texts
 
+    def _check(self, program: Program) -> None:
+        """Whether a new playbook can be used with what the settings have. Raises PlaybookError, SettingsError."""
+        if self.model:
+            self.model.check(program)
+        check_links(self.page_links, program)
+        require_ways(program.playbook, self.settings.channels)
+        compile_mappings(self.settings.mappings, program, self.settings.region)
+
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""
         told: dict[str, str] = {}
@@ -395,10 +517,10 @@ class Kairos:
             await asyncio.sleep(self.settings.reload_every_s)
 
 
-def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
-    """The binds to the SMSC that the settings ask for. Raises SettingsError."""
+def smsc_binds(smsc: SmscSettings, handle: Handler, section: str = "smsc") -> Binds:
+    """The binds to an SMSC, or to another gateway, that a section asks for. Raises SettingsError."""
     files = {"ca_file": smsc.ca_file, "cert_file": smsc.cert_file, "key_file": smsc.key_file}
-    _need_tls("smsc", smsc.tls, files | {"server_name": smsc.server_name})
+    _need_tls(section, smsc.tls, files | {"server_name": smsc.server_name})
     context = tls.to_smsc(**files) if smsc.tls else None
     options = SessionOptions(
         window=smsc.window, response_timeout=smsc.response_timeout_s, rate=smsc.rate, reserve=smsc.reserve
@@ -435,11 +557,76 @@ def senders_of(settings: Settings) -> dict[str, Sender]:
     }
 
 
-def door_tls(door: Notifications) -> SSLContext | None:
-    """TLS for the accounts' door, if the settings ask for it. Raises SettingsError."""
+def ussd_doors(settings: Settings, loop: Loop) -> UssdDoors:
+    """The USSD gateways that the settings name. Raises SettingsError."""
+    ussd = settings.ussd
+    session, msisdn, code, text, *step = ussd.fields.split()
+    fields = Fields(session, msisdn, code, text, "".join(step), ussd.text == "accumulated")
+    systems = HttpSystems({name: (one.url, one.timeout_s) for name, one in ussd.systems.items()}, fields)
+    room = Room(ussd.gsm7, ussd.ucs2)
+    dialogues = Dialogues(
+        loop, now, systems=systems, region=settings.region, ttl=ussd.ttl_s, within=ussd.within_s, room=room
+    )
+    shared = SmscSettings.__struct_fields__
+    bind = SmscSettings(**{name: getattr(ussd, name) for name in ussd.__struct_fields__ if name in shared})
+    return UssdDoors(
+        dialogues,
+        HttpUssd(dialogues, ussd.secret, fields),
+        UssdSmpp(partial(smsc_binds, bind, section="ussd"), dialogues, ussd_profile(ussd), ussd.push_from)
+        if ussd.host
+        else None,
+        XmlPush(dialogues, ussd.push_url) if ussd.push == "xml" else None,
+        systems,
+        pushes=bool(ussd.push),
+    )
+
+
+def ussd_profile(ussd: UssdSettings) -> Profile:
+    """How the gateway speaks, as the settings have it."""
+    own = ussd.profiles.get(ussd.profile)
+    if own is None:
+        return PROFILES[ussd.profile]
+    session, step, end = (Bits(one.tag, one.mask) if one else None for one in (own.session, own.step, own.end))
+    assert session
+    return Profile(session, step, end, own.code, {**OPERATIONS, **own.operations}, own.gsm7, own.ucs2)
+
+
+def door_tls(section: str, door: Notifications | Http) -> SSLContext | None:
+    """TLS for a door, if the settings ask for it. Raises SettingsError."""
     files = {"cert_file": door.cert_file, "key_file": door.key_file, "client_ca_file": door.client_ca_file}
-    _need_tls("notifications", door.tls, files)
-    return tls.for_accounts(**files) if door.tls else None
+    _need_tls(section, door.tls, files)
+    if not door.tls and not is_loopback(door.host):
+        log.warning(
+            "what is said at this door, keys and passwords too, can be read on its way", door=section, tls=False
+        )
+    return tls.for_door(section, **files) if door.tls else None
+
+
+def callers_of(settings: Settings) -> Callers | None:
+    """Who may call at the HTTP door; None where the settings name nobody. Raises SettingsError."""
+    keys: dict[str, Caller] = {}
+    for name, client in settings.clients.items():
+        caller = Caller(name, roles=frozenset(client.roles.split()), rate=client.rate)
+        for digest in [*client.key_sha256.split(), *([hashed(client.key)] if client.key else [])]:
+            if keys.setdefault(digest, caller) is not caller:
+                what = f"clients `{keys[digest].name}` and `{name}` have the same key"
+                raise SettingsError([Diagnostic("", 0, what, f"make another with `kairos key {name}`")])
+    one, tokens = settings.oidc, None
+    if not keys and not one.issuer and not is_loopback(settings.http.host):
+        log.warning("the HTTP door has no lock, and other machines reach it", host=settings.http.host)
+    if one.issuer:
+        tokens = oidc.Tokens(
+            one.issuer,
+            one.audience,
+            one.algorithms.split(),
+            oidc.in_file(Path(one.jwks_file)) if one.jwks_file else oidc.published(one.issuer),
+            leeway=one.leeway_s,
+            roles_claim=one.roles_claim,
+            roles_prefix=one.roles_prefix,
+            once=one.once,
+            rate=one.rate,
+        )
+    return Callers(keys, tokens, time.time) if keys or tokens else None
 
 
 def _need_tls(section: str, on: bool, keys: Mapping[str, str]) -> None:
@@ -469,6 +656,28 @@ def own_model(settings: Settings, program: Program) -> OnnxModel | None:
     model = OnnxModel(Path(learning.model), learning.model_within_ms / 1000)
     model.check(program)
     return model
+
+
+def page_links(settings: Settings, currency: Currency) -> OfferLinks | None:
+    """What signs links to the landing page, where there is one. Raises SettingsError."""
+    page = settings.page
+    try:
+        currency.parse(page.tap_up_to)
+    except ValueError as error:
+        raise SettingsError([Diagnostic("", 0, f"`page.tap_up_to`: {error}", f"so has {currency.code}")]) from None
+    return OfferLinks(page.url, [secret.encode() for secret in page.secrets]) if page.url else None
+
+
+def check_links(links: OfferLinks | None, program: Program) -> list[str]:
+    """Without a page: the messages that have texts with a link. Raises PlaybookError where one has no other text."""
+    if links or not program.linked:
+        return []
+    needy = [name for name in sorted(program.linked) if LINK in program.messages.needs(name)]
+    if needy:
+        what = f"every text of `{needy[0]}` says `{{link}}`, and there is no landing page"
+        hint = "set `url` of [page] in the settings, or give it a text without"
+        raise PlaybookError([Diagnostic("messages", 0, what, hint)])
+    return sorted(program.linked)
 
 
 def open_playbook(
@@ -501,6 +710,12 @@ def money_of(currency: Currency) -> str:
     'XTS with 2 digits'
     """
     return f"{currency.code} with {currency.digits} digits"
+
+
+def suppression_of(store: Store) -> Suppression:
+    """Who said STOP and was forgotten. The key is a secret of the environment's, else one that the store keeps."""
+    key = os.environ.get("KAIROS_SUPPRESSION_KEY") or store.keep("suppression_key", token_hex(32))
+    return Suppression(key.encode(), store.suppressed())
 
 
 def old_vocabulary(store: Store, layout: str) -> Vocabulary | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -13,13 +14,15 @@ from numpy.typing import NDArray
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Drawn
+from kairos.domain.erasure import Erased
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
-from kairos.domain.passage import Communication, Listener, Passage, PassageNews
+from kairos.domain.passage import Communication, Hub, Passage, PassageNews
 from kairos.domain.purchase import Purchase
+from kairos.domain.recommendation import Kept, Listener
 from kairos.domain.switch import Switch
 
 Lease = Callable[[str, int, int, int], int]
@@ -75,6 +78,7 @@ class Batch:
     passages: list[Passage] = field(default_factory=list)  # new ones; a key that is there stays as it is
     passage_news: list[PassageNews] = field(default_factory=list)  # of those that are there, in order
     communications: list[Communication] = field(default_factory=list)  # as they now are
+    erased: list[Erased] = field(default_factory=list)  # applied before `identities`
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -210,9 +214,9 @@ class Store(Protocol):
         place, 0 where there are no more. `before` is such a place, or 0 to begin."""
         ...
 
-    def listeners(self) -> list[Listener]: ...
+    def listeners(self) -> list[Hub]: ...
 
-    def put_listener(self, one: Listener) -> None:
+    def put_listener(self, one: Hub) -> None:
         """Keep one, in a transaction of its own."""
         ...
 
@@ -258,6 +262,10 @@ class Store(Protocol):
         """How likely the choices of these decisions were, as far as it is kept. Who learns writes it."""
         ...
 
+    def suppressed(self) -> dict[bytes, tuple[str, ...]]:
+        """The consents that are withdrawn for numbers of erased subscribers, by mark."""
+        ...
+
     def switches(self) -> list[Switch]:
         """Every switch that was ever turned as it stands now, by name. Other processes may turn them too."""
         ...
@@ -277,6 +285,55 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+class Aside(Protocol):
+    """The two calls of a store that every batch makes, for a loop that goes on meanwhile; each as the store's own."""
+
+    async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded: ...
+
+    async def commit(self, batch: Batch) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Queries(Protocol):
+    """Recommendations that are kept and their listeners (`domain.recommendation`); what is written is durable.
+
+    For one thread at a time. All raise StoreError when the store cannot be used.
+    """
+
+    def put(self, kept: Kept, before: int, most: int) -> None:
+        """Keep one more; those of before `before` (ms) go, and the oldest beyond `most`."""
+        ...
+
+    def get(self, key: str) -> Kept | None: ...
+
+    def resources(self) -> list[bytes]:
+        """All of them, the oldest first."""
+        ...
+
+    def under_way(self, limit: int) -> list[Kept]: ...
+
+    def untold(self, limit: int) -> list[Kept]:
+        """Those that have ended, and whose listeners do not know it."""
+        ...
+
+    def finish(self, ended: Iterable[tuple[str, str, bytes]]) -> None:
+        """Key, state and resource of those that have ended."""
+        ...
+
+    def mark_told(self, keys: Iterable[str]) -> None: ...
+
+    def listeners(self) -> list[Listener]: ...
+
+    def listen(self, one: Listener) -> None: ...
+
+    def unlisten(self, key: str) -> bool:
+        """Whether it was there."""
+        ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one attempt to send.
@@ -291,12 +348,20 @@ class Outcome:
     reason: str = ""
     parts: tuple[Answered, ...] = ()  # of an account's message in several: each one's id
     refused: bool = False  # of a retry: the counterpart told us to come back with this one
+    after: float = 0.0  # of a retry: in so many seconds, at the soonest
 
 
 class Channel(Protocol):
-    """A way to a handset, or to another service."""
+    """A way to a handset, or to another service. It never raises for what the counterpart does."""
 
     async def send(self, text: Text) -> Outcome: ...
+
+
+class Room(Protocol):
+    """What an offer waits for before it is marked and sent on a channel: so that what waits is not marked, and a crash
+    loses no more than what was just being sent."""
+
+    def __call__(self, row: Outgoing, text: Text, /) -> AbstractAsyncContextManager[object]: ...
 
 
 class Fulfiller(Protocol):

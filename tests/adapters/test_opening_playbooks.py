@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ import pytest
 
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.sqlite import SqliteStore
-from kairos.bootstrap import open_playbook
-from kairos.errors import PlaybookError
+from kairos.bootstrap import check_links, open_playbook, page_links
+from kairos.deliver import OfferLinks
+from kairos.engine.program import compile_program
+from kairos.errors import PlaybookError, SettingsError
+from kairos.playbook import read
+from kairos.settings import read_settings
 
 
 def with_currency(texts: dict[str, str], currency: str) -> dict[str, str]:
@@ -41,3 +46,22 @@ def test_the_currency_does_not_change_over_a_restart(texts: dict[str, str], tmp_
             with pytest.raises(PlaybookError, match="the currency changed from XTS with 2 digits"):
                 open_playbook(store, with_currency(texts, currency))
         store.close()
+
+
+def test_a_message_that_has_only_a_link_needs_a_page(texts: dict[str, str]) -> None:
+    """One that has another text as well can be said without; a page is all that is missing."""
+    both = texts["messages.yaml"].replace("{title} {price}: reply {number}", "{title}: {link}")
+    program = compile_program(read(texts | {"messages.yaml": both}))
+    links = OfferLinks("https://offers.example", [b"x" * 32])
+    assert (check_links(None, program), check_links(links, program)) == (["booster_line"], [])
+    alone = re.sub(r"booster_line:.*?(?=top_up_line)", "booster_line: {en: 'Tap {link}'}\n", both, flags=re.DOTALL)
+    program = compile_program(read(texts | {"messages.yaml": alone}))
+    assert check_links(links, program) == []
+    with pytest.raises(PlaybookError, match="every text of `booster_line` says"):
+        check_links(None, program)
+
+
+def test_what_a_tap_may_cost_is_an_amount_of_the_currency(small: Any) -> None:
+    settings = read_settings("[page]\nurl = 'https://offers.example'\ntap_up_to = '0.505'", {})
+    with pytest.raises(SettingsError, match=r"`page\.tap_up_to`: `0\.505` has more than 2 decimals"):
+        page_links(settings, small.playbook.currency)

@@ -12,7 +12,7 @@ from tests.conftest import HOUR, MSISDN, NOON
 
 from kairos.domain.inputs import Delivery, Reply
 from kairos.domain.message import Carried, Text
-from kairos.domain.passage import CANCELLED, EXPIRED, TOO_MANY, UNKNOWN, Handed, Listener, Withdrawal
+from kairos.domain.passage import CANCELLED, EXPIRED, TOO_MANY, UNKNOWN, Handed, Hub, Withdrawal
 from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import Switch, Switches
 from kairos.engine.passages import URGENT, WAIT_AT_MOST, WAITING
@@ -411,7 +411,7 @@ def test_who_is_refused_at_once_is_answered_and_gets_no_receipt(town: Any) -> No
 
 def test_those_who_listen_are_told_of_every_change(town: Any) -> None:
     bench = town()
-    mine = Listener("l1", "vas", "http://127.0.0.1:9/x", "", 0)
+    mine = Hub("l1", "vas", "http://127.0.0.1:9/x", "", 0)
     bench.engine.listeners = {"vas": (mine,), "bank": (mine,)}
     one = handed(key="c0ffee.1", communication="c0ffee")
     take(bench, one)

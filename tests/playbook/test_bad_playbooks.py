@@ -285,7 +285,11 @@ BAD = {
     "a placeholder that an answer lacks": (
         ("messages.yaml", "Nothing was charged.", "{size} was not charged."),
         "messages.yaml:10: `refused_funds` cannot say `{size}`; "
-        "there are `title`, `price`, `number`, `expires`, `short_code`, `net` and `tax`",
+        "there are `title`, `price`, `number`, `expires`, `short_code`, `link`, `net` and `tax`",
+    ),
+    "a page that is about no offer, and says its title": (
+        ("messages/page.yaml", "", "page_brand: {en: Tidal}\npage_unknown: {en: '{title} is unknown'}"),
+        "messages/page.yaml:2: `page_unknown` cannot say `{title}`; there is none yet",
     ),
     "a placeholder that only one variant has": (
         ("offers/booster.yaml", "size: 2GB,   validity: 7 days,", "size: 2GB,"),

@@ -35,7 +35,7 @@ WARNINGS = {
     "no number to reply with": (
         ("messages.yaml", "Reply {number}: {size} {price}", "{size} {price}"),
         "messages.yaml:4: `booster_line` does not show the offer's `{number}`; "
-        "say how to take it, as in `Reply {number}`",
+        "say how to take it, as in `Reply {number}`, or with its `{link}`",
     ),
     "a message that nobody says": (
         ("messages.yaml", "booster_sms:", "old_line: {en: Hello}\nbooster_sms:"),
@@ -139,3 +139,28 @@ def test_spellings_of_one_word(first: str, second: str) -> None:
 )
 def test_different_words_stay_different(first: str, second: str) -> None:
     assert tokens(first) != tokens(second)
+
+
+def test_a_link_is_as_long_as_the_page_of_the_settings_makes_it() -> None:
+    texts = GOOD | {"messages.yaml": GOOD["messages.yaml"].replace("Reply {number}: {size}", "{link} {size}", 1)}
+    for page in ("https://offers.example", "https://o.example/mobile"):
+        found = max(m.units for m in measure_messages(read(texts), page) if page in m.text)
+        assert found == len(f"{page}/o/{'x' * 25} 500MB T$1")
+
+
+def test_what_has_only_texts_with_a_link_needs_a_page() -> None:
+    alone = GOOD["messages.yaml"].replace("{number}: {size}", "{link} {size}").replace("Running low?", "{link}")
+    said = "every text of `booster_line` in en says `{link}`, and there is no landing page"
+    for page, named in (("", True), (None, False), ("https://offers.example", False)):
+        assert any(said in str(found) for found in check(read(GOOD | {"messages.yaml": alone}), page)) == named
+    with_another = GOOD["messages.yaml"].replace("{number}: {size}", "{link} {size}", 1)
+    assert not any(said in str(found) for found in check(read(GOOD | {"messages.yaml": with_another}), ""))
+
+
+def test_the_words_of_the_page_are_said_by_the_page() -> None:
+    texts = GOOD | {
+        "messages/page.yaml": "page_take: {en: Take it}",
+        "playbook.yaml": GOOD["playbook.yaml"].replace("[en]", "[en, fr]"),
+    }
+    found = [str(one) for one in check(read(texts)) if "page_take" in str(one)]
+    assert found == ["messages/page.yaml:1: `page_take` has no text in fr; it is said in en until it has one"]

@@ -29,7 +29,7 @@ HEADINGS = {
     "A budget": "budget",
     "What a yes does": "fulfil",
     "Another payer": "payer",
-    "A text with its template": "text",
+    "A text with more": "text",
     "contact_policy.yaml": "contact_policy",
     "A consent or a pause": "gate",
     "Whom it concerns": "for",

@@ -13,6 +13,19 @@ ROOT = Path(__file__).parents[2]
 PATTERN = '[[patterns]]\naccount = "ocs"\nlanguage = "en"\nevent = "end_of_call"\ntexts = ["{id}"]\n'
 
 BAD = {
+    "a page's address with a slash too many": (
+        "[page]\nurl = 'https://offers.example/'\n",
+        ["2: `page.url`: `https://offers.example/` is no HTTP address; write it like `https://offers.example`"],
+    ),
+    "a page's secret in the file": (
+        "[page]\nsecret = 'x'\n",
+        ["2: `secret` does not belong in the file; set KAIROS_PAGE_SECRET in the environment"],
+    ),
+    "a proxy that is none": (
+        "[page]\nproxies = '10.0.0.0/8 gateway'\n",
+        ["2: `page.proxies`: `gateway` is no address; write addresses or networks, such as `10.1.0.0/16`"],
+    ),
+    "what is no amount": ("[page]\ntap_up_to = 'much'\n", ["2: `page.tap_up_to` must be an amount such as `2.50`"]),
     "not TOML": ("[smsc\n", ["1: this is not TOML: Expected ']' at the end of a table declaration"]),
     "not TOML, at the end": ('[smsc]\nhost = "x', ["2: this is not TOML"]),
     "a key twice": ("[smsc]\nport = 1\nport = 2\n", ["3: this is not TOML: Cannot overwrite a value"]),
@@ -269,3 +282,49 @@ def test_the_example_is_sound() -> None:
     settings = load_settings(ROOT / "examples" / "prepaid" / "kairos.toml", {})
     assert list(settings.accounts) == ["ocs", "info"]
     assert len(settings.patterns) == 3
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("", "`page.secret` is not set; set KAIROS_PAGE_SECRET"),
+        (" ", "`page.secret` is not set; set KAIROS_PAGE_SECRET"),
+        ("x" * 32 + " short", "`page.secret` is too short: links could be guessed"),
+    ],
+)
+def test_a_page_needs_a_secret_that_nobody_can_guess(secret: str, said: str) -> None:
+    environment = {"KAIROS_SMSC_PASSWORD": "x", "KAIROS_PAGE_SECRET": secret}
+    with pytest.raises(SettingsError) as error:
+        require_passwords(read_settings("[page]\nurl = 'https://offers.example'", environment))
+    assert said in str(error.value)
+
+
+def test_without_a_page_no_secret_is_needed() -> None:
+    require_passwords(read_settings("", {"KAIROS_SMSC_PASSWORD": "x"}))
+
+
+def test_a_secret_of_a_source_that_can_be_guessed_is_refused() -> None:
+    environment = {"KAIROS_SMSC_PASSWORD": "x", "KAIROS_SOURCES_DPI_2_SECRET": "x" * 31}
+    settings = read_settings("[sources.dpi-2]\n[sources.vas]\n", environment)
+    with pytest.raises(
+        SettingsError, match=r"`sources.dpi-2.secret` is too short; set KAIROS_SOURCES_DPI_2_SECRET to 32"
+    ):
+        require_passwords(settings)
+    require_passwords(read_settings("[sources.dpi-2]\n", environment | {"KAIROS_SOURCES_DPI_2_SECRET": "x" * 32}))
+
+
+def test_a_mapping_without_its_source_is_refused_at_its_line() -> None:
+    toml = '[sources.dpi]\n[[mappings]]\nevent = "x"\nid = "a"\nsubscriber = "b"\nsource = "dip"\n'
+    with pytest.raises(SettingsError, match=r"kairos.toml:6: there is no source `dip`; did you mean `dpi`\?"):
+        read_settings(toml, {})
+    for key, said in (
+        ("where = 1", "unknown setting `mappings.where`; did you mean `when`?"),
+        ("lenient = true", "unknown setting `mappings.lenient`"),
+        ('happened = {pth = "a"}', "unknown setting `mappings.happened.pth`; did you mean `path`?"),
+        ("data.x = 1", "`mappings.data.x` must be a JMESPath expression"),
+        ('data.x = {path = "a", round = "up"}', "`mappings.data.x.round` must be `` or `nearest` or `down`, not `up`"),
+        ("data.x = [{wallet = 1}]", "`mappings.data.x.wallet` must be a text in quotes, not `1`"),
+    ):
+        with pytest.raises(SettingsError) as refused:
+            read_settings(toml.replace("dip", "dpi") + key, {})
+        assert f"kairos.toml:7: {said}" in str(refused.value)

@@ -14,7 +14,7 @@ from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
-from kairos.domain.passage import Communication, Listener, Passage, PassageNews
+from kairos.domain.passage import Communication, Hub, Passage, PassageNews
 from kairos.domain.purchase import Purchase, Said, Step
 from kairos.domain.subscriber import SCHEMA, KnownBy, State
 from kairos.domain.switch import Switch
@@ -654,7 +654,7 @@ def test_communications_come_in_pages_the_newest_first(store: Store) -> None:
 
 
 def test_listeners_are_kept_until_they_are_dropped(store: Store) -> None:
-    one, two = Listener("b", "vas", "http://b", "", 1), Listener("a", "bank", "http://a", "x", 2)
+    one, two = Hub("b", "vas", "http://b", "", 1), Hub("a", "bank", "http://a", "x", 2)
     for listener in (two, one):
         store.put_listener(listener)
     assert store.listeners() == [one, two]

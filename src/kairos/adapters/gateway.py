@@ -16,7 +16,7 @@ import structlog
 from kairos.adapters.esme import Esmes
 from kairos.adapters.senders import PARTS_AT_MOST, Sender
 from kairos.domain.message import Carried, Text
-from kairos.domain.passage import FINAL, Asked, Communication, Handed, Listener, Passage, Stand, Withdrawal
+from kairos.domain.passage import FINAL, Asked, Communication, Handed, Hub, Passage, Stand, Withdrawal
 from kairos.engine.loop import Loop, Submission
 from kairos.errors import EventError, ForbiddenError, KairosError, StoreError
 from kairos.ports import Outcome, Store
@@ -272,7 +272,7 @@ class Gateway:
 
     # -- who listens ---------------------------------------------------------------------------------------------------
 
-    async def listen(self, client: str, callback: str, query: str) -> Listener | None:
+    async def listen(self, client: str, callback: str, query: str) -> Hub | None:
         """Tell somebody of every change; None where they are told already. Raises EventError, ForbiddenError."""
         if query not in QUERIES:
             raise EventError(f"`query`: there is one kind of event; write `{QUERIES[1]}`, or leave it out", "query")
@@ -285,7 +285,7 @@ class Gateway:
             return None
         if len(own) >= LISTENERS_AT_MOST:
             raise ForbiddenError(f"there are {LISTENERS_AT_MOST} listeners already; remove one")
-        made = Listener(uuid.uuid4().hex, client, callback, query, self.loop.clock())
+        made = Hub(uuid.uuid4().hex, client, callback, query, self.loop.clock())
         await asyncio.to_thread(self.store.put_listener, made)
         self._listen_to([*there, made])
         return made
@@ -301,8 +301,8 @@ class Gateway:
     def _named(self, client: str) -> list[str]:
         return [client] if client in self.senders else [] if client else list(self.senders)
 
-    def _listen_to(self, listeners: Iterable[Listener]) -> None:
-        found: dict[str, tuple[Listener, ...]] = {}
+    def _listen_to(self, listeners: Iterable[Hub]) -> None:
+        found: dict[str, tuple[Hub, ...]] = {}
         for one in listeners:
             found[one.client] = (*found.get(one.client, ()), one)
         self.loop.engine.listeners = found

@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Drawn
+from kairos.domain.erasure import Erased
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
-from kairos.domain.passage import Communication, Listener, Passage
+from kairos.domain.passage import Communication, Hub, Passage
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import ended_before
 from kairos.domain.switch import Switch
@@ -59,7 +60,8 @@ class MemoryStore:
         self._latest_letter = 0
         self._passages: dict[str, Passage] = {}
         self._communications: dict[str, Communication] = {}
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[str, Hub] = {}
+        self._suppressed: dict[bytes, tuple[str, ...]] = {}
 
     @property
     def epoch(self) -> str:
@@ -185,11 +187,11 @@ class MemoryStore:
         ][:limit]
         return [one for _, one in wanted], wanted[-1][0] if len(wanted) == limit else 0
 
-    def listeners(self) -> list[Listener]:
+    def listeners(self) -> list[Hub]:
         with self._lock:
             return sorted(self._listeners.values(), key=lambda one: (one.at, one.id))
 
-    def put_listener(self, one: Listener) -> None:
+    def put_listener(self, one: Hub) -> None:
         with self._lock:
             self._listeners[one.id] = one
 
@@ -330,6 +332,10 @@ class MemoryStore:
     def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:  # noqa: ARG002
         return {}
 
+    def suppressed(self) -> dict[bytes, tuple[str, ...]]:
+        with self._lock:
+            return dict(self._suppressed)
+
     def switches(self) -> list[Switch]:
         with self._lock:
             latest = {switch.name: switch for switch in self._switches}
@@ -357,6 +363,7 @@ class MemoryStore:
 
     def _apply(self, batch: Batch) -> None:
         self._states.update(batch.states)
+        self._erase(batch.erased)
         for kind, value, subscriber, since in batch.identities:
             known = self._identities.setdefault((kind, value), [])
             if known and known[-1].subscriber != subscriber:
@@ -400,6 +407,16 @@ class MemoryStore:
         for communication in batch.communications:
             first = self._communications.get(communication.id, communication)
             self._communications[communication.id] = replace(communication, client=first.client, at=first.at)
+
+    def _erase(self, several: Iterable[Erased]) -> None:
+        """Their names, and their no stays; whatever else is kept of them goes with the process."""
+        for one in several:
+            for name in one.names:
+                others = [held for held in self._identities.pop(name, ()) if held.subscriber != one.subscriber]
+                if others:
+                    self._identities[name] = [*others, Held(0, one.at)]
+            if one.mark:
+                self._suppressed[one.mark] = one.consents
 
     def _update(self, update: OutgoingUpdate) -> None:
         row = self._outgoing.get(update.id)

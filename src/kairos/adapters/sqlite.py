@@ -21,6 +21,7 @@ from kairos.adapters.sqlite_backup import copy_before_upgrade
 from kairos.adapters.sqlite_budgets import BUDGETS, budget_rows, select_budgets
 from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.adapters.sqlite_choices import select_choices
+from kairos.adapters.sqlite_erasure import erase, suppressed
 from kairos.adapters.sqlite_file import told
 from kairos.adapters.sqlite_journal import Journal
 from kairos.adapters.sqlite_letters import (
@@ -40,7 +41,7 @@ from kairos.domain.decision import Drawn
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
-from kairos.domain.passage import Communication, Listener, Passage
+from kairos.domain.passage import Communication, Hub, Passage
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
@@ -276,10 +277,10 @@ class SqliteStore:
         found = [sqlite_passages.read_communication(row[1:]) for row in rows]
         return found, rows[-1][0] if len(rows) == limit else 0
 
-    def listeners(self) -> list[Listener]:
+    def listeners(self) -> list[Hub]:
         return sqlite_passages.read_listeners(self._read(sqlite_passages.LISTENERS))
 
-    def put_listener(self, one: Listener) -> None:
+    def put_listener(self, one: Hub) -> None:
         with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
             sqlite_passages.put_listener(self._writer, one)
 
@@ -338,6 +339,10 @@ class SqliteStore:
     def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:
         with self._read_lock, self._told("read"):
             return select_choices(self._reader, decisions)
+
+    def suppressed(self) -> dict[bytes, tuple[str, ...]]:
+        with self._read_lock, self._told("read"):
+            return suppressed(self._reader)
 
     def switches(self) -> list[Switch]:
         with self._read_lock, self._told("read"):
@@ -428,6 +433,8 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     write(connection, ANSWERED, ((a.account, a.message_id, a.peer_id, a.identity, a.at) for a in batch.answered))
     write(connection, BUDGETS, budget_rows(batch.budgets))
     sqlite_passages.write_passages(connection, batch)
+    if batch.erased:
+        erase(connection, batch.erased)
     if batch.identities:
         write(connection, IDENTITIES, batch.identities)
         highest = max(subscriber for _, _, subscriber, _ in batch.identities)

@@ -13,6 +13,7 @@ from kairos.adapters.sqlite import MODEL, read_response, transaction
 from kairos.adapters.sqlite_choices import CHOICES, choice_rows
 from kairos.adapters.sqlite_file import StoreFile
 from kairos.adapters.sqlite_statements import select, write
+from kairos.domain.channel import SENT
 from kairos.domain.decision import Drawn
 from kairos.domain.inputs import Response
 from kairos.domain.message import Text
@@ -23,7 +24,7 @@ RECEIPT: Final = 600_000  # ms; what was sent and has no receipt by then is take
 FOLLOWED: Final = 200_000  # messages under way
 
 RECORDS = "SELECT id, record FROM decision WHERE id > ? ORDER BY id LIMIT ?"
-TEXTS = "SELECT id, payload FROM outbox WHERE id > ? AND channel IN ('notification', 'sms') ORDER BY id LIMIT ?"
+TEXTS = f"SELECT id, payload FROM outbox WHERE id > ? AND channel IN {SENT} ORDER BY id LIMIT ?"
 
 # Where to begin: at the newest of the decisions, and at what was heard since the first of them.
 BEGIN = """

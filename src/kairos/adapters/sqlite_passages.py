@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kairos.adapters.sqlite_statements import Many, write
-from kairos.domain.passage import Communication, Listener, Passage, PassageNews
+from kairos.domain.passage import Communication, Hub, Passage, PassageNews
 from kairos.ports import Batch
 
 # `passage.record` is the record as it was made; what changes afterwards stands in columns, which hold.
@@ -108,11 +108,11 @@ def read_communication(row: Sequence[Any]) -> Communication:
     return Communication(name, client, at, changed, msgspec.json.decode(document), bool(gone))
 
 
-def read_listeners(rows: Iterable[Sequence[Any]]) -> list[Listener]:
-    return [Listener(*row) for row in rows]
+def read_listeners(rows: Iterable[Sequence[Any]]) -> list[Hub]:
+    return [Hub(*row) for row in rows]
 
 
-def put_listener(connection: sqlite3.Connection, one: Listener) -> None:
+def put_listener(connection: sqlite3.Connection, one: Hub) -> None:
     values = (one.id, one.client, one.callback, one.query, one.at)
     connection.execute(
         "INSERT OR REPLACE INTO passage_listener(id, client, callback, query, at) VALUES (?, ?, ?, ?, ?)", values

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_error, tmf_json
-from kairos.domain.passage import SENDS, Asked, Listener
+from kairos.domain.passage import SENDS, Asked, Hub
 from kairos.errors import ForbiddenError
 
 BASE: Final = f"{PATH}communicationManagement/v4"
@@ -160,7 +160,7 @@ class Communications(Protocol):
 
     async def delete(self, client: str, id_: str) -> bool: ...
 
-    async def listen(self, client: str, callback: str, query: str) -> Listener | None:
+    async def listen(self, client: str, callback: str, query: str) -> Hub | None:
         """None where they are told already. Raises EventError, ForbiddenError."""
         ...
 

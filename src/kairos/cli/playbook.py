@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.errors import Diagnostic, PlaybookError
+from kairos.errors import Diagnostic, PlaybookError, SettingsError
 
 if TYPE_CHECKING:
     from kairos.playbook import Playbook
+    from kairos.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -43,13 +45,15 @@ def check(
 ) -> None:
     from kairos.engine.program import compile_program
     from kairos.playbook import check as warnings_of
+    from kairos.playbook.page_words import URL
 
-    playbook = read(folder)
-    for warning in warnings_of(playbook):
+    playbook, settings = read(folder), settings_of(folder)
+    page = settings.page.url if settings else None
+    for warning in [*warnings_of(playbook, page), *without_way_out(playbook, settings)]:
         typer.echo(f"warning: {_in(folder, warning)}", err=True)
     compile_program(playbook)
     if messages:
-        for line in measured(playbook):
+        for line in measured(playbook, page or URL):
             typer.echo(line)
     arms = sum(len(action.variants) for action in playbook.actions)
     typer.echo(
@@ -71,14 +75,35 @@ def test(folder: Folder) -> None:
         raise typer.Exit(1)
 
 
-def measured(playbook: Playbook) -> list[str]:
+def settings_of(folder: Path) -> Settings | None:
+    """The settings beside the playbook; None where they are not there or cannot be read."""
+    from kairos.settings import load_settings
+
+    try:
+        return load_settings(folder / "kairos.toml", os.environ)
+    except SettingsError:
+        return None
+
+
+def without_way_out(playbook: Playbook, settings: Settings | None) -> list[Diagnostic]:
+    """Channels that the playbook uses and these settings have no way out for."""
+    from kairos.domain.channel import LONG
+
+    if settings is None or not any(t.channel in LONG for action in playbook.actions for t in action.treatments):
+        return []
+    from kairos.ways_out import lacking  # it brings all the ways out with it
+
+    return lacking(playbook, settings.channels)
+
+
+def measured(playbook: Playbook, page: str) -> list[str]:
     """A table of every message: the longest that each text can become, filled and encoded."""
     from kairos.playbook import measure_messages
 
     head = ("message", "language", "text", "encoding", "units", "parts")
     rows = [
         (found.message, found.language, str(found.index + 1), found.encoding, str(found.units), str(found.parts))
-        for found in measure_messages(playbook)
+        for found in measure_messages(playbook, page)
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     numbers = ("text", "units", "parts")

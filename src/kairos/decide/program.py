@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kairos.decide.purchases import Purchases, compile_purchases
-from kairos.domain.channel import NOTIFICATION, PULLED
+from kairos.domain.address import usable
+from kairos.domain.channel import INBOUND, NOTIFICATION, PULLED, USSD, USSD_PUSH
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
 from kairos.playbook.budget import Budget
@@ -21,6 +22,8 @@ from kairos.playbook.policy import Freeze, Gate, Limit, Window
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
+NO_ADDRESS = "no address"
+BAD_ADDRESS = "address cannot be used"
 ZONE = "time_zone"  # the attribute with a subscriber's own
 
 Predicate = Callable[[Sequence[Any]], bool]
@@ -109,11 +112,14 @@ class Program:
     own_channels: range  # those of messages of their own
     pulled: range  # those of who asks, where anything can be said
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
+    told: tuple[int, ...]  # by channel: those of them that are told there to who asks
+    told_by_ussd: tuple[int, ...]  # and to who asks in a USSD menu: with its own words, else with those of all
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
     lists: tuple[Gated, ...]  # registers in files
     sources: tuple[Sourced, ...]  # of data, whose use somebody must agree to
-    gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone
+    gates_on: tuple[tuple[Gated, ...], ...]  # by channel: those that concern it alone; whether there is an address
+    address_at: Mapping[str, int]  # by channel: the place of theirs in a row, where it is not the MSISDN
     quiet_hours: tuple[int, int] | None
     windows: tuple[Window, ...]  # by channel: when messages of their own may go out; empty: any time
     quiet: int  # arms that mind both
@@ -153,6 +159,11 @@ def compile_program(playbook: Playbook) -> Program:
         {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
         for channel in channels
     )
+    on_channel = tuple(
+        sum(1 << bit for bit in bits) & ~_instead(arms, channel)
+        for channel, bits in zip(channels, message, strict=True)
+    )
+    in_menus = on_channel[channels.index(USSD)] if USSD in channels else 0
     policy = playbook.policy
     of_action = {a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions}
     purposes: dict[str, int] = {name: _mask(arm for arm in arms if arm.action.purpose == name) for name in STANDINGS}
@@ -177,7 +188,11 @@ def compile_program(playbook: Playbook) -> Program:
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
         own_channels=range(1, len(own) + 1),
         pulled=range(len(own) + 1, len(channels)),
-        on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
+        on_channel=on_channel,
+        told=tuple(0 if channel == USSD else mask for channel, mask in zip(channels, on_channel, strict=True)),
+        told_by_ussd=tuple(
+            mask & ~in_menus if channel == INBOUND else mask for channel, mask in zip(channels, on_channel, strict=True)
+        ),
         message=message,
         gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
         lists=tuple(gated for gate, gated in gates if gate.numbers),
@@ -186,7 +201,14 @@ def compile_program(playbook: Playbook) -> Program:
             for gate, gated in gates
             if gate.source and (places := _behind(playbook.vocabulary, gate.source))
         ),
-        gates_on=tuple(tuple(gated for gate, gated in gates if channel in gate.channels) for channel in channels),
+        gates_on=tuple(
+            (
+                *(gated for gate, gated in gates if channel in gate.channels),
+                *(_reached(channel, columns.index(policy.addresses[channel])) if channel in policy.addresses else ()),
+            )
+            for channel in channels
+        ),
+        address_at={channel: columns.index(name) for channel, name in policy.addresses.items()},
         quiet_hours=policy.quiet_hours,
         windows=tuple(policy.windows.get(channel, ()) for channel in channels),
         quiet=_of(purposes, policy.quiet_for),
@@ -212,6 +234,13 @@ def compile_program(playbook: Playbook) -> Program:
         ),
         budgets=tuple(_budgeted(budget, arms) for budget in budgets),
         takes={arm.bit: taken for arm in arms if (taken := _takes(arm, budgets))},
+    )
+
+
+def _instead(arms: Sequence[Arm], channel: str) -> int:
+    """The arms that are said on a channel only where a dialogue that we begin came to nothing."""
+    return _mask(
+        arm for arm in arms for one in arm.action.treatments if one.channel == USSD_PUSH and one.fallback == channel
     )
 
 
@@ -282,6 +311,15 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
     return made
 
 
+def _reached(channel: str, place: int) -> Iterator[Gated]:
+    """That they have an address on a channel, and one that can be used: testers need one, too."""
+    for name, opens in (
+        (NO_ADDRESS, lambda row: row[place] is not None),
+        (BAD_ADDRESS, lambda row: usable(channel, row[place])),
+    ):
+        yield Gated(name, -1, opens, opens, anytime=True)
+
+
 def _behind(vocabulary: Vocabulary, source: str) -> tuple[int, ...]:
     """The columns that data of a source stands behind, and those of the events that these are made of."""
     words = vocabulary.sources[source]
@@ -291,8 +329,8 @@ def _behind(vocabulary: Vocabulary, source: str) -> tuple[int, ...]:
 
 def _reads(arm: Arm, playbook: Playbook) -> frozenset[str]:
     """The words that its rules and its messages read."""
-    messages = [playbook.messages[treatment.message].values() for treatment in arm.action.treatments]
-    said = [placeholders(text) for by_language in messages for texts in by_language for text in texts]
+    messages = [playbook.written(treatment.message) for treatment in arm.action.treatments]
+    said = [placeholders(text) for texts in messages for text in texts]
     return frozenset[str]().union(*said, *(rule.rule.condition.names for rule in arm.variant.rules))
 
 
@@ -349,6 +387,11 @@ def _frozen(freeze: Freeze, arms: Sequence[Arm], channels: Sequence[str]) -> Fro
         and not (freeze.except_care and arm.action.purpose == "care")
     )
     return Frozen(freeze, _mask(stopped), frozenset(places), not freeze.channels and not freeze.issues)
+
+
+def told_on(program: Program, where: str) -> tuple[int, ...]:
+    """By channel, the arms that are told to who asks there."""
+    return program.told_by_ussd if where == USSD else program.told
 
 
 def wanted(program: Program, offer: str) -> int:

@@ -1,7 +1,8 @@
 """Deliver: what a message says, in which language, and whether it fits where it is to ride."""
 
 from kairos.deliver.carrying import with_text
-from kairos.deliver.messages import JOINT, Messages, compile_messages
+from kairos.deliver.links import OfferLinks
+from kairos.deliver.messages import JOINT, Messages, compile_messages, compile_pages
 from kairos.deliver.template import Template, compile_template
 from kairos.deliver.values import Known, Row, Values, offer_values, title_of, values_for, values_of
 
@@ -9,10 +10,12 @@ __all__ = [
     "JOINT",
     "Known",
     "Messages",
+    "OfferLinks",
     "Row",
     "Template",
     "Values",
     "compile_messages",
+    "compile_pages",
     "compile_template",
     "offer_values",
     "title_of",

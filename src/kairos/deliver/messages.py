@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from html import escape
+from typing import Any, Final, NamedTuple
 
 from kairos.deliver.template import Template, compile_template
 from kairos.playbook.playbook import Playbook
 from kairos.smpp.text import Encoding, measure, room
+
+
+class Escaped:
+    """Values as HTML has them: none of them can be markup."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+
+    def __getitem__(self, name: str) -> str | None:
+        value = self.values[name]
+        return None if value is None else escape(str(value))
+
+
+class Whole(NamedTuple):
+    """A message with all that is beside its text."""
+
+    text: str
+    subject: str
+    html: str
+    media: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accompanied:
+    """A text with the templates of what is beside it."""
+
+    text: Template
+    subject: Template
+    html: Template
+    media: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.text.names, *self.subject.names, *self.html.names)
+
+    def fill(self, values: Mapping[str, Any]) -> Whole | None:
+        """All of it, or None where any placeholder has no value. A subject stays one line, whatever is filled in."""
+        text, subject, html = self.text.fill(values), self.subject.fill(values), self.html.fill(Escaped(values))
+        if text is None or subject is None or html is None:
+            return None
+        return Whole(text, " ".join(subject.split()), html, self.media)
+
 
 JOINT: Final = "\n"
 """Between a notification and the line that rides on it: one unit in every encoding, and a line of its own to read."""
@@ -25,6 +68,7 @@ class Messages:
     languages: tuple[str, ...]
     templates: Mapping[str, Mapping[str, tuple[Template, ...]]]
     ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, tuple[Accompanied, ...]]] = field(default_factory=dict)  # of messages with any
 
     def language_for(self, preferred: str) -> str:
         """The playbook's language for a tag (BCP 47; any case, `_` too); its first where none is near (`nearest`).
@@ -36,8 +80,18 @@ class Messages:
 
     def needs(self, message: str) -> frozenset[str]:
         """The placeholders that every text of a message has: where one has no value, nothing can be said."""
-        texts = [set(template.names) for by_language in self.templates[message].values() for template in by_language]
+        said: Iterable[Sequence[Template | Accompanied]] = (
+            self.beside.get(message) or self.templates[message]
+        ).values()
+        texts = [set(template.names) for by_language in said for template in by_language]
         return frozenset(set.intersection(*texts)) if texts else frozenset()
+
+    def says(self, message: str, name: str) -> bool:
+        """Whether a text of the message, or what is beside it, has this placeholder."""
+        said: Iterable[Sequence[Template | Accompanied]] = (
+            self.beside.get(message) or self.templates[message]
+        ).values()
+        return any(name in one.names for texts in said for one in texts)
 
     def texts(self, message: str, language: str, values: Mapping[str, Any]) -> list[str]:
         """Every text of the message that can be said with these values, longest first.
@@ -52,6 +106,18 @@ class Messages:
         """The longest text that can be said, or None where each lacks a value."""
         texts = self.texts(message, language, values)
         return texts[0] if texts else None
+
+    def whole(self, message: str, language: str, values: Mapping[str, Any]) -> Whole | None:
+        """The longest text that can be said with all that is beside it; None where each lacks a value."""
+        by_language = self.beside.get(message)
+        if by_language is None:
+            text = self.text(message, language, values)
+            return Whole(text, "", "", "") if text else None
+        for tag in (language, self.languages[0]):
+            filled = [one for each in by_language.get(tag, ()) if (one := each.fill(values)) and one.text]
+            if filled:
+                return max(filled, key=lambda one: len(one.text))
+        return None
 
     def template_id(self, message: str, language: str, values: Mapping[str, Any], said: str) -> str:
         """The id of the template that became this text of the message; "" where it has none."""
@@ -128,11 +194,31 @@ def compile_messages(playbook: Playbook) -> Messages:
     """Parse every text of a playbook once."""
     return Messages(
         playbook.languages,
-        {
-            message: {
-                language: tuple(compile_template(text) for text in texts) for language, texts in by_language.items()
-            }
-            for message, by_language in playbook.messages.items()
-        },
+        _templates(playbook.messages),
         playbook.template_ids,
+        {message: _accompanied(playbook, message) for message in playbook.beside},
     )
+
+
+def compile_pages(playbook: Playbook) -> Messages:
+    """And every text of its menus."""
+    return Messages(playbook.languages, _templates(playbook.ussd.texts if playbook.ussd else {}))
+
+
+def _templates(
+    messages: Mapping[str, Mapping[str, tuple[str, ...]]],
+) -> dict[str, dict[str, tuple[Template, ...]]]:
+    return {
+        message: {language: tuple(compile_template(text) for text in texts) for language, texts in by_language.items()}
+        for message, by_language in messages.items()
+    }
+
+
+def _accompanied(playbook: Playbook, message: str) -> dict[str, tuple[Accompanied, ...]]:
+    return {
+        language: tuple(
+            Accompanied(compile_template(text), compile_template(one.subject), compile_template(one.html), one.media)
+            for text, one in zip(playbook.messages[message][language], beside, strict=True)
+        )
+        for language, beside in playbook.beside[message].items()
+    }

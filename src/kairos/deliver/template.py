@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 # Only plain (dotted) names: no format specifications, no attribute access, nothing that reaches into a value.
 _PART = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*(?:\.\w+)*)\}")
+
+
+class Found(Protocol):
+    """Values by name; KeyError or None for one that there is not."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,7 @@ class Template:
     pattern: str
     names: tuple[str, ...]
 
-    def fill(self, values: Mapping[str, Any]) -> str | None:
+    def fill(self, values: Found) -> str | None:
         """The text, or None where a placeholder has no value.
 
         >>> compile_template("{size} for {price}").fill({"size": "1 GB", "price": "T$5"})

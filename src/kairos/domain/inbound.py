@@ -29,15 +29,46 @@ class Visit(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Word(Struct, frozen=True, array_like=True, gc=False):
-    """A yes, a no or a not yet to an open offer, through any door but a reply's. `who` heard it, in their own words."""
+    """A yes, a no or a not yet to an open offer, through any door but a reply's. `who` heard it, in their own words.
+
+    A `stop` is about all offers: `offer` only says what they were answering, and may be over.
+    """
 
     identity: str
     msisdn: str  # or another name
     offer: str  # its key
-    said: Verb
+    said: Verb | Literal["stop"]
     channel: str
     happened: int
     who: str = ""
+
+
+class Look(Struct, frozen=True, array_like=True, gc=False):
+    """A subscriber dialled a menu: in which language it is, and what one of its texts says to them. Writes nothing."""
+
+    msisdn: str  # or another name
+    happened: int
+    page: str = ""  # the text's key; empty: the language alone
+
+
+class Recall(Struct, frozen=True, array_like=True, gc=False):
+    """A dialogue came to nothing in front of an open offer: it may be said once more, by a message of its own."""
+
+    identity: str
+    msisdn: str  # or another name
+    offers: tuple[str, ...]  # keys, the likeliest first: one of them at most is said
+    happened: int
+
+
+class Sought(Struct, frozen=True, gc=False):
+    """What another system seeks for a subscriber, before it is read: `kind` may be no event."""
+
+    subscriber: str  # as it was written
+    channel: str
+    kind: str = ""
+    fields: dict[str, Any] = {}
+    place: str = ""
+    at_most: int = 3
 
 
 class Told(Struct, frozen=True, gc=False):

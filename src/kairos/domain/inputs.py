@@ -76,7 +76,8 @@ class Change(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Delivery(Struct, frozen=True, array_like=True, gc=False):
-    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped.
+    """News of an outbox row: sending (a mark before the attempt), sent, delivered, failed (for good), dropped, pending
+    (again: it surely did not go out, and is tried later).
 
     `line` asks whether a notification's line, or a call that waited, may still go out; `plain`: it goes out without its
     line after all. `outgoing` is 0 where only a receipt is to be passed on.
@@ -96,6 +97,7 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     destination: str = ""  # of a mark, and of a question about a line: whom it is about to go to
     action: str = ""  # and with what
     channel: str = ""
+    instead: str = ""  # of a failure: the channel that it may go out on in its place
     passage: str = ""  # of another system's message: its key, sender, and what it is for
     sender: str = ""
     purpose: str = ""

@@ -13,7 +13,8 @@ class Carried(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Text(Struct, frozen=True, array_like=True, gc=False):
-    """A text message to a handset (channel `notification`, `sms`), or relayed to another service (`relay`).
+    """A text message to a handset (channel `notification`, `sms`), or to any other address that a subscriber has on a
+    channel, or relayed to another service (`relay`).
 
     A `notification` is sent at least once; what carries only an offer at most once (`marketing`), and never after
     `send_by` (0: no limit).
@@ -37,6 +38,12 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     purpose: str = ""  # of what it says of ours; empty: marketing
     template_id: str = ""  # of what it says of ours, as the regulator knows it
     entity_id: str = ""  # and its sender's
+    msisdn: str = ""  # whose it is, where the destination is another address of theirs
+    subject: str = ""
+    html: str = ""
+    media: str = ""  # the name of a file that goes with it
+    reply_in: str = ""  # of a dialogue that asks for a yes or no: the language of its choices
+    instead: str = ""  # the channel that it goes out on where a dialogue surely never reached the handset
     passage: str = ""  # the key of another system's message; `account` is its sender
     priority: int = 0  # its priority_flag (SMPP 3.4, 5.2.14)
     tries: int = 0  # attempts, at most; 0: as many as there is time for

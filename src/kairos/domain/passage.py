@@ -62,6 +62,10 @@ class Handed(Struct, frozen=True, array_like=True, gc=False):
     fingerprint: str = ""  # what a retry of it over SMPP has too
 
     @property
+    def identity(self) -> str:
+        return f"message/{self.sender}/{self.key}"
+
+    @property
     def purpose(self) -> Purpose:
         return SENDS[self.sends]
 
@@ -77,6 +81,10 @@ class Withdrawal(Struct, frozen=True, array_like=True, gc=False):
     sender: str
     subscriber: int
     happened: int
+
+    @property
+    def identity(self) -> str:
+        return f"withdrawal/{self.key}"
 
 
 class Passed(Struct, frozen=True, array_like=True, gc=False):
@@ -160,7 +168,7 @@ class Communication(Struct, frozen=True, array_like=True, gc=False):
         return 0
 
 
-class Listener(Struct, frozen=True, array_like=True, gc=False):
+class Hub(Struct, frozen=True, array_like=True, gc=False):
     """Who is told of changes (TMF681 hub): where, and by which query only."""
 
     id: str

@@ -11,6 +11,7 @@ from kairos.domain.subscriber import OpenOffer, State
 from kairos.engine.work import (
     Work,
 )
+from kairos.playbook.page_words import LINK
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
@@ -32,6 +33,8 @@ def answer(
         Row(program.places, row),
         short_code,
     )
+    if offer and offer.number and engine.link and message in program.linked:
+        values[LINK] = engine.link(offer.key)
     language = program.messages.language_for(offer.language) if offer else program.language(row)
     said = message if message in program.messages.templates else INSTEAD[message]
     text = program.messages.text(said, language, values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kairos import respond
@@ -12,6 +12,7 @@ from kairos.domain.channel import NOTIFICATION
 from kairos.domain.event import Notification
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program
+from kairos.playbook.page_words import LINK
 from kairos.smpp import SubmitSm, decode_pdu
 
 
@@ -29,8 +30,16 @@ class Situation:
 class Composer:
     """Composes for a wave of moments; `notifications` by moment id."""
 
-    def __init__(self, program: Program, notifications: Mapping[int, Notification | None], parts_at_most: int) -> None:
+    def __init__(
+        self,
+        program: Program,
+        notifications: Mapping[int, Notification | None],
+        parts_at_most: int,
+        link: Callable[[int], str] | None = None,
+    ) -> None:
+        """`link`: what opens the offer of a decision, where there is a page."""
         self.program, self.notifications, self.parts_at_most = program, notifications, parts_at_most
+        self.link = link if program.linked else None
         self._situations: dict[int, Situation] = {}
 
     def __call__(self, moment: Moment, arm: Arm, channel: str, message: str) -> Composed | None:
@@ -47,10 +56,18 @@ class Composer:
         expires = row[-1] + arm.action.accept_within
         offer = self.program.offers[arm.bit]
         values = values_for(self.program.playbook, offer, number, here.short_code, expires, here.row)
+        if self.link and number and message in self.program.linked:
+            values[LINK] = self.link(moment.id)
         if channel == NOTIFICATION and here.notification:
             text = messages.line(message, here.language, values, here.notification.text, self.parts_at_most)
             if text and not self._as_many_parts(here.notification, text):
                 return None
+        elif message in messages.beside:
+            whole = messages.whole(message, here.language, values)
+            if not whole:
+                return None
+            id_ = messages.template_id(message, here.language, values, whole.text) if messages.ids else ""
+            return Composed(whole.text, number, id_, whole.subject, whole.html, whole.media)
         else:
             text = messages.text(message, here.language, values)
         if not text:

@@ -14,6 +14,7 @@ from kairos.domain.message import Text
 from kairos.domain.subscriber import State
 from kairos.engine.answers import plain_row
 from kairos.engine.budgets import unsaid
+from kairos.engine.dialogues import say_instead
 from kairos.engine.passages import note_delay, note_delivery, stopped
 from kairos.engine.work import Answer, Work, encode
 from kairos.ports import OutgoingUpdate
@@ -27,20 +28,12 @@ decode_text = msgspec.msgpack.Decoder(Text).decode
 def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) -> None:
     """Keep the outbox row's news; what was dropped unsent gives its limit back and takes its offer away."""
     state = engine.state(work, delivery.subscriber)
-    status = delivery.status
-    if delivery.passage and status == "sending" and state:
-        verdict = stopped(engine, work, state, delivery)
-        if verdict.waits and verdict.until:
-            note_delay(engine, work, index, delivery, verdict)
-            work.answers[index] = Answer("held", verdict.rule, until=verdict.until)
+    if state and delivery.status in ("line", "sending"):
+        marked = _marked(engine, work, index, state, delivery)
+        if marked is None:
             return
-        if verdict.rule:
-            work.answers[index] = Answer("dropped", verdict.rule)
-            delivery, status = msgspec.structs.replace(delivery, reason=verdict.rule), "dropped"
-    elif status in ("line", "sending") and state and (why := _stopped(engine, state, delivery, work.now)):
-        work.answers[index] = Answer("dropped", why)
-        delivery = msgspec.structs.replace(delivery, reason=why)
-        status = "dropped" if status == "sending" else status
+        delivery = marked
+    status = delivery.status
     if status == "line":
         return
     if delivery.outgoing:
@@ -55,10 +48,30 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
         note_delivery(engine, work, index, delivery, status)
     if delivery.receipt and status != "sending":
         work.send(index, delivery.subscriber, "receipt", delivery.receipt)
+    if delivery.instead and state and status == "failed" and in_place(engine, work, index, state, delivery):
+        return
     if status == "failed" and delivery.reason not in ("", "unknown"):
         _keep(work, delivery)
     if state and status in ("dropped", "failed", "plain") and delivery.reason != "unknown":
         _take_back(engine, work, state, delivery)
+
+
+def _marked(engine: Engine, work: Work, index: int, state: State, delivery: Delivery) -> Delivery | None:
+    """The news of a mark, or of a question about a line: it may go, or is dropped; None where it waits for its time."""
+    if delivery.passage:
+        verdict = stopped(engine, work, state, delivery)
+        if verdict.waits and verdict.until:
+            note_delay(engine, work, index, delivery, verdict)
+            work.answers[index] = Answer("held", verdict.rule, until=verdict.until)
+            return None
+        why = verdict.rule
+    else:
+        why = _stopped(engine, state, delivery, work.now)
+    if not why:
+        return delivery
+    work.answers[index] = Answer("dropped", why)
+    status = "dropped" if delivery.status == "sending" else delivery.status
+    return msgspec.structs.replace(delivery, reason=why, status=status)
 
 
 def take_resend(work: Work, index: int, resend: Resend) -> None:
@@ -71,6 +84,21 @@ def _keep(work: Work, delivery: Delivery) -> None:
     """A text that the counterpart refused for good becomes a dead letter, with the news of it."""
     about, row = str(delivery.subscriber or ""), f"outgoing/{delivery.outgoing}"
     work.batch.dead_letters.append(DeadLetter("text", row, work.now, about, delivery.reason, encode(delivery)))
+
+
+def in_place(engine: Engine, work: Work, index: int, state: State, delivery: Delivery) -> bool:
+    """Whether what surely never reached the handset goes out on another channel: it counts there, and not here."""
+    offer = respond.find(state, delivery.offer)
+    if offer is None:
+        return False
+    kept = state.contacts
+    state.contacts = [contact for contact in kept if contact.decision != delivery.decision]
+    why = say_instead(engine, work, index, state, offer, delivery.instead)
+    if why:
+        state.contacts = kept
+        return False
+    work.changed.add(state.id)
+    return True
 
 
 def _take_back(engine: Engine, work: Work, state: State, delivery: Delivery) -> None:

@@ -28,7 +28,7 @@ from kairos.engine.passages import owed_receipt
 from kairos.engine.work import APPLIED, Answer, Input
 from kairos.errors import KairosError
 from kairos.fulfil import CHANGED_HANDS, takes
-from kairos.ports import Channel, Clock, Fulfiller, Outcome, Store
+from kairos.ports import Channel, Clock, Fulfiller, Outcome, Room, Store
 from kairos.respond import ANSWERABLE_FOR
 
 log = structlog.get_logger("kairos.dispatch")
@@ -102,7 +102,9 @@ class Dispatcher:
         refused_for: int = 600_000,
         chance: Callable[[], float] = random.random,
         accounts: Collection[str] = (),
+        rooms: Mapping[str, Room] = {},
     ) -> None:
+        self.rooms = rooms  # by channel: what its offers wait for
         self.store, self.loop, self.channels, self.fulfiller, self.clock = store, loop, channels, fulfiller, clock
         self.backoff, self.patience, self.hold, self.chance = backoff, patience, hold, chance
         self.owed_for = owed_for  # ms that a receipt or a relayed reply waits for an account that is not bound
@@ -282,29 +284,39 @@ class Dispatcher:
         if row.status == "sending":  # a crash, or a lost link, came between the mark and the outcome
             await self._news(row, text, "failed", reason="unknown")
             return
-        attempts = row.attempts
+        attempts, room = row.attempts, self.rooms.get(row.channel)
         while True:
-            if text.send_by and self.clock() > text.send_by:
-                await self._news(row, text, "dropped", reason="too late")
-                return
-            if halt := self.loop.engine.halt(text, row.channel, self.clock()):
-                await self._held_back(row, text, halt)
-                return
-            answer = await self._post(self._told(row, text, "sending"))
-            if answer.status == "held":
-                await self._held_back(row, text, Halt(answer.reason, answer.until))
-                return
-            if answer.reason:  # asked each time: a STOP may have come between two tries
-                return
-            outcome = await attempt(self.channels[row.channel].send(text))
+            async with room(row, text) if room else nullcontext():
+                outcome = await self._marked(row, text)
             attempts += 1
-            if outcome.status != "retry" or attempts == text.tries:
+            if outcome is None or outcome.status != "retry" or attempts == text.tries:
                 break
-            await self._wait(attempts)
-        if outcome.status == "sent":
+            if outcome.after:  # it is not being sent meanwhile: after a crash it is still to be
+                await self._news(row, text, "pending", reason=outcome.reason)
+            left = max(0, text.send_by - self.clock()) / 1000 if text.send_by else outcome.after
+            await self._wait(attempts, min(outcome.after, left))
+        if outcome and outcome.status == "sent":
             await self._news(row, text, "sent", outcome)
-        else:
-            await self._news(row, text, "failed", reason="unknown" if outcome.status == "unknown" else outcome.reason)
+        elif outcome:
+            unknown = outcome.status == "unknown"
+            reason, instead = ("unknown", "") if unknown else (outcome.reason, text.instead)
+            await self._news(row, text, "failed", outcome, reason=reason, instead=instead)
+
+    async def _marked(self, row: Outgoing, text: Text) -> Outcome | None:
+        """One attempt, if it may still go out; None where what became of it is settled, or it is held back."""
+        if text.send_by and self.clock() > text.send_by:
+            await self._news(row, text, "dropped", reason="too late")
+            return None
+        if halt := self.loop.engine.halt(text, row.channel, self.clock()):
+            await self._held_back(row, text, halt)
+            return None
+        answer = await self._post(self._told(row, text, "sending"))
+        if answer.status == "held":
+            await self._held_back(row, text, Halt(answer.reason, answer.until))
+            return None
+        if answer.reason:  # asked each time: a STOP may have come between two tries
+            return None
+        return await attempt(self.channels[row.channel].send(text))
 
     async def _held_back(self, row: Outgoing, text: Text, halt: Halt) -> None:
         """Drop an offer that is stopped for its whole time; else come back to it, out of the way of what follows."""
@@ -435,17 +447,31 @@ class Dispatcher:
         finally:
             backlog.blocked -= 1
 
-    async def _wait(self, attempts: int) -> None:
-        await asyncio.sleep(self.backoff.seconds(attempts, self.chance()))
+    async def _wait(self, attempts: int, least: float = 0.0) -> None:
+        await asyncio.sleep(max(least, self.backoff.seconds(attempts, self.chance())))
 
     async def _news(
-        self, row: Outgoing, text: Text, status: str, outcome: Outcome | None = None, *, reason: str = ""
+        self,
+        row: Outgoing,
+        text: Text,
+        status: str,
+        outcome: Outcome | None = None,
+        *,
+        reason: str = "",
+        instead: str = "",
     ) -> str:
         """Commit what became of a row; why it must not go out any more where the engine says so, else an empty text."""
-        return (await self._post(self._told(row, text, status, outcome, reason=reason))).reason
+        return (await self._post(self._told(row, text, status, outcome, reason=reason, instead=instead))).reason
 
     def _told(
-        self, row: Outgoing, text: Text, status: str, outcome: Outcome | None = None, *, reason: str = ""
+        self,
+        row: Outgoing,
+        text: Text,
+        status: str,
+        outcome: Outcome | None = None,
+        *,
+        reason: str = "",
+        instead: str = "",
     ) -> Delivery:
         concerns_state = bool(text.decision) and status in ("sending", "line", "dropped", "failed", "plain")
         asks = status in ("sending", "line")
@@ -461,9 +487,10 @@ class Dispatcher:
             reason=reason,
             receipt=owed_receipt(text, status, reason, self.clock()) if text.passage else None,
             parts=outcome.parts if outcome else (),
-            destination=text.destination if asks else "",
+            destination=(text.msisdn or text.destination) if asks else "",
             action=text.action if asks else "",
             channel=row.channel if asks else "",
+            instead=instead,
             passage=text.passage,
             sender=text.account if text.passage else "",
             purpose=text.purpose if text.passage else "",

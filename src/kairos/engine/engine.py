@@ -5,33 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kairos import enrich, fulfil, respond
 from kairos.decide import frozen_message, still_unanswered, with_switches
 from kairos.decide.budgets import whole
 from kairos.decide.decide import Draw, keyed_draw
+from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.identity import Party
-from kairos.domain.inbound import Visit, Word
+from kairos.domain.inbound import Look, Recall, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
-from kairos.domain.passage import Handed, Listener
+from kairos.domain.passage import Communication, Handed, Hub, Withdrawal
 from kairos.domain.subscriber import State
 from kairos.domain.switch import Switches, stated
 from kairos.engine.budgets import settle
 from kairos.engine.deliveries import take_delivery, take_resend
+from kairos.engine.erasure import suppress, take_erasure
 from kairos.engine.expiry import take_timer
 from kairos.engine.inbound import take_inbound
 from kairos.engine.moments import decide_moments, take_event
 from kairos.engine.orders import take_fulfilment, take_reversal
 from kairos.engine.parts import take_part
-from kairos.engine.passages import take_of_others
+from kairos.engine.passages import take_communication, take_handed, take_withdrawal
 from kairos.engine.program import Program
 from kairos.engine.replies import take_reply
 from kairos.engine.statistics import Statistics
 from kairos.engine.subscriptions import take_change
+from kairos.engine.suppression import Suppression
 from kairos.engine.trials import take_trial
 from kairos.engine.work import (
     Ids,
@@ -76,6 +79,7 @@ class Engine:
         steps: Sequence[str] = fulfil.ONE_CALL,
         lease: Lease = whole,
         note: Callable[[str], None] = lambda _note: None,
+        link: Callable[[str], str] | None = None,
     ) -> None:
         self.store, self.program, self.scorer = store, program, scorer
         self.scorer_of: Callable[[Program], Scorer] = lambda _: self.scorer  # what scores under another playbook
@@ -86,17 +90,20 @@ class Engine:
         self.note = note
         self.ids = Ids(store.next_ids())
         self.epoch = store.epoch
+        self.link = link  # what opens an offer, by its key, where there is a page
+        self.link_of: Callable[[int], str] | None = link and (lambda decision: link(f"{self.epoch}-{decision}"))
         self.flying: list[Work] = []
         self.statistics = Statistics()
         self.parts_within = parts_within
         self.read_whole: Callable[[str, str, tuple[Carried, ...]], Event | Handed | None] = lambda *_: None
         self.senders: Container[str] = ()  # accounts whose messages are decided as other systems'
-        self.listeners: Mapping[str, tuple[Listener, ...]] = {}  # to what becomes of them, by client
+        self.listeners: Mapping[str, tuple[Hub, ...]] = {}  # to what becomes of them, by client
         self.merge_within = 600_000  # ms in which the same text is the same message
         self._noted: set[str] = set()
         self.draw: Draw = keyed_draw(program.playbook.seed)
         self.switches = Switches()
         self.listed: Mapping[str, Container[str]] = {}
+        self.suppression = Suppression()
 
     def use(self, program: Program) -> None:
         """From the next batch on, this playbook."""
@@ -160,9 +167,8 @@ class Engine:
     # -- states in and out ---------------------------------------------------------------------------------------------
 
     def read(self, inputs: Iterable[Input]) -> Loaded:
-        """What the store knows of the inputs' subscribers. May run in another thread."""
-        wanted = {subscriber_of(source) for source in inputs} - {0}
-        return self.store.load([n for n in wanted if isinstance(n, str)], [n for n in wanted if isinstance(n, int)])
+        """What the store knows of the inputs' subscribers."""
+        return self.store.load(*wanted(inputs))
 
     def _know(self, work: Work, loaded: Loaded) -> None:
         """Numbers and state blobs of the batch's subscribers: from the batches in flight, else as they were read."""
@@ -222,7 +228,10 @@ class Engine:
             return self.state(work, known)
         if self.reject_unknown or ":" in name:
             return None
-        return self.new_subscriber(work, name, work.now)
+        state = self.new_subscriber(work, name, work.now)
+        if self.suppression.known:
+            suppress(self, state, work.now)
+        return state
 
     def new_subscriber(self, work: Work, msisdn: str, since: int) -> State:
         state = enrich.new_state(self.program.plan, work.ids.take("subscriber"), msisdn, work.now)
@@ -276,29 +285,37 @@ class Engine:
         match source:
             case Event():
                 return (take_trial if source.trial else take_event)(self, work, index, source)
-            case Reply():
-                take_reply(self, work, index, source)
-            case Visit() | Word():
+            case Visit() | Word() | Look() | Recall():
                 return take_inbound(self, work, index, source)
-            case Change():
-                take_change(self, work, index, source)
-            case Delivery():
-                take_delivery(self, work, index, source)
-            case Fulfilment():
-                take_fulfilment(self, work, index, source)
-            case Reversal():
-                take_reversal(self, work, index, source)
-            case Timer():
-                take_timer(self, work, index, source)
-            case Resend():
-                take_resend(work, index, source)
             case Part():
                 return take_part(self, work, index, source)
+            case Resend():
+                take_resend(work, index, source)
             case Answered():
                 work.batch.answered.append(source)
             case _:
-                take_of_others(self, work, index, source)
+                TAKERS[type(source)](self, work, index, source)
         return None
+
+
+TAKERS: Final[Mapping[type, Callable[[Engine, Work, int, Any], None]]] = {
+    Reply: take_reply,
+    Change: take_change,
+    Delivery: take_delivery,
+    Fulfilment: take_fulfilment,
+    Reversal: take_reversal,
+    Timer: take_timer,
+    Erasure: take_erasure,
+    Handed: take_handed,
+    Withdrawal: take_withdrawal,
+    Communication: take_communication,
+}
+
+
+def wanted(inputs: Iterable[Input]) -> tuple[list[str], list[int]]:
+    """Whom inputs concern, as a store is asked for them: names and ids."""
+    known = {subscriber_of(source) for source in inputs} - {0}
+    return [one for one in known if isinstance(one, str)], [one for one in known if isinstance(one, int)]
 
 
 def clash(moments: Mapping[int, Moment], moment: Moment) -> bool:

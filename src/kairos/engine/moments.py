@@ -9,7 +9,7 @@ import msgspec
 from kairos import enrich, respond
 from kairos.decide import Arm, Decided, decide
 from kairos.domain.budget import Reserved
-from kairos.domain.channel import NOTIFICATION
+from kairos.domain.channel import NOTIFICATION, USSD_PUSH
 from kairos.domain.event import Event
 from kairos.domain.inbound import Visit
 from kairos.domain.inputs import Answered
@@ -21,6 +21,7 @@ from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.budgets import ledger_of
 from kairos.engine.compose import Composer, language_of, short_code_of
 from kairos.engine.declines import take_no
+from kairos.engine.dialogues import as_dialogue
 from kairos.engine.elsewhere import take_purchase, take_return
 from kairos.engine.habits import note_answer
 from kairos.engine.inbound import next_moment, tell
@@ -104,7 +105,7 @@ def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> No
         if moment.state.known and moment.state.known.party:
             moment.party = engine.party(work, moment.state.known.party)
     notifications = {moment.id: work.inputs[index].notification for index, moment in moments.items()}  # type: ignore[union-attr]
-    compose = Composer(engine.program, notifications, engine.parts_at_most)
+    compose = Composer(engine.program, notifications, engine.parts_at_most, engine.link_of)
     program = engine.program.decide
     ledger = ledger_of(engine, work) if program.budgets else None
     decided = decide(program, list(moments.values()), engine.scorer, engine.draw, compose, ledger)
@@ -157,10 +158,11 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         return
     plain(work, index, event, state.id)
     sender = short_code_of(engine.program, event.notification)
+    composed, place = made.composed, engine.program.decide.address_at.get(channel, -1)
     text = Text(
         sender,
-        state.msisdn,
-        made.composed.text,
+        state.msisdn if place < 0 else str(moment.row[place]),
+        composed.text,
         True,
         send_by,
         key,
@@ -171,7 +173,13 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         purpose=purpose,
         template_id=made.composed.template_id,
         entity_id=engine.program.entity(sender),
+        msisdn="" if place < 0 else state.msisdn,
+        subject=composed.subject,
+        html=composed.html,
+        media=composed.media,
     )
+    if channel == USSD_PUSH:
+        text = as_dialogue(text, action, language_of(engine.program, moment))
     work.send(index, state.id, channel, text)
 
 

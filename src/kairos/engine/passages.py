@@ -29,7 +29,7 @@ from kairos.domain.passage import (
     UNKNOWN,
     Communication,
     Handed,
-    Listener,
+    Hub,
     Passage,
     PassageNews,
     Passed,
@@ -69,15 +69,9 @@ DROPPED: Final[Mapping[str, tuple[Stand, str]]] = {
 }
 
 
-def take_of_others(engine: Engine, work: Work, index: int, source: Handed | Withdrawal | Communication) -> None:
-    """What other systems bring."""
-    match source:
-        case Handed():
-            take_handed(engine, work, index, source)
-        case Withdrawal():
-            take_withdrawal(engine, work, index, source)
-        case Communication():
-            work.batch.communications.append(source)
+def take_communication(_engine: Engine, work: Work, _index: int, communication: Communication) -> None:
+    """What was asked over TMF681, beside its messages."""
+    work.batch.communications.append(communication)
 
 
 def take_handed(engine: Engine, work: Work, index: int, handed: Handed) -> None:
@@ -87,7 +81,7 @@ def take_handed(engine: Engine, work: Work, index: int, handed: Handed) -> None:
     if state is not None and not state.msisdn:
         state = None
     if state is not None:
-        remembered = enrich.remember(engine.program.plan, state, f"message/{handed.sender}/{handed.key}", work.now)
+        remembered = enrich.remember(engine.program.plan, state, handed.identity, work.now)
         engine.statistics.counts["identities_evicted"] += remembered.evicted
         if not remembered.new:
             work.answers[index] = Answer("duplicate")
@@ -293,7 +287,7 @@ def _stands(
         work.send(index, subscriber, "callback", text)
 
 
-def _listening(listeners: Mapping[str, tuple[Listener, ...]], sender: str) -> tuple[Listener, ...]:
+def _listening(listeners: Mapping[str, tuple[Hub, ...]], sender: str) -> tuple[Hub, ...]:
     """The sender's own; and those who came in by a door without locks."""
     return (*listeners.get(sender, ()), *listeners.get("", ()))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo, available_timezones
 
 from kairos import enrich, respond
@@ -14,9 +15,11 @@ from kairos.domain.channel import NOTIFICATION, OWN
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Contact, Owned
 from kairos.engine.compose import Composer
+from kairos.engine.menu_tests import wrong_screen
 from kairos.engine.program import Program
 from kairos.errors import Diagnostic, did_you_mean
 from kairos.learn import FixedPropensity
+from kairos.playbook.page_words import TOKEN_LENGTH, URL
 from kairos.playbook.playbook import PlaybookTest
 from kairos.playbook.vocabulary_file import INBOUND
 
@@ -33,6 +36,9 @@ def run_tests(program: Program) -> list[Diagnostic]:
 
 
 def _run(program: Program, test: PlaybookTest) -> Diagnostic | None:
+    if test.dial:
+        wrong = wrong_screen(program, test, _moment(program, test), partial(_decided, program, test))
+        return Diagnostic(test.file, test.line, f"`{test.name}`: {wrong}") if wrong else None
     made = decide_test(program, test)
     verdicts = explain(program.decide, made.decision)
     wrong = _wrong_choice(test, made, verdicts) or _wrong_reason(test, verdicts)
@@ -65,11 +71,16 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
     moment = _moment(program, test)
     if test.event == INBOUND:
         moment.where, moment.riding = INBOUND, False
+    return _decided(program, test, moment)
+
+
+def _decided(program: Program, test: PlaybookTest, moment: Moment) -> Decided:
+    """What the real stages make of a moment, with what the test gives of budgets."""
     nobody = dict.fromkeys((gate.file for gate in program.decide.lists), ())
     open_to_all = replace(program.decide, holdout=0.0, controls=(), listed=nobody)
     draw = keyed_draw(program.playbook.seed)
 
-    compose = Composer(program, {}, 1)
+    compose = Composer(program, {}, 1, lambda _decision: f"{URL}/o/{'x' * TOKEN_LENGTH}")
     spent = {name: Standing(spent=amount) for name, amount in test.taken.items()}
     ledger = Ledger(program.decide, moment.now, lambda keys: {key: spent[key[0]] for key in keys if key[0] in spent})
     return decide(open_to_all, [moment], FixedPropensity(), draw, compose, ledger)[0]

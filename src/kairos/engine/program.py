@@ -11,6 +11,7 @@ from kairos.decide import Arm
 from kairos.decide import Program as Deciding
 from kairos.errors import PlaybookError
 from kairos.playbook import read
+from kairos.playbook.page_words import LINK
 from kairos.playbook.playbook import Playbook
 
 
@@ -23,6 +24,7 @@ class Program:
     decide: decide.Program
     messages: deliver.Messages
     offers: tuple[Mapping[str, str | None], ...]  # by arm: what every offer of it says alike
+    linked: frozenset[str]  # messages that say `{link}`
     needs: Mapping[str, tuple[int, ...]]  # message -> places in a row without whose values it cannot be said
     replies: respond.Replies
     places: Mapping[str, int]  # column -> its place in a row
@@ -32,6 +34,7 @@ class Program:
     returns: Mapping[str, str]  # and with what was given back there
     heeded: frozenset[str]  # events that say any of these, or of a consent
     sold: Mapping[str, tuple[Arm, ...]]  # offer, offer/variant or product -> the arms that sell it
+    pages: deliver.Messages  # the texts of the menus
     passing: Deciding  # the contact policy for messages of other systems
 
     @property
@@ -67,6 +70,7 @@ def compile_program(playbook: Playbook) -> Program:
         deciding,
         messages,
         offers,
+        frozenset(name for name in messages.templates if messages.says(name, LINK)),
         {name: tuple(places[n] for n in messages.needs(name) - own if n in places) for name in said},
         respond.compile_replies(playbook),
         places,
@@ -76,6 +80,7 @@ def compile_program(playbook: Playbook) -> Program:
         returns,
         frozenset((*consents, *declines, *buys, *returns)),
         _sold(deciding.arms),
+        deliver.compile_pages(playbook),
         decide.compile_passing(playbook),
     )
 

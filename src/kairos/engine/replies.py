@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kairos import enrich, respond
@@ -165,10 +166,20 @@ def _carry_out(engine: Engine, work: Work, state: State, understood: respond.Und
         if declined:
             work.log(state.id, declined.decision, declined.key, "declined")
     if understood.meaning == "stop":
-        for attribute in understood.withdraws:
-            known = state.stamps[engine.program.plan.places[attribute]]  # later than now where a clock went back
-            at = max(reply.happened, work.now, known)
-            enrich.set_attribute(engine.program.plan, state, attribute, False, at)
-            enrich.prove(state, [(attribute, engine.program.plan.places[attribute])], at, reply.identity)
-        for offer in respond.stop(state, work.now):
-            work.log(state.id, offer.decision, offer.key, "stopped")
+        heed_stop(engine, work, state, understood.withdraws, reply.happened, reply.identity)
+
+
+def heed_stop(
+    engine: Engine, work: Work, state: State, withdraws: Iterable[str], happened: int, identity: str, channel: str = ""
+) -> None:
+    """No more offers, through whichever door it was said: what it withdraws is proved, what is open is withdrawn.
+
+    With a `channel`, no more on that one: what is open from it alone.
+    """
+    for attribute in withdraws:
+        known = state.stamps[engine.program.plan.places[attribute]]  # later than now where a clock went back
+        at = max(happened, work.now, known)
+        enrich.set_attribute(engine.program.plan, state, attribute, False, at)
+        enrich.prove(state, [(attribute, engine.program.plan.places[attribute])], at, identity)
+    for offer in respond.stop(state, work.now, channel):
+        work.log(state.id, offer.decision, offer.key, "stopped")

@@ -10,33 +10,33 @@ import msgspec
 
 from kairos.decide import Ledger
 from kairos.domain.channel import NOTIFICATION
+from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
-from kairos.domain.inbound import Told, Visit, Word
+from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.passage import Communication, Handed, Withdrawal
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (Event, Reply, Change, Part, Visit, Word, Handed)  # by a name; the others name a subscriber's id
-Input = (
-    Event
-    | Reply
-    | Change
-    | Delivery
-    | Fulfilment
-    | Reversal
-    | Timer
-    | Resend
-    | Answered
-    | Part
-    | Visit
-    | Word
-    | Handed
-    | Withdrawal
-    | Communication
-)
+NAMED = (
+    Event,
+    Reply,
+    Change,
+    Part,
+    Visit,
+    Word,
+    Look,
+    Recall,
+    Erasure,
+    Handed,
+)  # by a name; the others: a subscriber's id
+Asking = Visit | Word | Look | Recall
+OfOthers = Handed | Withdrawal | Communication
+Own = Delivery | Fulfilment | Reversal | Timer | Resend
+Input = Event | Reply | Change | Answered | Part | Erasure | Own | Asking | OfOthers
+ALONE = (Change, Erasure)  # in their slice: names change hands
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_party: Callable[[bytes], Party] = msgspec.msgpack.Decoder(Party).decode
@@ -47,7 +47,8 @@ decode_state: Callable[[bytes], State] = read_state
 class Answer:
     """What became of an input: applied, duplicate, rejected (with a reason), or dropped (a mark that was refused).
 
-    Of who asks, and of a yes or no through another door than a reply's: the `offers`, and how they stand. Of another
+    Of who asks, and of a yes or no through another door than a reply's: the `offers`, and how they stand. Of who
+    dialled a menu: the `language`, and the `text` that was looked up. Of another
     system's message: how it stands, why, and `until` when (ms). A mark may be `held` until a time, too.
     """
 
@@ -56,6 +57,8 @@ class Answer:
     decision: int = 0  # of a trial, and of who asked
     offers: tuple[Told, ...] = ()
     outcome: str = ""
+    language: str = ""
+    text: str = ""
     until: int = 0
 
 
@@ -128,8 +131,12 @@ class Work:
 def identity(source: Input) -> str:
     """What makes a repeat of an input recognisable."""
     match source:
-        case Event() | Reply() | Change() | Visit() | Word():
+        case Event() | Reply() | Change() | Visit() | Word() | Recall() | Erasure() | Handed() | Withdrawal():
             return source.identity
+        case Communication():
+            return f"communication/{source.id}"
+        case Look():
+            return f"look/{source.msisdn}/{source.page}"
         case Delivery():
             return f"outgoing/{source.outgoing}/{source.status}"
         case Fulfilment():
@@ -142,12 +149,6 @@ def identity(source: Input) -> str:
             return f"dead-letter/{source.letter}"
         case Part():
             return f"part/{source.carried.message_id}"
-        case Handed():
-            return f"message/{source.sender}/{source.key}"
-        case Withdrawal():
-            return f"withdrawal/{source.key}"
-        case Communication():
-            return f"communication/{source.id}"
         case Answered():
             return f"answered/{source.account}/{source.message_id}"
 
@@ -164,7 +165,7 @@ def slices(inputs: Sequence[Input], size: int) -> Iterator[tuple[int, int]]:
     >>> list(slices([reply, change, reply, reply, reply], 2))
     [(0, 1), (1, 2), (2, 4), (4, 5)]
     """
-    cuts = [at for at, source in enumerate(inputs) if type(source) is Change]
+    cuts = [at for at, source in enumerate(inputs) if type(source) in ALONE]
     start = 0
     for cut in (*cuts, len(inputs)):
         for begin in range(start, cut, size):

@@ -4,29 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kairos.domain.channel import OWN, PULLED
+from kairos.domain.channel import OWN, PULLED, USSD_PUSH
 from kairos.errors import Diagnostic
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.document import Items, Scalar, Table, parse
 from kairos.playbook.margin import BELOW, margin
 from kairos.playbook.margin_file import floors, for_all
 from kairos.playbook.measure import Measured, measure_messages
+from kairos.playbook.page_words import LINK, PAGE, URL
 from kairos.playbook.placeholders import placeholders
-from kairos.playbook.playbook import ANSWERS, Playbook
+from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Playbook
 from kairos.playbook.vocabulary_file import INBOUND
 from kairos.smpp.text import Encoding, measure
 
+SCREEN = {"gsm7": 182, "ucs2": 80}  # units of a USSD screen
+CHOICES = 30  # of these, for yes and no
+NOT_READ = (*PULLED, USSD_PUSH, "webhook", "ivr", "calls")  # where whoever says it says how to take it
+SHOWN = {  # on which channels what is beside a text is shown
+    "subject": ("email", "push", "mms", "webhook"),
+    "html": ("email", "webhook"),
+    "media": ("mms", "webhook"),
+}
+HOUR = 3_600_000
 MOST_PARTS = 2  # of a message of its own
 LATIN = range(0x250)  # and the general punctuation, which word processors put in
 PUNCTUATION = range(0x2010, 0x2040)
 
 
-def check(playbook: Playbook) -> list[Diagnostic]:
-    """Warnings, in the order of files and lines. What is wrong for certain never becomes a playbook: see `read`."""
+def check(playbook: Playbook, page: str | None = None) -> list[Diagnostic]:
+    """Warnings, in the order of files and lines. What is wrong for certain never becomes a playbook: see `read`.
+
+    `page`: where links lead; empty where there is no page, None where that is not known.
+    """
     found = [
         *_actions(playbook),
         *_budgets(playbook),
-        *_messages(playbook),
+        *_messages(playbook, page or URL),
+        *(_linkless(playbook) if page == "" else ()),
         *_consent(playbook),
         *_vocabulary(playbook),
     ]
@@ -41,6 +55,13 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
             message = f"`{action.name}` answers `inbound`, and has no words for those who ask: it is never told to them"
             hint = "add a treatment, as in `ask: {channel: inbound, message: booster_told}`"
             yield Diagnostic(action.file, action.line, message, hint)
+        if action.send_within < HOUR and any(one.channel == "calls" for one in action.treatments):
+            message = (
+                f"agents have {action.send_within // 60_000} minutes to call for `{action.name}`: most is never told"
+            )
+            yield Diagnostic(
+                action.file, action.line, message, "say how long it can wait, as in `send_within: 4 hours`"
+            )
         if action.kind == "advance" and not playbook.vocabulary.owed:
             message = f"nothing counts what is owed for `{action.name}`: who has one may get another"
             hint = "add an attribute with `owed: yes`, as in `debt: {type: money, from: [recharge.debt], owed: yes}`"
@@ -91,32 +112,67 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
             yield Diagnostic(budget.file, budget.line, f"no offer draws on the budget `{budget.name}`", hint)
 
 
-def _messages(playbook: Playbook) -> Iterator[Diagnostic]:
+def _linkless(playbook: Playbook) -> Iterator[Diagnostic]:
+    """Where there is no landing page, what a language has only texts with a link for is not said in it."""
+    for (message, language, index), place in _places(playbook).items():
+        texts = playbook.messages[message].get(language, ())
+        if index == 0 and texts and all(LINK in placeholders(text) for text in texts):
+            what = f"every text of `{message}` in {language} says `{{link}}`, and there is no landing page"
+            hint = "set `url` of [page] in the settings, or add a text without"
+            yield Diagnostic(place.file, place.line, what, hint)
+
+
+def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
-    own = {message for channel, message, _ in by_channel if channel in OWN} | set(ANSWERS)
-    to_reply = {message for channel, message, action in by_channel if action.taken_by_reply and channel not in PULLED}
+    pushed = {message for channel, message, _ in by_channel if channel == USSD_PUSH}
+    own = {message for channel, message, _ in by_channel if channel in OWN} - pushed | set(ANSWERS)
+    shown = {(message, action.taken_by_reply) for channel, message, action in by_channel if channel not in NOT_READ}
+    to_reply = {message for message, by_reply in shown if by_reply}
     told = {message for channel, message, _ in by_channel if channel in PULLED}  # on a screen: they cost nothing
     told -= {message for channel, message, _ in by_channel if channel not in PULLED}
-    measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook)}
+    said = {message for _, message, _ in by_channel} | set(ANSWERS) | set(MAY_ANSWER)
+    measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook, page)}
     for key, place in places.items():
         message, language, index = key
-        if key not in measured:
-            if index == 0 and language == playbook.languages[0]:
+        first = index == 0 and language == playbook.languages[0]
+        if message in PAGE:
+            if first:
+                yield from _untranslated(place, message, playbook)
+            continue
+        if message not in said:
+            if first:
                 yield Diagnostic(place.file, place.line, f"nobody says the message `{message}`", "use it or delete it")
             continue
-        if message in own:
-            yield from _long(place, measured[key])
-        if message in to_reply and "number" not in placeholders(place.text):
-            hint = "say how to take it, as in `Reply {number}`"
+        if message in playbook.beside and first:
+            yield from _unshown(place, message, by_channel, playbook)
+        if message in to_reply and not {"number", LINK} & set(placeholders(place.text)):
+            hint = "say how to take it, as in `Reply {number}`, or with its `{link}`"
             yield Diagnostic(place.file, place.line, f"`{message}` does not show the offer's `{{number}}`", hint)
-        before = measured.get((message, language, index - 1))
-        if before and (measured[key].parts, measured[key].units) > (before.parts, before.units):
-            yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
-        if message not in told:
-            yield from _costly_characters(place)
-        if index == 0 and language == playbook.languages[0]:
+        if first:
             yield from _untranslated(place, message, playbook)
+        if found := measured.get(key):
+            yield from _long(place, found) if message in own else ()
+            yield from _many_screens(place, found) if message in pushed else ()
+            yield from _disordered(place, found, measured.get((message, language, index - 1)))
+            yield from _costly_characters(place) if message not in told else ()
+
+
+def _disordered(place: Scalar, found: Measured, before: Measured | None) -> Iterator[Diagnostic]:
+    if before and (found.parts, found.units) > (before.parts, before.units):
+        yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
+
+
+def _unshown(
+    place: Scalar, message: str, by_channel: list[tuple[str, str, Action]], playbook: Playbook
+) -> Iterator[Diagnostic]:
+    """What is written beside a text, and nobody ever sees."""
+    channels = {channel for channel, said, _ in by_channel if said == message}
+    texts = [one for texts in playbook.beside[message].values() for one in texts]
+    for part, shown_on in SHOWN.items():
+        if any(getattr(one, part) for one in texts) and not channels & set(shown_on):
+            what = f"nobody sees the `{part}` of `{message}`"
+            yield Diagnostic(place.file, place.line, what, f"it is shown on {' and '.join(f'`{c}`' for c in shown_on)}")
 
 
 def _untranslated(place: Scalar, message: str, playbook: Playbook) -> Iterator[Diagnostic]:
@@ -130,6 +186,16 @@ def _long(place: Scalar, found: Measured) -> Iterator[Diagnostic]:
     if found.parts > MOST_PARTS:
         message = f"`{found.message}` takes up to {found.parts} SMS in {found.language} ({found.units} units)"
         yield Diagnostic(place.file, place.line, message, f"{MOST_PARTS} are enough to be read")
+
+
+def _many_screens(place: Scalar, found: Measured) -> Iterator[Diagnostic]:
+    """A dialogue that we begin whose answer would stand on a second screen."""
+    room = SCREEN[found.encoding] - CHOICES
+    if found.units > room:
+        message = (
+            f"`{found.message}` takes up to {found.units} units in {found.language}, and {room} leave room for a yes"
+        )
+        yield Diagnostic(place.file, place.line, message, "who must turn a page to answer does not")
 
 
 def _costly_characters(place: Scalar) -> Iterator[Diagnostic]:
@@ -167,6 +233,10 @@ def _consent(playbook: Playbook) -> Iterator[Diagnostic]:
     if not playbook.policy.contact_only_when:
         hint = "add `contact_only_when`, or be sure that the market asks for none"
         yield Diagnostic("contact_policy.yaml", 0, "nobody's consent is asked for", hint)
+    for channel, withdrawn in playbook.policy.stop_on.items():
+        for name in (one for one in withdrawn if one not in asked):
+            message = f"STOP on `{channel}` withdraws `{name}`, but no rule of `contact_only_when` asks for it"
+            yield Diagnostic("contact_policy.yaml", 0, message, "add it there, or STOP changes nothing")
     for code, words in playbook.replies.items():
         for name in words.withdraws:
             if name not in asked:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kairos.domain.channel import NOTIFICATION
+from kairos.domain.channel import LONG, NOTIFICATION
 from kairos.playbook.action import Action, Variant
+from kairos.playbook.page_words import LINK, TOKEN_LENGTH, URL
 from kairos.playbook.placeholders import filled
 from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Playbook
 from kairos.rules import Type
@@ -29,12 +30,14 @@ class Measured:
     text: str
 
 
-def measure_messages(playbook: Playbook) -> list[Measured]:
-    """Every text of every message that somebody says, in the order of the playbook.
+def measure_messages(playbook: Playbook, page: str = URL) -> list[Measured]:
+    """Every text of every message that somebody says where SMS are counted, in the order of the playbook.
+
+    `page`: where links lead.
 
     What depends on the subscriber is taken as five digits, and money as 9999.99; the rest is exact.
     """
-    said_by = _said_by(playbook)
+    said_by = _said_by(playbook, f"{page}/o/{'x' * TOKEN_LENGTH}")
     measured = []
     for message, by_language in playbook.messages.items():
         for language, texts in by_language.items():
@@ -68,14 +71,16 @@ def _measured(message: str, language: str, index: int, text: str) -> Measured:
     return Measured(message, language, index, encoding, found.units, found.parts, text)
 
 
-def _said_by(playbook: Playbook) -> dict[str, list[dict[str, str]]]:
+def _said_by(playbook: Playbook, link: str) -> dict[str, list[dict[str, str]]]:
     """For each message, the values of every variant it may be filled with."""
     said: dict[str, list[dict[str, str]]] = {}
     values = [
-        (action, _values(playbook, action, variant)) for action in playbook.actions for variant in action.variants
+        (action, _values(playbook, action, variant) | {LINK: link})
+        for action in playbook.actions
+        for variant in action.variants
     ]
     for action, one in values:
-        for message in {treatment.message for treatment in action.treatments}:
+        for message in {treatment.message for treatment in action.treatments if treatment.channel not in LONG}:
             said.setdefault(message, []).append(one)
     alone = {"short_code": _short_code(playbook)}
     for message in (*ANSWERS, *(one for one in MAY_ANSWER if one in playbook.messages)):

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, Table, refused
+from kairos.playbook.markup import unsafe
+from kairos.playbook.page_words import LINK, PAGE, sayable
 from kairos.playbook.placeholders import placeholders, stray
-from kairos.playbook.playbook import ANSWERS, MAY_ANSWER
+from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Beside
 from kairos.playbook.section import Section, entries
 from kairos.playbook.values import NAME, nearest, text
 
 
 @dataclass(frozen=True, slots=True)
 class Wording(Scalar):
-    """A text, and the id under which the regulator knows it as a template; empty where it has none."""
+    """A text, the id under which the regulator knows it as a template (empty: it has none), and what is beside it."""
 
     template_id: str = ""
+    beside: Beside = field(default_factory=Beside)
+
+    @property
+    def written(self) -> tuple[str, str, str]:
+        return self.text, self.beside.subject, self.beside.html
 
 
 Texts = Mapping[str, Mapping[str, tuple[Wording, ...]]]  # message -> language -> texts, longest first
 
-OFFER_WORDS = ("title", "price", "number", "expires", "short_code")
+OFFER_WORDS = ("title", "price", "number", "expires", "short_code", LINK)
 TAX_WORDS = ("net", "tax")  # the parts of the price, where a rate of tax is known
 ANSWER_WORDS: Mapping[str, tuple[str, ...]] = {
     name: ("short_code",) if name in ("stopped", "help", "which_one", "nothing_open") else (*OFFER_WORDS, *TAX_WORDS)
     for name in (*ANSWERS, *MAY_ANSWER)
-}
+} | {name: sayable(name) for name in PAGE}
 MOST_TEXTS = 10
 
 
@@ -63,11 +70,40 @@ def _text(node: Node, context: Context) -> Wording:
     if isinstance(node, Table):
         section = Section(node, "text", context.problems)
         id_ = section.take("template_id", registered_id, "")
-        return replace(_text(section.at("text"), context) if "text" in section else _missing(node), template_id=id_)
+        subject, html = section.take("subject", _line, ""), section.take("html", _html, "")
+        beside = Beside(subject, html, section.take("media", _media, ""))
+        said = _text(section.at("text"), context) if "text" in section else _missing(node)
+        return replace(said, template_id=id_, beside=beside)
+    return Wording(node.file, node.line, _with_places(node))
+
+
+def _with_places(node: Node) -> str:
     said = text(node)
     if stray(said):
         raise refused(node, "a brace stands alone", "write `{name}` for a placeholder, or `{{` for a brace")
-    return Wording(node.file, node.line, said)
+    return said
+
+
+def _line(node: Node) -> str:
+    said = _with_places(node)
+    if "\n" in said:
+        raise refused(node, "a subject is one line", "put it in quotes on one line")
+    return said
+
+
+def _html(node: Node) -> str:
+    said = _with_places(node)
+    if wrong := unsafe(said):
+        raise refused(node, *wrong)
+    return said
+
+
+def _media(node: Node) -> str:
+    said = text(node)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", said, re.ASCII):
+        hint = "write its name alone, as in `beach.jpg`; operations say in which folder it is"
+        raise refused(node, f"`{said}` is no name of a file", hint)
+    return said
 
 
 def _missing(node: Node) -> Wording:
@@ -93,6 +129,16 @@ def check_templates(messages: Texts, actions: Iterable[Action], context: Context
                 context.problems.add(found, f"this text of `{message}` has no template id, and they are required", hint)
 
 
+def check_beside(messages: Texts, actions: Iterable[Action], context: Context) -> None:
+    """Note each text that goes out by e-mail and has no subject."""
+    by_mail = [one.message for action in actions for one in action.treatments if one.channel == "email"]
+    for message in dict.fromkeys(by_mail):
+        for found in _all_texts(messages, message):
+            if not found.beside.subject:
+                hint = 'write it as in `{subject: "More data", text: "..."}`'
+                context.problems.add(found, f"`{message}` goes out by e-mail, and this text has no `subject`", hint)
+
+
 def check_answers(messages: Texts, place: Node, context: Context) -> None:
     """Note each answer that kairos could not give."""
     for name in ANSWERS:
@@ -116,10 +162,10 @@ def check_placeholders(messages: Texts, actions: Iterable[Action], context: Cont
                     context.problems.add(found, f"`{name}` cannot say `{{{word}}}`", nearest(word, words))
 
 
-def _check_offer(found: Scalar, action: Action, columns: set[str], by_reply: bool, context: Context) -> None:
-    for word in placeholders(found.text):
-        if word == "number" and not by_reply:
-            message = f"`{{number}}` has no value: `{action.name}` is not taken by a reply"
+def _check_offer(found: Wording, action: Action, columns: set[str], by_reply: bool, context: Context) -> None:
+    for word in dict.fromkeys(word for part in found.written for word in placeholders(part)):
+        if word in ("number", LINK) and not by_reply:
+            message = f"`{{{word}}}` has no value: `{action.name}` is not taken by a reply"
             context.problems.add(found, message, "say what to do instead")
             continue
         if word in columns or word in OFFER_WORDS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from kairos.playbook.action import Action
 from kairos.playbook.budget import Budget
 from kairos.playbook.policy import ContactPolicy
 from kairos.playbook.replies import ReplyWords
+from kairos.playbook.ussd import Menus
 from kairos.playbook.vocabulary import Vocabulary
 
 # Messages that kairos itself says in answer to a reply; every playbook has each of them.
@@ -36,6 +37,15 @@ MAY_ANSWER = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a text has beside it, for the channels that can show it; each may have placeholders but the media."""
+
+    subject: str = ""
+    html: str = ""
+    media: str = ""
+
+
 @dataclass(frozen=True)
 class PlaybookTest:
     """A marketer's own test: given a profile, when an event happens, then this is chosen, or nothing, and why not."""
@@ -55,6 +65,9 @@ class PlaybookTest:
     taken: Mapping[str, int] = field(default_factory=dict)  # of budgets, before
     declined: Mapping[str, int] = field(default_factory=dict)  # action -> how long ago they said no to it, ms
     unanswered: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # action -> how long ago they were told, ms
+    dial: str = ""  # a code, instead of an event
+    press: tuple[str, ...] = ()  # the keys after it
+    shows: str = ""  # what then stands on the screen
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,15 @@ class Playbook:
     testers: tuple[Tester, ...] = ()
     budgets: tuple[Budget, ...] = ()  # of budgets.yaml
     template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none
+    ussd: Menus | None = None
+    beside: Mapping[str, Mapping[str, tuple[Beside, ...]]] = field(default_factory=dict)  # of messages that have any
+
+    def written(self, message: str) -> Iterator[str]:
+        """All that is written in a message, in any language: its texts, and what they have beside them."""
+        for by_language in (self.messages[message], self.beside.get(message, {})):
+            for texts in by_language.values():
+                for one in texts:
+                    yield from (one,) if isinstance(one, str) else (one.subject, one.html)
 
     def action(self, name: str | None) -> Action | None:
         """The action of that name, if there is one."""

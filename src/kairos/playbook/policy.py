@@ -106,6 +106,8 @@ class ContactPolicy:
     bought_by: tuple[tuple[str, str], ...] = ()  # and what was bought through another door
     returned_by: tuple[tuple[str, str], ...] = ()  # and what was given back there
     templates_required: bool = False  # every text of a treatment has a template id, and every sender an entity's
+    addresses: Mapping[str, str] = field(default_factory=dict)  # by channel: the attribute with theirs; else the MSISDN
+    stop_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by channel: what a STOP there withdraws
     confirm_above: int | None = None  # minor units: a yes that charges more is asked for twice
 
     @property

@@ -9,6 +9,7 @@ from typing import TypeVar
 from kairos.domain.channel import NOTIFICATION, SENT
 from kairos.domain.purpose import STANDINGS, Minded, minding
 from kairos.playbook.action import Action
+from kairos.playbook.address_file import read_addresses, read_stops
 from kairos.playbook.context import Context
 from kairos.playbook.document import Items, Node, Scalar, Table, refused
 from kairos.playbook.freeze_file import read_freeze
@@ -75,6 +76,8 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         templates_required=section.take("templates", known("rule", ["required", "optional"]), "optional") == "required",
         confirm_above=section.take("confirm_above", price(context.currency), None),
         after_sim_swap=section.take("after_sim_swap", duration, 0),
+        addresses=read_addresses(section, actions, context),
+        stop_on=read_stops(section, context),
     )
 
 

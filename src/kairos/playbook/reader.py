@@ -17,18 +17,25 @@ from kairos.playbook.freeze_file import time_zone
 from kairos.playbook.fulfil_file import check_confirm
 from kairos.playbook.margin_file import with_floors
 from kairos.playbook.measure import unfit_lines
-from kairos.playbook.messages_file import check_answers, check_placeholders, check_templates, read_messages
-from kairos.playbook.playbook import Playbook
+from kairos.playbook.messages_file import (
+    check_answers,
+    check_beside,
+    check_placeholders,
+    check_templates,
+    read_messages,
+)
+from kairos.playbook.playbook import Beside, Playbook
 from kairos.playbook.policy_file import read_policy
 from kairos.playbook.replies_file import check_entities, read_replies
 from kairos.playbook.section import Problems, Section
 from kairos.playbook.seeds_file import read_seeds
 from kairos.playbook.tests_file import read_tests
+from kairos.playbook.ussd_file import read_ussd
 from kairos.playbook.values import nearest, price, rate, text, whole, words
 from kairos.playbook.vocabulary_file import read_vocabulary
 
 FILES = ("playbook.yaml", "vocabulary.yaml", "messages.yaml", "contact_policy.yaml", "replies.yaml")
-OPTIONAL = ("budgets.yaml", "seeds.yaml")
+OPTIONAL = ("budgets.yaml", "seeds.yaml", "ussd.yaml")
 FOLDERS = ("offers", "actions", "messages", "tests")
 MAX_CHARACTERS = 8 * 1024 * 1024  # of all files
 
@@ -113,6 +120,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
     actions = read_actions(_in(nodes, "offers", "actions"), messages, context)
     check_answers(messages, Table("messages.yaml", 0), context)
     check_placeholders(messages, actions, context)
+    check_beside(messages, actions, context)
     policy = read_policy(nodes["contact_policy.yaml"], actions, context)
     actions = with_floors(actions, policy, context)
     check_confirm(messages, actions, policy, context)
@@ -138,11 +146,17 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
             for name, by_language in messages.items()
             if any(found.template_id for texts in by_language.values() for found in texts)
         },
+        beside={
+            name: {language: tuple(found.beside for found in texts) for language, texts in by_language.items()}
+            for name, by_language in messages.items()
+            if any(found.beside != Beside() for texts in by_language.values() for found in texts)
+        },
         policy=policy,
         replies=replies,
         tests=read_tests(_in(nodes, "tests"), actions, policy, context),
         seed=named.seed,
         budgets=tuple(context.budgets.values()),
+        ussd=read_ussd(nodes["ussd.yaml"], context) if "ussd.yaml" in nodes else None,
         testers=read_seeds(nodes["seeds.yaml"], actions, context) if "seeds.yaml" in nodes else (),
     )
     if not context.problems:

@@ -1,6 +1,6 @@
 """Respond: what an answer means, and what becomes of open offers."""
 
-from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, Weight, prove, weigh
+from kairos.respond.confirmation import CONFIRM_WITHIN, LEAST_GAP, Weight, prove, waits, weigh
 from kairos.respond.numbers import ANSWERABLE_FOR, HIGHEST, forget, take_number
 from kairos.respond.offers import (
     TAKEABLE,
@@ -52,6 +52,7 @@ __all__ = [
     "stop",
     "take_number",
     "understand",
+    "waits",
     "weigh",
     "withdraw",
     "withdraw_all",

@@ -24,9 +24,14 @@ def weigh(offer: OpenOffer, said: Said) -> Weight:
     """
     if not offer.twice:
         return "taken"
-    if not offer.proof or not 0 <= said.at - offer.proof[-1].at <= CONFIRM_WITHIN:
+    if not waits(offer, said.at):
         return "ask"
     return "repeat" if said.at - offer.proof[-1].at < LEAST_GAP else "taken"
+
+
+def waits(offer: OpenOffer, now: int) -> bool:
+    """Whether a first yes to it waits for its second."""
+    return offer.twice and bool(offer.proof) and 0 <= now - offer.proof[-1].at <= CONFIRM_WITHIN
 
 
 def prove(state: State, key: str, said: Said, *, first: bool) -> None:

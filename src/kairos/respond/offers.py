@@ -115,7 +115,8 @@ def cool_down(state: State, offer: OpenOffer | Action, name: str, declined: int,
     state.cooldowns = [Cooldown(action, until, issue) for (action, issue), until in holds.items()]
 
 
-def stop(state: State, now: int) -> list[OpenOffer]:
-    """Consent was withdrawn: withdraw every open offer but promises, for what was promised is kept."""
-    going = [offer.key for offer in state.offers if offer.status in TAKEABLE and offer.kind != "promise"]
+def stop(state: State, now: int, channel: str = "") -> list[OpenOffer]:
+    """Consent was withdrawn: withdraw every open offer (of a channel) but promises, for what was promised is kept."""
+    open_ = [offer for offer in state.offers if offer.status in TAKEABLE and offer.kind != "promise"]
+    going = [offer.key for offer in open_ if channel in ("", offer.channel)]
     return [offer for key in going if (offer := withdraw(state, key, now))]

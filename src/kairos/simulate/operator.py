@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kairos.simulate import eocn, scenario
+from kairos.simulate.browser import Browser
 from kairos.simulate.eocn import Notification
 from kairos.simulate.esmes import Account, ChargingEsme, InfoEsme, Relayed
-from kairos.simulate.events import EventFeed, balances_field
-from kairos.simulate.figures import Figures, count
+from kairos.simulate.events import EventFeed, app_start, app_stop, balances_field, vas_purchase
+from kairos.simulate.figures import RECHARGE, Figures, count
 from kairos.simulate.handsets import Answer, Handset, Intention, Seen
 from kairos.simulate.history import history
 from kairos.simulate.ocs import Ocs, Recharge, show
@@ -32,9 +33,15 @@ from kairos.simulate.others import OtherSystems
 from kairos.simulate.serials import serials
 from kairos.simulate.smsc import Arrival, Smsc
 from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, population
+from kairos.simulate.ussd import Dialogue, Screen, UssdGateway
 
 # What one use of a service takes: kB, minutes, or pieces.
 QUANTITIES = {"voice": (2, 9), "data": (2, 30), "sms": (1, 1), "mms": (1, 1), "vas": (1, 1)}
+
+GOES_AWAY, REPEATS = 0.1, 0.1  # of those who look at an offer by USSD; of the gateway's steps
+
+READS = (0.6, 1.2)  # seconds before a key is pressed
+NERVOUS = 0.2  # of those who tap do so twice
 
 _AT_SMSC = Account("kairos", "kairos")  # that kairos binds with, here
 _AS_OCS = Account("ocs", "ocs")  # that the charging system binds with, at kairos
@@ -47,6 +54,8 @@ class OperatorSettings:
 
     `smsc_latency`: seconds from the SMSC to a handset; `receipt_after`: from there to its receipt. `parted`: long
     notifications in several parts, not in a payload. `window`: notifications submitted and not answered, at most.
+    `sources`: the other systems that post JSON of their own: traffic detection (`dpi`), the platform for value-added
+    services (`vas`); what they would tell goes as CloudEvents, or not at all, where they are not there.
     """
 
     subscribers: int = 400
@@ -64,7 +73,10 @@ class OperatorSettings:
     parted: bool = False
     window: int = 64
     others: float = 0.0  # messages a second of a content partner
+    sources: tuple[str, ...] = ()
     ocs_faults: float = 0.0  # the share of calls at the charging system that go wrong
+    ussd_port: int = 0
+    dials: float = 0.06  # share of what subscribers do
 
 
 class Operator:
@@ -95,8 +107,13 @@ class Operator:
             host=self.settings.host,
             port=self.settings.smsc_port,
         )
+        self.ussd = UssdGateway(
+            time.perf_counter, host=self.settings.host, port=self.settings.ussd_port, on_pushed=self._on_pushed
+        )
+        self.browser = Browser()
         self._door: OrderDoor | None = None
         self.feed = EventFeed(ids=ids, clock=self.now)
+        self.sources = {name: EventFeed(ids=ids, clock=self.now, source=name) for name in self.settings.sources}
         self.charging = ChargingEsme(
             self.settings.ocs_account,
             source=scenario.SHORT_CODE,
@@ -121,9 +138,16 @@ class Operator:
     async def start(self) -> None:
         """Listen: SMSC and order door."""
         await self.smsc.start()
+        await self.ussd.start()
         self._door = OrderDoor(self.ocs, self.settings.host, self.settings.ocs_port, self.ocs_faults)
         await self._door.start()
-        await self.feed.start()
+        for feed in self.feeds:
+            await feed.start()
+
+    @property
+    def feeds(self) -> tuple[EventFeed, ...]:
+        """All ways over HTTP."""
+        return (self.feed, *self.sources.values())
 
     @property
     def smsc_port(self) -> int:
@@ -139,12 +163,21 @@ class Operator:
         """Where orders are posted."""
         return f"http://{self.settings.host}:{self.ocs_port}/v1/orders"
 
-    async def connect(self, smpp: tuple[str, int], http: str) -> None:
+    @property
+    def ports(self) -> dict[str, object]:
+        """Where everything listens, for whoever starts kairos."""
+        ports = {"smsc_port": self.smsc_port, "ocs_port": self.ocs_port, "ussd_port": self.ussd.port}
+        return {**ports, "ocs_url": self.ocs_url}
+
+    async def connect(self, smpp: tuple[str, int], http: str, key: str = "") -> None:
         """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
 
         Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
         """
-        self.feed.url = self.others.url = http.rstrip("/")
+        for feed in self.feeds:
+            feed.url, feed.key = http.rstrip("/"), key
+        self.browser.proxied = self.feed.url
+        self.others.url, self.others.key = self.feed.url, key
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
 
@@ -161,9 +194,12 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self.charging.close(), self.info.close())
-        await self.feed.stop()
         await self.others.stop()
+        for feed in self.feeds:
+            await feed.stop()
+        await self.browser.close()
         await self.smsc.close()
+        await self.ussd.close()
         if self._door is not None:
             await self._door.stop()
 
@@ -215,12 +251,22 @@ class Operator:
         self.recent.append((msisdn, "from", text))
         return answer
 
+    async def tap(self, msisdn: str, number: str, link: str, *, twice: bool = False) -> Answer:
+        """The subscriber opens the link of the offer with that number, and takes it there."""
+        handset = self.handsets[msisdn]
+        answer = handset.answer("accept", self.now(), handset.offer(number), None, "page")
+        self.recent.append((msisdn, "from", link))
+        screen = await self.browser.take(link, msisdn, twice=twice)
+        if screen and not screen.settled and handset.waiting is answer:  # no text message follows
+            handset.hear(answer, Seen(time.perf_counter(), screen.news, "answer"))
+        return answer
+
     def recharge(self, msisdn: str, amount: int) -> tuple[Recharge, Answer | None]:
         """The subscriber recharges (minor units), and kairos is told; an Answer where that takes a promise."""
         handset = self.handsets[msisdn]
         done = self.ocs.recharge(msisdn, amount)
         promise = handset.promise(amount)
-        answer = handset.answer("recharge", done.at, promise, None) if promise else None
+        answer = handset.answer("recharge", done.at, promise, None, RECHARGE) if promise else None
         self.tell("recharge", msisdn, {"amount": show(amount), "balances": balances_field(done.balances)})
         return done, answer
 
@@ -259,9 +305,10 @@ class Operator:
         return not (
             self._in_flight
             or self._submitting
-            or self.feed.under_way
+            or any(feed.under_way for feed in self.feeds)
             or self.smsc.under_way
             or self.others.under_way
+            or any(one.elsewhere for one in self.handsets.values())
             or any(one.waiting is not None and one.waiting.accepts for one in self.handsets.values())
         )
 
@@ -270,12 +317,14 @@ class Operator:
         figures = count(self.notifications.values(), self.handsets.values(), self.ocs)
         if final:
             figures.lost = figures.undelivered + figures.unsettled
-        figures.events = self._chargeable + self.feed.sent
+        figures.events = self._chargeable + sum(feed.sent for feed in self.feeds)
         figures.history = self._history
-        figures.events_rejected = self.feed.results["rejected"]
+        figures.events_rejected = sum(feed.results["rejected"] for feed in self.feeds)
         figures.receipts = sum(map(len, self.charging.receipts.values()))
         figures.relayed = len(self.info.relayed)
         figures.gateway = self.others.figures()
+        figures.dialogues = len(self.ussd.dialogues)
+        figures.dialogues_repeated, figures.dialogues_alike = self.ussd.repeated, self.ussd.alike
         return figures
 
     # --- what subscribers do --------------------------------------------------------------------
@@ -287,6 +336,8 @@ class Operator:
         chance = self._rng.random()
         if chance < 0.003:
             self._complain(subscriber)
+        elif chance < 0.003 + self.settings.dials and self.ussd.bound:
+            self._dial(subscriber)
         elif self.ocs.accounts[subscriber.msisdn].main < 50 and chance < 0.3:
             self._top_up(subscriber)
         else:
@@ -297,6 +348,12 @@ class Operator:
             self.tell("ticket", subscriber.msisdn, {"open": 1})
         else:
             self.tell("bill_shock", subscriber.msisdn, {"amount": show(self._rng.randint(1500, 4000))})
+
+    def _dial(self, subscriber: Subscriber) -> None:
+        handset = self.handsets[subscriber.msisdn]
+        if handset.waiting is None and not handset.elsewhere:
+            handset.elsewhere = True
+            self._spawn(self._by_ussd(handset))
 
     def _top_up(self, subscriber: Subscriber) -> None:
         if self.handsets[subscriber.msisdn].waiting is None:
@@ -310,9 +367,21 @@ class Operator:
             self._top_up(subscriber)
             return
         if service == "data":
-            app = pick_app(subscriber, self._rng)
-            self.tell("data_session", subscriber.msisdn, {"app": app, "bytes": notification.usage.quantity * 1000})
+            self._surf(subscriber, notification.usage.quantity * 1000)
+        elif service == "vas" and "vas" in self.sources:
+            item, minor = self._rng.randrange(3), notification.usage.cost
+            self.sources["vas"].add(vas_purchase(next(self._ids), subscriber.msisdn, item, minor, self.now()))
         self._spawn(self._submit(notification))
+
+    def _surf(self, subscriber: Subscriber, size: int) -> None:
+        """A session with an app: traffic detection reports its start and its stop; where there is none, it is told."""
+        app, msisdn, now = pick_app(subscriber, self._rng), subscriber.msisdn, self.now()
+        if "dpi" not in self.sources:
+            self.tell("data_session", msisdn, {"app": app, "bytes": size})
+            return
+        if app == "video":
+            self.sources["dpi"].add(app_start(next(self._ids), msisdn, app, now))
+        self.sources["dpi"].add(app_stop(next(self._ids), msisdn, app, now - 60_000, now, size))
 
     def _charge(self, msisdn: str, service: str, quantity: int) -> Notification | None:
         ref = next(self._ids)
@@ -363,11 +432,13 @@ class Operator:
 
     async def _act(self, handset: Handset, intention: Intention) -> None:
         await asyncio.sleep(self._rng.uniform(*self.settings.think))
-        if not self._alive or handset.waiting is not None:
+        if not self._alive or handset.waiting is not None or handset.elsewhere:
             return
         if intention.broke:
             self.ocs.give_away(handset.msisdn)
-        if intention.meaning == "recharge":
+        if intention.link:
+            await self.tap(handset.msisdn, intention.text, intention.link, twice=self._rng.random() < NERVOUS)
+        elif intention.meaning == "recharge":
             self.recharge(handset.msisdn, intention.amount)
         else:
             self.reply(handset.msisdn, intention.text)
@@ -379,6 +450,57 @@ class Operator:
         left = self.ocs.balances(told.msisdn)
         text = f"{eocn.SIGN}{show(left.main)}"
         self._on_arrival(Arrival((), scenario.INFO_CODE, told.msisdn, text, time.perf_counter()))
+
+    # --- by USSD ---------------------------------------------------------------------------------
+
+    def _on_pushed(self, dialogue: Dialogue) -> None:
+        """A dialogue that kairos began is on the screen."""
+        handset = self.handsets.get(dialogue.msisdn)
+        if handset is None or not self._alive or handset.waiting is not None or handset.elsewhere:
+            return  # they do not look
+        handset.elsewhere = True
+        self._spawn(self._by_ussd(handset, dialogue))
+
+    async def _by_ussd(self, handset: Handset, dialogue: Dialogue | None = None) -> None:
+        """Dial, look at the first offer, and take it, turn it down, or go away; or do so with one that was pushed."""
+        try:
+            async with asyncio.timeout(30):
+                if dialogue is None:
+                    dialogue = await self.ussd.dial(handset.msisdn, scenario.USSD_CODE)
+                    await self._pressed(dialogue, "1")
+                    await self._pressed(dialogue, "1")
+                await self._decided(handset, dialogue, await dialogue.screen())
+        except TimeoutError:
+            return  # the handset shows an error
+        finally:
+            handset.elsewhere = False
+
+    async def _pressed(self, dialogue: Dialogue, key: str) -> None:
+        """Read the screen, and press a key where one is awaited."""
+        screen = await dialogue.screen()
+        await asyncio.sleep(self._rng.uniform(*READS))
+        if screen.more:
+            await self.ussd.press(dialogue, key)
+
+    async def _decided(self, handset: Handset, dialogue: Dialogue, screen: Screen) -> None:
+        language = handset.subscriber.language
+        yes, no = screen.key(*scenario.ACCEPT[language]), screen.key(*scenario.DECLINE[language])
+        if not (screen.more and yes and no):
+            return  # there is nothing to take
+        await asyncio.sleep(self._rng.uniform(*READS))
+        offer = handset.shown(screen.text.split("\n")[0], screen.at)
+        if self._rng.random() < GOES_AWAY:
+            await self.ussd.abort(dialogue)
+            return
+        taken = self._rng.random() < handset.subscriber.yes[offer.theme]
+        self.recent.append((handset.msisdn, "from", f"{scenario.USSD_CODE} {'yes' if taken else 'no'}"))
+        said = handset.answer("accept" if taken else "decline", self.now(), offer, None, "ussd")
+        await self.ussd.press(dialogue, yes if taken else no)
+        last = await dialogue.screen()
+        if self._rng.random() < REPEATS:
+            await self.ussd.again(dialogue, yes if taken else no)
+        if handset.waiting is said and (not taken or scenario.refusal_in(last.text)):  # no text message follows
+            handset.hear(said, Seen(last.at, last.text, "answer"))
 
     # --- small print ----------------------------------------------------------------------------
 

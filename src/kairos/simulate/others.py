@@ -27,6 +27,7 @@ class OtherSystems:
 
     def __init__(self, msisdns: Sequence[str], rate: float, rng: random.Random) -> None:
         self.url = ""
+        self.key = ""  # of kairos' HTTP door, where it has a lock
         self.rate = rate
         self.sent: Counter[str] = Counter()  # by what kairos answered: accepted, delayed, merged, refused
         self.arrived = 0
@@ -60,7 +61,8 @@ class OtherSystems:
             "receiver": [{"phoneNumber": f"+{msisdn}"}],
         }
         try:
-            answer = await self._http.post(self.url + PATH, json=body)
+            headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
+            answer = await self._http.post(self.url + PATH, json=body, headers=headers)
         except httpx.TransportError:
             return ""
         if answer.status_code != 201:

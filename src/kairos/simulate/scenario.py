@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 SHORT_CODE = "5000"
 INFO_CODE = "5001"
+USSD_CODE = "*123#"
 PARTNER = "Games"  # the sender id of a content partner
 OTHERS = frozenset({PARTNER, "Alert", "City"})  # of those who send through kairos and are not answered
 
@@ -18,6 +19,8 @@ OTHERS = frozenset({PARTNER, "Alert", "City"})  # of those who send through kair
 NUMBERED = re.compile(r"(?:\bReply|\bRépondez|أرسل|أجب)\s+(?:\w+\s+)?(\d{1,3})\b", re.IGNORECASE)
 PROMISED = re.compile(r"(?:\b(?:Recharge|Top up|Rechargez)\b|اشحن)\D*?T\$(\d+(?:\.\d\d)?)", re.IGNORECASE)
 _AMOUNT = re.compile(r"T\$(\d+)(?:\.(\d\d))?")
+
+LINK = re.compile(r"https?://\S+/o/\w+")
 
 # The first theme with a matching word is what the offer is about, for the handset's taste.
 THEMES: Mapping[str, re.Pattern[str]] = {
@@ -31,6 +34,7 @@ REFUSALS: Mapping[str, re.Pattern[str]] = {
     "already_taken": re.compile(r"\balready\b|\bdéjà\b|بالفعل", re.IGNORECASE),
     "expired": re.compile(r"\bnot open any more\b|a pris fin|انتهى", re.IGNORECASE),
     "not_activated": re.compile(r"could not be activated|n'a pas pu s'activer|تعذر", re.IGNORECASE),
+    "not_now": re.compile(r"cannot be taken now|n'est pas possible maintenant|لا يمكن ذلك الآن", re.IGNORECASE),
     "nothing_open": re.compile(r"no open offer|aucune offre n'est ouverte|لا يوجد عرض", re.IGNORECASE),
 }
 
@@ -72,6 +76,16 @@ def number_in(text: str) -> str:
     """
     found = NUMBERED.search(text)
     return found[1] if found else ""
+
+
+def link_in(text: str) -> str:
+    """What opens the offer's page, or an empty text.
+
+    >>> link_in("2 GB for T$5: https://offers.example/o/39S2CwjV1hE4 or reply 1."), link_in("Reply 1")
+    ('https://offers.example/o/39S2CwjV1hE4', '')
+    """
+    found = LINK.search(text)
+    return found[0] if found else ""
 
 
 def promised_in(text: str) -> int:

@@ -1,0 +1,90 @@
+"""For the call centre: the calls to be made, claimed by agents, and what came of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+import structlog
+from fastapi import FastAPI, Query, Request
+from msgspec import Meta, Struct
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from kairos.api.events import TooLargeError, body_of
+from kairos.api.problem import problem
+from kairos.errors import EventError, KairosError
+
+log = structlog.get_logger("kairos.api")
+
+BODY_LIMIT = 10_000  # bytes
+NOT_KEPT = {"cache-control": "no-store"}
+EXAMPLE = """write it as in {"id": "7f3c", "subscriber": "+12025550123", "result": "accepted", "who": "agent 17"}"""
+
+Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_person"]
+
+
+class Brought(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an agent brings back. A repeat has the same `id`; `who` called is kept with a yes as its proof."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=200)]
+    subscriber: Annotated[str, Meta(min_length=1, max_length=100)]
+    result: Result
+    who: Annotated[str, Meta(max_length=100)] = ""
+
+
+class Calls(Protocol):
+    """The list of a running kairos."""
+
+    def waiting(self) -> int: ...
+
+    async def claim(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The next ones, each for one agent alone until its lease ends."""
+        ...
+
+    async def settle(
+        self, request: str, offer: str, subscriber: str, result: Result, who: str
+    ) -> Mapping[str, Any] | str:
+        """What became of it, as plain data; in words what is not known. Raises EventError, KairosError."""
+        ...
+
+
+def add_calls(app: FastAPI, calls: Calls) -> None:
+    """The routes."""
+
+    @app.get("/v1/calls", response_model=None)
+    async def waiting() -> Response:
+        """How many calls wait for an agent."""
+        return _json({"waiting": calls.waiting()})
+
+    @app.post("/v1/calls", response_model=None)
+    async def claim(limit: Annotated[int, Query(ge=1, le=100)] = 1) -> Response:
+        """Claim the next calls, those first that must be made soonest: nobody else gets them."""
+        return _json({"calls": await calls.claim(limit)})
+
+    @app.post("/v1/calls/{offer}", response_model=None, openapi_extra=_body())
+    async def settle(offer: str, request: Request) -> Response:
+        """What came of a call: accepted, declined, keep, stop, not_reached or wrong_person."""
+        try:
+            brought = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=Brought)
+            found = await calls.settle(brought.id, offer, brought.subscriber, brought.result, brought.who)
+        except (TooLargeError, ClientDisconnect):
+            return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return problem(400, f"the body cannot be read: {error}; {EXAMPLE}")
+        except EventError as error:
+            return problem(422, str(error), error.field)
+        except KairosError as error:
+            log.warning("not now", reason=str(error))
+            return problem(503, str(error), headers={"retry-after": "1"})
+        return problem(404, found) if isinstance(found, str) else _json(found)
+
+
+def _body() -> dict[str, Any]:
+    _, schemas = msgspec.json.schema_components((Brought,))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas["Brought"]}}}}
+
+
+def _json(content: Any) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json", headers=NOT_KEPT)
