@@ -35,6 +35,9 @@ from kairos.settings import (
     Settings,
     Smsc,
     Store,
+    Ussd,
+    UssdProfile,
+    UssdSystem,
     Webhook,
     read_settings,
 )
@@ -64,8 +67,14 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[channels.webhook]": Webhook,
     "[news.NAME]": News,
     "[page]": Page,
+    "[ussd]": Ussd,
+    "[ussd.profiles.NAME]": UssdProfile,
+    "[ussd.systems.NAME]": UssdSystem,
     "[recommendations]": Recommendations,
 }
+
+
+GATHERED = ("accounts", "clients", "news", "patterns", "sources", "mappings", "also", "profiles", "systems")
 
 
 def values(kind: type[msgspec.Struct]) -> dict[str, str]:
@@ -75,7 +84,7 @@ def values(kind: type[msgspec.Struct]) -> dict[str, str]:
         field.name: written(field)
         for field in fields
         if field.name
-        not in ("accounts", "clients", "news", "patterns", "sources", "mappings", "also", *OURS, *sections(kind))
+        not in (*GATHERED, *OURS, *sections(kind))
     }
 
 
@@ -96,6 +105,7 @@ def test_every_section_has_a_heading() -> None:
     brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
     channels = {f"channels.{name}" for name in sections(Channels)}
     several = {"accounts.NAME", "clients.NAME", "news.NAME", "sources.NAME", "patterns", "mappings", "smsc.also"}
+    several |= {"ussd.profiles.NAME", "ussd.systems.NAME"}
     assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 
