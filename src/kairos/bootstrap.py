@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from secrets import token_hex
 from ssl import SSLContext
 
 import structlog
@@ -34,6 +35,7 @@ from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
 from kairos.adapters.page import HttpPages
+from kairos.adapters.privacy import HttpPrivacy
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.recommendations import HttpRecommendations
@@ -53,6 +55,7 @@ from kairos.api import create_app
 from kairos.api.connection import connections
 from kairos.api.lock import Lock
 from kairos.api.page import add_page
+from kairos.api.privacy import add_privacy
 from kairos.api.recommendations import add_recommendations
 from kairos.api.sources import add_sources
 from kairos.api.ussd import add_ussd
@@ -68,6 +71,7 @@ from kairos.engine.loop import Loop, tune_interpreter
 from kairos.engine.program import Program, compile_program
 from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
+from kairos.engine.suppression import Suppression
 from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, PlaybookError, SettingsError, StoreError
@@ -135,6 +139,7 @@ class Kairos:
             note=log.warning,
             link=self.page_links.link if self.page_links else None,
         )
+        self.engine.suppression = suppression_of(store)
         self.propensities = Propensities(store, self.engine, self.engine.scorer)
         if self.model:
             self.engine.scorer_of = self.model.scorer_of
@@ -326,6 +331,8 @@ class Kairos:
             allowed=asked.listeners,
         )
         self._tasks.append(asyncio.create_task(self.recommendations.run()))
+        self.privacy = HttpPrivacy(self.loop, settings.store.path, settings.region)
+        self._tasks.append(asyncio.create_task(self.privacy.run()))
         app = create_app(
             ingress,
             explanations,
@@ -355,6 +362,7 @@ class Kairos:
         sources = HttpSources(ingress, self.settings.sources, self.settings.mappings)
         yield lambda app: add_sources(app, sources)
         yield partial(add_recommendations, recommendations=self.recommendations)
+        yield partial(add_privacy, privacy=self.privacy)
         page = self.settings.page
         if self.page_links:
             known = partial(old_vocabulary, self.store)
@@ -433,6 +441,7 @@ class Kairos:
         await close_ways(self.ways)
         await self.newsroom.close()
         await self.recommendations.close()
+        self.privacy.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -567,6 +576,8 @@ def callers_of(settings: Settings) -> Callers | None:
                 what = f"clients `{keys[digest].name}` and `{name}` have the same key"
                 raise SettingsError([Diagnostic("", 0, what, f"make another with `kairos key {name}`")])
     one, tokens = settings.oidc, None
+    if not keys and not one.issuer and not is_loopback(settings.http.host):
+        log.warning("the HTTP door has no lock, and other machines reach it", host=settings.http.host)
     if one.issuer:
         tokens = oidc.Tokens(
             one.issuer,
@@ -663,6 +674,12 @@ def money_of(currency: Currency) -> str:
     'XTS with 2 digits'
     """
     return f"{currency.code} with {currency.digits} digits"
+
+
+def suppression_of(store: Store) -> Suppression:
+    """Who said STOP and was forgotten. The key is a secret of the environment's, else one that the store keeps."""
+    key = os.environ.get("KAIROS_SUPPRESSION_KEY") or store.keep("suppression_key", token_hex(32))
+    return Suppression(key.encode(), store.suppressed())
 
 
 def old_vocabulary(store: Store, layout: str) -> Vocabulary | None:

@@ -1,7 +1,8 @@
 """Settings (`kairos.toml`): addresses, binds, patterns. They belong to operations; the playbook belongs to marketers.
 
 Every key can be set from the environment: KAIROS_SMSC_HOST is `host` of [smsc], KAIROS_ACCOUNTS_OCS_RIDES is `rides` of
-[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_CLIENTS_CARE_KEY. See docs/settings.md.
+[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_CLIENTS_CARE_KEY,
+KAIROS_SOURCES_DPI_SECRET. See docs/settings.md.
 """
 
 from __future__ import annotations
@@ -342,6 +343,19 @@ class Notifier(Section, frozen=True):
     at_once: AtOnce = 4
 
 
+class Mms(Section, frozen=True):
+    """An MMSC that speaks MM7. See docs/channels.md."""
+
+    url: str = ""  # empty: there is none
+    vasp: str = ""  # VASPID and VASID: who we are to it
+    vas: str = ""
+    user: str = ""  # HTTP's basic authentication
+    password: str = ""  # from the environment
+    media: str = "media"  # the folder of the files that messages name
+    timeout_s: Seconds = 30.0
+    at_once: AtOnce = 8
+
+
 class Webhook(Section, frozen=True):
     """A system of the operator's own that takes messages. See docs/channels.md."""
 
@@ -386,6 +400,7 @@ class Channels(Section, frozen=True):
     email: Email = Email()
     push: Notifier = Notifier()
     whatsapp: Notifier = Notifier()
+    mms: Mms = Mms()
     webhook: Webhook = Webhook()
     ivr: Ivr = Ivr()
     calls: Calls = Calls()
@@ -471,7 +486,7 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),
         ussd=_beside(path.parent, settings.ussd),
-        channels=msgspec.structs.replace(settings.channels, email=_beside(path.parent, settings.channels.email)),
+        channels=_with_files(path.parent, settings.channels),
     )
 
 
@@ -543,6 +558,12 @@ def _with_model(folder: Path, learning: Learning) -> Learning:
 def _with_folder(folder: Path, audit: Audit, store: str) -> Audit:
     """The section with its folder, seen from the settings, or beside the store."""
     return msgspec.structs.replace(audit, folder=str(folder / audit.folder) if audit.folder else f"{store}-audit")
+
+
+def _with_files(folder: Path, channels: Channels) -> Channels:
+    """The section with its files seen from the folder of the settings."""
+    mms = msgspec.structs.replace(channels.mms, media=str(folder / channels.mms.media))
+    return msgspec.structs.replace(channels, email=_beside(folder, channels.email), mms=mms)
 
 
 def _beside(folder: Path, section: S) -> S:
@@ -657,10 +678,9 @@ def _unfit_channels(settings: Settings) -> Iterator[tuple[Place, str, str]]:
             what = f"`channels.{name}.url` has no `{ADDRESS}`: everybody's messages would go to one"
             yield ("channels", name, "url"), what, hint
     hooks = {("news", name, "url"): one.url for name, one in settings.news.items()}
-    if channels.webhook.url:
-        hooks["channels", "webhook", "url"] = channels.webhook.url
+    targets = {"mms": channels.mms.url, "webhook": channels.webhook.url, "ivr": channels.ivr.url}
+    hooks |= {("channels", name, "url"): url for name, url in targets.items() if url}
     if channels.ivr.url:
-        hooks["channels", "ivr", "url"] = channels.ivr.url
         hooks["channels", "ivr", "callback"] = channels.ivr.callback
     for name, one in settings.news.items():
         for word in (word for word in one.tell.split() if word not in NEWS):
@@ -748,6 +768,11 @@ def require_passwords(settings: Settings) -> None:
     if 0 < len(settings.ussd.secret) < LEAST_SECRET:
         hint = f"set {variable(('ussd', SECRET))} to {LEAST_SECRET} characters or more, or leave it out"
         said.append(Diagnostic("", 0, "`ussd.secret` is too short: paths could be guessed", hint))
+    for name, source in settings.sources.items():
+        if source.secret and len(source.secret) < LEAST_SECRET:
+            where: Place = ("sources", name, SECRET)
+            hint = f"set {variable(where)} to {LEAST_SECRET} characters or more that nobody can guess"
+            said.append(Diagnostic("", 0, f"`{_shown(where)}` is too short", hint))
     for name, client in settings.clients.items():
         place: Place = ("clients", name, "key")
         hint = f"set {variable(place)} to what `kairos key {name}` makes"

@@ -16,13 +16,16 @@ from kairos.settings import (
     Account,
     Also,
     Audit,
+    Calls,
     Channels,
     Client,
     Email,
     Engine,
     Fulfilment,
     Http,
+    Ivr,
     Learning,
+    Mms,
     News,
     Notifications,
     Notifier,
@@ -64,7 +67,10 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[learning]": Learning,
     "[channels.email]": Email,
     "[channels.push] and [channels.whatsapp]": Notifier,
+    "[channels.mms]": Mms,
     "[channels.webhook]": Webhook,
+    "[channels.ivr]": Ivr,
+    "[channels.calls]": Calls,
     "[news.NAME]": News,
     "[page]": Page,
     "[ussd]": Ussd,
@@ -96,7 +102,7 @@ def written(field: Any) -> str:
     if field.required:
         return "needed"
     default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    text = str(default).lower() if isinstance(default, bool) else ("" if default is None else str(default))
+    text = str(default).lower() if isinstance(default, bool) else ("" if default in (None, []) else str(default))
     return f"`{text}`" if text else ""
 
 

@@ -27,7 +27,7 @@ from kairos.errors import KairosError, StoreError
 from kairos.ports import Aside, Batch, Clock, Loaded, Store
 
 RESERVED = 0.25  # of the queue
-FEW = 96  # inputs of a batch, at most, while somebody asks; a quarter of them where nothing piles up
+FEW = 48  # inputs of a batch, at most, while somebody asks; a quarter of them where nothing piles up
 TURNS = 3  # batches of those who ask, one after the other, while others wait
 ASKED_LATELY = 1.0  # seconds
 

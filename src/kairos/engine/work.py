@@ -10,6 +10,7 @@ import msgspec
 
 from kairos.decide import Ledger
 from kairos.domain.channel import NOTIFICATION
+from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
 from kairos.domain.inbound import Look, Recall, Told, Visit, Word
@@ -18,9 +19,10 @@ from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (Event, Reply, Change, Part, Visit, Word, Look, Recall)  # by a name; the others name a subscriber's id
+NAMED = (Event, Reply, Change, Part, Visit, Word, Look, Recall, Erasure)  # by a name; the others: a subscriber's id
 Asking = Visit | Word | Look | Recall
-Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered | Part | Asking
+Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered | Part | Asking | Erasure
+ALONE = (Change, Erasure)  # in their slice: names change hands
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 decode_party: Callable[[bytes], Party] = msgspec.msgpack.Decoder(Party).decode
@@ -113,7 +115,7 @@ class Work:
 def identity(source: Input) -> str:
     """What makes a repeat of an input recognisable."""
     match source:
-        case Event() | Reply() | Change() | Visit() | Word() | Recall():
+        case Event() | Reply() | Change() | Visit() | Word() | Recall() | Erasure():
             return source.identity
         case Look():
             return f"look/{source.msisdn}/{source.page}"
@@ -145,7 +147,7 @@ def slices(inputs: Sequence[Input], size: int) -> Iterator[tuple[int, int]]:
     >>> list(slices([reply, change, reply, reply, reply], 2))
     [(0, 1), (1, 2), (2, 4), (4, 5)]
     """
-    cuts = [at for at, source in enumerate(inputs) if type(source) is Change]
+    cuts = [at for at, source in enumerate(inputs) if type(source) in ALONE]
     start = 0
     for cut in (*cuts, len(inputs)):
         for begin in range(start, cut, size):

@@ -25,6 +25,7 @@ SHOWN = {  # on which channels what is beside a text is shown
     "html": ("email", "webhook"),
     "media": ("mms", "webhook"),
 }
+HOUR = 3_600_000
 MOST_PARTS = 2  # of a message of its own
 LATIN = range(0x250)  # and the general punctuation, which word processors put in
 PUNCTUATION = range(0x2010, 0x2040)
@@ -54,6 +55,13 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
             message = f"`{action.name}` answers `inbound`, and has no words for those who ask: it is never told to them"
             hint = "add a treatment, as in `ask: {channel: inbound, message: booster_told}`"
             yield Diagnostic(action.file, action.line, message, hint)
+        if action.send_within < HOUR and any(one.channel == "calls" for one in action.treatments):
+            message = (
+                f"agents have {action.send_within // 60_000} minutes to call for `{action.name}`: most is never told"
+            )
+            yield Diagnostic(
+                action.file, action.line, message, "say how long it can wait, as in `send_within: 4 hours`"
+            )
         if action.kind == "advance" and not playbook.vocabulary.owed:
             message = f"nothing counts what is owed for `{action.name}`: who has one may get another"
             hint = "add an attribute with `owed: yes`, as in `debt: {type: money, from: [recharge.debt], owed: yes}`"
