@@ -86,12 +86,7 @@ GATHERED = ("accounts", "clients", "news", "patterns", "sources", "mappings", "a
 def values(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Each key that is no section, with its default as the page writes it."""
     fields = msgspec.structs.fields(kind)
-    return {
-        field.name: written(field)
-        for field in fields
-        if field.name
-        not in (*GATHERED, *OURS, *sections(kind))
-    }
+    return {field.name: written(field) for field in fields if field.name not in (*GATHERED, *OURS, *sections(kind))}
 
 
 def sections(kind: type[msgspec.Struct]) -> list[str]:
