@@ -20,7 +20,10 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from kairos.adapters import tls
+from kairos.adapters import oidc, tls
+from kairos.adapters.audit import Trail
+from kairos.adapters.audit_chain import opened as opened_audit
+from kairos.adapters.callers import Callers, hashed
 from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Account, Reader
@@ -31,15 +34,25 @@ from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.onnx import OnnxModel
 from kairos.adapters.operations import HttpOperations
 from kairos.adapters.page import HttpPages
+from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
+from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.sources import HttpSources, compile_mappings
+from kairos.adapters.sqlite_process import SqliteProcess
+from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
+from kairos.api.connection import connections
+from kairos.api.lock import Lock
 from kairos.api.page import add_page
+from kairos.api.recommendations import add_recommendations
+from kairos.api.sources import add_sources
 from kairos.deliver import OfferLinks
+from kairos.domain.caller import Caller
 from kairos.domain.inputs import end_of_a_run
 from kairos.domain.money import Currency
 from kairos.engine.dead_letters import DeadLetters
@@ -53,16 +66,15 @@ from kairos.engine.retention import Retention
 from kairos.engine.switchboard import Switchboard
 from kairos.engine.timers import run_timers
 from kairos.errors import Diagnostic, PlaybookError, SettingsError, StoreError
-from kairos.ingest import Patterns, Template, compile_patterns, normalise
+from kairos.ingest import Patterns, Template, compile_patterns, normalise, read_name
 from kairos.learn import FixedPropensity
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
-from kairos.playbook.advice import linkless
 from kairos.playbook.page_words import LINK
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Batch, Channel, Store
-from kairos.settings import Notifications, Settings, milliseconds
+from kairos.settings import Http, Notifications, Settings, is_loopback, milliseconds
 from kairos.settings import Smsc as SmscSettings
 from kairos.smpp import (
     BindReceiver,
@@ -98,9 +110,10 @@ class Kairos:
     def __init__(self, settings: Settings, store: Store, program: Program) -> None:
         self.settings, self.store, self.program = settings, store, program
         self.model = own_model(settings, program)
+        compile_mappings(settings.mappings, program, settings.region)
         self.page_links = page_links(settings, program.playbook.currency)
-        for warning in check_links(self.page_links, program):
-            log.warning(str(warning))
+        if without := check_links(self.page_links, program):
+            log.warning("there is no landing page: texts that say {link} are left out", messages=without)
         self.engine = Engine(
             store,
             program,
@@ -122,6 +135,7 @@ class Kairos:
             self.engine,
             now,
             lambda rows: self.dispatcher.hand(rows),
+            aside=store.aside if isinstance(store, SqliteProcess) else None,
             batch=settings.engine.batch,
             linger=settings.engine.linger_ms / 1000,
             queue=settings.engine.queue,
@@ -225,12 +239,17 @@ class Kairos:
             settings.store.path,
             lambda: self.letters.figures,
             lambda: self.model.trouble if self.model else "",
+            lambda: self.trail.trouble,
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.newsroom = Newsroom(settings, store, self.letters, now, self.explainer.program)
         self.server: Server | None = None
         self.http_port = 0
-        self._door_tls = door_tls(settings.notifications)
+        self._door_tls = door_tls("notifications", settings.notifications)
+        self._http_tls = door_tls("http", settings.http)
+        self._callers = callers_of(settings)
+        chain, key = opened_audit(Path(settings.audit.folder or f"{settings.store.path}-audit"), settings.audit.key)
+        self.trail = Trail(chain, Pseudonyms(key), partial(read_name, region=settings.region))
         self._tasks: list[asyncio.Task[None]] = []
         self._http: uvicorn.Server | None = None
 
@@ -247,6 +266,7 @@ class Kairos:
 
     async def start(self) -> None:
         settings = self.settings
+        self.trail.start()
         self._tasks = [asyncio.create_task(self.loop.run())]
         self._tasks.append(asyncio.create_task(self.switchboard.run()))
         await self.switchboard.looked(FIRST_LOOK)
@@ -283,21 +303,45 @@ class Kairos:
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
         seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
+        inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
+        asked = settings.recommendations
+        self.recommendations = HttpRecommendations(
+            inbound,
+            partial(SqliteQueries, settings.store.path),
+            kept_for=milliseconds(asked.kept),
+            most=asked.kept_at_most,
+            allowed=asked.listeners,
+        )
+        self._tasks.append(asyncio.create_task(self.recommendations.run()))
         app = create_app(
             ingress,
             explanations,
             registry,
             now,
             region=settings.region,
+            body_limit=settings.http.body_limit,
             operations=operations,
             purchases=purchases,
-            inbound=HttpInbound(self.loop, seen, ingress.reader, settings.region),
-            more=self._more_doors(),
+            inbound=inbound,
+            more=self._more_doors(ingress),
         )
-        await self._serve_http(app)
+        await self._serve_http(
+            Lock(
+                app,
+                self._callers,
+                self.trail,
+                insecure=settings.http.insecure,
+                open_metrics=settings.http.open_metrics,
+                body_limit=settings.http.body_limit,
+                tls=settings.http.tls,
+            )
+        )
         tune_interpreter()
 
-    def _more_doors(self) -> Iterator[Callable[[FastAPI], None]]:
+    def _more_doors(self, ingress: HttpIngress) -> Iterator[Callable[[FastAPI], None]]:
+        sources = HttpSources(ingress, self.settings.sources, self.settings.mappings)
+        yield lambda app: add_sources(app, sources)
+        yield partial(add_recommendations, recommendations=self.recommendations)
         page = self.settings.page
         if self.page_links:
             known = partial(old_vocabulary, self.store)
@@ -322,15 +366,25 @@ class Kairos:
             **counts,
         } | self.letters.figures
 
-    async def _serve_http(self, app: FastAPI) -> None:
+    async def _serve_http(self, app: Lock) -> None:
         http = self.settings.http
         with listening("http", http.host, http.port):
             family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
             door = socket.create_server((http.host, http.port), family=family, backlog=2048)
         self.http_port = door.getsockname()[1]
-        self._http = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", proxy_headers=False)
+        config = uvicorn.Config(
+            app,
+            http=connections(http.request_within_s, http.connections),
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,
         )
+        config.load()
+        config.ssl = self._http_tls
+        self._http = uvicorn.Server(config)
         self._http.capture_signals = nullcontext  # type: ignore[method-assign, assignment]  # signals are ours
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[door])))
 
@@ -356,8 +410,10 @@ class Kairos:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
+        await asyncio.to_thread(self.trail.close)
         await close_ways(self.ways)
         await self.newsroom.close()
+        await self.recommendations.close()
         self.store.close()
 
     async def _watch_playbook(self) -> None:
@@ -390,11 +446,12 @@ class Kairos:
             looked_at = texts
 
     def _check(self, program: Program) -> None:
-        """Whether a new playbook can be used with our model, page and ways out. Raises PlaybookError, SettingsError."""
+        """Whether a new playbook can be used with what the settings have. Raises PlaybookError, SettingsError."""
         if self.model:
             self.model.check(program)
         check_links(self.page_links, program)
         require_ways(program.playbook, self.settings.channels)
+        compile_mappings(self.settings.mappings, program, self.settings.region)
 
     async def _watch_registers(self) -> None:
         """Take the registers' files when they change. Until one was read, everybody is on it."""
@@ -436,11 +493,40 @@ def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
     return Binds(parallel, standby, PATIENCE, smsc.response_timeout_s)
 
 
-def door_tls(door: Notifications) -> SSLContext | None:
-    """TLS for the accounts' door, if the settings ask for it. Raises SettingsError."""
+def door_tls(section: str, door: Notifications | Http) -> SSLContext | None:
+    """TLS for a door, if the settings ask for it. Raises SettingsError."""
     files = {"cert_file": door.cert_file, "key_file": door.key_file, "client_ca_file": door.client_ca_file}
-    _need_tls("notifications", door.tls, files)
-    return tls.for_accounts(**files) if door.tls else None
+    _need_tls(section, door.tls, files)
+    if not door.tls and not is_loopback(door.host):
+        log.warning(
+            "what is said at this door, keys and passwords too, can be read on its way", door=section, tls=False
+        )
+    return tls.for_door(section, **files) if door.tls else None
+
+
+def callers_of(settings: Settings) -> Callers | None:
+    """Who may call at the HTTP door; None where the settings name nobody. Raises SettingsError."""
+    keys: dict[str, Caller] = {}
+    for name, client in settings.clients.items():
+        caller = Caller(name, roles=frozenset(client.roles.split()), rate=client.rate)
+        for digest in [*client.key_sha256.split(), *([hashed(client.key)] if client.key else [])]:
+            if keys.setdefault(digest, caller) is not caller:
+                what = f"clients `{keys[digest].name}` and `{name}` have the same key"
+                raise SettingsError([Diagnostic("", 0, what, f"make another with `kairos key {name}`")])
+    one, tokens = settings.oidc, None
+    if one.issuer:
+        tokens = oidc.Tokens(
+            one.issuer,
+            one.audience,
+            one.algorithms.split(),
+            oidc.in_file(Path(one.jwks_file)) if one.jwks_file else oidc.published(one.issuer),
+            leeway=one.leeway_s,
+            roles_claim=one.roles_claim,
+            roles_prefix=one.roles_prefix,
+            once=one.once,
+            rate=one.rate,
+        )
+    return Callers(keys, tokens, time.time) if keys or tokens else None
 
 
 def _need_tls(section: str, on: bool, keys: Mapping[str, str]) -> None:
@@ -482,8 +568,8 @@ def page_links(settings: Settings, currency: Currency) -> OfferLinks | None:
     return OfferLinks(page.url, [secret.encode() for secret in page.secrets]) if page.url else None
 
 
-def check_links(links: OfferLinks | None, program: Program) -> list[Diagnostic]:
-    """Without a page: the texts that are never said. Raises PlaybookError where a message has no other."""
+def check_links(links: OfferLinks | None, program: Program) -> list[str]:
+    """Without a page: the messages that have texts with a link. Raises PlaybookError where one has no other text."""
     if links or not program.linked:
         return []
     needy = [name for name in sorted(program.linked) if LINK in program.messages.needs(name)]
@@ -491,7 +577,7 @@ def check_links(links: OfferLinks | None, program: Program) -> list[Diagnostic]:
         what = f"every text of `{needy[0]}` says `{{link}}`, and there is no landing page"
         hint = "set `url` of [page] in the settings, or give it a text without"
         raise PlaybookError([Diagnostic("messages", 0, what, hint)])
-    return list(linkless(program.playbook))
+    return sorted(program.linked)
 
 
 def open_playbook(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -20,6 +20,7 @@ from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
 from kairos.domain.purchase import Purchase
+from kairos.domain.recommendation import Kept, Listener
 from kairos.domain.switch import Switch
 
 Lease = Callable[[str, int, int, int], int]
@@ -242,6 +243,55 @@ class Store(Protocol):
 
     def figures(self, now: int) -> Figures:
         """How the store stands; holds up nobody who reads or commits. Timers are those due at `now`."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Aside(Protocol):
+    """The two calls of a store that every batch makes, for a loop that goes on meanwhile; each as the store's own."""
+
+    async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded: ...
+
+    async def commit(self, batch: Batch) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Queries(Protocol):
+    """Recommendations that are kept and their listeners (`domain.recommendation`); what is written is durable.
+
+    For one thread at a time. All raise StoreError when the store cannot be used.
+    """
+
+    def put(self, kept: Kept, before: int, most: int) -> None:
+        """Keep one more; those of before `before` (ms) go, and the oldest beyond `most`."""
+        ...
+
+    def get(self, key: str) -> Kept | None: ...
+
+    def resources(self) -> list[bytes]:
+        """All of them, the oldest first."""
+        ...
+
+    def under_way(self, limit: int) -> list[Kept]: ...
+
+    def untold(self, limit: int) -> list[Kept]:
+        """Those that have ended, and whose listeners do not know it."""
+        ...
+
+    def finish(self, ended: Iterable[tuple[str, str, bytes]]) -> None:
+        """Key, state and resource of those that have ended."""
+        ...
+
+    def mark_told(self, keys: Iterable[str]) -> None: ...
+
+    def listeners(self) -> list[Listener]: ...
+
+    def listen(self, one: Listener) -> None: ...
+
+    def unlisten(self, key: str) -> bool:
+        """Whether it was there."""
         ...
 
     def close(self) -> None: ...

@@ -1,7 +1,7 @@
 """Settings (`kairos.toml`): addresses, binds, patterns. They belong to operations; the playbook belongs to marketers.
 
 Every key can be set from the environment: KAIROS_SMSC_HOST is `host` of [smsc], KAIROS_ACCOUNTS_OCS_RIDES is `rides` of
-[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_ACCOUNTS_OCS_PASSWORD. See docs/settings.md.
+[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_CLIENTS_CARE_KEY. See docs/settings.md.
 """
 
 from __future__ import annotations
@@ -10,25 +10,33 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from email.utils import parseaddr
-from ipaddress import ip_network
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
 from kairos.domain.address import usable
+from kairos.domain.caller import ROLES
+from kairos.domain.source import Mapping as SourceMapping
+from kairos.domain.source import Source, SourceName, Where
 from kairos.errors import Diagnostic, SettingsError, did_you_mean
 
 PREFIX = "KAIROS_"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 NEWS = ("decisions", "responses", "fulfilments")
 ADDRESS = "{address}"  # where it stands in the URL of a service
 PASSWORD = "password"
+SECRETS = (PASSWORD, "secret", "key")  # fields of sections so named are never in the file
 SECRET = "secret"
 LEAST_SECRET = 32  # characters
+OURS = ("where", "lenient")  # of a mapping: nobody writes them
 
 AGE = r"^(0|\d{1,5} (hours?|days?))$"
 
@@ -43,6 +51,8 @@ Linger = Annotated[float, Meta(ge=0, le=1000, description="milliseconds from 0 t
 Limit = Annotated[float, Meta(ge=1, le=60_000, description="milliseconds from 1 to 60000")]
 Seconds = Annotated[float, Meta(ge=0.01, le=3600, description="seconds from 0.01 to 3600")]
 Long = Annotated[float, Meta(ge=0.01, le=31 * 86_400, description="seconds from 0.01 to 2678400, which is 31 days")]
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+STRONG = 32  # characters of a key, at least
 STEPS = ("reserve", "charge", "provision", "confirm")
 Tag = Annotated[int, Meta(ge=0, le=0xFFFF, description="a TLV's tag from 1 (0x0001) to 65535 (0xFFFF), or 0")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
@@ -51,9 +61,17 @@ Binds = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 
 Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
 Age = Annotated[str, Meta(pattern=AGE, description="an age such as `90 days` or `12 hours`, or `0` for ever")]
 Name = Annotated[str, Meta(min_length=1, max_length=15, description="a name of 1 to 15 characters")]  # SMPP 3.4, 5.2.1
+ClientName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", description="a name of 1 to 32 letters, digits, `-` and `_`")
+]
+Hashes = Annotated[
+    str, Meta(pattern=r"^([0-9a-f]{64}( [0-9a-f]{64})*)?$", description="SHA-256 hashes of 64 hex digits each")
+]
+Bytes = Annotated[int, Meta(ge=1024, le=2**30, description="bytes from 1024 to 1073741824")]
 Major = Annotated[str, Meta(pattern=r"^\d{1,12}(\.\d{1,6})?$", description="an amount such as `2.50`")]
 Texts = Annotated[list[str], Meta(min_length=1, description="a list of one text or more")]
 WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "a list", dict: "a section"}
+SCALAR = "a text in quotes, a number, or true or false"
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,8 +126,49 @@ class Learning(Section, frozen=True):
 
 
 class Http(Section, frozen=True):
+    """The HTTP door. See docs/security.md."""
+
     host: str = "127.0.0.1"
     port: Port = 8080
+    insecure: bool = False  # open to other machines though nobody needs a key
+    open_metrics: bool = False  # /metrics needs no key
+    request_within_s: Seconds = 30.0  # a request that has not come whole by then is given up
+    body_limit: Bytes = 1_048_576
+    connections: Count = 1000  # at a time; more are closed at once
+    tls: bool = False
+    cert_file: str = ""  # what shows that the door is ours (PEM, with what leads to its authority)
+    key_file: str = ""
+    client_ca_file: str = ""  # who calls must show a certificate of these authorities
+
+
+class Client(Section, frozen=True):
+    """A program that calls at the HTTP door with a key. See docs/security.md."""
+
+    roles: str  # with blanks between them
+    key: str = ""  # from the environment
+    key_sha256: Hashes = ""  # or hashes of keys, for a file that holds no secret
+    rate: Rate = 0.0  # requests a second; beyond it they are answered with 429
+
+
+class Oidc(Section, frozen=True):
+    """Who issues tokens for the HTTP door (OpenID Connect). See docs/security.md."""
+
+    issuer: str = ""  # empty: there are no tokens
+    audience: str = "kairos"
+    jwks_file: str = ""  # its keys, if not those that it publishes
+    algorithms: str = "RS256 ES256"
+    leeway_s: Annotated[float, Meta(ge=0, le=600, description="seconds from 0 to 600")] = 30.0
+    roles_claim: str = "roles"  # a name, or names with dots between them
+    roles_prefix: str = "kairos:"  # of those roles that are ours
+    once: bool = False  # a token opens one request
+    rate: Rate = 0.0  # requests a second of one caller
+
+
+class Audit(Section, frozen=True):
+    """Who did what. See docs/security.md."""
+
+    folder: str = ""  # empty: beside the store
+    key: str = ""  # from the environment; else it is made once, beside the store
 
 
 class Notifications(Section, frozen=True):
@@ -300,6 +359,14 @@ class Page(Section, frozen=True):
         return self.secret.split()
 
 
+class Recommendations(Section, frozen=True):
+    """Recommendations over TMF680 that are not answered at once. See docs/tmf.md."""
+
+    kept: Age = "7 days"
+    kept_at_most: Count = 1000  # then the oldest goes
+    listeners: list[str] = []  # addresses that may be told, as `https://host:port/path` begins
+
+
 class Settings(Section, frozen=True):
     """All of them, with what holds where the file is silent.
 
@@ -314,15 +381,21 @@ class Settings(Section, frozen=True):
     retention: Retention = Retention()
     engine: Engine = Engine()
     http: Http = Http()
+    clients: dict[ClientName, Client] = {}
+    oidc: Oidc = Oidc()
+    audit: Audit = Audit()
     notifications: Notifications = Notifications()
     accounts: dict[Name, Account] = {}
     patterns: list[Patterns] = []
+    sources: dict[SourceName, Source] = {}
+    mappings: list[SourceMapping] = []
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
     learning: Learning = Learning()
     channels: Channels = Channels()
     news: dict[Name, News] = {}
     page: Page = Page()
+    recommendations: Recommendations = Recommendations()
 
 
 def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
@@ -344,10 +417,73 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         registers=str(path.parent / settings.registers),
         store=store,
         learning=_with_model(path.parent, settings.learning),
+        mappings=[*settings.mappings, *_from_presets(path.parent, settings.sources)],
+        http=_beside(path.parent, settings.http),
+        oidc=_beside(path.parent, settings.oidc),
+        audit=_with_folder(path.parent, settings.audit, store.path),
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),
         channels=_with_files(path.parent, settings.channels),
     )
+
+
+class Preset(Section, frozen=True):
+    """A file of mappings, as a preset is: of a source that the settings name."""
+
+    mappings: list[SourceMapping] = []
+
+
+def presets() -> dict[str, Traversable]:
+    """The presets that kairos has, by name."""
+    folder = files("kairos.ingest") / "presets"
+    found = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {file.name.removesuffix(".toml"): file for file in found if file.name.endswith(".toml")}
+
+
+def _from_presets(folder: Path, sources: Mapping[str, Source]) -> Iterator[SourceMapping]:
+    """The mappings that sources bring in by `preset`: one of kairos's own, or a file. Raises SettingsError."""
+    shipped = presets()
+    for name, source in sources.items():
+        if not source.preset:
+            continue
+        own = source.preset not in shipped
+        file: Traversable = folder / source.preset if own else shipped[source.preset]
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            hint = did_you_mean(source.preset, shipped) or f"there are {', '.join(f'`{one}`' for one in shipped)}"
+            what = f"`sources.{name}.preset`: `{source.preset}` is neither a preset nor a file that can be read"
+            raise SettingsError([Diagnostic("", 0, what, f"{hint}, or name a TOML file")]) from None
+        for mapping in read_preset(text, str(file) if own else f"preset {source.preset}"):
+            yield msgspec.structs.replace(mapping, source=name, lenient=not own)
+
+
+def read_preset(text: str, file: str) -> list[SourceMapping]:
+    """The mappings of a file of their own. Raises SettingsError."""
+    data = _toml(text, file)
+    wrong = _Wrong(file, _lines(text))
+    for place, message, hint in _misfits(data, Preset, ()):
+        wrong.say(place, message, hint)
+    wrong.end()
+    return _placed(msgspec.convert(data, Preset, strict=False).mappings, wrong)
+
+
+def _placed(mappings: list[SourceMapping], wrong: _Wrong) -> list[SourceMapping]:
+    """Mappings that know the lines of their keys: what is wrong with them shows only beside a playbook."""
+    return [
+        msgspec.structs.replace(
+            mapping,
+            where=Where(
+                wrong.file,
+                {
+                    ".".join(step for step in place[2:] if isinstance(step, str)): line
+                    for place, line in reversed(list(wrong.lines.items()))
+                    if place[:2] == ("mappings", number)
+                },
+            ),
+        )
+        for number, mapping in enumerate(mappings)
+    ]
 
 
 def _with_model(folder: Path, learning: Learning) -> Learning:
@@ -362,6 +498,11 @@ def _with_files(folder: Path, channels: Channels) -> Channels:
     return msgspec.structs.replace(channels, email=_beside(folder, channels.email), mms=mms)
 
 
+def _with_folder(folder: Path, audit: Audit, store: str) -> Audit:
+    """The section with its folder, seen from the settings, or beside the store."""
+    return msgspec.structs.replace(audit, folder=str(folder / audit.folder) if audit.folder else f"{store}-audit")
+
+
 def _beside(folder: Path, section: S) -> S:
     """The section with its files seen from the folder of the settings."""
     files = {name: getattr(section, name) for name in section.__struct_fields__ if name.endswith("_file")}
@@ -374,15 +515,9 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
     >>> read_settings("[smsc]\\nport = 2776", {"KAIROS_SMSC_PORT": "3000"}).smsc.port
     3000
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        said, _, where = str(error).partition(" (at ")
-        line = int(found[1]) if (found := re.match(r"line (\d+)", where)) else text.count("\n") + 1
-        raise SettingsError([Diagnostic(file, line, f"this is not TOML: {said}")]) from None
+    data = _toml(text, file)
     wrong = _Wrong(file, _lines(text))
-    secrets = [place for place in _places(data) if place[-1] in (PASSWORD, SECRET)]
-    for place in secrets:
+    for place in _secrets(data, Settings, ()):
         wrong.say(place, f"`{place[-1]}` does not belong in the file", f"set {variable(place)} in the environment")
     wrong.variables = _override(data, environment)
     for place, message, hint in _misfits(data, Settings, ()):
@@ -394,6 +529,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         wrong.say(place, f"unknown step `{step}`", did_you_mean(step, STEPS) or f"the steps are: {' '.join(STEPS)}")
     for step in (step for step in ("charge", "provision") if step not in steps):
         wrong.say(place, f"`fulfilment.steps` lacks `{step}`", 'for one call that does all, set `mode = "order"`')
+    _check_locks(settings, wrong)
     if settings.region and not _is_region(settings.region):
         wrong.say(
             ("region",), f"`{settings.region}` is no region of phone numbers", "write its ISO 3166 code, such as `GB`"
@@ -408,8 +544,50 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         if patterns.account not in settings.accounts:
             hint = did_you_mean(patterns.account, settings.accounts) or f"add a section [accounts.{patterns.account}]"
             wrong.say(("patterns", number, "account"), f"there is no account `{patterns.account}`", hint)
+    for number, mapping in enumerate(settings.mappings):
+        if mapping.source not in settings.sources:
+            hint = (
+                did_you_mean(mapping.source, settings.sources) or f"add a section [sources.{mapping.source or 'NAME'}]"
+            )
+            wrong.say(("mappings", number, "source"), f"there is no source `{mapping.source}`", hint)
     wrong.end()
-    return settings
+    return msgspec.structs.replace(settings, mappings=_placed(settings.mappings, wrong))
+
+
+def _toml(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        said, _, where = str(error).partition(" (at ")
+        line = int(found[1]) if (found := re.match(r"line (\d+)", where)) else text.count("\n") + 1
+        raise SettingsError([Diagnostic(file, line, f"this is not TOML: {said}")]) from None
+
+
+def _check_locks(settings: Settings, wrong: _Wrong) -> None:
+    """Roles and algorithms that are known, and an issuer that can be trusted over the wire."""
+    for name, client in settings.clients.items():
+        for role in (role for role in client.roles.split() if role not in ROLES):
+            hint = did_you_mean(role, ROLES) or f"the roles are: {' '.join(ROLES)}"
+            wrong.say(("clients", name, "roles"), f"unknown role `{role}`", hint)
+    oidc = settings.oidc
+    for one in (one for one in oidc.algorithms.split() if one not in ALGORITHMS):
+        hint = did_you_mean(one, ALGORITHMS) or f"with a key that is public: {' '.join(ALGORITHMS)}"
+        wrong.say(("oidc", "algorithms"), f"`{one}` is no algorithm for tokens", hint)
+    address = urlsplit(oidc.issuer)
+    if oidc.issuer and not oidc.jwks_file and address.scheme != "https" and not is_loopback(address.hostname or ""):
+        hint = "write it like `https://login.example/realms/mno`, or name `jwks_file`"
+        wrong.say(("oidc", "issuer"), f"`oidc.issuer`: `{oidc.issuer}` is no HTTPS address", hint)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, True, False)
+    """
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _is_http(url: str) -> bool:
@@ -426,7 +604,7 @@ def _unfit_channels(settings: Settings) -> Iterator[tuple[Place, str, str]]:
     if mail.host and not usable("email", parseaddr(mail.sender)[1]):
         hint = "write it as in `Fictel <offers@fictel.example>`"
         yield ("channels", "email", "sender"), f"`channels.email.sender`: `{mail.sender}` is no address", hint
-    if mail.tls == "none" and mail.user and mail.host not in LOOPBACK:
+    if mail.tls == "none" and mail.user and not is_loopback(mail.host):
         hint = "say `starttls` or `tls`, or name no `user`"
         yield ("channels", "email", "tls"), f"a password would go to `{mail.host}` for all to read", hint
     for name in ("push", "whatsapp"):
@@ -483,19 +661,35 @@ def milliseconds(age: str) -> int:
 
 
 def require_passwords(settings: Settings) -> None:
-    """Refuse to serve without passwords: an empty one lets anybody in. Raises SettingsError, naming variables."""
+    """Refuse to serve without passwords and keys: an empty one lets anybody in. Raises SettingsError, naming variables.
+
+    Nor is anything that has no lock open to other machines, unless the settings say so.
+    """
     places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
     places["smsc", PASSWORD] = settings.smsc.password
     if settings.page.url:
         places["page", SECRET] = settings.page.secret
     missing = [place for place, password in places.items() if not password.strip()]
-    if missing:
-        raise SettingsError(
-            [Diagnostic("", 0, f"`{_shown(place)}` is not set", f"set {variable(place)}") for place in missing]
-        )
+    said = [Diagnostic("", 0, f"`{_shown(place)}` is not set", f"set {variable(place)}") for place in missing]
     if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
         hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
-        raise SettingsError([Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint)])
+        said.append(Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint))
+    for name, client in settings.clients.items():
+        place: Place = ("clients", name, "key")
+        hint = f"set {variable(place)} to what `kairos key {name}` makes"
+        if not client.key and not client.key_sha256:
+            said.append(Diagnostic("", 0, f"`{_shown(place)}` is not set", hint))
+        elif client.key and len(client.key) < STRONG:
+            said.append(Diagnostic("", 0, f"`{_shown(place)}` is shorter than {STRONG} characters", hint))
+    http = settings.http
+    if not is_loopback(http.host) and not http.insecure and not settings.clients and not settings.oidc.issuer:
+        what = f"the HTTP door would be open to anybody who reaches {http.host}: no client and no issuer is named"
+        hint = (
+            "add a [clients.NAME] with `kairos key NAME`, or [oidc]; or listen on 127.0.0.1; or set `insecure = true`"
+        )
+        said.append(Diagnostic("", 0, what, f"{hint} in [http]"))
+    if said:
+        raise SettingsError(said)
 
 
 def variable(place: Place) -> str:
@@ -566,6 +760,9 @@ def _place(name: str, data: Mapping[str, Any]) -> Place:
 def _misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, str]]:
     """Everything in `value` that is not of its kind: where, what, and what to do."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if get_origin(bare) in (Union, UnionType) and (arm := _arm(bare, value)) is not None:
+        yield from _misfits(value, arm, place)
+        return
     if _is_section(bare) and isinstance(value, dict):
         yield from _section_misfits(value, bare, place)
     elif get_origin(bare) is dict and isinstance(value, dict):
@@ -580,12 +777,25 @@ def _misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, 
         try:
             msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError:
-            told = "" if place[-1] in (PASSWORD, SECRET) or value in ("", []) else f", not `{str(value)[:40]}`"
+            told = "" if place[-1] in SECRETS or value in ("", []) else f", not `{str(value)[:40]}`"
             yield place, f"`{_shown(place)}` must be {_words(kind)}{told}", ""
 
 
-def _section_misfits(value: dict[str, Any], kind: type[Section], place: Place) -> Iterator[tuple[Place, str, str]]:
-    kinds = get_type_hints(kind, include_extras=True)
+def _arm(union: Any, value: Any) -> Any:
+    """The one of several kinds that has a value's form: a table, a list, or neither; None where more than one has."""
+    form = next((one for one in (dict, list) if isinstance(value, one)), str)
+    fitting = []
+    for kind in get_args(union):
+        bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        its_form = dict if _is_section(bare) else list if get_origin(bare) is list else str
+        if its_form is form and kind is not type(None):
+            fitting.append(kind)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _section_misfits(value: dict[str, Any], kind: type[Struct], place: Place) -> Iterator[tuple[Place, str, str]]:
+    hints = get_type_hints(kind, include_extras=True)
+    kinds = {one.encode_name: hints[one.name] for one in msgspec.structs.fields(kind) if one.name not in OURS}
     for key, inner in value.items():
         if key in kinds:
             yield from _misfits(inner, kinds[key], (*place, key))
@@ -603,23 +813,30 @@ def _words(kind: Any) -> str:
         return str(described[0])
     if get_origin(kind) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
-    return "a section" if _is_section(kind) else WORDS[get_origin(kind) or kind]
+    return "a section" if _is_section(kind) else WORDS.get(get_origin(kind) or kind, SCALAR)
 
 
 def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Section)
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def _shown(place: Place) -> str:
     return ".".join(step for step in place if isinstance(step, str))
 
 
-def _places(data: Any, place: Place = ()) -> Iterator[Place]:
-    """The way to every key of the file."""
-    inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    for step, inner in inside:
-        yield (*place, step)
-        yield from _places(inner, (*place, step))
+def _secrets(data: Any, kind: Any, place: Place) -> Iterator[Place]:
+    """The way to every secret of the file: keys of sections that have such a name, known or not."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if _is_section(bare) and isinstance(data, dict):
+        kinds = get_type_hints(bare, include_extras=True)
+        for key, inner in data.items():
+            if key in SECRETS:
+                yield (*place, key)
+            else:
+                yield from _secrets(inner, kinds.get(key), (*place, key))
+    elif get_origin(bare) in (dict, list) and isinstance(data, dict | list):
+        for step, inner in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _secrets(inner, get_args(bare)[-1], (*place, step))
 
 
 HEADER = re.compile(r"\s*(\[\[?)\s*([^\]#]+?)\s*\]")
@@ -640,7 +857,10 @@ def _lines(text: str) -> dict[Place, int]:
     for number, line in enumerate(text.splitlines(), 1):
         if header := HEADER.match(line):
             names = _steps(header[2])
-            seen[names] += header[1] == "[["
+            if header[1] == "[[":
+                seen[names] += 1
+                for inner in [inner for inner in seen if len(inner) > len(names) and inner[: len(names)] == names]:
+                    del seen[inner]
             section = ()
             for depth, name in enumerate(names, 1):
                 place_in_list = (seen[names[:depth]] - 1,) if seen[names[:depth]] else ()

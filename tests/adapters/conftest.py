@@ -10,20 +10,27 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 
 from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Account, Reader
+from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.smsc import Smsc
+from kairos.adapters.subscribers import Subscribers
 from kairos.domain.message import Outgoing
+from kairos.domain.subscriber import Bucket
 from kairos.engine.dispatch import Backoff, Dispatcher
 from kairos.engine.engine import Engine
+from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop
+from kairos.engine.program import compile_program
 from kairos.errors import StoreError
-from kairos.ingest import Template, compile_patterns, normalise
+from kairos.ingest import EventReader, Template, compile_patterns, normalise
 from kairos.learn import FixedPropensity
+from kairos.playbook import read
 from kairos.ports import Batch, Channel, Outcome
 from kairos.smpp import (
     Assembled,
@@ -301,3 +308,35 @@ async def bind() -> AsyncIterator[Bind]:
     yield begin
     for client in bound:
         await client.close()
+
+
+@pytest.fixture
+async def counter(bench_with: Callable[..., Any], texts: dict[str, str]) -> AsyncIterator[tuple[HttpInbound, Any]]:
+    """A shop before an engine whose booster is told to who asks; one subscriber has T$50."""
+    booster = texts["offers/booster.yaml"].replace("data_session: 5 minutes}", "inbound: always, recharge: always}")
+    ask = "treatments:\n  ask: {channel: inbound, message: booster_told}"
+    vocabulary = texts["vocabulary.yaml"].replace("open_tickets: number}", "open_tickets: number, shock: time}")
+    shock = "  shock: {type: time, from: [profile.shock], default: 2000-01-01}\ncounters:"
+    policy = texts["contact_policy.yaml"].replace(
+        "open_tickets > 0}", "open_tickets > 0, bill shock: days_since(shock) <= 14}"
+    )
+    files = texts | {
+        "offers/booster.yaml": booster.replace("treatments:", ask),
+        "messages.yaml": texts["messages.yaml"] + 'booster_told: {en: "{title} at {price}"}\n',
+        "vocabulary.yaml": vocabulary.replace("counters:", shock),
+        "contact_policy.yaml": policy,
+    }
+    bench = bench_with(files)
+    program = bench.program.playbook
+    bench.store.save_playbook(program.revision, program.vocabulary.layout, files)
+    bench.profile()
+    known = bench.event("end_of_call", service="voice", cost=1, balances=[Bucket("main", 5000), Bucket("data", 9)])
+    named = {"imsi": "001010000000001"}
+    bench.apply(msgspec.structs.replace(known, happened=bench.now - 3_600_000, named=named))
+    loop = Loop(bench.engine, lambda: bench.now, lambda _: None)
+    running = asyncio.create_task(loop.run())
+    explainer = Explainer(bench.store, lambda texts: compile_program(read(texts)))
+    reader = EventReader(program.vocabulary, program.currency)
+    yield HttpInbound(loop, Subscribers(bench.store, explainer, lambda _: None), lambda: reader), bench
+    loop.close()
+    await asyncio.wait_for(running, 10)

@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from kairos.adapters.inbound import HttpInbound
-from kairos.adapters.subscribers import Subscribers
 from kairos.domain.inputs import Fulfilment
-from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import Switch, Switches
-from kairos.engine.explain import Explainer
-from kairos.engine.loop import Loop
-from kairos.engine.program import compile_program
 from kairos.errors import EventError
-from kairos.ingest import EventReader
-from kairos.playbook import read
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
 NUMBER = "+12025550123"
-
-
-@pytest.fixture
-async def counter(bench_with: Callable[..., Any], texts: dict[str, str]) -> AsyncIterator[tuple[HttpInbound, Any]]:
-    """A shop before an engine whose booster is told to who asks; one subscriber has T$50."""
-    booster = texts["offers/booster.yaml"].replace("data_session: 5 minutes}", "inbound: always, recharge: always}")
-    ask = "treatments:\n  ask: {channel: inbound, message: booster_told}"
-    vocabulary = texts["vocabulary.yaml"].replace("open_tickets: number}", "open_tickets: number, shock: time}")
-    shock = "  shock: {type: time, from: [profile.shock], default: 2000-01-01}\ncounters:"
-    policy = texts["contact_policy.yaml"].replace(
-        "open_tickets > 0}", "open_tickets > 0, bill shock: days_since(shock) <= 14}"
-    )
-    files = texts | {
-        "offers/booster.yaml": booster.replace("treatments:", ask),
-        "messages.yaml": texts["messages.yaml"] + 'booster_told: {en: "{title} at {price}"}\n',
-        "vocabulary.yaml": vocabulary.replace("counters:", shock),
-        "contact_policy.yaml": policy,
-    }
-    bench = bench_with(files)
-    program = bench.program.playbook
-    bench.store.save_playbook(program.revision, program.vocabulary.layout, files)
-    bench.profile()
-    known = bench.event("end_of_call", service="voice", cost=1, balances=[Bucket("main", 5000), Bucket("data", 9)])
-    bench.apply(
-        type(known)(
-            known.identity, known.kind, known.msisdn, bench.now - HOUR, known.data, None, {"imsi": "001010000000001"}
-        )
-    )
-    loop = Loop(bench.engine, lambda: bench.now, lambda _: None)
-    running = asyncio.create_task(loop.run())
-    explainer = Explainer(bench.store, lambda texts: compile_program(read(texts)))
-    reader = EventReader(program.vocabulary, program.currency)
-    yield HttpInbound(loop, Subscribers(bench.store, explainer, lambda _: None), lambda: reader), bench
-    loop.close()
-    await asyncio.wait_for(running, 10)
 
 
 async def test_prices_are_exact_and_any_name_will_do(counter: tuple[HttpInbound, Any]) -> None:
@@ -134,7 +90,7 @@ async def test_an_agent_sees_all_of_it_on_one_screen(counter: tuple[HttpInbound,
     decision, before = shown["decisions"]
     assert (decision["said"], decision["channel"], decision["asked_on"]) == ("booster/large", "app", "app")
     assert before["said"] == ""
-    assert [one["status"] for one in shown["purchases_under_way"]] == ["under_way"]
+    assert [one["status"] for one in shown["purchases"]] == ["under_way"]
     (consent,) = shown["consents"]
     assert (consent["consent"], consent["given"]) == ("marketing consent", True)
     assert consent["proof"]["marketing_consent"]["by"] == "test/1"
@@ -143,7 +99,9 @@ async def test_an_agent_sees_all_of_it_on_one_screen(counter: tuple[HttpInbound,
     shown = await inbound.subscriber(NUMBER)
     assert shown is not None
     assert [one["product"] for one in shown["products"]] == ["DATA2G"]
-    assert shown["purchases_under_way"] == []
+    assert [one["status"] for one in shown["purchases"]] == ["done"]
+    assert [one["outcome"] for one in shown["answers"]] == ["fulfilled", "accepted"]
+    assert {one["title"] for one in shown["answers"]} == {"2 GB for 7 days"}
 
 
 async def test_pauses_have_their_own_names_and_their_end(counter: tuple[HttpInbound, Any]) -> None:

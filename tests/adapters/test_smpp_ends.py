@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+DOOR = partial(tls.for_door, "notifications")
 BAD: dict[str, tuple[Callable[..., Any], tuple[str, str, str], str]] = {
     "no authorities": (tls.to_smsc, ("gone.pem", "", ""), r"gone\.pem: `smsc\.ca_file` cannot be read: no such file"),
     "authorities that are none": (tls.to_smsc, ("not.pem", "", ""), r"not\.pem: `smsc\.ca_file` cannot be used"),
@@ -58,19 +60,19 @@ BAD: dict[str, tuple[Callable[..., Any], tuple[str, str, str], str]] = {
         ("ca.pem", "kairos.pem", "smsc.key"),
         "`smsc.cert_file` and `smsc.key_file` cannot be used: key values mismatch; name a certificate and its own key",
     ),
-    "a door without a certificate": (tls.for_accounts, ("", "", ""), "`notifications.cert_file` is missing"),
+    "a door without a certificate": (DOOR, ("", "", ""), "`notifications.cert_file` is missing"),
     "a key behind a passphrase": (
-        tls.for_accounts,
+        DOOR,
         ("smsc.pem", "locked.key", ""),
         "`notifications.key_file` cannot be used: .*without a passphrase",
     ),
     "a certificate without its key": (
-        tls.for_accounts,
+        DOOR,
         ("smsc.pem", "", ""),
         "`notifications.cert_file` and `notifications.key_file` cannot be used",
     ),
     "authorities of clients that are none": (
-        tls.for_accounts,
+        DOOR,
         ("smsc.pem", "smsc.key", "not.pem"),
         r"not\.pem: `notifications\.client_ca_file` cannot be used",
     ),
@@ -88,11 +90,11 @@ def test_certificates_without_tls_are_not_passed_over() -> None:
     with pytest.raises(SettingsError, match=r"`smsc\.ca_file` is set, but `smsc\.tls` is not true"):
         smsc_binds(Smsc(ca_file="ca.pem"), answer)
     with pytest.raises(SettingsError, match=r"set `tls = true` in \[notifications\]"):
-        door_tls(Notifications(client_ca_file="ca.pem"))
+        door_tls("notifications", Notifications(client_ca_file="ca.pem"))
 
 
 def test_no_version_before_1_2(pem: Path) -> None:
-    for context in (tls.to_smsc("", "", ""), tls.for_accounts(str(pem / "smsc-both.pem"), "", "")):
+    for context in (tls.to_smsc("", "", ""), tls.for_door("notifications", str(pem / "smsc-both.pem"), "", "")):
         assert context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
@@ -112,7 +114,7 @@ async def test_binds_are_as_many_and_of_the_kinds_that_are_asked_for() -> None:
 
 async def test_both_ends_over_tls_and_what_they_count(pem: Path) -> None:
     both, ca = str(pem / "smsc-both.pem"), str(pem / "ca.pem")
-    door = door_tls(Notifications(tls=True, cert_file=both, client_ca_file=ca))
+    door = door_tls("notifications", Notifications(tls=True, cert_file=both, client_ca_file=ca))
     async with AsyncExitStack() as stack:
         server = await serve("127.0.0.1", 0, passwords({"kairos": "k"}), answer, tls=door)
         stack.push_async_callback(server.close)

@@ -12,6 +12,7 @@ from tests.conftest import MSISDN
 
 from kairos.decide import explain
 from kairos.domain.decision import Decision
+from kairos.domain.inbound import Word
 from kairos.domain.inputs import Delivery, Fulfilment, Response
 from kairos.domain.subscriber import Bucket, OpenOffer
 from kairos.engine.lessons import Lessons
@@ -73,6 +74,8 @@ def test_what_is_open_is_closed_as_bought_and_no_reply_takes_it_again(shop: Call
     assert [row.channel for row in work.batch.outgoing] == ["sms"], "nothing is ordered"
     assert b"You have 2 GB for 7 days already." in work.batch.outgoing[0].payload
     assert call(bench)["booster/large"] == ("limit", "already taken")
+    (answer,) = bench.apply(Word("w1", MSISDN, offer.key, "accept", "care", bench.now)).answers
+    assert (answer.outcome, answer.reason.split(":")[0]) == ("fulfilled", "they bought it through another door")
     owned = bench.state().products[0]
     assert (owned.product, owned.until, owned.action) == ("DATA2G", bench.now + 7 * DAY, "booster")
     assert bench.engine.statistics.counts["bought_elsewhere"] == 1

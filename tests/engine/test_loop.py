@@ -14,6 +14,7 @@ import pytest
 
 from kairos import enrich
 from kairos.adapters.memory import MemoryStore
+from kairos.domain.inbound import Visit, Word
 from kairos.domain.message import Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.engine import Engine
@@ -224,16 +225,150 @@ async def test_a_commit_stands_whatever_happens_to_the_reading_ahead(bench: Any)
         store.gate.clear()
         posted = [loop.post(bench.event("recharge", notification=f"n{n}", amount=1)) for n in range(5)]
         await asyncio.sleep(0.05)
-        read, ahead = loop.engine.read, []
+        load, ahead = loop.aside.load, []
 
-        def fails_ahead(inputs: Any) -> Any:
-            if sys._getframe(1).f_code.co_name == "_write_and_read":
-                ahead.append(inputs)
+        async def fails_ahead(*wanted: Any) -> Any:
+            if sys._getframe(1).f_code.co_name == "_commit":
+                ahead.append(wanted)
                 raise MemoryError
-            return read(inputs)
+            return await load(*wanted)
 
-        loop.engine.read = fails_ahead  # type: ignore[method-assign]
+        loop.aside.load = fails_ahead  # type: ignore[method-assign, assignment]
         store.gate.set()
         assert {(await submission.answer).status for submission in posted} == {"applied"}
         assert len(handed) == 5
         assert ahead
+
+
+# -- who asks ----------------------------------------------------------------------------------------------------------
+
+ASKS = "treatments:\n  ask: {channel: inbound, message: booster_told}"
+TOLD = 'booster_told: {en: "{title} at {price}"}\n'
+
+
+@pytest.fixture
+def shop(bench_with: Callable[..., Any], texts: dict[str, str]) -> Any:
+    """A bench whose booster is told to who asks; its subscriber has T$50 and little data."""
+    booster = texts["offers/booster.yaml"].replace("data_session: 5 minutes}", "inbound: always}")
+    files = {
+        "offers/booster.yaml": booster.replace("treatments:", ASKS),
+        "messages.yaml": texts["messages.yaml"] + TOLD,
+    }
+    return bench_with(files)
+
+
+async def known(loop: Loop, bench: Any) -> None:
+    """Their profile and balances are known, from an event that is too old to be answered."""
+    balances = [Bucket("main", 5000), Bucket("data", 100_000, bench.now + 86_400_000)]
+    event = bench.event("end_of_call", service="voice", cost=1, balances=balances)
+    await loop.submit(profile(bench))
+    await loop.submit(msgspec.structs.replace(event, happened=bench.now - 3_600_000))
+
+
+def profile(bench: Any, **more: Any) -> Any:
+    return bench.event("profile", plan="prepaid", language="en", marketing_consent=True, **more)
+
+
+def visit(bench: Any, identity: str, msisdn: str = "12025550123") -> Visit:
+    return Visit(identity, msisdn, "care", bench.now)
+
+
+async def test_what_is_open_is_told_while_a_commit_hangs(shop: Any) -> None:
+    async with running(shop) as (loop, store, _):
+        await known(loop, shop)
+        made = await loop.ask(visit(shop, "a"))
+        store.gate.clear()
+        hanging = loop.post(shop.event("recharge", msisdn="12025550124", amount=100))
+        await asyncio.sleep(0.05)
+        before = store.commits
+        told = await asyncio.wait_for(loop.ask(visit(shop, "b")), 1)
+        assert [one.key for one in told.offers] == [one.key for one in made.offers if one.key]
+        assert store.commits == before
+        assert not hanging.answer.done()
+
+
+async def test_who_asks_goes_before_what_waits_already(shop: Any) -> None:
+    async with running(shop, batch=4) as (loop, store, _):
+        await known(loop, shop)
+        store.gate.clear()
+        posted = [loop.post(shop.event("recharge", msisdn="12025550124", amount=1)) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        asked = asyncio.create_task(loop.ask(visit(shop, "a")))
+        await asyncio.sleep(0.05)
+        store.gate.set()
+        assert (await asked).offers
+        assert sum(one.answer.done() for one in posted) < 20
+        assert {(await one.answer).status for one in posted} == {"applied"}
+
+
+async def test_those_who_ask_without_end_do_not_keep_others_waiting(shop: Any) -> None:
+    async with running(shop, batch=1) as (loop, _, _):
+        await known(loop, shop)
+        going = True
+
+        async def ask_on(name: int) -> None:
+            n = 0
+            while going:
+                await loop.ask(Word(f"{name}/{n}", "12025550123", "none", "accept", "care", shop.now))
+                n += 1
+
+        asking = [asyncio.create_task(ask_on(name)) for name in range(8)]
+        answer = await asyncio.wait_for(loop.submit(shop.event("recharge", amount=1)), 5)
+        going = False
+        await asyncio.gather(*asking)
+        assert answer.status == "applied"
+
+
+async def test_what_was_read_when_they_came_is_as_new_as_the_store_at_their_turn(shop: Any) -> None:
+    """Two words about one offer, read at the same time: the second knows what the first has done."""
+    async with running(shop) as (loop, store, _):
+        await known(loop, shop)
+        made = await loop.ask(visit(shop, "a"))
+        key = made.offers[0].key
+        store.gate.clear()
+        loop.post(shop.event("recharge", msisdn="12025550124", amount=100))
+        await asyncio.sleep(0.05)
+
+        def word(identity: str, said: Any) -> Word:
+            return Word(identity, "12025550123", key, said, "care", shop.now)
+
+        first = asyncio.create_task(loop.ask(word("w1", "decline")))
+        second = asyncio.create_task(loop.ask(word("w2", "accept")))
+        await asyncio.sleep(0.05)
+        store.gate.set()
+        assert (await first).outcome == "declined"
+        assert (await second).outcome == "declined"
+
+
+async def test_an_event_that_was_committed_meanwhile_is_seen_by_who_asks(shop: Any) -> None:
+    async with running(shop, batch=1) as (loop, _, _):
+        await known(loop, shop)
+        load, late = loop.aside.load, asyncio.Event()
+        reading = asyncio.Event()
+
+        async def slowly(*wanted: Any) -> Any:
+            found = await load(*wanted)
+            loop.aside.load = load  # type: ignore[method-assign]
+            reading.set()
+            await late.wait()
+            return found
+
+        loop.aside.load = slowly  # type: ignore[method-assign, assignment]
+        asked = asyncio.create_task(loop.ask(visit(shop, "a")))
+        await reading.wait()
+        ticket = profile(shop, open_tickets=1)
+        await loop.submit(ticket)
+        late.set()
+        answer = await asked
+        assert answer.offers == ()
+        assert "complaint" in answer.reason
+
+
+async def test_a_failed_commit_is_told_to_who_asked_and_the_next_has_the_offer(shop: Any) -> None:
+    async with running(shop) as (loop, store, _):
+        await known(loop, shop)
+        store.failing = 1
+        with pytest.raises(StoreError):
+            await loop.ask(visit(shop, "a"))
+        assert (await loop.ask(visit(shop, "a"))).offers
+        assert loop._prepared == set()

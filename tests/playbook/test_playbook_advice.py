@@ -148,11 +148,13 @@ def test_a_link_is_as_long_as_the_page_of_the_settings_makes_it() -> None:
         assert found == len(f"{page}/o/{'x' * 25} 500MB T$1")
 
 
-def test_where_there_is_no_page_each_text_with_a_link_is_named() -> None:
-    texts = GOOD | {"messages.yaml": GOOD["messages.yaml"].replace("Reply {number}: {size}", "{link} {size}", 1)}
-    said = "`booster_line` says `{link}` in en, and there is no landing page: this text is never said"
+def test_what_has_only_texts_with_a_link_needs_a_page() -> None:
+    alone = GOOD["messages.yaml"].replace("{number}: {size}", "{link} {size}").replace("Running low?", "{link}")
+    said = "every text of `booster_line` in en says `{link}`, and there is no landing page"
     for page, named in (("", True), (None, False), ("https://offers.example", False)):
-        assert any(said in str(found) for found in check(read(texts), page)) == named
+        assert any(said in str(found) for found in check(read(GOOD | {"messages.yaml": alone}), page)) == named
+    with_another = GOOD["messages.yaml"].replace("{number}: {size}", "{link} {size}", 1)
+    assert not any(said in str(found) for found in check(read(GOOD | {"messages.yaml": with_another}), ""))
 
 
 def test_the_words_of_the_page_are_said_by_the_page() -> None:

@@ -10,11 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from kairos.domain.source import Mapping, Source
 from kairos.settings import (
+    OURS,
     Account,
     Also,
+    Audit,
     Calls,
     Channels,
+    Client,
     Email,
     Engine,
     Fulfilment,
@@ -25,8 +29,10 @@ from kairos.settings import (
     News,
     Notifications,
     Notifier,
+    Oidc,
     Page,
     Patterns,
+    Recommendations,
     Retention,
     Section,
     Settings,
@@ -38,15 +44,20 @@ from kairos.settings import (
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
-KINDS: dict[str, type[Section]] = {
+KINDS: dict[str, type[msgspec.Struct]] = {
     "At the top": Settings,
     "[store]": Store,
     "[retention]": Retention,
     "[engine]": Engine,
     "[http]": Http,
+    "[clients.NAME]": Client,
+    "[oidc]": Oidc,
+    "[audit]": Audit,
     "[notifications]": Notifications,
     "[accounts.NAME]": Account,
     "[[patterns]]": Patterns,
+    "[sources.NAME]": Source,
+    "[[mappings]]": Mapping,
     "[smsc]": Smsc,
     "[[smsc.also]]": Also,
     "[fulfilment]": Fulfilment,
@@ -59,20 +70,22 @@ KINDS: dict[str, type[Section]] = {
     "[channels.calls]": Calls,
     "[news.NAME]": News,
     "[page]": Page,
+    "[recommendations]": Recommendations,
 }
 
 
-def values(kind: type[Section]) -> dict[str, str]:
+def values(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Each key that is no section, with its default as the page writes it."""
     fields = msgspec.structs.fields(kind)
     return {
         field.name: written(field)
         for field in fields
-        if field.name not in ("accounts", "news", "patterns", "also", *sections(kind))
+        if field.name
+        not in ("accounts", "clients", "news", "patterns", "sources", "mappings", "also", *OURS, *sections(kind))
     }
 
 
-def sections(kind: type[Section]) -> list[str]:
+def sections(kind: type[msgspec.Struct]) -> list[str]:
     return [field.name for field in msgspec.structs.fields(kind) if isinstance(field.default, Section)]
 
 
@@ -80,7 +93,7 @@ def written(field: Any) -> str:
     if field.required:
         return "needed"
     default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    text = str(default).lower() if isinstance(default, bool) else str(default)
+    text = str(default).lower() if isinstance(default, bool) else ("" if default is None else str(default))
     return f"`{text}`" if text else ""
 
 
@@ -88,9 +101,8 @@ def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
     channels = {f"channels.{name}" for name in sections(Channels)}
-    assert set(brackets) == {*sections(Settings), *channels, "accounts.NAME", "news.NAME", "patterns", "smsc.also"} - {
-        "channels"
-    }
+    several = {"accounts.NAME", "clients.NAME", "news.NAME", "sources.NAME", "patterns", "mappings", "smsc.also"}
+    assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 
 @pytest.mark.parametrize("heading", KINDS)
@@ -102,7 +114,7 @@ def test_every_key_has_a_row_with_its_default_and_every_row_a_key(heading: str) 
 def test_the_defaults_on_the_page_are_settings_that_can_be_used() -> None:
     lines = []
     for heading, text in SECTIONS.items():
-        if heading.strip("[]").isalpha() and heading != "[[patterns]]":
+        if heading.strip("[]").isalpha() and heading not in ("[[patterns]]", "[[mappings]]"):
             rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \|", text, re.MULTILINE)
             lines += [heading, *(f'{key} = "{default}"' for key, default in rows)]
     assert tomllib.loads("\n".join(lines))

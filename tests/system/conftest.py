@@ -333,10 +333,12 @@ async def launched(
     restarts: bool = False,
     breakable: bool = False,
     breaking: str = "",
+    key: str = "",
     **environment: object,
 ) -> AsyncIterator[System]:
     """A server and its operator, bound to one another. `restarts`: on ports that stay. `breakable`: BreakableServer.
 
+    `key`: what the operator shows at the HTTP door.
     `breaking`: code that the server runs before it starts. `environment`: settings without KAIROS_.
     """
     around = Operator(operator or OperatorSettings(subscribers=60, smsc_port=free_port(), receipt_after=0.02))
@@ -354,10 +356,11 @@ async def launched(
     } | environment
     kind = BreakableServer if breakable else Server
     server = kind(folder, settings, {f"KAIROS_{name}": str(value) for name, value in chosen.items()}, breaking)
-    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+    shown = {"authorization": f"Bearer {key}"} if key else {}
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE, headers=shown) as http:
         try:
             await server.start()
-            await around.connect((HOST, server.ports["smpp_port"]), server.url)
+            await around.connect((HOST, server.ports["smpp_port"]), server.url, key)
             async with asyncio.timeout(PATIENCE):
                 await around.bound()
             yield System(server, around, http)

@@ -74,7 +74,7 @@ async def test_what_was_offered_by_sms_is_taken_at_the_care_desk_and_charged_onc
         assert (offer["offer"], offer["status"], offer["channel"]) == (made.key, "fulfilled", "notification")
         assert [one["outcome"] for one in offer["answers"]] == ["accepted", "fulfilled"]
         assert offer["said"][0]["text"] == "yes (care, agent 17)"
-        assert shown["purchases_under_way"] == []
+        assert [one["status"] for one in shown["purchases"]] == ["done"]
 
 
 async def test_a_no_at_the_care_desk_keeps_it_from_coming_back_by_sms(launch: Any) -> None:

@@ -27,8 +27,8 @@ class HttpInbound:
         self, request: str, subscriber: str, channel: str, event: str, data: bytes, at_most: int
     ) -> Mapping[str, Any] | None:
         fields = self._fields(event, data)
-        name, now = self._name(subscriber), self.loop.clock()
-        answer = await self.loop.submit(Visit(f"ask/{request}", name, channel, now, event, fields, at_most))
+        name, now = self.name(subscriber), self.loop.clock()
+        answer = await self.loop.ask(Visit(f"ask/{request}", name, channel, now, event, fields, at_most))
         if answer.status == "rejected":
             return None
         program = self.loop.engine.program
@@ -43,8 +43,8 @@ class HttpInbound:
     async def respond(
         self, request: str, subscriber: str, offer: str, said: Verb, channel: str, who: str
     ) -> Mapping[str, Any] | str:
-        name, now = self._name(subscriber), self.loop.clock()
-        answer = await self.loop.submit(Word(f"say/{request}", name, offer, said, channel, now, who))
+        name, now = self.name(subscriber), self.loop.clock()
+        answer = await self.loop.ask(Word(f"say/{request}", name, offer, said, channel, now, who))
         if answer.status == "rejected":
             return answer.reason
         (told,) = answer.offers
@@ -53,10 +53,11 @@ class HttpInbound:
 
     async def subscriber(self, name: str) -> Mapping[str, Any] | None:
         program, switches = self.loop.engine.program, self.loop.engine.switches
-        known_as = self._name(name)
+        known_as = self.name(name)
         return await asyncio.to_thread(self.subscribers.shown, program, switches, known_as, self.loop.clock())
 
-    def _name(self, written: str) -> str:
+    def name(self, written: str) -> str:
+        """A subscriber's name as it is kept. Raises EventError."""
         try:
             return read_name(written, self.region)
         except EventError as error:

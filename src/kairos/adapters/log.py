@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import sys
 from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 
+from kairos.adapters.pseudonyms import Pseudonyms, visible
 
-def logs() -> None:
-    """Log lines on standard error: JSON, or readable where a person looks."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    for_people = [structlog.dev.ConsoleRenderer()]  # it shows what broke by itself
-    for_machines = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    shown = for_people if sys.stderr.isatty() else for_machines
+
+def logs(pseudonyms: Pseudonyms | None = None) -> None:
+    """Log lines on standard error: JSON, or readable where a person looks. Subscribers have pseudonyms in all of them;
+    without those of the installation, ones that nobody can look up."""
+    pseudonyms = pseudonyms or Pseudonyms(secrets.token_bytes(32))
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Masked(pseudonyms))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), *shown],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            pseudonyms.in_log,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if sys.stderr.isatty()
+            else structlog.processors.JSONRenderer(),
+        ],
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unbroken(sys.stderr))),
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
+
+
+class Masked(logging.Formatter):
+    """Of lines that others write, uvicorn and our SMPP."""
+
+    def __init__(self, pseudonyms: Pseudonyms) -> None:
+        super().__init__("%(levelname)s:%(name)s:%(message)s")
+        self._pseudonyms = pseudonyms
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return visible(self._pseudonyms.masked(super().formatMessage(record)))
+
+    def formatException(self, ei: logging._SysExcInfoType) -> str:  # noqa: N802
+        return self._pseudonyms.trace(super().formatException(ei))
 
 
 class Unbroken:

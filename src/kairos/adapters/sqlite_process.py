@@ -10,28 +10,35 @@ That process ends with ours, however ours ends: the kernel kills it (Linux), or 
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import pickle
 import queue
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from kairos.adapters.log import logs
 from kairos.adapters.sqlite import SqliteStore
 from kairos.errors import StoreError
+from kairos.ports import Batch, Loaded
 
 DOORS: Final = 8  # calls at the same time: a commit, who waits behind it to write, and reads, which must not wait
 PREDECESSOR: Final = 2.0  # seconds that a killed kairos may take to let go of the store
+SWITCH: Final = 0.0005  # seconds that a thread may hold up another: a read must not wait for a commit's Python
+ENDED: Final = "the store's process has ended; start kairos again"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 # Batches come and go through eight threads. Left alone, glibc gives each of them a heap of its own that keeps the most
@@ -67,7 +74,7 @@ class SqliteProcess:
         copy: bool = True,
         died: Callable[[int], None] = lambda _status: None,
     ) -> None:
-        ours, theirs = zip(*(socket.socketpair() for _ in range(DOORS)), strict=True)
+        ours, theirs = zip(*(socket.socketpair() for _ in range(DOORS + 2)), strict=True)
         numbers = [door.fileno() for door in theirs]
         arguments = (os.fspath(path), str(checkpoint_pages), "copy" if copy else "", *map(str, numbers))
         self._process = subprocess.Popen(
@@ -80,7 +87,9 @@ class SqliteProcess:
             door.close()
         self._closing, self._died = False, died
         self._doors = queue.LifoQueue[Connection]()
-        for door in ours:
+        loads, commits, *others = ours
+        self.aside = Beside(loads, commits, self._watch)
+        for door in others:
             self._doors.put(Connection(door.detach()))
         try:
             self._epoch: str = self._call("opened", (), {})
@@ -138,6 +147,7 @@ class SqliteProcess:
         with suppress(StoreError):
             self._call("close", (), {})
         self._process.wait()
+        self.aside.leave()
 
     def _watch(self) -> None:
         status = self._process.wait()
@@ -151,12 +161,108 @@ class SqliteProcess:
             done, value = pickle.loads(door.recv_bytes())
         except (EOFError, OSError) as error:
             self._watch()
-            raise StoreError("the store's process has ended; start kairos again") from error
+            raise StoreError(ENDED) from error
         finally:
             self._doors.put(door)
         if not done:
             raise value
         return value
+
+
+class Frames(asyncio.Protocol):
+    """One end of a socket pair in an event loop: pickled calls out, their answers in, in the same order.
+
+    A frame is as `multiprocessing.connection` writes it: its length in four octets (or -1 and eight), then itself.
+    """
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self._ended = ended
+        self._read = bytearray()
+        self._awaited: deque[asyncio.Future[tuple[bool, Any]]] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._closed = False  # by us
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+
+    async def call(self, name: str, *args: Any) -> Any:
+        """What the store's method gives. Raises StoreError as it does, and where the process has ended."""
+        if self._transport is None or self._transport.is_closing():
+            raise StoreError(ENDED)
+        asked = pickle.dumps((name, args, {}), pickle.HIGHEST_PROTOCOL)
+        length = len(asked)
+        head = struct.pack("!i", length) if length <= 0x7FFFFFFF else struct.pack("!iQ", -1, length)
+        self._transport.writelines([head, asked])
+        answer: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
+        self._awaited.append(answer)
+        done, value = await answer
+        if not done:
+            raise value
+        return value
+
+    def data_received(self, data: bytes) -> None:
+        self._read += data
+        while len(self._read) >= 4:
+            (length,), start = struct.unpack_from("!i", self._read), 4
+            if length == -1:
+                if len(self._read) < 12:
+                    return
+                (length,), start = struct.unpack_from("!Q", self._read, 4), 12
+            if len(self._read) < start + length:
+                return
+            with memoryview(self._read) as frame:
+                answer = pickle.loads(frame[start : start + length])
+            del self._read[: start + length]
+            awaited = self._awaited.popleft()
+            if not awaited.done():
+                awaited.set_result(answer)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._transport:
+            self._transport.close()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        for awaited in self._awaited:
+            if not awaited.done():
+                awaited.set_exception(StoreError(ENDED))
+        self._awaited.clear()
+        if not self._closed:
+            self._ended()
+
+
+class Beside:
+    """A `kairos.ports.Aside` over two doors of their own, without a thread on our side: handing the interpreter from
+    thread to thread and back took longer than reading a state."""
+
+    def __init__(self, loads: socket.socket, commits: socket.socket, ended: Callable[[], None]) -> None:
+        self._doors, self._ended = {"load": loads, "commit": commits}, ended
+        self._opened: dict[str, asyncio.Task[Frames]] = {}
+
+    async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
+        found: Loaded = await (await self._door("load")).call("load", names, subscribers)
+        return found
+
+    async def commit(self, batch: Batch) -> None:
+        await (await self._door("commit")).call("commit", batch)
+
+    async def close(self) -> None:
+        for opened in self._opened.values():
+            (await opened).close()
+
+    def leave(self) -> None:
+        """Close what no loop has opened."""
+        for door in (door for name, door in self._doors.items() if name not in self._opened):
+            door.close()
+
+    async def _door(self, name: str) -> Frames:
+        if name not in self._opened:
+            self._opened[name] = asyncio.create_task(self._open(self._doors[name]))
+        return await self._opened[name]
+
+    async def _open(self, door: socket.socket) -> Frames:
+        _, frames = await asyncio.get_running_loop().create_unix_connection(partial(Frames, self._ended), sock=door)
+        return frames
 
 
 # -- the other process -------------------------------------------------------------------------------------------------
@@ -173,14 +279,16 @@ def serve(parent: int, path: str, checkpoint_pages: int, copy: bool, doors: list
         pickle.loads(doors[-1].recv_bytes())
         doors[-1].send_bytes(pickle.dumps((False, error)))
         return
+    sys.setswitchinterval(SWITCH)
     over = threading.Event()
+    living = [*doors]
     for door in doors:
-        threading.Thread(target=_answer, args=(store, door, over), daemon=True).start()
+        threading.Thread(target=_answer, args=(store, door, living, over), daemon=True).start()
     over.wait()
 
 
-def _answer(store: SqliteStore, door: Connection, over: threading.Event) -> None:
-    """Whatever is asked at one door, one call after the other."""
+def _answer(store: SqliteStore, door: Connection, living: list[Connection], over: threading.Event) -> None:
+    """Whatever is asked at one door, one call after the other. It is over with the store, or with the last door."""
     with suppress(EOFError, OSError):
         while True:
             name, args, kwargs = pickle.loads(door.recv_bytes())
@@ -192,8 +300,11 @@ def _answer(store: SqliteStore, door: Connection, over: threading.Event) -> None
                 answer = False, RuntimeError(traceback.format_exc())
             door.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
             if name == "close":
+                over.set()
                 break
-    over.set()
+    living.remove(door)
+    if not living:
+        over.set()
 
 
 def _open(path: str, checkpoint_pages: int, copy: bool) -> SqliteStore:

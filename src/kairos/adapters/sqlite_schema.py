@@ -42,6 +42,9 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('o
 # of a row; now it is when the last news came, and retention goes by it.
 # `budget`: one row for each period that something was taken of (`kairos.domain.budget`).
 # `choice`: how likely what a decision chose was (`kairos.domain.decision.Drawn`); it goes with the decision.
+# `recommendation`: one that is kept (`kairos.domain.recommendation`); `listener`: who is told of it.
+# `erasure`: who is to be forgotten; `names` (JSON) go when all of it is done (ms; 0: not yet). `suppression`: marks of
+# numbers whose owner said STOP and was erased then, with the consents that are withdrawn (JSON).
 # `switch`: every change of one, the latest of a name holds; `is_on` is 0 or 1.
 SECOND = """
 CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, identity TEXT NOT NULL,
@@ -84,6 +87,14 @@ CREATE TABLE model(id INTEGER PRIMARY KEY, version TEXT NOT NULL UNIQUE, at INTE
   STRICT;
 CREATE TABLE choice(decision INTEGER PRIMARY KEY, probability REAL NOT NULL, method TEXT NOT NULL, error REAL NOT NULL)
   STRICT;
+CREATE TABLE recommendation(id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
+  at INTEGER NOT NULL, state TEXT NOT NULL, sought BLOB NOT NULL, resource BLOB NOT NULL, told INTEGER NOT NULL) STRICT;
+CREATE INDEX recommendation_open ON recommendation(id) WHERE state = 'inProgress' OR NOT told;
+CREATE TABLE listener(key TEXT PRIMARY KEY, callback TEXT NOT NULL, query TEXT NOT NULL, event_type TEXT NOT NULL)
+  STRICT, WITHOUT ROWID;
+CREATE TABLE erasure(id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber INTEGER NOT NULL, at INTEGER NOT NULL,
+  reason TEXT NOT NULL, names TEXT NOT NULL, done INTEGER NOT NULL) STRICT;
+CREATE TABLE suppression(mark BLOB PRIMARY KEY, at INTEGER NOT NULL, consents TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ALTER TABLE playbook ADD COLUMN first_decision INTEGER NOT NULL DEFAULT 0;
 UPDATE playbook SET first_decision = (SELECT seq FROM sqlite_sequence WHERE name = 'decision');
 UPDATE outbox SET due = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE due = 0;

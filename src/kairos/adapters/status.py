@@ -28,7 +28,11 @@ from kairos.smpp import AccountStatistics, BindStatistics
 log = structlog.get_logger("kairos")
 
 OVERDUE = 60_000  # ms that a message, an order or a timer may be late before somebody is told
-PASSED_ON = ("dead_letters.unread", "dead_letters.rejected")  # letters that tell of nothing lost
+PASSED_ON = (
+    "dead_letters.unread",
+    "dead_letters.rejected",
+    "dead_letters.unmapped",
+)  # letters that tell of nothing lost
 
 
 class Link(Struct, frozen=True):
@@ -137,10 +141,12 @@ class Status:
         path: str,
         letters: Callable[[], Mapping[str, float]] = dict,
         model: Callable[[], str] = str,
+        trail: Callable[[], str] = str,
     ) -> None:
         self.loop, self.dispatcher, self.switchboard, self.store = loop, dispatcher, switchboard, store
         self.links, self.playbook, self.path, self.letters = links, playbook, path, letters
         self.model = model  # why it gives no scores
+        self.trail = trail  # why the audit trail cannot be written
         self.started = loop.clock()
 
     async def report(self) -> dict[str, Any]:
@@ -244,6 +250,8 @@ class Status:
             yield f"the playbook in the folder is refused since {since} UTC; revision {self.playbook.revision} stays"
         if trouble := self.model():
             yield f"the model {self.loop.engine.scorer.version} gives no scores, and marketing is silent: {trouble}"
+        if trouble := self.trail():
+            yield f"the audit trail cannot be written: {trouble}"
         letters = sum(count for kind, count in self.letters().items() if kind not in PASSED_ON)
         if letters:
             yield f"{letters:.0f} dead letters wait for somebody to look: `kairos dead-letters list`"

@@ -26,6 +26,7 @@ from kairos.ports import Store
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
 DOUBLINGS: Final = 14  # of an hour: a year, nearly
+CONTACTS_ASKED: Final = 20  # the latest contacts whose answers are looked up
 Row = tuple[Any, ...]
 
 
@@ -45,6 +46,9 @@ class Subscribers:
         if state.layout != program.plan.layout:
             enrich.migrate(program.plan, state, self.old_vocabulary(state.layout))
         view = _View(program, switches, state, now)
+        answers = {key: self.store.responses(key) for key in self._keys(state)}
+        by_decision = {said[0].decision: said for said in answers.values() if said}
+        bought = [one for key, said in answers.items() if said for one in self.store.purchases_of(key)]
         return {
             "subscriber": state.id,
             "msisdn": state.msisdn,
@@ -54,14 +58,19 @@ class Subscribers:
             "profile": view.attributes(),
             "balances": view.balances(),
             "counters": view.counters(),
-            "offers": [view.offer(one) | {"answers": self._answers(one.key)} for one in state.offers],
+            "offers": [view.offer(one) | {"answers": _plain(answers[one.key])} for one in state.offers],
             "pauses": list(view.pauses()),
             "rests": view.rests(),
             "consents": view.consents(),
             "contacts": [msgspec.structs.asdict(one) for one in reversed(state.contacts)],
-            "decisions": [found for number in reversed(state.decisions) if (found := self._decision(number))],
+            "answers": self._answers(state, answers),
+            "decisions": [
+                found | {"answers": _plain(by_decision.get(number, ()))}
+                for number in reversed(state.decisions)
+                if (found := self._decision(number))
+            ],
             "products": [msgspec.structs.asdict(one) for one in state.products],
-            "purchases_under_way": [shown_purchase(one) for one in state.purchases],
+            "purchases": [shown_purchase(one) for one in sorted(bought, key=lambda one: -one.made)],
         }
 
     def _held(self, state: State) -> list[Held]:
@@ -69,26 +78,50 @@ class Subscribers:
         held = self.store.holders(state.msisdn)
         return held if len(held) > 1 else []
 
-    def _answers(self, offer: str) -> list[dict[str, Any]]:
-        return _plain(self.store.responses(offer))
+    def _keys(self, state: State) -> list[str]:
+        """The keys of all offers that their state still knows of, by whatever it knows them."""
+        told = [one.decision for one in state.contacts[-CONTACTS_ASKED:]]
+        numbers = sorted({*state.decisions, *told, *(one.decision for one in state.products)} - {0})
+        epoch = self.store.epoch
+        alike = bool(numbers) and self.store.epoch_of(numbers[0]) == epoch  # a store that was restored has several
+        named = [f"{epoch if alike else self.store.epoch_of(number)}-{number}" for number in numbers]
+        return list(dict.fromkeys([*(one.key for one in state.offers), *named]))
+
+    def _answers(self, state: State, answers: Mapping[str, Sequence[Response]]) -> list[dict[str, Any]]:
+        """What became of all that was said to them, on every channel, the newest first."""
+        made = {one.key: one for one in state.offers}
+        several = [(one, made.get(key)) for key, said in answers.items() for one in said]
+        several.sort(key=lambda pair: pair[0].at)
+        return [
+            {
+                "at": one.at,
+                "outcome": one.outcome,
+                "reason": one.reason,
+                "offer": one.offer,
+                "action": offer.action if offer else "",
+                "title": offer.title if offer else "",
+                "decision": one.decision,
+            }
+            for one, offer in reversed(several)
+        ]
 
     def _decision(self, number: int) -> dict[str, Any] | None:
-        found = self.explainer.decision(number)
+        found = self.explainer.verdicts(number)
         if found is None:
             return None
-        decision = found.decision
-        said = next((verdict.arm for verdict in found.verdicts if verdict.state == "chosen"), "")
-        reasons = {} if said else {one.arm: one.reason for one in found.verdicts if one.state != "moment"}
+        decision, program, verdicts = found
+        said = next((verdict.arm for verdict in verdicts if verdict.state == "chosen"), "")
+        refused = {} if said else {one.arm: one.reason for one in verdicts if one.state != "moment"}
+        channel = program.decide.channels[decision.chosen.channel] if decision.chosen else ""
         return {
             "decision": decision.id,
             "at": decision.now,
             "kind": decision.kind,
             "asked_on": decision.where,
             "said": said,
-            "channel": decision.where or found.channel,
-            "because": decision.gate if not said else "",
-            "refused": reasons,
-            "answers": _plain(found.responses),
+            "channel": decision.where or channel,
+            "because": "" if said else decision.gate,
+            "refused": refused,
         }
 
 

@@ -1,4 +1,4 @@
-"""TLS contexts for the SMPP ends and the mail server: 1.2 at least, and every file that is wrong is named."""
+"""TLS contexts for doors, binds and the mail server: 1.2 at least, and every file that is wrong is named."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ def to_server(section: str, ca_file: str) -> ssl.SSLContext:
     return context
 
 
-def for_accounts(cert_file: str, key_file: str, client_ca_file: str) -> ssl.SSLContext:
-    """For the door: with `client_ca_file`, accounts must show a certificate of these authorities. SettingsError."""
+def for_door(section: str, cert_file: str, key_file: str, client_ca_file: str) -> ssl.SSLContext:
+    """For a door of ours, by the section of its settings: with `client_ca_file`, who calls must show a certificate of
+    these authorities. SettingsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _show(context, "notifications", cert_file, key_file)
+    _show(context, section, cert_file, key_file)
     if client_ca_file:
-        with _named("notifications.client_ca_file", client_ca_file, "name a PEM file of certificates"):
+        with _named(f"{section}.client_ca_file", client_ca_file, "name a PEM file of certificates"):
             context.load_verify_locations(client_ca_file)
         context.verify_mode = ssl.CERT_REQUIRED
     return context

@@ -15,9 +15,13 @@ import kairos
 from kairos.api.events import take_events
 from kairos.api.inbound import Inbound, add_inbound
 from kairos.api.ingress import Explanations, Ingress
+from kairos.api.lock import about, may
 from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
 from kairos.api.purchases import Purchases, add_purchases
+from kairos.api.roles import describe
+from kairos.api.straight import go_straight
+from kairos.domain.caller import OPERATOR
 from kairos.errors import EventError
 from kairos.ingest import read_name
 from kairos.ports import Clock
@@ -77,11 +81,14 @@ def create_app(
         return response
 
     @app.get("/health", response_model=None)
-    async def health() -> Response:
-        """200 when events can be taken, 503 when not, with all troubles; any answer means that the process lives."""
+    async def health(request: Request) -> Response:
+        """200 when events can be taken, 503 when not; any answer means that the process lives. Operators are told all
+        troubles."""
         ready = not ingress.troubles()
-        troubles = list(operations.troubles() if operations else ingress.troubles())
-        return _json({"live": True, "ready": ready, "troubles": troubles}, 200 if ready else 503)
+        told: dict[str, Any] = {"live": True, "ready": ready}
+        if may(request, OPERATOR):
+            told["troubles"] = list(operations.troubles() if operations else ingress.troubles())
+        return _json(told, 200 if ready else 503)
 
     @app.get("/metrics", response_model=None)
     async def metrics() -> Response:
@@ -107,13 +114,16 @@ def create_app(
         add_inbound(app, inbound)
     for add in more:
         add(app)
+    go_straight(app)
+    describe(app)
     return app
 
 
 def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> None:
     @app.get("/v1/decisions/{decision}", response_model=None)
-    async def decision(decision: Annotated[int, Path(ge=1, le=LARGEST_ID)]) -> Response:
+    async def decision(decision: Annotated[int, Path(ge=1, le=LARGEST_ID)], request: Request) -> Response:
         """Why one decision fell as it did."""
+        about(request, "", str(decision))
         found = explanations.decision(decision)
         return _json(found) if found is not None else problem(404, f"there is no decision `{decision}`")
 

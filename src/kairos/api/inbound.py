@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
+from kairos.api.lock import about
 from kairos.api.problem import problem
 from kairos.domain.inbound import MOST, Verb
 from kairos.errors import EventError, KairosError
@@ -90,6 +91,7 @@ def add_inbound(app: FastAPI, inbound: Inbound) -> None:
         asked = await _read(request, Asked, ASK)
         if isinstance(asked, Response):
             return asked
+        about(request, asked.subscriber, asked.channel)
         try:
             found = await inbound.decide(
                 asked.id, asked.subscriber, asked.channel, asked.event, bytes(asked.data), asked.at_most
@@ -106,6 +108,7 @@ def add_inbound(app: FastAPI, inbound: Inbound) -> None:
         said = await _read(request, Spoken, SAY)
         if isinstance(said, Response):
             return said
+        about(request, said.subscriber, f"{said.answer} {said.offer}")
         try:
             found = await inbound.respond(said.id, said.subscriber, said.offer, said.answer, said.channel, said.who)
         except EventError as error:

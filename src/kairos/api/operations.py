@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
+from kairos.api.lock import about, caller_of
 from kairos.api.problem import problem
 from kairos.domain.switch import Switch, wrong_turn
 from kairos.errors import EventError, KairosError
@@ -87,6 +88,7 @@ def add_operations(app: FastAPI, operations: Operations) -> None:
         """Let a test subscriber have an offer now; answers with the decision, explained."""
         try:
             wanted = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=Trial)
+            about(request, wanted.msisdn, wanted.offer)
             return _json(await operations.trial(wanted.msisdn, wanted.offer, wanted.past_switches))
         except (TooLargeError, ClientDisconnect):
             return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
@@ -134,7 +136,9 @@ def _add_switches(app: FastAPI, operations: Operations) -> None:
             return problem(400, f"the body cannot be read: {error}; {EXAMPLE}")
         if wrong := wrong_turn(wanted.on, wanted.reason):
             return problem(400, wrong, "reason")
-        who = wanted.who or (request.client.host if request.client else "http")
+        client = caller_of(request.state) or (request.client.host if request.client else "http")
+        who = f"{wanted.who} via {client}" if wanted.who and caller_of(request.state) else wanted.who or client
+        about(request, "", f"{name} {'on' if wanted.on else 'off'}: {wanted.reason.strip()}")
         try:
             turned = await operations.turn(name, wanted.on, wanted.reason.strip(), who)
         except KairosError as error:

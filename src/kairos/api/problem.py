@@ -12,9 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from kairos.api.tmf import PATH, TmfError, tmf_error
+from kairos.errors import EventError, KairosError
+
 log = structlog.get_logger("kairos.api")
 
 PROBLEM = "application/problem+json"
+RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 
 def problem_fields(status: int, detail: str, field: str = "", **more: Any) -> dict[str, Any]:
@@ -34,19 +38,45 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Let everything that goes wrong outside a route's own care answer with a problem, too."""
+    """Let everything that goes wrong outside a route's own care answer with a problem, or as TM Forum has it."""
 
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+    async def refused(request: Request, error: HTTPException) -> Response:
+        return _told(request, error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         name = str(first["loc"][-1])
-        return problem(400, f"`{name}`: {first['msg']}", name)
+        return _told(request, 400, f"`{name}`: {first['msg']}", name)
+
+    @app.exception_handler(TmfError)
+    async def as_tmf(_request: Request, error: TmfError) -> Response:
+        return tmf_error(error.status, error.reason, error.message)
+
+    @app.exception_handler(EventError)
+    async def unreadable(request: Request, error: EventError) -> Response:
+        return _told(request, 400, str(error), error.field)
+
+    @app.exception_handler(KairosError)
+    async def not_now(request: Request, error: KairosError) -> Response:
+        log.warning("not now", reason=str(error))
+        return _told(request, 503, str(error), headers=RETRY_AFTER)
+
+    @app.exception_handler(RecursionError)
+    async def too_deep(request: Request, error: RecursionError) -> Response:
+        log.warning("nested too deeply", path=request.url.path, reason=str(error))
+        return problem(400, "the body is nested too deeply")
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
         log.error("request failed", path=request.url.path, exc_info=error)
-        return problem(500, "something went wrong inside; it was logged")
+        return _told(request, 500, "something went wrong inside; it was logged")
+
+
+def _told(
+    request: Request, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None
+) -> Response:
+    if request.url.path.startswith(PATH):
+        return tmf_error(status, detail, headers=headers)
+    return problem(status, detail, field, headers)

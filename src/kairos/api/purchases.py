@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.ingress import Answered
+from kairos.api.lock import about
 from kairos.api.problem import problem
 from kairos.errors import KairosError
 
@@ -52,8 +53,9 @@ def add_purchases(app: FastAPI, purchases: Purchases) -> None:
     """The routes."""
 
     @app.get("/v1/purchases/{key}", response_model=None)
-    async def purchase(key: str) -> Response:
+    async def purchase(key: str, request: Request) -> Response:
         """What became of a purchase, step by step, and what the subscriber said."""
+        about(request, "", key)
         try:
             found = await purchases.purchase(key)
         except KairosError as error:
@@ -69,6 +71,7 @@ def add_purchases(app: FastAPI, purchases: Purchases) -> None:
             return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
         except msgspec.DecodeError as error:
             return problem(400, f"the body cannot be read: {error}; {EXAMPLE}")
+        about(request, "", f"{said.key} {said.status} {said.amount or ''}".strip())
         if said.amount is not None and said.status != "reversed":
             return problem(400, f"an amount goes back where a purchase is reversed, not {said.status}", "amount")
         try:

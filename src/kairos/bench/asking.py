@@ -25,8 +25,9 @@ CONNECTIONS = 64
 class Door:
     """Kept-alive connections, each with one request at a time."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str) -> None:
         self.port = port
+        self.shown = f"authorization: Bearer {key}\r\n" if key else ""
         self.free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
         self.serial = 0
 
@@ -38,7 +39,7 @@ class Door:
         """How long it took from when it was to be sent (s), and how many offers were told."""
         self.serial += 1
         body = f'{{"id": "b{self.serial}", "subscriber": "+{number}", "channel": "app"}}'
-        head = f"POST /v1/decisions HTTP/1.1\r\nhost: kairos\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/decisions HTTP/1.1\r\nhost: kairos\r\n{self.shown}content-length: {len(body)}\r\n\r\n"
         reader, writer = await self.free.get()
         writer.write((head + body).encode())
         answer = await reader.readuntil(b"\r\n\r\n")
@@ -74,8 +75,8 @@ async def step(door: Door, rate: float, numbers: Sequence[str]) -> dict[str, Any
     }
 
 
-async def main(port: int) -> None:
-    door = Door(port)
+async def main(port: int, key: str) -> None:
+    door = Door(port, key)
     await door.open()
     gc.disable()  # between steps alone: a look at all that is kept here is no wait of kairos'
     while line := await asyncio.to_thread(sys.stdin.readline):
@@ -87,4 +88,4 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2]))

@@ -26,7 +26,7 @@ from kairos.engine.loop import Loop, Submission, tune_interpreter
 from kairos.engine.program import Program, compile_program
 from kairos.learn import FixedPropensity, LearnedPropensity, variants_of
 from kairos.playbook import read
-from kairos.ports import Scorer
+from kairos.ports import Aside, Scorer
 
 _record = msgspec.msgpack.Decoder(Decision).decode
 
@@ -86,7 +86,7 @@ def measure(
     started, cpu = time.perf_counter(), time.process_time()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     first = engine.ids.decision
-    feed = asyncio.run(_feed(engine, events, batch))
+    feed = asyncio.run(_feed(engine, store.aside, events, batch))
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     written = bare_store.written_bytes() - written
     mix = _mix(store, first, count)
@@ -126,10 +126,10 @@ class Feed:
     now: int = workload.START  # the clock follows the events
 
 
-async def _feed(engine: Engine, events: list[Event], batch: int) -> Feed:
+async def _feed(engine: Engine, aside: Aside, events: list[Event], batch: int) -> Feed:
     """Keep UNDER_WAY batches in the queue until every event is acknowledged."""
     feed = Feed()
-    loop = Loop(engine, lambda: feed.now, lambda _rows: None, batch=batch, queue=2 * UNDER_WAY * batch)
+    loop = Loop(engine, lambda: feed.now, lambda _rows: None, aside=aside, batch=batch, queue=2 * UNDER_WAY * batch)
     running = asyncio.create_task(loop.run())
     under_way: deque[Submission] = deque()
     last = time.perf_counter()

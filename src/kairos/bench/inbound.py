@@ -115,3 +115,10 @@ async def measure(ask: Ask, numbers: Iterator[str], rate: float, seconds: float,
         "steps": steps,
         "machine": machine(),
     }
+
+
+async def without_lock(ask: Ask, numbers: Iterator[str], rate: float, seconds: float) -> dict[str, Any]:
+    """What the lock of the door costs: the same, beside it."""
+    await ask(rate, list(islice(numbers, int(rate))))
+    step = await ask(rate, list(islice(numbers, int(rate * seconds))))
+    return {"p50_ms_without_lock": step["p50_ms"], "p99_ms_without_lock": step["p99_ms"]}

@@ -1,5 +1,5 @@
-"""The commands: `run`, `demo`, `new`, `check`, `test`, `explain`, `reconcile`, `report`, `evaluate`, `learn`, `switch`,
-`status`, `try`, `dead-letters`, `backup`, `restore`, `bench`.
+"""The commands: `run`, `demo`, `new`, `check`, `test`, `events`, `explain`, `reconcile`, `report`, `evaluate`, `learn`,
+`switch`, `status`, `key`, `audit`, `try`, `dead-letters`, `backup`, `restore`, `bench`.
 
 Each imports what it needs when it is called, so that `--help` and `check` are quick.
 """
@@ -41,6 +41,7 @@ COMMANDS = (
     "run",
     "demo",
     "playbook",
+    "events",
     "explain",
     "reconcile",
     "report",
@@ -48,6 +49,8 @@ COMMANDS = (
     "learn",
     "switch",
     "status",
+    "key",
+    "audit",
     "trial",
     "dead_letters",
     "backup",

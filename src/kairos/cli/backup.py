@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from kairos.cli.dead_letters import loaded
+from kairos.cli.switch import noted
 from kairos.errors import KairosError
 
 Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
@@ -54,6 +56,7 @@ def restore(
         done = sqlite_backup.restore(
             file, path, time.time_ns() // 1_000_000, replace=replace, resend_within=milliseconds(resend_within)
         )
+    noted(path, loaded(settings), "restore", f"from {file}")
     typer.echo(f"`{path}` is as {f'it was {lasting(done.age)} ago' if done.age else f'`{file}` has it'}.")
     if done.before:
         typer.echo(f"What was there is `{done.before}`.")

@@ -17,13 +17,14 @@ def register(app: typer.Typer) -> None:
 
 
 def _benches(rate: float, seconds: float, step: float) -> dict[str, Callable[[], dict[str, object]]]:
-    from kairos.bench import events, learning, memory, rules, score
+    from kairos.bench import events, learning, mappings, memory, rules, score
     from kairos.cli import inbound_bench, sms_bench
 
     return {
         "rules": rules.run,
         "events": events.run,
         "memory": memory.run,
+        "mappings": mappings.run,
         "sms": partial(sms_bench.run, rate, seconds, step),
         "inbound": partial(inbound_bench.run, rate, min(seconds, 20.0), step),
         "learning": learning.run,
@@ -32,7 +33,7 @@ def _benches(rate: float, seconds: float, step: float) -> dict[str, Callable[[],
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="rules, events, memory, sms, inbound, learning or score")],
+    name: Annotated[str, typer.Argument(help="rules, events, memory, mappings, sms, inbound, learning or score")],
     as_json: Annotated[bool, typer.Option("--json", help="Only one JSON object, as the last line.")] = False,
     rate: Annotated[float, typer.Option(help="sms, inbound: notifications or requests a second.", min=1)] = 500,
     seconds: Annotated[str, typer.Option("--for", help="sms, inbound (20s at most): how long, 60s or 2m.")] = "60s",

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.errors import KairosError, did_you_mean
+from kairos.cli.switch import noted
+from kairos.errors import KairosError, SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.adapters.sqlite_records import SqliteRecords
     from kairos.domain.dead_letter import DeadLetter
+    from kairos.settings import Settings as AllSettings
 
 Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
 Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
@@ -42,6 +44,8 @@ WHAT_TO_DO = {
     "purchase": "it is stuck: money may have moved. Ask the charging system, and say what became of it (see "
     "docs/fulfilment.md). There is nothing to replay.",
     "rejected": "mend the vocabulary, or what the sender sends. Replay it: it is read with the playbook of that time.",
+    "unmapped": "mend the mapping in the settings, or the sender; `kairos events try` shows what becomes of it. "
+    "Have it sent again, and discard this.",
     "unread": "it went out as it came. Add or mend a pattern in the settings, and discard this.",
 }
 
@@ -143,7 +147,19 @@ def mark(settings: Path, store: Path | None, ids: list[int], kind: str, status: 
     wanted = ids or [id_ for id_, one in known.items() if one.kind == kind and one.status == "new"]
     for id_ in wanted:
         check(id_, known.get(id_), status)
-    return mark_in_file(path, sorted(set(wanted)), status)
+    marked = mark_in_file(path, sorted(set(wanted)), status)
+    noted(path, loaded(settings), f"dead-letters {status}", " ".join(map(str, marked))[:200], times=len(marked))
+    return marked
+
+
+def loaded(settings: Path) -> AllSettings | None:
+    """The settings; none where the store was named without any."""
+    from kairos.settings import load_settings
+
+    try:
+        return load_settings(settings, os.environ)
+    except SettingsError:
+        return None
 
 
 def check_kind(kind: str) -> None:
@@ -157,7 +173,7 @@ def check(id_: int, letter: DeadLetter | None, status: str) -> None:
         raise KairosError(f"there is no dead letter {id_}; nothing was marked")
     if status == "replay" and letter.status in ("replayed", "discarded"):
         raise KairosError(f"dead letter {id_} was {letter.status} already; nothing was marked")
-    if status == "replay" and letter.kind in ("unread", "purchase", "part", "answered"):
+    if status == "replay" and letter.kind in ("unread", "unmapped", "purchase", "part", "answered"):
         raise KairosError(f"dead letter {id_} is there to be read, there is nothing to replay; nothing was marked")
 
 

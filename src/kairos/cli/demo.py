@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import secrets
 import shlex
 import signal
 import tempfile
@@ -41,6 +42,7 @@ ASKED = [
 ]
 STORE = "kairos.db"
 OPERATORS_ACCOUNTS = ("ocs", "info")
+OPERATORS_SOURCES = ("dpi", "vas")  # in the JSON of the presets of these names
 Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
@@ -60,7 +62,8 @@ def demo(
 ) -> None:
     options = {"--subscribers": subscribers, "--rate": rate, "--for": duration(seconds), "--seed": seed}
     arguments = [str(word) for pair in options.items() for word in pair]
-    settings = sound(playbook or example())
+    settings, sources = sound(playbook or example())
+    arguments += ["--sources", ",".join(sources)]
     with tempfile.TemporaryDirectory(prefix="kairos-demo-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,8 +107,11 @@ def example() -> Path:
     raise SettingsError([Diagnostic("examples/prepaid", 0, "is not here", "name a folder with --playbook")])
 
 
-def sound(playbook: Path) -> Path:
-    """The settings in a playbook's folder, when both can be used. Raises SettingsError, PlaybookError."""
+def sound(playbook: Path) -> tuple[Path, list[str]]:
+    """The settings in a playbook's folder, when both can be used, and which of the operator's other systems they know.
+
+    Raises SettingsError, PlaybookError.
+    """
     from kairos.cli.playbook import read
     from kairos.settings import load_settings
 
@@ -117,7 +123,7 @@ def sound(playbook: Path) -> Path:
         hint = " and ".join(f"[accounts.{name}]" for name in missing)
         raise SettingsError([Diagnostic(str(settings), 0, "the synthetic operator could not bind", f"add {hint}")])
     read(Path(chosen.playbook))
-    return settings
+    return settings, [name for name in OPERATORS_SOURCES if name in chosen.sources]
 
 
 async def watch(
@@ -127,6 +133,7 @@ async def watch(
 
     Ctrl-C asks the operator to come to its end, so that its last figures come too; a second ends all at once.
     """
+    from kairos.adapters.callers import made
     from kairos.cli.child import child
     from kairos.cli.live_view import drawing
 
@@ -137,16 +144,17 @@ async def watch(
         operator = await stack.enter_async_context(
             child("synthetic operator", "kairos.simulate", *options, log=folder / "operator.log")
         )
-        environment = environment_for(settings, folder, await operator.line())
+        key = made()
+        environment = environment_for(settings, folder, await operator.line(), key)
         server = await stack.enter_async_context(
             child("server", "kairos.cli", *run, log=folder / "kairos.log", environment=environment)
         )
         doors = await server.line()
         http = f"http://127.0.0.1:{doors['http_port']}"
         stopper.operator = operator
-        await operator.tell({"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http})
+        await operator.tell({"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http, "kairos_key": key})
         try:
-            return await _follow(operator, server, http, draw)
+            return await _follow(operator, server, http, key, draw)
         except KairosError:
             if stopper.operator:
                 raise
@@ -170,8 +178,8 @@ class _Stopper:
             self.task.cancel()
 
 
-def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> dict[str, str]:
-    """Where the operator is, a store of its own, free ports, and the (invented) passwords that it knows."""
+def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Where the operator is, a store of its own, free ports, and the (invented) passwords and the key that it knows."""
     from kairos.settings import read_settings, variable
 
     text = settings.read_text(encoding="utf-8")
@@ -186,14 +194,20 @@ def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any]) -> d
         "KAIROS_NOTIFICATIONS_PORT": "0",
         "KAIROS_HTTP_HOST": "127.0.0.1",
         "KAIROS_HTTP_PORT": "0",
+        "KAIROS_CLIENTS_SYNTHETIC_ROLES": "ingest operator",
+        "KAIROS_CLIENTS_SYNTHETIC_KEY": key,
+        "KAIROS_PAGE_URL": "https://offers.example",  # which the operator's network leads to the port that is chosen
+        "KAIROS_PAGE_SECRET": secrets.token_hex(32),
+        "KAIROS_PAGE_NUMBER_HEADER": "x-msisdn",
     }
 
 
-async def _follow(operator: Child, server: Child, http: str, draw: Draw) -> dict[str, Any]:
+async def _follow(operator: Child, server: Child, http: str, key: str, draw: Draw) -> dict[str, Any]:
     """Draw each of the operator's lines, until its last. Raises KairosError where either process fails."""
     import httpx
 
-    async with httpx.AsyncClient(base_url=http, timeout=2.0, trust_env=False) as client:
+    shown = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=http, timeout=2.0, trust_env=False, headers=shown) as client:
         while True:
             said = await operator.line()
             if said["type"] == "error":

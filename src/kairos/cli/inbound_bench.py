@@ -6,25 +6,33 @@ import asyncio
 import socket
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from kairos.adapters.audit import Trail
+from kairos.adapters.audit_chain import Chain
+from kairos.adapters.callers import Callers, hashed, made
 from kairos.adapters.http import HttpExplanations, HttpIngress
 from kairos.adapters.inbound import HttpInbound
+from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.sqlite_process import SqliteProcess
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
+from kairos.api.connection import connections
+from kairos.api.lock import Lock
 from kairos.bench import events, inbound, workload
 from kairos.cli.child import child
+from kairos.domain.caller import Caller
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
 from kairos.engine.program import Program, compile_program
+from kairos.ingest import read_name
 from kairos.learn import FixedPropensity
 from kairos.playbook import read
 
@@ -75,31 +83,61 @@ async def serve(
     def clock() -> int:
         return workload.START + int((time.perf_counter() - began) * 1000)
 
-    loop = Loop(Engine(store, program, FixedPropensity()), clock, lambda _rows: None, batch=BATCH)
+    loop = Loop(Engine(store, program, FixedPropensity()), clock, lambda _rows: None, aside=store.aside, batch=BATCH)
     running = asyncio.create_task(loop.run())
     ingress = HttpIngress(loop, "", dict)
     explainer = Explainer(store, lambda texts: compile_program(read(texts)))
     asked = HttpInbound(loop, Subscribers(store, explainer, lambda _layout: None), ingress.reader)
     app = create_app(ingress, HttpExplanations(explainer), CollectorRegistry(), clock, inbound=asked)
-    door = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off"))
-    serving = asyncio.create_task(server.serve(sockets=[door]))
+    key, seal = made(), b"of this benchmark"
+    trail = Trail(Chain(folder / "audit", seal), Pseudonyms(seal), read_name)
+    trail.start()
+    callers = Callers({hashed(key): Caller("app", roles=frozenset({"decide"}))}, None, time.time)
+    locked, plain = Served(Lock(app, callers, trail)), Served(app)
     beside = asyncio.create_task(inbound.events_beside(loop, subscribers, events_a_second, clock))
     tune_interpreter()
-    port = str(door.getsockname()[1])
-    async with child("load generator", "kairos.bench.asking", port, log=folder / "asking.log") as generator:
+    numbers = inbound.asking(subscribers, 1)
+    async with load(folder, locked.port, key) as ask:
+        found = await inbound.measure(ask, numbers, rate, seconds, step_seconds)
+    async with load(folder, plain.port) as ask:
+        found |= await inbound.without_lock(ask, numbers, rate, step_seconds)
+    beside.cancel()
+    with suppress(asyncio.CancelledError):
+        await beside
+    await locked.end()
+    await plain.end()
+    trail.close()
+    loop.close()
+    await running
+    store.close()
+    return found
+
+
+class Served:
+    """An application behind uvicorn, on a port of its own."""
+
+    def __init__(self, app: Any) -> None:
+        door = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.port = door.getsockname()[1]
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", http=connections(30.0, 1000)
+        )
+        self._server = uvicorn.Server(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[door]))
+
+    async def end(self) -> None:
+        self._server.should_exit = True
+        await self._serving
+
+
+@asynccontextmanager
+async def load(folder: Path, port: int, key: str = "") -> AsyncIterator[inbound.Ask]:
+    """Who asks, in a process of their own."""
+    log = folder / "asking.log"
+    async with child("load generator", "kairos.bench.asking", str(port), key, log=log) as generator:
 
         async def ask(wanted: float, numbers: Sequence[str]) -> dict[str, Any]:
             await generator.tell({"rate": wanted, "numbers": numbers})
             return await generator.line()
 
-        found = await inbound.measure(ask, inbound.asking(subscribers, 1), rate, seconds, step_seconds)
-    beside.cancel()
-    with suppress(asyncio.CancelledError):
-        await beside
-    server.should_exit = True
-    await serving
-    loop.close()
-    await running
-    store.close()
-    return found
+        yield ask

@@ -24,8 +24,10 @@ KINDS = {
     "content": "content bundle",
     "missed": "what you missed",
     "care": "care",
+    "streaming": "own TV to who streams",
+    "companion": "a purchase's companion",
 }
-FIXED = 19  # lines of a frame that are no handset's, with the cursor's and the last summary's
+FIXED = 21  # lines of a frame that are no handset's, with the cursor's and the last summary's
 Row = tuple[str | Text, str | Text, str | Text]
 
 HANDSETS = 8  # at most

@@ -29,13 +29,15 @@ def run(
     settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
     announce: Annotated[bool, typer.Option("--announce", help="Print the ports as a JSON line when open.")] = False,
 ) -> None:
+    from kairos.adapters.audit_chain import opened
     from kairos.adapters.log import logs
+    from kairos.adapters.pseudonyms import Pseudonyms
     from kairos.settings import load_settings, require_passwords
 
     chosen = load_settings(settings, os.environ)
     require_passwords(chosen)
     read(Path(chosen.playbook))
-    logs()
+    logs(Pseudonyms(opened(Path(chosen.audit.folder), chosen.audit.key)[1]))
     with suppress(ImportError):
         import uvloop
 

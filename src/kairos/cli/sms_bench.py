@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from kairos.adapters.callers import made
 from kairos.bench import sms
 from kairos.cli.child import child
 from kairos.cli.demo import environment_for, example
@@ -25,13 +26,15 @@ async def _run(folder: Path, rate: float, seconds: float, step_seconds: float) -
     settings = example() / "kairos.toml"
     size = ("--subscribers", str(SUBSCRIBERS))
     async with child("synthetic operator", "kairos.simulate.paced", *size, log=folder / "operator.log") as operator:
-        environment = environment_for(settings, folder, await operator.line())
+        key = made()
+        environment = environment_for(settings, folder, await operator.line(), key)
         command = ("run", "--settings", str(settings), "--announce")
         log = folder / "kairos.log"
         async with child("server", "kairos.cli", *command, log=log, environment=environment) as server:
             doors = await server.line()
             http = f"http://127.0.0.1:{doors['http_port']}"
-            await operator.tell({"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http})
+            smpp = f"127.0.0.1:{doors['smpp_port']}"
+            await operator.tell({"kairos_smpp": smpp, "kairos_http": http, "kairos_key": key})
             await operator.line()
 
             async def ask(rate: float, seconds: float) -> dict[str, Any]:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from kairos.cli.door import address, call, refused, with_scheme
 from kairos.errors import SettingsError
 
-if TYPE_CHECKING:
-    from kairos.settings import Http
-
 IN_TROUBLE, NOT_REACHED = 1, 2  # exit statuses
-PATIENCE = 10.0  # seconds
 
 
 def register(app: typer.Typer) -> None:
@@ -48,30 +45,17 @@ def status(
     raise typer.Exit(0 if found["well"] else IN_TROUBLE)
 
 
-def address(http: Http) -> str:
-    """Where a kairos with these settings is reached from this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
-    return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
-
-
-def with_scheme(door: str) -> str:
-    """An address as people write it.
-
-    >>> with_scheme("127.0.0.1:8080"), with_scheme("https://kairos.example/")
-    ('http://127.0.0.1:8080', 'https://kairos.example')
-    """
-    return (door if "://" in door else f"http://{door}").rstrip("/")
-
-
 def ask(door: str) -> tuple[dict[str, Any], str]:
     """The status, or why there is none."""
     import httpx
 
     door = with_scheme(door)
     try:
-        answer = httpx.get(f"{door}/v1/status", timeout=PATIENCE, trust_env=False)
+        answer = call("GET", f"{door}/v1/status")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return {}, f"no kairos answers at {door}: {error or type(error).__name__}; does it run? else name it with --url"
+    if why := refused(answer):
+        return {}, f"the kairos at {door} tells us nothing: {why}"
     try:
         found = answer.json() if answer.status_code == 200 else None
     except ValueError:

@@ -62,6 +62,7 @@ def switch(
         turned = Switch(name, state == "on", reason.strip(), who or user(), time.time_ns() // 1_000_000)
         opened.turn_switch(turned)
     typer.echo(f"{name} is {state}; {holds}")
+    noted(path, chosen, f"switch {state}", f"{name} {state}: {reason.strip()}", who)
 
 
 def check(name: str, state: str, reason: str, settings: Settings | None) -> None:
@@ -90,6 +91,19 @@ def names_known(settings: Settings | None) -> Mapping[str, tuple[str, ...]]:
         return names_of(read(load_texts(Path(settings.playbook)))) if settings else {}
     except KairosError:
         return {}
+
+
+def noted(store: Path, settings: Settings | None, did: str, detail: str, who: str = "", times: int = 1) -> None:
+    """A line in the audit trail; what was done is done, so where that cannot be it is only said."""
+    from kairos.adapters.audit import note
+
+    own = settings.audit if settings and str(store) == settings.store.path else None
+    folder = Path(own.folder) if own else Path(f"{store}-audit")
+    told = f"{user()} for {who}" if who and who != user() else user()
+    try:
+        note(folder, os.environ.get("KAIROS_AUDIT_KEY", ""), told, did, detail, times)
+    except (KairosError, OSError) as error:
+        typer.echo(f"it is not in the audit trail: {error}", err=True)
 
 
 def user() -> str:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kairos.cli.status import NOT_REACHED, PATIENCE, address, with_scheme
+from kairos.cli.door import address, call, refused, with_scheme
+from kairos.cli.status import NOT_REACHED
 from kairos.errors import KairosError
 
 
@@ -38,10 +39,12 @@ def ask(door: str, body: dict[str, Any]) -> Any:
     import httpx
 
     try:
-        answer = httpx.post(f"{door}/v1/trials", json=body, timeout=PATIENCE, trust_env=False)
+        answer = call("POST", f"{door}/v1/trials", body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         typer.echo(f"no kairos answers at {door}: {error}; does it run? else name it with --url", err=True)
         raise typer.Exit(NOT_REACHED) from None
+    if why := refused(answer):
+        raise KairosError(f"the kairos at {door} takes no offer of ours: {why}")
     try:
         found = answer.json()
     except ValueError:

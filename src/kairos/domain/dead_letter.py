@@ -10,8 +10,8 @@ class DeadLetter(Struct, frozen=True, array_like=True, gc=False):
 
     Kinds: `event`, `reply`, `delivery`, `fulfilment`, `reversal`, `resend` and `timer` are inputs that broke the engine
     (`payload` is their MessagePack); `text` an outbox row that the counterpart refused for good; `purchase` one that is
-    stuck; `rejected` an event that could not be read (`payload` is its JSON); `unread` a notification that no pattern
-    reads, by the shape of its text.
+    stuck; `rejected` an event that could not be read (`payload` is its JSON); `unmapped` what a source posted
+    and its mappings could not read (likewise); `unread` a notification that no pattern reads, by the shape of its text.
     Status: new, replay (asked for), replayed, discarded.
     """
 

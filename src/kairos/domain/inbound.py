@@ -43,6 +43,17 @@ class Word(Struct, frozen=True, array_like=True, gc=False):
     who: str = ""
 
 
+class Sought(Struct, frozen=True, gc=False):
+    """What another system seeks for a subscriber, before it is read: `kind` may be no event."""
+
+    subscriber: str  # as it was written
+    channel: str
+    kind: str = ""
+    fields: dict[str, Any] = {}
+    place: str = ""
+    at_most: int = 3
+
+
 class Told(Struct, frozen=True, gc=False):
     """An offer, or what is only said (without a `key`), as it is told to whoever asks."""
 

@@ -186,4 +186,4 @@ def opened(letter: DeadLetter) -> Any:
 
 
 def _text(letter: DeadLetter) -> Any:
-    return msgspec.json.decode(letter.payload) if letter.kind == "rejected" else letter.payload.decode()
+    return msgspec.json.decode(letter.payload) if letter.kind in ("rejected", "unmapped") else letter.payload.decode()

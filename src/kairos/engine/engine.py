@@ -154,9 +154,8 @@ class Engine:
     # -- states in and out ---------------------------------------------------------------------------------------------
 
     def read(self, inputs: Iterable[Input]) -> Loaded:
-        """What the store knows of the inputs' subscribers. May run in another thread."""
-        wanted = {subscriber_of(source) for source in inputs} - {0}
-        return self.store.load([n for n in wanted if isinstance(n, str)], [n for n in wanted if isinstance(n, int)])
+        """What the store knows of the inputs' subscribers."""
+        return self.store.load(*wanted(inputs))
 
     def _know(self, work: Work, loaded: Loaded) -> None:
         """Numbers and state blobs of the batch's subscribers: from the batches in flight, else as they were read."""
@@ -291,6 +290,12 @@ class Engine:
             case Answered():
                 work.batch.answered.append(source)
         return None
+
+
+def wanted(inputs: Iterable[Input]) -> tuple[list[str], list[int]]:
+    """Whom inputs concern, as a store is asked for them: names and ids."""
+    known = {subscriber_of(source) for source in inputs} - {0}
+    return [one for one in known if isinstance(one, str)], [one for one in known if isinstance(one, int)]
 
 
 def clash(moments: Mapping[int, Moment], moment: Moment) -> bool:

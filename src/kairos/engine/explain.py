@@ -88,13 +88,19 @@ class Explainer:
         """The program of a revision; None where its playbook is gone."""
         return self._program(revision)
 
-    def decision(self, number: int) -> Explanation | None:
-        """One decision explained, or None where there is no such record or its playbook is gone."""
+    def verdicts(self, number: int) -> tuple[Decision, Program, list[Verdict]] | None:
+        """One decision and what was decided of every arm, without all that was known; None as for `decision`."""
         blob = self.store.decision(number)
         record = _record(blob) if blob else None
         program = self._program(record.revision) if record else None
-        if record is None or program is None:
+        return (record, program, explain(program.decide, record)) if record and program else None
+
+    def decision(self, number: int) -> Explanation | None:
+        """One decision explained, or None where there is no such record or its playbook is gone."""
+        found = self.verdicts(number)
+        if found is None:
             return None
+        record, program, verdicts = found
         row = zip(program.decide.columns, record.row, strict=True)
         known = {name: value for name, value in row if value is not None}
         kinds, currency = program.playbook.vocabulary.names, program.playbook.currency
@@ -105,7 +111,7 @@ class Explainer:
         return Explanation(
             decision=record,
             playbook=program.playbook.name,
-            verdicts=tuple(explain(program.decide, record)),
+            verdicts=tuple(verdicts),
             known=known,
             shown={name: in_words(value, kinds[name], currency) for name, value in known.items()},
             channel=program.decide.channels[record.chosen.channel] if record.chosen else "",

@@ -21,10 +21,11 @@ from kairos.engine.habits import note_answer
 from kairos.engine.program import Program
 from kairos.engine.replies import OWES, hear_yes, heed_stop, not_now
 from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED
-from kairos.engine.work import APPLIED, DUPLICATE, Answer, Work
+from kairos.engine.work import APPLIED, DUPLICATE, Answer, Work, decode_state
 from kairos.fulfil import CHANGED_HANDS
 from kairos.playbook.page_words import LINK
 from kairos.playbook.vocabulary_file import INBOUND
+from kairos.ports import Loaded
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
@@ -52,6 +53,22 @@ REFUSED: Final = {
     OWES: "they owe for an advance: that comes first; the offer stays open",
     PAYER_CHANGED: "the number that would pay is another person's now",
 }
+
+
+def answer_at_once(engine: Engine, source: Visit | Word, loaded: Loaded, now: int) -> Answer | None:
+    """What is open, told from a state as it was read: it writes nothing, so it waits for no batch. None: it must be
+    taken as any input is."""
+    if isinstance(source, Word) or source.msisdn in loaded.moved:
+        return None
+    blob = loaded.states.get(loaded.subscribers.get(source.msisdn, 0))
+    state = decode_state(blob) if blob else None
+    if state is None or not state.offers or state.layout != engine.program.plan.layout:
+        return None
+    told = _open(engine, state, now)
+    if not told:
+        return None
+    engine.statistics.counts["inbound.open"] += 1
+    return Answer("applied", offers=tuple(told[: source.at_most]))
 
 
 def take_inbound(engine: Engine, work: Work, index: int, source: Visit | Word) -> Moment | None:

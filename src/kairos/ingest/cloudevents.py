@@ -63,7 +63,7 @@ class EventReader:
     def __init__(self, vocabulary: Vocabulary, currency: Currency, region: str = "") -> None:
         self.region = region
         balances = partial(_balances, vocabulary.wallets)
-        converters: dict[str, Convert] = {
+        self.converters: dict[str, Convert] = {
             "text": _text,
             "number": _number,
             "money": partial(_money, currency.digits),
@@ -74,7 +74,7 @@ class EventReader:
             "products": _products,
         }
         self.kinds: dict[str, dict[str, Convert]] = {
-            kind: {name: converters[type_] for name, type_ in fields.items()}
+            kind: {name: self.converters[type_] for name, type_ in fields.items()}
             for kind, fields in vocabulary.events.items()
         }
         self._decode = msgspec.json.Decoder(float_hook=NumberText).decode
@@ -141,7 +141,9 @@ class EventReader:
         kind = type_ if type_ in self.kinds else type_.rpartition(".")[2]
         identity = f"{source}/{id_}"
         if kind in CHANGES:
-            return Readable(id_, self._change(event, identity, kind, subject, _happened(happened, now)))
+            at = _happened(happened, now)
+            data = _data(event, kind, dict.fromkeys((*FACTS, "number"), _text))
+            return Readable(id_, self._change(identity, kind, subject, at, data, _facts(event)))
         fields = self.kinds.get(kind)
         if fields is None:
             raise EventError(_unknown("event type", type_, kind, self.kinds), "type")
@@ -150,14 +152,24 @@ class EventReader:
         at = _happened(happened, now)
         return Readable(id_, Event(identity, kind, name, at, _data(event, kind, fields), None, named))
 
-    def _change(self, event: dict[str, Any], identity: str, kind: str, subject: str, happened: int) -> Change:
+    def made(
+        self, identity: str, kind: str, subject: str, at: int, data: dict[str, Any], facts: dict[str, str]
+    ) -> Event | Change:
+        """An event of typed data, at a time that can be. Names and facts are read here. Raises EventError."""
+        if kind in CHANGES:
+            return self._change(identity, kind, subject, at, data, _facts(facts))
+        name = _named("subscriber", read_name, subject, self.region)
+        return Event(identity, kind, name, at, data, None, _facts(facts) if facts else None)
+
+    def _change(
+        self, identity: str, kind: str, subject: str, at: int, data: dict[str, Any], facts: dict[str, str]
+    ) -> Change:
         """News of who has a number: its facts stand among the attributes or in the data."""
-        data = _data(event, kind, dict.fromkeys((*FACTS, "number"), _text))
         if ("number" in data) != (kind == "number_changed"):
             raise EventError("`number` is the new number of a `number_changed`, and of nothing else", "number")
         number = _named("number", normalise, data["number"], self.region) if "number" in data else ""
         name = _named("subject", read_name, subject, self.region)
-        return Change(identity, kind, name, happened, _facts(event) | _facts(data), number)
+        return Change(identity, kind, name, at, facts | _facts(data), number)
 
 
 def _attribute(event: Mapping[str, Any], name: str) -> str:
@@ -186,10 +198,14 @@ def _happened(text: str, now: int) -> int:
         happened = time(text)
     except ValueError as error:
         raise EventError(f"`time`: {error}", "time") from None
+    return in_time("time", happened, text, now)
+
+
+def in_time(field: str, happened: int, written: object, now: int) -> int:
     if happened < 0:
-        raise EventError(f"`time`: `{quoted(text)}` is before 1970", "time")
+        raise EventError(f"`{field}`: `{quoted(written)}` is before 1970", field)
     if happened > now + AHEAD_AT_MOST:
-        raise EventError(f"`time`: `{quoted(text)}` is more than an hour in the future; check the clocks", "time")
+        raise EventError(f"`{field}`: `{quoted(written)}` is more than an hour in the future; check the clocks", field)
     return min(happened, now)
 
 

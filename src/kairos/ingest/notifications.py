@@ -302,10 +302,10 @@ class _Compiler:
         known = self.template.words.get(name)
         if known is None:
             return str.strip
-        values = {_folded(words): value for words, value in known.items()}
+        values = {folded(words): value for words, value in known.items()}
 
         def translate(written: str) -> str:
-            value = values.get(_folded(written))
+            value = values.get(folded(written))
             if value is None:
                 raise ValueError(f"`{written}` is not among the words of `{name}`")
             return value
@@ -369,5 +369,5 @@ def _literal(text: str) -> str:
     return r"\s++".join(re.escape(part) for part in re.split(r"\s+", text))
 
 
-def _folded(words: str) -> str:
+def folded(words: str) -> str:
     return " ".join(unicodedata.normalize("NFC", words).casefold().split())

@@ -91,6 +91,23 @@ def day(text: str) -> int:
         raise ValueError(f"`{quoted(text)}` is not a date such as 2026-11-24") from None
 
 
+def in_words(value: object) -> str:
+    """What came in JSON of any kind, short enough for a message, on one line.
+
+    >>> in_words({"a": [1, None]}), in_words("two\\nlines")
+    ('{"a":[1,null]}', 'two lines')
+    """
+    try:
+        text = (
+            value
+            if isinstance(value, str)
+            else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=float)
+        )
+    except (ValueError, RecursionError):
+        text = type(value).__name__
+    return quoted("".join(char if char.isprintable() else " " for char in text[:80]))
+
+
 def quoted(value: object) -> str:
     """What somebody wrote, short enough for a message.
 

@@ -38,7 +38,7 @@ def check(playbook: Playbook, page: str | None = None) -> list[Diagnostic]:
         *_actions(playbook),
         *_budgets(playbook),
         *_messages(playbook, page or URL),
-        *(linkless(playbook) if page == "" else ()),
+        *(_linkless(playbook) if page == "" else ()),
         *_consent(playbook),
         *_vocabulary(playbook),
     ]
@@ -110,12 +110,14 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
             yield Diagnostic(budget.file, budget.line, f"no offer draws on the budget `{budget.name}`", hint)
 
 
-def linkless(playbook: Playbook) -> Iterator[Diagnostic]:
-    """Each text that is never said where there is no landing page."""
-    for (message, language, _), place in _places(playbook).items():
-        if LINK in placeholders(place.text):
-            what = f"`{message}` says `{{link}}` in {language}, and there is no landing page: this text is never said"
-            yield Diagnostic(place.file, place.line, what, "set `url` of [page] in the settings, or leave it out")
+def _linkless(playbook: Playbook) -> Iterator[Diagnostic]:
+    """Where there is no landing page, what a language has only texts with a link for is not said in it."""
+    for (message, language, index), place in _places(playbook).items():
+        texts = playbook.messages[message].get(language, ())
+        if index == 0 and texts and all(LINK in placeholders(text) for text in texts):
+            what = f"every text of `{message}` in {language} says `{{link}}`, and there is no landing page"
+            hint = "set `url` of [page] in the settings, or add a text without"
+            yield Diagnostic(place.file, place.line, what, hint)
 
 
 def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:

@@ -5,7 +5,8 @@ kairos: from `--kairos-smpp` and `--kairos-http`, else from a line on standard i
 
     {"kairos_smpp": "127.0.0.1:2775", "kairos_http": "http://127.0.0.1:8080"}
 
-(another such line later moves it to another kairos; the end of standard input ends it). Then `stats` every while,
+Where the HTTP door has a lock, the line has a `kairos_key`, too, or the environment KAIROS_KEY.
+(Another such line later moves it to another kairos; the end of standard input ends it.) Then `stats` every while,
 and at the end `final`, with every figure of its own ledgers.
 """
 
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -34,6 +36,7 @@ class Address(msgspec.Struct, frozen=True):
 
     kairos_smpp: str
     kairos_http: str
+    kairos_key: str = ""  # of the HTTP door, where it has a lock
 
     @property
     def smpp(self) -> tuple[str, int]:
@@ -53,6 +56,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--subscribers", type=int, default=400)
     parser.add_argument("--rate", type=float, default=60.0, help="chargeable events a second")
     parser.add_argument("--for", dest="seconds", type=float, default=20.0, help="seconds; 0: until told to stop")
+    parser.add_argument("--sources", default="", help="other systems that post JSON of their own: dpi,vas")
     parser.add_argument("--drain", type=float, default=10.0, help="seconds at most to wait for what is under way")
     parser.add_argument("--bind-within", type=float, default=60.0, help="seconds at most to wait for kairos")
     parser.add_argument("--seed", type=int, default=1)
@@ -84,6 +88,7 @@ class Run:
                 ocs_port=options.ocs_port,
                 parted=options.parted,
                 ocs_faults=options.ocs_faults,
+                sources=tuple(filter(None, options.sources.split(","))),
             )
         )
         self._connected = asyncio.Event()
@@ -109,7 +114,7 @@ class Run:
     async def _find_kairos(self) -> bool:
         options = self._options
         if options.kairos_smpp:
-            await self._connect(Address(options.kairos_smpp, options.kairos_http))
+            await self._connect(Address(options.kairos_smpp, options.kairos_http, os.environ.get("KAIROS_KEY", "")))
         else:
             self._listen_to_starter()
         try:
@@ -166,7 +171,7 @@ class Run:
             "seconds": round(time.perf_counter() - self._began, 2),
             "bound": operator.smsc.bound and operator.charging.is_bound,
             "recent": list(operator.recent),
-            "complaints": operator.feed.complaints,
+            "complaints": [complaint for feed in operator.feeds for complaint in feed.complaints],
         }
 
     # --- who started us -------------------------------------------------------------------------
@@ -192,7 +197,7 @@ class Run:
             tell("error", message=f"{fault}; expected " + '{"kairos_smpp": "HOST:PORT", "kairos_http": "URL"}')
 
     async def _connect(self, address: Address) -> None:
-        await self._operator.connect(address.smpp, address.kairos_http)
+        await self._operator.connect(address.smpp, address.kairos_http, address.kairos_key)
         self._connected.set()
 
 

@@ -1,4 +1,6 @@
-"""Events over HTTP: CloudEvents in batches to kairos, sent again until each has a result."""
+"""Events over HTTP, sent again until each has a result: CloudEvents in batches, and what other systems post in JSON of
+their own, as lines.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,9 @@ Event = dict[str, Any]  # a CloudEvent in its JSON shape
 _SOURCE = "//synthetic.example/ocs"
 _PREFIX = "example.synthetic."
 _BATCH = "application/cloudevents-batch+json"
+_LINES = "application/x-ndjson"
+_CATEGORIES = {"video": "VIDEO_STREAMING", "music": "AUDIO_STREAMING", "games": "GAMING", "social": "SOCIAL"}
+_ITEMS = (("RBT_2041", "RING_BACK_TONE"), ("GAME_118", "GAME"), ("NEWS_7", "NEWS"))
 
 
 def rfc3339(at: int) -> str:
@@ -42,12 +47,24 @@ def balances_field(left: Balances) -> list[dict[str, str]]:
 
 
 class EventFeed:
-    """Collects events and posts them, a batch every `every` seconds. `url` may change while it runs."""
+    """Collects events and posts them, a batch every `every` seconds. `url` may change while it runs.
+
+    `source`: what it posts is another system's JSON, as lines, to the door of that name.
+    """
 
     def __init__(
-        self, *, ids: Iterator[str], clock: Callable[[], int], every: float = 0.05, retry_every: float = 0.25
+        self,
+        *,
+        ids: Iterator[str],
+        clock: Callable[[], int],
+        every: float = 0.05,
+        retry_every: float = 0.25,
+        source: str = "",
     ) -> None:
         self.url = ""
+        self._path = f"/v1/sources/{source}" if source else "/v1/events"
+        self._media = _LINES if source else _BATCH
+        self.key = ""  # of kairos' HTTP door, where it has a lock
         self.results: Counter[str] = Counter()  # applied, duplicate, rejected
         self.complaints: list[str] = []  # the first few errors, as kairos worded them
         self.sent = 0
@@ -101,7 +118,7 @@ class EventFeed:
     async def post(self, batch: Sequence[Event]) -> None:
         """Post one batch until it is answered: the same ids every time, so that repeating it changes nothing."""
         self._posting += len(batch)
-        body = msgspec.json.encode(batch)
+        body = msgspec.json.Encoder().encode_lines(batch) if self._media == _LINES else msgspec.json.encode(batch)
         while True:
             answer = await self._try(body)
             if answer is not None:
@@ -113,7 +130,8 @@ class EventFeed:
     async def _try(self, body: bytes) -> httpx.Response | None:
         """The answer, where it is one to keep."""
         try:
-            answer = await self._http.post(f"{self.url}/v1/events", content=body, headers={"content-type": _BATCH})
+            headers = {"content-type": self._media} | ({"authorization": f"Bearer {self.key}"} if self.key else {})
+            answer = await self._http.post(self.url + self._path, content=body, headers=headers)
         except httpx.TransportError:
             return None
         return None if answer.status_code >= 500 or answer.status_code == 429 else answer
@@ -131,3 +149,34 @@ class EventFeed:
     def _complain(self, text: str) -> None:
         if len(self.complaints) < 5:
             self.complaints.append(text[:500])
+
+
+def app_start(report: str, msisdn: str, app: str, at: int) -> Event:
+    """What traffic detection reports as an application starts."""
+    return {
+        "reportId": report,
+        "event": "APPLICATION_START",
+        "subscriber": {"msisdn": msisdn},
+        "application": {"id": f"{app}-of-others", "category": _CATEGORIES.get(app, "WEB")},
+        "startTime": at,
+    }
+
+
+def app_stop(report: str, msisdn: str, app: str, began: int, at: int, size: int) -> Event:
+    """And as it stops."""
+    report_of_start = app_start(report, msisdn, app, began)
+    usage = {"uplinkBytes": size // 100, "downlinkBytes": size - size // 100}
+    return report_of_start | {"event": "APPLICATION_STOP", "stopTime": at, "usage": usage}
+
+
+def vas_purchase(transaction: str, msisdn: str, item: int, minor: int, at: int) -> Event:
+    """What a platform for value-added services tells of a purchase there."""
+    sku, category = _ITEMS[item % len(_ITEMS)]
+    return {
+        "transactionId": transaction,
+        "status": "CHARGED",
+        "msisdn": "+" + msisdn,
+        "purchasedAt": rfc3339(at),
+        "item": {"sku": sku, "category": category},
+        "price": {"amountMinor": minor, "currency": "XTS"},
+    }

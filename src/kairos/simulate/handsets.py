@@ -16,6 +16,7 @@ from kairos.simulate.subscribers import Subscriber
 TURN_DOWN = (35, 7, 3, 7, 48)
 BROKE = 0.06  # have given their money away between the offer and the yes
 TWICE = 0.1  # send the number once more after the answer
+TAPS = 0.6  # open the link of an offer that has one, and tap, rather than reply
 PATIENCE = 3_000  # ms that they wait for an answer to anything but a yes
 
 
@@ -56,7 +57,8 @@ class Answer:
     meaning: Meaning
     at: int  # ms since the epoch
     offer: Offer | None
-    sent: Sent | None  # None for a recharge
+    sent: Sent | None  # None for a recharge, and where it was said otherwise than by SMS
+    channel: str = "sms"  # where it was said
     answered: list[Seen] = field(default_factory=list)
 
     @property
@@ -66,12 +68,16 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Intention:
-    """What a subscriber is about to do: send `text`, or recharge `amount`; `broke`: give all the money away first."""
+    """What a subscriber is about to do: send `text`, open a link, or recharge `amount`.
+
+    `broke`: give all the money away first.
+    """
 
     meaning: Meaning
     text: str = ""
     amount: int = 0
     broke: bool = False
+    link: str = ""
 
 
 class Handset:
@@ -111,10 +117,10 @@ class Handset:
         seen = self._read(arrival, notifications)
         self.inbox.append(seen)
         if self.waiting is not None and seen.kind == "answer":
-            self._hear(self.waiting, seen)
+            self.hear(self.waiting, seen)
         return seen
 
-    def _hear(self, answer: Answer, seen: Seen) -> None:
+    def hear(self, answer: Answer, seen: Seen) -> None:
         """Take a message as what came back. What was refused may be tried again."""
         answer.answered.append(seen)
         self.waiting = None
@@ -147,9 +153,9 @@ class Handset:
         self.offers.append(offer)
         return offer
 
-    def answer(self, meaning: Meaning, at: int, offer: Offer | None, sent: Sent | None) -> Answer:
+    def answer(self, meaning: Meaning, at: int, offer: Offer | None, sent: Sent | None, channel: str = "sms") -> Answer:
         """Note what was done. A no or a STOP ends promises too: whoever recharges later does not mean them."""
-        done = Answer(self.msisdn, meaning, at, offer, sent)
+        done = Answer(self.msisdn, meaning, at, offer, sent, channel)
         self.answers.append(done)
         if offer is not None and done.accepts:
             offer.state = "taken"
@@ -196,6 +202,9 @@ class Handset:
     def _take(self, offer: Offer) -> Intention:
         if not offer.number:
             return Intention("recharge", amount=max(offer.recharge, self.subscriber.top_up))
+        link = scenario.link_in(offer.text)
+        if link and self._rng.random() < TAPS:
+            return Intention("accept", offer.number, broke=self._rng.random() < BROKE, link=link)
         text = self._rng.choice(("{0}", "{0}", " {0}", "{0} ")).format(offer.number)
         return Intention("accept", text, broke=self._rng.random() < BROKE)
 

@@ -27,6 +27,8 @@ KINDS: Mapping[str, str] = {
     "CONTENT_": "content",
     "MISSED_": "missed",
     "CARE_": "care",
+    "STREAM_": "streaming",
+    "COMPANION_": "companion",
 }
 # Minor units per step of the service's quantity, and the step: kB for data, minutes for voice, pieces for the rest.
 TARIFF: Mapping[str, tuple[int, int]] = {

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kairos.simulate import eocn, scenario
+from kairos.simulate.browser import Browser
 from kairos.simulate.eocn import Notification
 from kairos.simulate.esmes import Account, ChargingEsme, InfoEsme, Relayed
-from kairos.simulate.events import EventFeed, balances_field
+from kairos.simulate.events import EventFeed, app_start, app_stop, balances_field, vas_purchase
 from kairos.simulate.figures import Figures, count
 from kairos.simulate.handsets import Answer, Handset, Intention, Seen
 from kairos.simulate.history import history
@@ -35,6 +36,8 @@ from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, popu
 # What one use of a service takes: kB, minutes, or pieces.
 QUANTITIES = {"voice": (2, 9), "data": (2, 30), "sms": (1, 1), "mms": (1, 1), "vas": (1, 1)}
 
+NERVOUS = 0.2  # of those who tap do so twice
+
 _AT_SMSC = Account("kairos", "kairos")  # that kairos binds with, here
 _AS_OCS = Account("ocs", "ocs")  # that the charging system binds with, at kairos
 _AS_INFO = Account("info", "info")
@@ -46,6 +49,8 @@ class OperatorSettings:
 
     `smsc_latency`: seconds from the SMSC to a handset; `receipt_after`: from there to its receipt. `parted`: long
     notifications in several parts, not in a payload. `window`: notifications submitted and not answered, at most.
+    `sources`: the other systems that post JSON of their own: traffic detection (`dpi`), the platform for value-added
+    services (`vas`); what they would tell goes as CloudEvents, or not at all, where they are not there.
     """
 
     subscribers: int = 400
@@ -62,6 +67,7 @@ class OperatorSettings:
     receipt_after: float = 0.05
     parted: bool = False
     window: int = 64
+    sources: tuple[str, ...] = ()
     ocs_faults: float = 0.0  # the share of calls at the charging system that go wrong
 
 
@@ -93,8 +99,10 @@ class Operator:
             host=self.settings.host,
             port=self.settings.smsc_port,
         )
+        self.browser = Browser()
         self._door: OrderDoor | None = None
         self.feed = EventFeed(ids=ids, clock=self.now)
+        self.sources = {name: EventFeed(ids=ids, clock=self.now, source=name) for name in self.settings.sources}
         self.charging = ChargingEsme(
             self.settings.ocs_account,
             source=scenario.SHORT_CODE,
@@ -118,7 +126,13 @@ class Operator:
         await self.smsc.start()
         self._door = OrderDoor(self.ocs, self.settings.host, self.settings.ocs_port, self.ocs_faults)
         await self._door.start()
-        await self.feed.start()
+        for feed in self.feeds:
+            await feed.start()
+
+    @property
+    def feeds(self) -> tuple[EventFeed, ...]:
+        """All ways over HTTP."""
+        return (self.feed, *self.sources.values())
 
     @property
     def smsc_port(self) -> int:
@@ -134,12 +148,14 @@ class Operator:
         """Where orders are posted."""
         return f"http://{self.settings.host}:{self.ocs_port}/v1/orders"
 
-    async def connect(self, smpp: tuple[str, int], http: str) -> None:
+    async def connect(self, smpp: tuple[str, int], http: str, key: str = "") -> None:
         """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
 
         Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
         """
-        self.feed.url = http.rstrip("/")
+        for feed in self.feeds:
+            feed.url, feed.key = http.rstrip("/"), key
+        self.browser.proxied = self.feed.url
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
 
@@ -156,7 +172,9 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self.charging.close(), self.info.close())
-        await self.feed.stop()
+        for feed in self.feeds:
+            await feed.stop()
+        await self.browser.close()
         await self.smsc.close()
         if self._door is not None:
             await self._door.stop()
@@ -209,6 +227,16 @@ class Operator:
         self.recent.append((msisdn, "from", text))
         return answer
 
+    async def tap(self, msisdn: str, number: str, link: str, *, twice: bool = False) -> Answer:
+        """The subscriber opens the link of the offer with that number, and takes it there."""
+        handset = self.handsets[msisdn]
+        answer = handset.answer("accept", self.now(), handset.offer(number), None, "page")
+        self.recent.append((msisdn, "from", link))
+        screen = await self.browser.take(link, msisdn, twice=twice)
+        if screen and not screen.settled and handset.waiting is answer:  # no text message follows
+            handset.hear(answer, Seen(time.perf_counter(), screen.news, "answer"))
+        return answer
+
     def recharge(self, msisdn: str, amount: int) -> tuple[Recharge, Answer | None]:
         """The subscriber recharges (minor units), and kairos is told; an Answer where that takes a promise."""
         handset = self.handsets[msisdn]
@@ -252,7 +280,7 @@ class Operator:
         return not (
             self._in_flight
             or self._submitting
-            or self.feed.under_way
+            or any(feed.under_way for feed in self.feeds)
             or self.smsc.under_way
             or any(one.waiting is not None and one.waiting.accepts for one in self.handsets.values())
         )
@@ -262,9 +290,9 @@ class Operator:
         figures = count(self.notifications.values(), self.handsets.values(), self.ocs)
         if final:
             figures.lost = figures.undelivered + figures.unsettled
-        figures.events = self._chargeable + self.feed.sent
+        figures.events = self._chargeable + sum(feed.sent for feed in self.feeds)
         figures.history = self._history
-        figures.events_rejected = self.feed.results["rejected"]
+        figures.events_rejected = sum(feed.results["rejected"] for feed in self.feeds)
         figures.receipts = sum(map(len, self.charging.receipts.values()))
         figures.relayed = len(self.info.relayed)
         return figures
@@ -301,9 +329,21 @@ class Operator:
             self._top_up(subscriber)
             return
         if service == "data":
-            app = pick_app(subscriber, self._rng)
-            self.tell("data_session", subscriber.msisdn, {"app": app, "bytes": notification.usage.quantity * 1000})
+            self._surf(subscriber, notification.usage.quantity * 1000)
+        elif service == "vas" and "vas" in self.sources:
+            item, minor = self._rng.randrange(3), notification.usage.cost
+            self.sources["vas"].add(vas_purchase(next(self._ids), subscriber.msisdn, item, minor, self.now()))
         self._spawn(self._submit(notification))
+
+    def _surf(self, subscriber: Subscriber, size: int) -> None:
+        """A session with an app: traffic detection reports its start and its stop; where there is none, it is told."""
+        app, msisdn, now = pick_app(subscriber, self._rng), subscriber.msisdn, self.now()
+        if "dpi" not in self.sources:
+            self.tell("data_session", msisdn, {"app": app, "bytes": size})
+            return
+        if app == "video":
+            self.sources["dpi"].add(app_start(next(self._ids), msisdn, app, now))
+        self.sources["dpi"].add(app_stop(next(self._ids), msisdn, app, now - 60_000, now, size))
 
     def _charge(self, msisdn: str, service: str, quantity: int) -> Notification | None:
         ref = next(self._ids)
@@ -357,7 +397,9 @@ class Operator:
             return
         if intention.broke:
             self.ocs.give_away(handset.msisdn)
-        if intention.meaning == "recharge":
+        if intention.link:
+            await self.tap(handset.msisdn, intention.text, intention.link, twice=self._rng.random() < NERVOUS)
+        elif intention.meaning == "recharge":
             self.recharge(handset.msisdn, intention.amount)
         else:
             self.reply(handset.msisdn, intention.text)

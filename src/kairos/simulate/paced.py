@@ -129,7 +129,7 @@ async def live(subscribers: int, seed: int) -> None:
     tell("ports", smsc_port=operator.smsc_port, ocs_port=operator.ocs_port, ocs_url=operator.ocs_url)
     try:
         address = msgspec.json.decode(await asyncio.to_thread(sys.stdin.readline), type=Address)
-        await operator.connect(address.smpp, address.kairos_http)
+        await operator.connect(address.smpp, address.kairos_http, address.kairos_key)
         await operator.bound()
         load = Load(operator)
         await load.introduce()

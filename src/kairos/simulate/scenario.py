@@ -17,6 +17,8 @@ NUMBERED = re.compile(r"(?:\bReply|\bRépondez|أرسل|أجب)\s+(?:\w+\s+)?(\d
 PROMISED = re.compile(r"(?:\b(?:Recharge|Top up|Rechargez)\b|اشحن)\D*?T\$(\d+(?:\.\d\d)?)", re.IGNORECASE)
 _AMOUNT = re.compile(r"T\$(\d+)(?:\.(\d\d))?")
 
+LINK = re.compile(r"https?://\S+/o/\w+")
+
 # The first theme with a matching word is what the offer is about, for the handset's taste.
 THEMES: Mapping[str, re.Pattern[str]] = {
     "content": re.compile(r"video|music|gam(?:es|ing)|vidéo|musique|jeux|jouez|فيديو|موسيقى|ألعاب|العب", re.IGNORECASE),
@@ -70,6 +72,16 @@ def number_in(text: str) -> str:
     """
     found = NUMBERED.search(text)
     return found[1] if found else ""
+
+
+def link_in(text: str) -> str:
+    """What opens the offer's page, or an empty text.
+
+    >>> link_in("2 GB for T$5: https://offers.example/o/39S2CwjV1hE4 or reply 1."), link_in("Reply 1")
+    ('https://offers.example/o/39S2CwjV1hE4', '')
+    """
+    found = LINK.search(text)
+    return found[0] if found else ""
 
 
 def promised_in(text: str) -> int:

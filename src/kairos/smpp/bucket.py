@@ -19,6 +19,11 @@ class Bucket:
         self._tokens = burst
         self._at = now
 
+    @property
+    def left(self) -> float:
+        """Tokens that waited to be taken when one was asked for last."""
+        return self._tokens
+
     def take(self, now: float, keep: float = 0.0) -> float:
         """Take a token and return 0.0, or the seconds until there is one, with `keep` others left in the bucket.
 

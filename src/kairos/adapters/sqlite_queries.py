@@ -1,0 +1,78 @@
+"""Recommendations that are kept (TMF680) and their listeners, in tables of their own in the store's file.
+
+They are written beside the engine, in short transactions, as what is learned is: nothing that decides waits for them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from kairos.adapters.sqlite import transaction
+from kairos.adapters.sqlite_file import StoreFile
+from kairos.domain.inbound import Sought
+from kairos.domain.recommendation import UNDER_WAY, Kept, Listener
+
+COLUMNS: Final = "key, name, at, state, sought, resource, told"
+OLD: Final = "DELETE FROM recommendation WHERE at < ? OR id <= (SELECT max(id) - ? FROM recommendation)"
+
+_sought: Final = msgspec.msgpack.Decoder(Sought).decode
+
+
+class SqliteQueries:
+    """A `kairos.ports.Queries` in the store at `path`, which must be there; for one thread. Raises StoreError."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._file = StoreFile(path, writes=True)
+        self.close = self._file.close
+
+    def put(self, kept: Kept, before: int, most: int) -> None:
+        row = (kept.key, kept.name, kept.at, kept.state, msgspec.msgpack.encode(kept.sought), kept.resource, kept.told)
+        with self._file.told("write to"), transaction(self._file.connection, "IMMEDIATE"):
+            self._file.connection.execute(f"INSERT INTO recommendation({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._file.connection.execute(OLD, (before, most))
+
+    def get(self, key: str) -> Kept | None:
+        return next(iter(self._kept("WHERE key = ?", key)), None)
+
+    def resources(self) -> list[bytes]:
+        return [resource for (resource,) in self._file.rows("SELECT resource FROM recommendation ORDER BY id")]
+
+    def under_way(self, limit: int) -> list[Kept]:
+        return self._kept("WHERE state = ? ORDER BY id LIMIT ?", UNDER_WAY, limit)
+
+    def untold(self, limit: int) -> list[Kept]:
+        return self._kept("WHERE state <> ? AND NOT told ORDER BY id LIMIT ?", UNDER_WAY, limit)
+
+    def finish(self, ended: Iterable[tuple[str, str, bytes]]) -> None:
+        rows = [(state, resource, key) for key, state, resource in ended]
+        self._write("UPDATE recommendation SET state = ?, resource = ? WHERE key = ?", rows)
+
+    def mark_told(self, keys: Iterable[str]) -> None:
+        self._write("UPDATE recommendation SET told = 1 WHERE key = ?", [(key,) for key in keys])
+
+    def listeners(self) -> list[Listener]:
+        return [Listener(*row) for row in self._file.rows("SELECT key, callback, query, event_type FROM listener")]
+
+    def listen(self, one: Listener) -> None:
+        row = (one.key, one.callback, one.query, one.event_type)
+        self._write("INSERT INTO listener(key, callback, query, event_type) VALUES (?, ?, ?, ?)", [row])
+
+    def unlisten(self, key: str) -> bool:
+        return self._write("DELETE FROM listener WHERE key = ?", [(key,)]) > 0
+
+    def _kept(self, where: str, *values: Any) -> list[Kept]:
+        rows = self._file.rows(f"SELECT {COLUMNS} FROM recommendation {where}", *values)
+        return [
+            Kept(key, name, at, state, _sought(sought), resource, bool(told))
+            for key, name, at, state, sought, resource, told in rows
+        ]
+
+    def _write(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        connection: sqlite3.Connection = self._file.connection
+        with self._file.told("write to"), transaction(connection, "IMMEDIATE"):
+            return connection.executemany(sql, rows).rowcount

@@ -1,0 +1,231 @@
+"""TMF680 Recommendation Management v4: what is best for who asks, as TM Forum words it. See docs/tmf.md."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Protocol, TypeVar
+
+import msgspec
+from fastapi import FastAPI, Request
+from msgspec import Meta, Struct, field
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from kairos.api.events import TooLargeError, body_of
+from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
+from kairos.domain.inbound import MOST, Sought
+from kairos.domain.recommendation import Listener
+
+BASE: Final = f"{PATH}recommendationManagement/v4"
+QUERY: Final = f"{BASE}/queryProductRecommendation"
+BODY_LIMIT: Final = 50_000  # bytes
+EXAMPLE: Final = (
+    'write it as in {"instantSyncRecommendation": true, '
+    '"relatedParty": {"id": "+12025550123", "@referredType": "Individual"}, "channel": [{"id": "care"}]}'
+)
+ATTRIBUTES: Final = (  # of a queryProductRecommendation: `fields` and filters may name them
+    *("id", "href", "name", "description", "state", "lifecycleStatus", "lastUpdate", "recommendationType", "reason"),
+    *("instantSyncRecommendation", "relatedParty", "channel", "category", "place", "validFor", "recommendationItem"),
+    *("productOrder", "productOrderItem", "shoppingCart", "shoppingCartItem", "characteristic", "maxNumber"),
+    *("@type", "@baseType", "@schemaLocation"),
+)
+OURS: Final = ("id", "href", "state", "validFor", "recommendationItem", "lastUpdate", "lifecycleStatus")
+
+B = TypeVar("B")
+Text = Annotated[str, Meta(max_length=1000)]
+Named = Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class Ref(Struct, frozen=True):
+    """A reference to something of another system's."""
+
+    id: Named
+    href: Text | None = None
+    name: Text | None = None
+
+
+class Item(Struct, frozen=True, rename="camel"):
+    """An item of an order or a cart."""
+
+    entity_href: Text | None = None
+    entity_id: Text | None = None
+    item_id: Text | None = None
+    name: Text | None = None
+
+
+class Party(Struct, frozen=True):
+    """Who asks: an MSISDN, or `imsi:`, `account:` and its value."""
+
+    id: Named
+    href: Text | None = None
+    name: Text | None = None
+    role: Text | None = None
+    referred_type: Text | None = field(default=None, name="@referredType")
+
+
+class Place(Struct, frozen=True):
+    """Where they are."""
+
+    role: Text
+    id: Text | None = None
+    href: Text | None = None
+    name: Text | None = None
+
+
+class Characteristic(Struct, frozen=True):
+    """A field of the event that `recommendationType` names: what the rules see of why they ask."""
+
+    name: Named
+    value: Any
+
+
+class Wanted(Struct, frozen=True, rename="camel"):
+    """QueryProductRecommendation_Create. `characteristic` and `maxNumber` are extensions of ours."""
+
+    related_party: Party
+    instant_sync_recommendation: bool = False
+    name: Text | None = None
+    description: Text | None = None
+    recommendation_type: Text | None = None
+    channel: list[Ref] = []
+    category: list[Ref] = []
+    place: Place | None = None
+    product_order: list[Ref] = []
+    product_order_item: list[Item] = []
+    shopping_cart: list[Ref] = []
+    shopping_cart_item: list[Item] = []
+    recommendation_item: list[dict[str, Any]] = []
+    characteristic: list[Characteristic] = []
+    max_number: Annotated[int, Meta(ge=1, le=MOST)] = 3
+    base_type: Text | None = field(default=None, name="@baseType")
+    schema_location: Text | None = field(default=None, name="@schemaLocation")
+    type: Text | None = field(default=None, name="@type")
+
+    @property
+    def sought(self) -> Sought:
+        """In kairos' own words."""
+        written = (self.channel[0].id if self.channel else "tmf680").lower()
+        word = re.sub(r"[^a-z0-9_]+", "_", written).strip("_")
+        channel = (word if word[:1].isalpha() else f"channel_{word}")[:32]
+        fields = {one.name: one.value for one in self.characteristic}
+        place = (self.place.name or self.place.id or "") if self.place else ""
+        kind = self.recommendation_type or ""
+        return Sought(self.related_party.id, channel, kind, fields, place, self.max_number)
+
+
+class Listening(Struct, frozen=True):
+    """EventSubscriptionInput."""
+
+    callback: Text
+    query: Text = ""
+
+
+class Recommendations(Protocol):
+    """The running kairos. All raise KairosError where that cannot be now, and EventError for what is no request."""
+
+    async def recommend(self, key: str, sought: Sought) -> Mapping[str, Any] | None:
+        """What is best for them, as attributes of the resource; None for somebody who is not known."""
+        ...
+
+    async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keep one that is to be answered later; the resource as it is now. Durable when this returns."""
+        ...
+
+    async def kept(self, key: str) -> Mapping[str, Any] | None:
+        """One that is kept."""
+        ...
+
+    async def all_kept(self) -> Sequence[Mapping[str, Any]]:
+        """All that are kept, the oldest first."""
+        ...
+
+    async def listen(self, callback: str, query: str) -> Listener | None:
+        """Tell somebody of what becomes of those that are kept; None where they are told already. Raises EventError."""
+        ...
+
+    async def unlisten(self, key: str) -> bool:
+        """Whether that listener was there."""
+        ...
+
+
+def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
+    """The routes."""
+
+    @app.post(QUERY, response_model=None, status_code=201)
+    async def query(request: Request) -> Response:
+        """Ask what is best for a subscriber; with `instantSyncRecommendation` it is in the answer."""
+        sent, wanted = await read_wanted(request)
+        key = uuid.uuid4().hex
+        if not wanted.instant_sync_recommendation:
+            kept = await recommendations.keep(key, wanted.sought, resource_of(sent, key, {}))
+            return tmf_json(kept, 201, {"location": kept["href"]})
+        found = await recommendations.recommend(key, wanted.sought)
+        if found is None:
+            raise TmfError(400, f"nobody is known by `{wanted.related_party.id}`", "`relatedParty.id` names who asks")
+        resource = resource_of(sent, key, found)
+        return tmf_json(resource, 201, {"location": resource["href"]})
+
+    @app.get(QUERY, response_model=None)
+    async def queries(request: Request) -> Response:
+        """Those that are kept: `fields`, `offset`, `limit`, and any attribute of theirs as a filter."""
+        page = read_page(request.query_params.multi_items(), ATTRIBUTES)
+        found = [one for one in await recommendations.all_kept() if matches(one, page.filters)]
+        shown = found[page.offset : page.offset + page.limit]
+        counts = {"x-total-count": str(len(found)), "x-result-count": str(len(shown))}
+        return tmf_json([selected(one, page.fields) for one in shown], 200, counts)
+
+    @app.get(QUERY + "/{key}", response_model=None)
+    async def one(key: str, request: Request) -> Response:
+        """One that is kept: how it stands, and what was found."""
+        fields = read_page(request.query_params.multi_items(), ATTRIBUTES).fields
+        found = await recommendations.kept(key)
+        if found is None:
+            raise TmfError(
+                404, f"there is no queryProductRecommendation `{key}`", "those answered at once are not kept"
+            )
+        return tmf_json(selected(found, fields))
+
+    @app.post(f"{BASE}/hub", response_model=None, status_code=201)
+    async def listen(request: Request) -> Response:
+        """Be told of those that are kept, at a callback that the settings allow."""
+        wanted = await _read(request, Listening)
+        found = await recommendations.listen(wanted.callback, wanted.query)
+        if found is None:
+            raise TmfError(409, f"`{wanted.callback}` is told already", "DELETE its listener first")
+        told = {"id": found.key, "callback": found.callback} | ({"query": found.query} if found.query else {})
+        return tmf_json(told, 201, {"location": f"{BASE}/hub/{found.key}"})
+
+    @app.delete(f"{BASE}/hub/{{key}}", response_model=None, status_code=204)
+    async def unlisten(key: str) -> Response:
+        """Be told no more."""
+        if not await recommendations.unlisten(key):
+            raise TmfError(404, f"there is no listener `{key}`")
+        return Response(None, 204)
+
+
+async def read_wanted(request: Request) -> tuple[dict[str, Any], Wanted]:
+    """The body as it was sent, and as it is understood. Raises TmfError."""
+    sent = await _read(request, dict[str, Any])
+    try:
+        return sent, msgspec.convert(sent, Wanted)
+    except msgspec.ValidationError as error:
+        raise TmfError(400, f"the body cannot be read: {error}", EXAMPLE) from None
+
+
+async def _read(request: Request, kind: type[B]) -> B:
+    try:
+        return msgspec.json.decode(await body_of(request, BODY_LIMIT), type=kind)
+    except (TooLargeError, ClientDisconnect):
+        raise TmfError(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TmfError(400, f"the body cannot be read: {error}") from None
+
+
+def resource_of(sent: Mapping[str, Any], key: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The resource: what was sent, and what was found."""
+    kept = {name: value for name, value in sent.items() if name not in OURS}
+    kept["relatedParty"] = {"@referredType": "Individual", **kept["relatedParty"]}
+    kept.setdefault("@type", "QueryProductRecommendation")
+    return {"id": key, "href": f"{QUERY}/{key}", **kept, **found}

@@ -1,0 +1,34 @@
+"""A recommendation that is not answered at once but kept (TMF680), and who is told of it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from kairos.domain.inbound import Sought
+
+UNDER_WAY = "inProgress"  # every other state is an end
+
+
+class Kept(Struct, frozen=True, gc=False):
+    """One that was asked for: `sought` in kairos' words, `resource` (JSON) as its requester reads it.
+
+    `name`: of the subscriber, as ingest resolves it, so that what concerns a person is found. `told`: listeners know
+    how it ended.
+    """
+
+    key: str
+    name: str
+    at: int
+    state: str
+    sought: Sought
+    resource: bytes
+    told: bool = False
+
+
+class Listener(Struct, frozen=True, gc=False):
+    """Who wants to be told: of every event, or of those of one `event_type`."""
+
+    key: str
+    callback: str
+    query: str = ""
+    event_type: str = ""

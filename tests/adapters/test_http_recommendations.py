@@ -1,0 +1,327 @@
+"""TMF680 recommendations, judged by the published Swagger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry
+from tests.swagger import Swagger, swagger
+
+from kairos.adapters.inbound import HttpInbound
+from kairos.adapters.recommendations import HttpRecommendations
+from kairos.adapters.sqlite import SqliteStore
+from kairos.adapters.sqlite_queries import SqliteQueries
+from kairos.api import create_app
+from kairos.api.recommendations import BASE, QUERY, add_recommendations
+
+DAY = 86_400_000
+NUMBER = "+12025550123"
+PARTY = {"id": NUMBER, "@referredType": "Individual"}
+SYNC: dict[str, Any] = {"instantSyncRecommendation": True, "relatedParty": PARTY, "channel": [{"id": "Care desk"}]}
+
+
+@pytest.fixture
+def published() -> Swagger:
+    return swagger("TMF680-Recommendation-v4.0.0.swagger.json")
+
+
+@pytest.fixture
+async def kept(counter: tuple[HttpInbound, Any], tmp_path: Path) -> AsyncIterator[HttpRecommendations]:
+    """Answers nothing that is kept until it is told to."""
+    SqliteStore(tmp_path / "kairos.db").close()
+    recommendations = HttpRecommendations(
+        counter[0], lambda: SqliteQueries(tmp_path / "kairos.db"), kept_for=DAY, most=5, allowed=["http://127.0.0.1/in"]
+    )
+    yield recommendations
+    await recommendations.close()
+
+
+@pytest.fixture
+async def client(counter: tuple[HttpInbound, Any], kept: HttpRecommendations) -> AsyncIterator[httpx.AsyncClient]:
+    nothing: Any = object()
+    more = [partial(add_recommendations, recommendations=kept)]
+    app = create_app(nothing, nothing, CollectorRegistry(), lambda: 0, inbound=counter[0], more=more)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kairos") as client:
+        yield client
+
+
+async def test_what_is_best_is_in_the_answer(
+    client: httpx.AsyncClient, published: Swagger, counter: tuple[HttpInbound, Any]
+) -> None:
+    asked = SYNC | {
+        "name": "shelf",
+        "category": [{"id": "data", "@referredType": "Category"}],
+        "place": {"role": "shop", "id": "9", "name": "High Street"},
+        "shoppingCart": [{"id": "c1"}],
+        "shoppingCartItem": [{"itemId": "1"}],
+        "productOrder": [{"id": "o1"}],
+        "productOrderItem": [{"itemId": "1"}],
+    }
+    published.judge("QueryProductRecommendation_Create", asked)
+    answer = await client.post(QUERY, json=asked)
+    assert answer.headers["content-type"] == "application/json;charset=utf-8"
+    published.judge_response("/queryProductRecommendation", "post", answer.status_code, answer.json())
+    told = answer.json()
+    assert {name: told[name] for name in asked} == asked
+    assert (told["state"], told["lifecycleStatus"], told["href"]) == ("done", "done", f"{QUERY}/{told['id']}")
+    (item,) = told["recommendationItem"]
+    price = item["product"]["productPrice"][0]["price"]
+    assert price["taxIncludedAmount"] == {"unit": "XTS", "value": 45}
+    assert b'"value":45.00' in answer.content  # with the currency's decimals, as written money has them
+    terms = {term["name"]: term for term in item["product"]["productTerm"]}
+    assert terms["validity"]["description"] == "7 days"
+    assert terms["offer"]["validFor"]["endDateTime"] == told["validFor"]["endDateTime"] == "2026-03-05T12:00:00.000Z"
+    assert (item["priority"], item["productOffering"]["id"]) == (1, "booster/large")
+    says = {one["name"]: one["value"] for one in item["product"]["productCharacteristic"]}
+    assert (says["channel"], says["text"]) == ("care_desk", "2 GB for 7 days at T$45")
+    inbound, bench = counter
+    taken = await inbound.respond("yes", NUMBER, item["id"], "accept", "care", "")
+    assert not isinstance(taken, str)
+    assert taken["status"] == "accepted"
+    assert [one.price for one in bench.state().purchases] == [4500]
+
+
+async def test_the_same_offer_is_told_by_every_door_without_a_write(
+    client: httpx.AsyncClient, counter: tuple[HttpInbound, Any]
+) -> None:
+    inbound, bench = counter
+    told = await inbound.decide("1", NUMBER, "app", "inbound", b"{}", 3)
+    assert told is not None
+    before = bench.state()
+    for party in (NUMBER, "imsi:001010000000001"):
+        answer = await client.post(QUERY, json=SYNC | {"relatedParty": PARTY | {"id": party}})
+        (item,) = answer.json()["recommendationItem"]
+        assert item["id"] == told["offers"][0]["offer"]
+    assert bench.state() == before
+
+
+async def test_an_event_may_be_the_reason_with_its_fields(client: httpx.AsyncClient) -> None:
+    why = {"recommendationType": "recharge", "characteristic": [{"name": "amount", "value": "10.50"}], "maxNumber": 1}
+    answer = await client.post(QUERY, json=SYNC | why)
+    assert answer.status_code == 201, answer.text
+    assert len(answer.json()["recommendationItem"]) == 1
+    wrong = await client.post(QUERY, json=SYNC | why | {"characteristic": [{"name": "amuont", "value": "1"}]})
+    assert (wrong.status_code, "`amuont`" in wrong.json()["reason"]) == (400, True)
+    named = await client.post(QUERY, json=SYNC | {"recommendationType": "home page"})  # a word of theirs, told back
+    assert named.json()["recommendationType"] == "home page"
+
+
+async def test_amounts_are_exact(client: httpx.AsyncClient) -> None:
+    answer = await client.post(QUERY, json=SYNC)
+    (item,) = answer.json()["recommendationItem"]
+    price = item["product"]["productPrice"][0]["price"]
+    assert Decimal(str(price["dutyFreeAmount"]["value"])) <= Decimal("45.00")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"relatedParty": {**PARTY, "id": "+12025550199"}}, "nobody is known by `+12025550199`"),
+        ({"relatedParty": {**PARTY, "id": "nonsense"}}, "`nonsense` is not an international phone number"),
+        ({"relatedParty": {"@referredType": "Individual"}}, "missing required field `id`"),
+        ({"relatedParty": [PARTY]}, "`$.relatedParty`"),
+        ({"relatedParty": None}, "`$.relatedParty`"),
+        ({"channel": [{"name": "care"}]}, "missing required field `id`"),
+        ({"maxNumber": 0}, "`$.maxNumber`"),
+        ({"instantSyncRecommendation": "yes"}, "`$.instantSyncRecommendation`"),
+        ({"place": {"id": "9"}}, "missing required field `role`"),
+    ],
+)
+async def test_what_is_no_request_is_told_as_tm_forum_has_it(
+    client: httpx.AsyncClient, published: Swagger, body: dict[str, Any], said: str
+) -> None:
+    answer = await client.post(QUERY, json=SYNC | body)
+    published.judge_response("/queryProductRecommendation", "post", answer.status_code, answer.json())
+    assert (answer.status_code, answer.json()["code"]) == (400, "badRequest")
+    assert said in answer.json()["reason"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("PATCH", QUERY, 405), ("PUT", f"{BASE}/queryProductRecommendation", 405), ("GET", f"{BASE}/nothing", 404)],
+)
+async def test_what_is_not_there_is_an_error_object(
+    client: httpx.AsyncClient, published: Swagger, method: str, path: str, status: int
+) -> None:
+    answer = await client.request(method, path)
+    assert answer.status_code == status
+    published.judge("Error", answer.json())
+    elsewhere = await client.get("/v1/nothing")
+    assert elsewhere.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 40_000, b'{"relatedParty": ' + b"[" * 9000])
+async def test_a_body_that_is_none_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    answer = await client.post(QUERY, content=body)
+    assert (answer.status_code, answer.json()["@type"]) == (400, "Error")
+    large = await client.post(QUERY, content=b"x" * 60_000)
+    assert (large.status_code, large.json()["status"]) == (413, "413")
+
+
+# -- what is kept ------------------------------------------------------------------------------------------------------
+
+LATER: dict[str, Any] = {"relatedParty": PARTY, "channel": [{"id": "care"}], "name": "tonight"}
+
+
+async def test_what_is_kept_is_answered_later_and_found(
+    client: httpx.AsyncClient, kept: HttpRecommendations, published: Swagger
+) -> None:
+    answer = await client.post(QUERY, json=LATER)
+    published.judge_response("/queryProductRecommendation", "post", answer.status_code, answer.json())
+    made = answer.json()
+    assert (made["state"], answer.headers["location"]) == ("inProgress", made["href"])
+    assert "recommendationItem" not in made
+    assert await kept.answer_kept()
+    assert not await kept.answer_kept()
+    found = await client.get(made["href"])
+    published.judge_response("/queryProductRecommendation/{id}", "get", found.status_code, found.json())
+    assert (found.json()["state"], len(found.json()["recommendationItem"])) == ("done", 1)
+    assert b'"value":45.00' in found.content
+    some = await client.get(made["href"], params={"fields": "state,lastUpdate"})
+    assert some.json().keys() == {"id", "href", "state", "lastUpdate"}
+    missing = await client.get(f"{QUERY}/nothing")
+    published.judge_response("/queryProductRecommendation/{id}", "get", missing.status_code, missing.json())
+    assert missing.status_code == 404
+
+
+async def test_a_list_is_filtered_and_comes_in_pages(
+    client: httpx.AsyncClient, kept: HttpRecommendations, published: Swagger
+) -> None:
+    for name in ("a", "b", "b"):
+        await client.post(QUERY, json=LATER | {"name": name})
+    await kept.answer_kept()
+    await client.post(QUERY, json=LATER | {"name": "b"})
+
+    async def listed(**query: str) -> tuple[list[Any], int, int]:
+        answer = await client.get(QUERY, params=query)
+        published.judge_response("/queryProductRecommendation", "get", answer.status_code, answer.json())
+        total, here = answer.headers["x-total-count"], answer.headers["x-result-count"]
+        return [one.get("name") for one in answer.json()], int(total), int(here)
+
+    assert await listed() == (["a", "b", "b", "b"], 4, 4)
+    assert await listed(name='"b"', limit="2") == (["b", "b"], 3, 2)
+    assert await listed(name="b", offset="2") == (["b"], 3, 1)
+    assert await listed(state="done") == (["a", "b", "b"], 3, 3)
+    assert await listed(state="inProgress,done", name='"a"') == (["a"], 1, 1)
+    assert await listed(**{"relatedParty.id": f'"{NUMBER}"', "channel.id": "care"}) == (["a", "b", "b", "b"], 4, 4)
+    assert await listed(**{"channel.id": "app"}) == ([], 0, 0)
+    assert await listed(fields="id", limit="1") == ([None], 4, 1)
+    last = (await client.get(QUERY, params={"limit": "1"})).json()[0]["lastUpdate"]
+    assert (await listed(lastUpdate=f'"{last}"'))[1] >= 1
+
+
+@pytest.mark.parametrize(
+    "query", ["nothing=1", "fields=nothing", "limit=-1", "offset=x", "limit=1e3", "state.gt=done.x&chanel.id=1"]
+)
+async def test_what_is_no_filter_is_refused(client: httpx.AsyncClient, published: Swagger, query: str) -> None:
+    answer = await client.get(f"{QUERY}?{query}")
+    published.judge_response("/queryProductRecommendation", "get", answer.status_code, answer.json())
+    assert answer.status_code == 400
+
+
+async def test_the_oldest_go_and_what_is_old(
+    client: httpx.AsyncClient, counter: tuple[HttpInbound, Any], kept: HttpRecommendations
+) -> None:
+    for name in "abcdefg":
+        await client.post(QUERY, json=LATER | {"name": name})
+    assert [one["name"] for one in (await client.get(QUERY)).json()] == list("cdefg")
+    counter[1].now += 2 * DAY
+    await client.post(QUERY, json=LATER | {"name": "h"})
+    assert [one["name"] for one in (await client.get(QUERY)).json()] == ["h"]
+
+
+async def test_one_that_cannot_be_answered_ends_and_says_why(
+    client: httpx.AsyncClient, kept: HttpRecommendations, published: Swagger
+) -> None:
+    made = (await client.post(QUERY, json=LATER | {"relatedParty": PARTY | {"id": "+12025550199"}})).json()
+    await kept.answer_kept()
+    found = (await client.get(made["href"])).json()
+    published.judge("QueryProductRecommendation", found)
+    assert (found["state"], found["reason"]) == ("terminatedWithError", "nobody is known by `+12025550199`")
+    refused = await client.post(QUERY, json=LATER | {"characteristic": [{"name": "app", "value": "x"}]})
+    assert refused.status_code == 400
+
+
+async def test_what_was_answered_and_not_written_down_makes_no_second_offer(
+    client: httpx.AsyncClient, kept: HttpRecommendations, counter: tuple[HttpInbound, Any]
+) -> None:
+    """As by a kill between the engine's commit and ours."""
+    made = (await client.post(QUERY, json=LATER)).json()
+    (waiting,) = await kept._do(lambda queries: queries.under_way(9))
+    first = await kept.recommend(waiting.key, waiting.sought)
+    assert first is not None
+    await kept.answer_kept()
+    found = (await client.get(made["href"])).json()
+    assert [one["id"] for one in found["recommendationItem"]] == [one["id"] for one in first["recommendationItem"]]
+    assert len(counter[1].state().offers) == 1
+
+
+async def test_listeners_are_told_of_both_events_until_they_leave(
+    client: httpx.AsyncClient, kept: HttpRecommendations, published: Swagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kairos.adapters.recommendations.PAUSES", (0.0, 0.0))
+    told: list[tuple[str, Any]] = []
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        told.append((request.url.path, json.loads(request.content)))
+        return httpx.Response(503 if len(told) == 1 else 201)
+
+    both = await client.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/in/a"})
+    published.judge_response("/hub", "post", both.status_code, both.json())
+    one = {"callback": "http://127.0.0.1/in/b", "query": "eventType=QueryProductRecommendationStateChangeEvent"}
+    second = (await client.post(f"{BASE}/hub", json=one)).json()
+    assert second["query"] == one["query"]
+    twice = await client.post(f"{BASE}/hub", json=one)
+    published.judge_response("/hub", "post", twice.status_code, twice.json())
+    assert twice.status_code == 409
+    await client.post(QUERY, json=LATER)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+        assert not await kept.tell_ended(out)  # nothing has ended
+        await kept.answer_kept()
+        assert await kept.tell_ended(out)
+        assert not await kept.tell_ended(out)
+        heard = {path: [event["eventType"] for way, event in told if way == path] for path in ("/in/a", "/in/b")}
+        changed, created = one["query"].partition("=")[2], "QueryProductRecommendationCreateEvent"
+        assert [*dict.fromkeys(heard["/in/a"])] == [created, changed]
+        assert [*dict.fromkeys(heard["/in/b"])] == [changed]
+        assert len(told) == 4  # one was refused, and said again
+        for _, event in told:
+            published.judge(event["eventType"], event)
+        await client.delete(f"{BASE}/hub/{second['id']}")
+        await client.post(QUERY, json=LATER)
+        await kept.answer_kept()
+        told.clear()
+        await kept.tell_ended(out)
+        assert {path for path, _ in told} == {"/in/a"}
+    gone = await client.delete(f"{BASE}/hub/{second['id']}")
+    published.judge_response("/hub/{id}", "delete", gone.status_code, gone.json())
+    assert gone.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        "http://127.0.0.1/other",
+        "http://127.0.0.1:81/in",
+        "http://127.0.0.2/in",
+        "https://127.0.0.1/in",
+        "http://127.0.0.1@evil.example/in",
+        "http://a@127.0.0.1/in",
+        "file:///in",
+        "http://[/in",
+        "",
+    ],
+)
+async def test_only_addresses_that_operations_named_are_told(
+    client: httpx.AsyncClient, published: Swagger, callback: str
+) -> None:
+    answer = await client.post(f"{BASE}/hub", json={"callback": callback})
+    published.judge_response("/hub", "post", answer.status_code, answer.json())
+    assert (answer.status_code, "callback" in answer.json()["reason"]) == (400, True)

@@ -1,0 +1,106 @@
+"""Connections of the HTTP door, on either parser of uvicorn: what does not come whole is let go, all else is served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import uvicorn
+
+from kairos.api.connection import HEADERS_LIMIT, H11Connection
+from kairos.api.connection_fast import HttpToolsConnection
+
+WITHIN = 0.4  # seconds
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """The body; where it stops, nothing."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    length = str(len(body)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture(params=[H11Connection, HttpToolsConnection])
+async def talk(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Any]]:
+    """Send these octets, with pauses where there are numbers; all that came back until the connection ended."""
+    kind = type("Quick", (request.param,), {"within": WITHIN, "most": 3})
+    config = uvicorn.Config(echo, port=0, http=kind, ws="none", log_level="critical", lifespan="off")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+
+    async def say(*octets: bytes | float) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        heard = b""
+        with suppress(ConnectionError):
+            for one in octets:
+                if isinstance(one, bytes):
+                    writer.write(one)
+                    await writer.drain()
+                else:
+                    await asyncio.sleep(one)
+            async with asyncio.timeout(30):
+                heard = await reader.read(-1)
+        writer.close()
+        return heard
+
+    yield say
+    server.should_exit = True
+    await task
+
+
+POST = b"POST / HTTP/1.1\r\nhost: k\r\nconnection: close\r\ncontent-length: 4\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nhost: k\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+KEPT = b"POST / HTTP/1.1\r\nhost: k\r\ncontent-length: 4\r\n\r\nfour"
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        (POST + b"four",),
+        (POST, 0.1, b"fo", 0.1, b"ur"),
+        (POST[:30], 0.1, POST[30:], 0.1, b"four"),
+        (CHUNKED, 0.1, b"4\r\nfo", 0.1, b"ur\r\n0\r\n\r\n"),
+        (KEPT, 0.1, POST + b"four"),
+        (KEPT + POST + b"four",),
+    ],
+)
+async def test_what_comes_whole_is_served_however_it_is_cut(talk: Any, octets: Any) -> None:
+    assert (await talk(*octets)).endswith(b"\r\n\r\nfour")
+
+
+@pytest.mark.parametrize(
+    "octets", [(POST[:30],), (POST,), (POST, 0.2, b"fo", 0.1, b"u"), (CHUNKED, b"4\r\nfo"), (KEPT, 0.1, POST[:30])]
+)
+async def test_what_does_not_is_told_so_and_let_go(talk: Any, octets: Any) -> None:
+    answer = await talk(*octets)
+    last = answer[answer.rindex(b"HTTP/1.1") :]
+    assert last.startswith(b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json")
+    assert b"did not come whole within 0.4 s" in last
+
+
+async def test_who_says_nothing_is_let_go(talk: Any) -> None:
+    assert await talk() == b""
+
+
+async def test_there_are_not_more_than_the_most(talk: Any) -> None:
+    answers = await asyncio.gather(*(talk(POST, 0.2, b"four") for _ in range(5)))
+    assert sorted(map(bool, answers)) == [False, False, True, True, True]
+
+
+async def test_headers_have_an_end(talk: Any) -> None:
+    line = b"x: " + b"y" * 8000 + b"\r\n"
+    answer = await talk(POST[:30], *[line, 0.01] * (HEADERS_LIMIT // 8000 + 3))
+    assert b"408" not in answer
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
