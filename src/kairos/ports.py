@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Drawn
+from kairos.domain.erasure import Erased
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
@@ -73,6 +74,7 @@ class Batch:
     letters_marked: list[tuple[int, str]] = field(default_factory=list)  # id, status; ids that are gone are passed by
     answered: list[Answered] = field(default_factory=list)
     budgets: dict[Key, Standing] = field(default_factory=dict)  # as they now are
+    erased: list[Erased] = field(default_factory=list)  # applied before `identities`
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
@@ -227,6 +229,10 @@ class Store(Protocol):
 
     def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:
         """How likely the choices of these decisions were, as far as it is kept. Who learns writes it."""
+        ...
+
+    def suppressed(self) -> dict[bytes, tuple[str, ...]]:
+        """The consents that are withdrawn for numbers of erased subscribers, by mark."""
         ...
 
     def switches(self) -> list[Switch]:

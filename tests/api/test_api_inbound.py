@@ -90,7 +90,12 @@ async def test_all_about_a_subscriber(client: httpx.AsyncClient) -> None:
     [
         ("decisions", {**ASK, "subscriber": "+12025550199"}, 404, "nobody is known by `+12025550199`"),
         ("decisions", {**ASK, "subscriber": "nonsense"}, 422, "is no number"),
-        ("decisions", {"subscriber": "+12025550123", "channel": "care"}, 400, "missing required field `id`"),
+        (
+            "decisions",
+            {"subscriber": "+12025550123", "channel": "care"},
+            400,
+            "needs an `id`, or the header `Idempotency-Key`",
+        ),
         ("decisions", {**ASK, "id": ""}, 400, "`$.id`"),
         ("decisions", {**ASK, "channel": "Call Centre"}, 400, "`$.channel`"),
         ("decisions", {**ASK, "at_most": 11}, 400, "`$.at_most`"),
@@ -128,6 +133,29 @@ async def test_a_store_that_is_down_is_asked_again(client: httpx.AsyncClient, co
 async def test_the_document_says_what_a_body_holds(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     body = document["paths"]["/v1/responses"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert body["required"] == ["id", "subscriber", "offer", "answer", "channel"]
+    assert body["required"] == ["subscriber", "offer", "answer", "channel"]
     assert body["properties"]["answer"]["enum"] == ["accept", "decline", "keep"]
     assert body["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("key", ['"8e03978e-40d5"', "8e03978e-40d5"])
+async def test_the_header_names_a_request(client: httpx.AsyncClient, counter: Counter, key: str) -> None:
+    bare = {name: value for name, value in SAY.items() if name != "id"}
+    headers = {"Idempotency-Key": key}
+    answer = await client.post("/v1/responses", json=bare, headers=headers)
+    assert (answer.status_code, answer.json()["id"]) == (200, "8e03978e-40d5")
+    ask = {name: value for name, value in ASK.items() if name != "id"}
+    assert (await client.post("/v1/decisions", json=ask, headers=headers)).json()["id"] == "8e03978e-40d5"
+    assert [one[0] for one in counter.heard] == ["8e03978e-40d5"] * 2
+    same = await client.post("/v1/decisions", json=ask | {"id": "8e03978e-40d5"}, headers=headers)
+    assert same.status_code == 200
+    other = await client.post("/v1/responses", json=SAY, headers=headers)
+    assert (other.status_code, other.json()["field"]) == (400, "id")
+    assert "name two requests" in other.json()["detail"]
+
+
+@pytest.mark.parametrize("key", ["", '""', '"a', "a b", "a" * 201, '"\\x"', "a\tb"])
+async def test_a_header_that_names_nothing_is_refused(client: httpx.AsyncClient, counter: Counter, key: str) -> None:
+    answer = await client.post("/v1/decisions", json=ASK, headers=[("Idempotency-Key", key)])
+    assert (answer.status_code, "Idempotency-Key" in answer.json()["detail"]) == (400, True)
+    assert counter.heard == []

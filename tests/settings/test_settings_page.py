@@ -93,7 +93,7 @@ def written(field: Any) -> str:
     if field.required:
         return "needed"
     default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-    text = str(default).lower() if isinstance(default, bool) else ("" if default is None else str(default))
+    text = str(default).lower() if isinstance(default, bool) else ("" if default in (None, []) else str(default))
     return f"`{text}`" if text else ""
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Drawn
+from kairos.domain.erasure import Erased
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
@@ -56,6 +57,7 @@ class MemoryStore:
         self._switches: list[Switch] = []
         self._letters: dict[tuple[str, str], DeadLetter] = {}  # by kind and identity
         self._latest_letter = 0
+        self._suppressed: dict[bytes, tuple[str, ...]] = {}
 
     @property
     def epoch(self) -> str:
@@ -274,6 +276,10 @@ class MemoryStore:
     def choices(self, decisions: Collection[int]) -> dict[int, Drawn]:  # noqa: ARG002
         return {}
 
+    def suppressed(self) -> dict[bytes, tuple[str, ...]]:
+        with self._lock:
+            return dict(self._suppressed)
+
     def switches(self) -> list[Switch]:
         with self._lock:
             latest = {switch.name: switch for switch in self._switches}
@@ -301,6 +307,7 @@ class MemoryStore:
 
     def _apply(self, batch: Batch) -> None:
         self._states.update(batch.states)
+        self._erase(batch.erased)
         for kind, value, subscriber, since in batch.identities:
             known = self._identities.setdefault((kind, value), [])
             if known and known[-1].subscriber != subscriber:
@@ -332,6 +339,16 @@ class MemoryStore:
         self._use("decision", (row[0] for row in batch.decisions))
         self._use("outgoing", (row.id for row in batch.outgoing))
         self._use("timer", (timer.id for timer in batch.timers))
+
+    def _erase(self, several: Iterable[Erased]) -> None:
+        """Their names, and their no stays; whatever else is kept of them goes with the process."""
+        for one in several:
+            for name in one.names:
+                others = [held for held in self._identities.pop(name, ()) if held.subscriber != one.subscriber]
+                if others:
+                    self._identities[name] = [*others, Held(0, one.at)]
+            if one.mark:
+                self._suppressed[one.mark] = one.consents
 
     def _update(self, update: OutgoingUpdate) -> None:
         row = self._outgoing.get(update.id)

@@ -20,6 +20,7 @@ from kairos.adapters.sqlite_backup import copy_before_upgrade
 from kairos.adapters.sqlite_budgets import BUDGETS, budget_rows, select_budgets
 from kairos.adapters.sqlite_checkpoint import Checkpointer
 from kairos.adapters.sqlite_choices import select_choices
+from kairos.adapters.sqlite_erasure import erase, suppressed
 from kairos.adapters.sqlite_file import told
 from kairos.adapters.sqlite_journal import Journal
 from kairos.adapters.sqlite_letters import (
@@ -308,6 +309,10 @@ class SqliteStore:
         with self._read_lock, self._told("read"):
             return select_choices(self._reader, decisions)
 
+    def suppressed(self) -> dict[bytes, tuple[str, ...]]:
+        with self._read_lock, self._told("read"):
+            return suppressed(self._reader)
+
     def switches(self) -> list[Switch]:
         with self._read_lock, self._told("read"):
             return sqlite_switches.switches(self._reader)
@@ -396,6 +401,8 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     mark_letters(connection, batch.letters_marked)
     write(connection, ANSWERED, ((a.account, a.message_id, a.peer_id, a.identity, a.at) for a in batch.answered))
     write(connection, BUDGETS, budget_rows(batch.budgets))
+    if batch.erased:
+        erase(connection, batch.erased)
     if batch.identities:
         write(connection, IDENTITIES, batch.identities)
         highest = max(subscriber for _, _, subscriber, _ in batch.identities)

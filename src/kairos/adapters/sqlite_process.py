@@ -136,6 +136,7 @@ class SqliteProcess:
     model = _asked(SqliteStore.model)
     newest_model = _asked(SqliteStore.newest_model)
     choices = _asked(SqliteStore.choices)
+    suppressed = _asked(SqliteStore.suppressed)
     switches = _asked(SqliteStore.switches)
     switch_history = _asked(SqliteStore.switch_history)
     turn_switch = _asked(SqliteStore.turn_switch)

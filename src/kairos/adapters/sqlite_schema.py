@@ -45,6 +45,7 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('o
 # `recommendation`: one that is kept (`kairos.domain.recommendation`); `listener`: who is told of it.
 # `erasure`: who is to be forgotten; `names` (JSON) go when all of it is done (ms; 0: not yet). `suppression`: marks of
 # numbers whose owner said STOP and was erased then, with the consents that are withdrawn (JSON).
+# `scrub`: nothing but zeros, for a moment, in pages that had come free.
 # `switch`: every change of one, the latest of a name holds; `is_on` is 0 or 1.
 SECOND = """
 CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, identity TEXT NOT NULL,
@@ -94,6 +95,7 @@ CREATE TABLE listener(key TEXT PRIMARY KEY, callback TEXT NOT NULL, query TEXT N
   STRICT, WITHOUT ROWID;
 CREATE TABLE erasure(id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber INTEGER NOT NULL, at INTEGER NOT NULL,
   reason TEXT NOT NULL, names TEXT NOT NULL, done INTEGER NOT NULL) STRICT;
+CREATE TABLE scrub(id INTEGER PRIMARY KEY, zeros BLOB NOT NULL) STRICT;
 CREATE TABLE suppression(mark BLOB PRIMARY KEY, at INTEGER NOT NULL, consents TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ALTER TABLE playbook ADD COLUMN first_decision INTEGER NOT NULL DEFAULT 0;
 UPDATE playbook SET first_decision = (SELECT seq FROM sqlite_sequence WHERE name = 'decision');

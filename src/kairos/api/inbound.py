@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
+from kairos.api.idempotency import PARAMETER, request_id
 from kairos.api.lock import about
 from kairos.api.problem import problem
 from kairos.domain.inbound import MOST, Verb
@@ -31,15 +32,14 @@ SAY = (
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Channel = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
-B = TypeVar("B")
 
 
 class Asked(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a request for offers. `event` with its `data` says why they came; a repeat has the same `id`."""
 
-    id: Id
     subscriber: Name
     channel: Channel
+    id: Id = ""  # else the header names it
     event: Name = "inbound"
     data: Raw = field(default_factory=lambda: Raw(b"{}"))
     at_most: Annotated[int, Meta(ge=1, le=MOST)] = 3
@@ -48,12 +48,15 @@ class Asked(Struct, frozen=True, forbid_unknown_fields=True):
 class Spoken(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of an answer to an offer. `who` heard it: an agent's name or number, kept as proof."""
 
-    id: Id
     subscriber: Name
     offer: Name
     answer: Verb
     channel: Channel
+    id: Id = ""  # else the header names it
     who: Annotated[str, Meta(max_length=100)] = ""
+
+
+B = TypeVar("B", Asked, Spoken)
 
 
 class Inbound(Protocol):
@@ -79,7 +82,10 @@ class Inbound(Protocol):
 def _body(kind: type[Struct]) -> dict[str, Any]:
     """What the OpenAPI document says of a body that is read by hand."""
     _, schemas = msgspec.json.schema_components((kind,))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas[kind.__name__]}}}}
+    return {
+        "parameters": [PARAMETER],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schemas[kind.__name__]}}},
+    }
 
 
 def add_inbound(app: FastAPI, inbound: Inbound) -> None:
@@ -131,11 +137,16 @@ def add_inbound(app: FastAPI, inbound: Inbound) -> None:
 
 async def _read(request: Request, kind: type[B], example: str) -> B | Response:
     try:
-        return msgspec.json.decode(await body_of(request, BODY_LIMIT), type=kind)
+        read = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=kind)
     except (TooLargeError, ClientDisconnect):
         return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return problem(400, f"the body cannot be read: {error}; {example}")
+    try:
+        known_by = request_id(request, read.id)
+    except ValueError as error:
+        return problem(400, str(error), "id")
+    return read if known_by == read.id else msgspec.structs.replace(read, id=known_by)
 
 
 def _nobody(name: str) -> Response:

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
+from kairos.api.lock import about
 from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
 from kairos.domain.inbound import MOST, Sought
 from kairos.domain.recommendation import Listener
@@ -157,6 +158,7 @@ def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
     async def query(request: Request) -> Response:
         """Ask what is best for a subscriber; with `instantSyncRecommendation` it is in the answer."""
         sent, wanted = await read_wanted(request)
+        about(request, wanted.related_party.id)
         key = uuid.uuid4().hex
         if not wanted.instant_sync_recommendation:
             kept = await recommendations.keep(key, wanted.sought, resource_of(sent, key, {}))

@@ -40,6 +40,9 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     ("POST", "/v1/responses"): Row("decide care", "line"),
     ("GET", "/v1/subscribers/{name}"): Row("care", "line", "name"),
     ("GET", "/v1/subscribers/{msisdn}/decisions"): Row("care", "line", "msisdn"),
+    ("GET", "/v1/subscribers/{name}/export"): Row("operator", "first", "name"),
+    ("DELETE", "/v1/subscribers/{name}"): Row("operator", "first", "name"),
+    ("GET", "/v1/erasures"): Row("operator care"),
     ("GET", "/v1/decisions/{decision}"): Row("care marketer", "line"),
     ("GET", "/v1/purchases/{key}"): Row("care", "line"),
     ("POST", "/v1/reversals"): Row("operator", "first"),
@@ -61,6 +64,11 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     # a dialler that knows the secret in the path
     ("GET", "/v1/ivr/{secret}/{offer}"): Row(OPEN),
     ("POST", "/v1/ivr/{secret}"): Row(OPEN, "counted"),
+    # a USSD gateway that knows the secret in the path
+    ("GET", "/v1/ussd/{secret}/callback"): Row(OPEN, "counted"),
+    ("POST", "/v1/ussd/{secret}/callback"): Row(OPEN, "counted"),
+    ("POST", "/v1/ussd/{secret}/interrupted"): Row(OPEN, "counted"),
+    ("POST", "/v1/ussd/{secret}/dialog"): Row(OPEN, "counted"),
     # links that we have signed
     ("GET", "/o/{token}"): Row(OPEN),
     ("POST", "/o/{token}"): Row(OPEN, "counted"),

@@ -1,5 +1,6 @@
 """The commands: `run`, `demo`, `new`, `check`, `test`, `events`, `explain`, `reconcile`, `report`, `evaluate`, `learn`,
-`switch`, `status`, `key`, `audit`, `try`, `dead-letters`, `backup`, `restore`, `bench`.
+`switch`, `status`, `key`, `audit`, `try`, `dead-letters`, `backup`, `restore`, `export`, `erase`,
+`bench`.
 
 Each imports what it needs when it is called, so that `--help` and `check` are quick.
 """
@@ -54,6 +55,7 @@ COMMANDS = (
     "trial",
     "dead_letters",
     "backup",
+    "privacy",
     "bench",
 )
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kairos import enrich, fulfil, respond
 from kairos.decide import frozen_message, still_unanswered, with_switches
 from kairos.decide.budgets import whole
 from kairos.decide.decide import Draw, keyed_draw
+from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.identity import Party
-from kairos.domain.inbound import Visit, Word
+from kairos.domain.inbound import Look, Recall, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
@@ -21,6 +22,7 @@ from kairos.domain.subscriber import State
 from kairos.domain.switch import Switches, stated
 from kairos.engine.budgets import settle
 from kairos.engine.deliveries import take_delivery, take_resend
+from kairos.engine.erasure import suppress, take_erasure
 from kairos.engine.expiry import take_timer
 from kairos.engine.inbound import take_inbound
 from kairos.engine.moments import decide_moments, take_event
@@ -30,6 +32,7 @@ from kairos.engine.program import Program
 from kairos.engine.replies import take_reply
 from kairos.engine.statistics import Statistics
 from kairos.engine.subscriptions import take_change
+from kairos.engine.suppression import Suppression
 from kairos.engine.trials import take_trial
 from kairos.engine.work import (
     Ids,
@@ -95,6 +98,7 @@ class Engine:
         self.draw: Draw = keyed_draw(program.playbook.seed)
         self.switches = Switches()
         self.listed: Mapping[str, Container[str]] = {}
+        self.suppression = Suppression()
 
     def use(self, program: Program) -> None:
         """From the next batch on, this playbook."""
@@ -215,7 +219,10 @@ class Engine:
             return self.state(work, known)
         if self.reject_unknown or ":" in name:
             return None
-        return self.new_subscriber(work, name, work.now)
+        state = self.new_subscriber(work, name, work.now)
+        if self.suppression.known:
+            suppress(self, state, work.now)
+        return state
 
     def new_subscriber(self, work: Work, msisdn: str, since: int) -> State:
         state = enrich.new_state(self.program.plan, work.ids.take("subscriber"), msisdn, work.now)
@@ -269,27 +276,28 @@ class Engine:
         match source:
             case Event():
                 return (take_trial if source.trial else take_event)(self, work, index, source)
-            case Reply():
-                take_reply(self, work, index, source)
-            case Visit() | Word():
+            case Visit() | Word() | Look() | Recall():
                 return take_inbound(self, work, index, source)
-            case Change():
-                take_change(self, work, index, source)
-            case Delivery():
-                take_delivery(self, work, index, source)
-            case Fulfilment():
-                take_fulfilment(self, work, index, source)
-            case Reversal():
-                take_reversal(self, work, index, source)
-            case Timer():
-                take_timer(self, work, index, source)
-            case Resend():
-                take_resend(work, index, source)
             case Part():
                 return take_part(self, work, index, source)
+            case Resend():
+                take_resend(work, index, source)
             case Answered():
                 work.batch.answered.append(source)
+            case _:
+                TAKERS[type(source)](self, work, index, source)
         return None
+
+
+TAKERS: Final[Mapping[type, Callable[[Engine, Work, int, Any], None]]] = {
+    Reply: take_reply,
+    Change: take_change,
+    Delivery: take_delivery,
+    Fulfilment: take_fulfilment,
+    Reversal: take_reversal,
+    Timer: take_timer,
+    Erasure: take_erasure,
+}
 
 
 def wanted(inputs: Iterable[Input]) -> tuple[list[str], list[int]]:

@@ -87,7 +87,7 @@ def end(engine: Engine, work: Work, state: State, at: int, why: str) -> None:
             work.log(state.id, offer.decision, offer.key, "withdrawn", why)
     hold(engine, work, state.msisdn, 0, at)
     known = _known(state)
-    _leave(engine, work, state, at)
+    leave_account(engine, work, state, at)
     for kind, dated in known.names.items():
         name = name_of(kind, dated.value)
         if find(engine, work, name) == state.id:
@@ -122,7 +122,7 @@ def learn(engine: Engine, work: Work, state: State, named: Mapping[str, str], ha
         if _another_has_it_since(engine, work, state, kind, value, happened):
             continue
         if kind == "account":
-            _leave(engine, work, state, happened)
+            leave_account(engine, work, state, happened)
         if dated and find(engine, work, name_of(kind, dated.value)) == state.id:
             hold(engine, work, name_of(kind, dated.value), 0, happened)
         known.names[kind] = Dated(value, happened)
@@ -161,7 +161,7 @@ def _join(engine: Engine, work: Work, state: State, first: int) -> None:
     _known(state).party = theirs.party
 
 
-def _leave(engine: Engine, work: Work, state: State, at: int) -> None:
+def leave_account(engine: Engine, work: Work, state: State, at: int) -> None:
     """The account goes on with its other numbers: the next one stands for it. Without any, nothing of it is kept."""
     known = _known(state)
     if not known.party:
