@@ -47,6 +47,10 @@ from kairos.adapters.sqlite_process import SqliteProcess
 from kairos.adapters.sqlite_queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
+from kairos.adapters.ussd import Dialogues
+from kairos.adapters.ussd_doors import UssdDoors
+from kairos.adapters.ussd_http import HttpSystems, HttpUssd, XmlPush
+from kairos.adapters.ussd_smpp import UssdSmpp
 from kairos.api import create_app
 from kairos.api.connection import connections
 from kairos.api.lock import Lock
@@ -54,6 +58,7 @@ from kairos.api.page import add_page
 from kairos.api.privacy import add_privacy
 from kairos.api.recommendations import add_recommendations
 from kairos.api.sources import add_sources
+from kairos.api.ussd import add_ussd
 from kairos.deliver import OfferLinks
 from kairos.domain.caller import Caller
 from kairos.domain.inputs import end_of_a_run
@@ -80,6 +85,7 @@ from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Batch, Channel, Store
 from kairos.settings import Http, Notifications, Settings, is_loopback, milliseconds
 from kairos.settings import Smsc as SmscSettings
+from kairos.settings import Ussd as UssdSettings
 from kairos.smpp import (
     BindReceiver,
     Binds,
@@ -93,6 +99,9 @@ from kairos.smpp import (
     passwords,
     serve,
 )
+from kairos.ussd import Room
+from kairos.ussd.callback import Fields
+from kairos.ussd.profiles import OPERATIONS, PROFILES, Bits, Profile
 from kairos.ways_out import Newsroom, close_ways, doors, open_ways, require_ways, rooms
 
 log = structlog.get_logger("kairos")
@@ -192,11 +201,13 @@ class Kairos:
         self.fulfiller = HttpFulfiller(
             settings.fulfilment.url, settings.fulfilment.timeout_s, program.playbook.currency.digits
         )
+        self.ussd = ussd_doors(settings, self.loop)
         channels: dict[str, Channel] = {
             "notification": self.smsc,
             "sms": self.smsc,
             "relay": self.esmes,
             "receipt": self.esmes,
+            "ussd_push": self.ussd,
         }
         require_ways(program.playbook, settings.channels)
         self.ways = open_ways(settings.channels, now, self.page_links.unsubscribe if self.page_links else None)
@@ -276,6 +287,8 @@ class Kairos:
         self._tasks.append(asyncio.create_task(self.switchboard.run()))
         await self.switchboard.looked(FIRST_LOOK)
         await self.smsc.client.start()
+        await self.ussd.start()
+        self._tasks.append(asyncio.create_task(self.ussd.run()))
         self._tasks.append(asyncio.create_task(self.dispatcher.run()))
         self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
         self._tasks.append(asyncio.create_task(self.letters.run(self.loop)))
@@ -356,6 +369,7 @@ class Kairos:
             pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
             networks = [ip_network(proxy) for proxy in page.proxies.split()]
             yield lambda app: add_page(app, pages, page.number_header, networks)
+        yield partial(add_ussd, ussd=self.ussd.http)
         yield from doors(self.settings, self.ways, self.loop, self.store)
 
     def _gauges(self) -> dict[str, float]:
@@ -366,13 +380,17 @@ class Kairos:
             "smsc": self.smsc.counts + self.smsc.first.counts,
         }
         counts = {f"{who}.{name}": float(n) for who, of in counted.items() for name, n in of.items()}
-        return {
-            "marketing_on": not self.engine.switches.marketing,
-            "sending": self.dispatcher.under_way,
-            "smsc_bound": bound,
-            "accounts_bound": len(accounts),
-            **counts,
-        } | self.letters.figures
+        return (
+            {
+                "marketing_on": not self.engine.switches.marketing,
+                "sending": self.dispatcher.under_way,
+                "smsc_bound": bound,
+                "accounts_bound": len(accounts),
+                **counts,
+            }
+            | self.letters.figures
+            | self.ussd.gauges()
+        )
 
     async def _serve_http(self, app: Lock) -> None:
         http = self.settings.http
@@ -409,6 +427,7 @@ class Kairos:
         if self.server:
             await self.server.close()
         await self.smsc.client.close()
+        await self.ussd.close()
         await self.dispatcher.close()
         self.loop.close()
         engine, *others = self._tasks
@@ -477,10 +496,10 @@ class Kairos:
             await asyncio.sleep(self.settings.reload_every_s)
 
 
-def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
-    """The binds to the SMSC that the settings ask for. Raises SettingsError."""
+def smsc_binds(smsc: SmscSettings, handle: Handler, section: str = "smsc") -> Binds:
+    """The binds to an SMSC, or to another gateway, that a section asks for. Raises SettingsError."""
     files = {"ca_file": smsc.ca_file, "cert_file": smsc.cert_file, "key_file": smsc.key_file}
-    _need_tls("smsc", smsc.tls, files | {"server_name": smsc.server_name})
+    _need_tls(section, smsc.tls, files | {"server_name": smsc.server_name})
     context = tls.to_smsc(**files) if smsc.tls else None
     options = SessionOptions(
         window=smsc.window, response_timeout=smsc.response_timeout_s, rate=smsc.rate, reserve=smsc.reserve
@@ -500,6 +519,40 @@ def smsc_binds(smsc: SmscSettings, handle: Handler) -> Binds:
     for one in smsc.also:
         (standby if one.standby else parallel).extend(clients(one.host, one.port, one.server_name))
     return Binds(parallel, standby, PATIENCE, smsc.response_timeout_s)
+
+
+def ussd_doors(settings: Settings, loop: Loop) -> UssdDoors:
+    """The USSD gateways that the settings name. Raises SettingsError."""
+    ussd = settings.ussd
+    session, msisdn, code, text, *step = ussd.fields.split()
+    fields = Fields(session, msisdn, code, text, "".join(step), ussd.text == "accumulated")
+    systems = HttpSystems({name: (one.url, one.timeout_s) for name, one in ussd.systems.items()}, fields)
+    room = Room(ussd.gsm7, ussd.ucs2)
+    dialogues = Dialogues(
+        loop, now, systems=systems, region=settings.region, ttl=ussd.ttl_s, within=ussd.within_s, room=room
+    )
+    shared = SmscSettings.__struct_fields__
+    bind = SmscSettings(**{name: getattr(ussd, name) for name in ussd.__struct_fields__ if name in shared})
+    return UssdDoors(
+        dialogues,
+        HttpUssd(dialogues, ussd.secret, fields),
+        UssdSmpp(partial(smsc_binds, bind, section="ussd"), dialogues, ussd_profile(ussd), ussd.push_from)
+        if ussd.host
+        else None,
+        XmlPush(dialogues, ussd.push_url) if ussd.push == "xml" else None,
+        systems,
+        pushes=bool(ussd.push),
+    )
+
+
+def ussd_profile(ussd: UssdSettings) -> Profile:
+    """How the gateway speaks, as the settings have it."""
+    own = ussd.profiles.get(ussd.profile)
+    if own is None:
+        return PROFILES[ussd.profile]
+    session, step, end = (Bits(one.tag, one.mask) if one else None for one in (own.session, own.step, own.end))
+    assert session
+    return Profile(session, step, end, own.code, {**OPERATIONS, **own.operations}, own.gsm7, own.ucs2)
 
 
 def door_tls(section: str, door: Notifications | Http) -> SSLContext | None:
@@ -523,6 +576,8 @@ def callers_of(settings: Settings) -> Callers | None:
                 what = f"clients `{keys[digest].name}` and `{name}` have the same key"
                 raise SettingsError([Diagnostic("", 0, what, f"make another with `kairos key {name}`")])
     one, tokens = settings.oidc, None
+    if not keys and not one.issuer and not is_loopback(settings.http.host):
+        log.warning("the HTTP door has no lock, and other machines reach it", host=settings.http.host)
     if one.issuer:
         tokens = oidc.Tokens(
             one.issuer,

@@ -1,7 +1,8 @@
 """Settings (`kairos.toml`): addresses, binds, patterns. They belong to operations; the playbook belongs to marketers.
 
 Every key can be set from the environment: KAIROS_SMSC_HOST is `host` of [smsc], KAIROS_ACCOUNTS_OCS_RIDES is `rides` of
-[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_CLIENTS_CARE_KEY. See docs/settings.md.
+[accounts.ocs]. Secrets come only from there: KAIROS_SMSC_PASSWORD, KAIROS_CLIENTS_CARE_KEY,
+KAIROS_SOURCES_DPI_SECRET. See docs/settings.md.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 STRONG = 32  # characters of a key, at least
 STEPS = ("reserve", "charge", "provision", "confirm")
 Tag = Annotated[int, Meta(ge=0, le=0xFFFF, description="a TLV's tag from 1 (0x0001) to 65535 (0xFFFF), or 0")]
+Octet = Annotated[int, Meta(ge=0, le=255, description="an octet from 0 to 255 (0xFF)")]
+Octets = Annotated[int, Meta(ge=1, le=0xFFFF, description="two octets from 1 (0x0001) to 65535 (0xFFFF)")]
+Screen = Annotated[int, Meta(ge=60, le=182, description="a whole number from 60 to 182")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
 Rate = Annotated[float, Meta(ge=0, le=100_000, description="requests a second from 0 (no limit) to 100000")]
 Binds = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
@@ -256,6 +260,63 @@ class Fulfilment(Section, frozen=True):
         return tuple(self.steps.split()) if self.mode == "steps" else ("order",)
 
 
+class UssdBits(Section, frozen=True):
+    """A number that is some bits of a TLV of two octets."""
+
+    tag: Tag
+    mask: Octets = 0xFFFF
+
+
+class UssdProfile(Section, frozen=True):
+    """What a gateway's own way with USSD over SMPP is. See docs/ussd.md."""
+
+    session: UssdBits
+    step: UssdBits | None = None
+    end: UssdBits | None = None
+    code: Literal["short_message", "destination_addr"] = "short_message"
+    operations: dict[str, Octet] = {}  # those that differ from the standard's
+    gsm7: Octet = 0x00  # data_coding
+    ucs2: Octet = 0x08
+
+
+class UssdSystem(Section, frozen=True):
+    """Another system, to which a dialogue may be handed."""
+
+    url: str
+    timeout_s: Seconds = 2.0
+
+
+class Ussd(Section, frozen=True):
+    """USSD gateways: one over SMPP, where `host` is set, and those over HTTP, where there is a `secret`."""
+
+    ttl_s: Seconds = 180.0  # without a step; then a dialogue is broken off
+    within_s: Seconds = 3.0  # what takes longer is answered that it does
+    gsm7: Screen = 182  # units of a screen
+    ucs2: Screen = 80
+    secret: str = ""  # in the path of the HTTP forms; from the environment
+    fields: str = "sessionId phoneNumber serviceCode text"  # and the step, where it counts them
+    text: Literal["accumulated", "incremental"] = "accumulated"  # all keys so far, or the latest
+    push: Literal["", "smpp", "xml"] = ""  # which gateway begins dialogues for us
+    push_url: str = ""  # where XML dialogs of ours are posted
+    push_from: str = ""  # our address in them over SMPP; empty: the short code
+    host: str = ""
+    port: Port = 2777
+    system_id: Name = "kairos"
+    system_type: str = ""
+    password: str = ""  # from the environment
+    profile: str = "standard"
+    profiles: dict[str, UssdProfile] = {}  # of one's own
+    window: Window = 64
+    response_timeout_s: Seconds = 5.0
+    binds: Binds = 1
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+    systems: dict[Name, UssdSystem] = {}  # by the name that the menus have for it
+
+
 AtOnce = Annotated[int, Meta(ge=1, le=1000, description="a whole number from 1 to 1000")]
 
 
@@ -280,6 +341,19 @@ class Notifier(Section, frozen=True):
     secret: str = ""  # from the environment
     timeout_s: Seconds = 20.0
     at_once: AtOnce = 4
+
+
+class Mms(Section, frozen=True):
+    """An MMSC that speaks MM7. See docs/channels.md."""
+
+    url: str = ""  # empty: there is none
+    vasp: str = ""  # VASPID and VASID: who we are to it
+    vas: str = ""
+    user: str = ""  # HTTP's basic authentication
+    password: str = ""  # from the environment
+    media: str = "media"  # the folder of the files that messages name
+    timeout_s: Seconds = 30.0
+    at_once: AtOnce = 8
 
 
 class Webhook(Section, frozen=True):
@@ -326,6 +400,7 @@ class Channels(Section, frozen=True):
     email: Email = Email()
     push: Notifier = Notifier()
     whatsapp: Notifier = Notifier()
+    mms: Mms = Mms()
     webhook: Webhook = Webhook()
     ivr: Ivr = Ivr()
     calls: Calls = Calls()
@@ -378,6 +453,7 @@ class Settings(Section, frozen=True):
     smsc: Smsc = Smsc()
     fulfilment: Fulfilment = Fulfilment()
     learning: Learning = Learning()
+    ussd: Ussd = Ussd()
     channels: Channels = Channels()
     news: dict[Name, News] = {}
     page: Page = Page()
@@ -409,7 +485,8 @@ def load_settings(path: Path, environment: Mapping[str, str]) -> Settings:
         audit=_with_folder(path.parent, settings.audit, store.path),
         notifications=_beside(path.parent, settings.notifications),
         smsc=_beside(path.parent, settings.smsc),
-        channels=msgspec.structs.replace(settings.channels, email=_beside(path.parent, settings.channels.email)),
+        ussd=_beside(path.parent, settings.ussd),
+        channels=_with_files(path.parent, settings.channels),
     )
 
 
@@ -481,6 +558,12 @@ def _with_model(folder: Path, learning: Learning) -> Learning:
 def _with_folder(folder: Path, audit: Audit, store: str) -> Audit:
     """The section with its folder, seen from the settings, or beside the store."""
     return msgspec.structs.replace(audit, folder=str(folder / audit.folder) if audit.folder else f"{store}-audit")
+
+
+def _with_files(folder: Path, channels: Channels) -> Channels:
+    """The section with its files seen from the folder of the settings."""
+    mms = msgspec.structs.replace(channels.mms, media=str(folder / channels.mms.media))
+    return msgspec.structs.replace(channels, email=_beside(folder, channels.email), mms=mms)
 
 
 def _beside(folder: Path, section: S) -> S:
@@ -580,6 +663,7 @@ def _is_http(url: str) -> bool:
 
 def _unfit_channels(settings: Settings) -> Iterator[tuple[Place, str, str]]:
     """What is wrong with the ways out: where, what, and what to do."""
+    yield from _ussd_misfits(settings.ussd)
     channels, mail = settings.channels, settings.channels.email
     if mail.host and not usable("email", parseaddr(mail.sender)[1]):
         hint = "write it as in `Fictel <offers@fictel.example>`"
@@ -594,10 +678,9 @@ def _unfit_channels(settings: Settings) -> Iterator[tuple[Place, str, str]]:
             what = f"`channels.{name}.url` has no `{ADDRESS}`: everybody's messages would go to one"
             yield ("channels", name, "url"), what, hint
     hooks = {("news", name, "url"): one.url for name, one in settings.news.items()}
-    if channels.webhook.url:
-        hooks["channels", "webhook", "url"] = channels.webhook.url
+    targets = {"mms": channels.mms.url, "webhook": channels.webhook.url, "ivr": channels.ivr.url}
+    hooks |= {("channels", name, "url"): url for name, url in targets.items() if url}
     if channels.ivr.url:
-        hooks["channels", "ivr", "url"] = channels.ivr.url
         hooks["channels", "ivr", "callback"] = channels.ivr.callback
     for name, one in settings.news.items():
         for word in (word for word in one.tell.split() if word not in NEWS):
@@ -619,6 +702,31 @@ def _check_page(page: Page, wrong: _Wrong) -> None:
         except ValueError:
             hint = "write addresses or networks, such as `10.1.0.0/16`, with spaces between"
             wrong.say(("page", "proxies"), f"`page.proxies`: `{proxy}` is no address", hint)
+
+
+def _ussd_misfits(ussd: Ussd) -> Iterator[tuple[Place, str, str]]:
+    from kairos.ussd.profiles import OPERATIONS, PROFILES  # not every command needs them
+
+    known = (*PROFILES, *ussd.profiles)
+    if ussd.profile not in known:
+        hint = did_you_mean(ussd.profile, known) or f"there are {', '.join(f'`{name}`' for name in known)}"
+        yield ("ussd", "profile"), f"there is no profile `{ussd.profile}`", hint
+    for name, profile in ussd.profiles.items():
+        for said in profile.operations:
+            if said not in OPERATIONS:
+                hint = did_you_mean(said, OPERATIONS) or f"there are {', '.join(OPERATIONS)}"
+                yield ("ussd", "profiles", name, "operations", said), f"nothing is said by `{said}`", hint
+    if len(ussd.fields.split()) not in (4, 5):
+        hint = 'as in `fields = "sessionId phoneNumber serviceCode text"`'
+        yield ("ussd", "fields"), "`ussd.fields` must name four fields, or five", hint
+    if ussd.push == "smpp" and not ussd.host:
+        yield ("ussd", "push"), "`ussd.push` is `smpp`, and `ussd.host` names no gateway", "set `host` of [ussd]"
+    if ussd.push == "xml" and urlsplit(ussd.push_url).scheme not in ("http", "https"):
+        yield ("ussd", "push_url"), f"`ussd.push_url`: `{ussd.push_url}` is no HTTP address", "write `http://host/path`"
+    for name, system in ussd.systems.items():
+        if urlsplit(system.url).scheme not in ("http", "https"):
+            what = f"`ussd.systems.{name}.url`: `{system.url}` is no HTTP address"
+            yield ("ussd", "systems", name, "url"), what, "write it like `http://host:port/path`"
 
 
 def _is_region(text: str) -> bool:
@@ -648,6 +756,8 @@ def require_passwords(settings: Settings) -> None:
     """
     places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
     places["smsc", PASSWORD] = settings.smsc.password
+    if settings.ussd.host:
+        places["ussd", PASSWORD] = settings.ussd.password
     if settings.page.url:
         places["page", SECRET] = settings.page.secret
     missing = [place for place, password in places.items() if not password.strip()]
@@ -655,6 +765,14 @@ def require_passwords(settings: Settings) -> None:
     if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
         hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
         said.append(Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint))
+    if 0 < len(settings.ussd.secret) < LEAST_SECRET:
+        hint = f"set {variable(('ussd', SECRET))} to {LEAST_SECRET} characters or more, or leave it out"
+        said.append(Diagnostic("", 0, "`ussd.secret` is too short: paths could be guessed", hint))
+    for name, source in settings.sources.items():
+        if source.secret and len(source.secret) < LEAST_SECRET:
+            where: Place = ("sources", name, SECRET)
+            hint = f"set {variable(where)} to {LEAST_SECRET} characters or more that nobody can guess"
+            said.append(Diagnostic("", 0, f"`{_shown(where)}` is too short", hint))
     for name, client in settings.clients.items():
         place: Place = ("clients", name, "key")
         hint = f"set {variable(place)} to what `kairos key {name}` makes"

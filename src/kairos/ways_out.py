@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from kairos.adapters import tls
 from kairos.adapters.calls import CallDesk, CallList
 from kairos.adapters.ivr import GOODBYE, Dialler, Voice
+from kairos.adapters.mmsc import Mmsc
 from kairos.adapters.news import SqliteNews, Teller
 from kairos.adapters.webhooks import Target, Webhook, read_secrets
 from kairos.api.calls import add_calls
@@ -26,13 +28,14 @@ from kairos.engine.program import Program
 from kairos.errors import Diagnostic, PlaybookError, SettingsError
 from kairos.playbook.playbook import Playbook
 from kairos.ports import Channel, Clock, Outcome, Room, Store
-from kairos.settings import Calls, Channels, Email, Ivr, Notifier, Settings, milliseconds
+from kairos.settings import Calls, Channels, Email, Ivr, Mms, Notifier, Settings, milliseconds
 from kairos.settings import Webhook as WebhookSettings
 
 NEEDS: Final = {  # what of its section says that a channel has a way out
     "email": "host",
     "push": "url",
     "whatsapp": "url",
+    "mms": "url",
     "webhook": "url",
     "ivr": "url",
     "calls": "on",
@@ -59,6 +62,10 @@ def open_ways(settings: Channels, clock: Clock, unsubscribe: Callable[[str], str
             made[channel] = _mail(section, clock, unsubscribe)
         elif isinstance(section, Notifier):
             made[channel] = _notifier(channel, section)
+        elif isinstance(section, Mms):
+            login = (section.user, section.password) if section.user else None
+            who, folder = (section.vasp, section.vas), Path(section.media)
+            made[channel] = Mmsc(section.url, *who, folder, section.timeout_s, section.at_once, login=login)
         elif isinstance(section, WebhookSettings):
             secrets = read_secrets(section.secret, "channels.webhook.secret")
             made[channel] = Webhook(Target(section.url, secrets, section.timeout_s, clock, section.at_once))

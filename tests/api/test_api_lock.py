@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import base64
+import pkgutil
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
+from inspect import signature
 from typing import Any
+from unittest.mock import MagicMock
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.api.test_api_http import NOW, Book, Memory, problem_of
 
+from kairos import api
 from kairos.api import create_app
 from kairos.api.lock import HEADERS_LIMIT, LONGEST, Lock, Untold, about
 from kairos.api.roles import TABLE
 from kairos.domain.caller import ADMIN, ROLES, Caller
 
-WHOLE: Any = object()  # of the engine nothing is asked
 HERE = "http://127.0.0.1:8080"
 SWITCH = "/v1/switches/marketing"
 
 
 def whole_app() -> FastAPI:
-    """Every door that there is."""
-    return create_app(
-        Memory(), Book(), CollectorRegistry(), lambda: NOW, operations=WHOLE, purchases=WHOLE, inbound=WHOLE
-    )
+    """Every door that there is: each function `add_...` of the room, whatever it needs."""
+    app = create_app(Memory(), Book(), CollectorRegistry(), lambda: NOW)
+    for found in pkgutil.iter_modules(api.__path__, f"{api.__name__}."):
+        module = import_module(found.name)
+        for name, add in vars(module).items():
+            if name.startswith("add_") and add.__module__ == found.name:
+                _, *needed = (one for one in signature(add).parameters.values() if one.default is one.empty)
+                add(app, *(MagicMock() for _ in needed))
+    return app
 
 
 def table_app() -> FastAPI:
@@ -249,6 +260,8 @@ async def test_without_a_lock_another_sites_page_reaches_nothing() -> None:
         problem_of(await client.post("/v1/reversals", headers={"origin": "https://evil.example"}), 403)
         problem_of(await client.post("/v1/reversals", headers={"origin": "null"}), 403)
         problem_of(await client.get("/v1/status", headers={"host": "evil.example:8080"}), 403)
+        named = {"host": "offers.example", "origin": "https://offers.example"}  # what is open is open by every name
+        assert (await client.get("/health", headers=named)).status_code == 200
     async with door(None, insecure=True) as client:
         assert (await client.get("/v1/status", headers={"host": "kairos.example"})).status_code == 200
 
@@ -276,6 +289,28 @@ async def test_a_client_has_its_rate() -> None:
         now[0] += 0.5
         assert (await client.get("/v1/purchases/7", headers=bearer("a"))).status_code == 200
     assert kept.told[2] == "counted a GET /v1/purchases/{key} 429"
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rate=st.sampled_from([0.2, 0.5, 1.0, 2.0, 7.0]),
+    gaps=st.lists(st.sampled_from([0.0, 0.01, 0.3, 1.0, 4.0]), min_size=1, max_size=40),
+)
+async def test_nobody_goes_beyond_their_rate_and_who_waits_as_told_is_served(rate: float, gaps: list[float]) -> None:
+    now, served = [0.0], []
+    callers = Known({"a": Caller("a", "", frozenset({"care"}), rate)})
+    async with door(callers, tick=lambda: now[0]) as client:
+        for gap in gaps:
+            now[0] += gap
+            answer = await client.get("/v1/purchases/7", headers=bearer("a"))
+            assert int(re.findall(r"r=(\d+)", answer.headers["ratelimit"])[0]) <= max(1.0, rate)
+            if answer.status_code == 429:
+                now[0] += int(answer.headers["retry-after"])
+                assert (await client.get("/v1/purchases/7", headers=bearer("a"))).status_code == 200
+            served.append(now[0])
+    for first, begin in enumerate(served):
+        for last in range(first, len(served)):
+            assert last - first + 1 <= max(1.0, rate) + rate * (served[last] - begin) + 1e-6
 
 
 async def test_headers_and_bodies_have_limits() -> None:

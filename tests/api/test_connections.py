@@ -90,6 +90,24 @@ async def test_what_does_not_is_told_so_and_let_go(talk: Any, octets: Any) -> No
     assert b"did not come whole within 0.4 s" in last
 
 
+@pytest.mark.parametrize(
+    "octets",
+    [
+        POST.replace(b"content-length: 4", b"content-length: 4\r\ncontent-length: 5") + b"four",
+        POST.replace(b"content-length: 4", b"content-length: 4\r\ntransfer-encoding: chunked") + b"0\r\n\r\n",
+        CHUNKED.replace(b"chunked", b"xchunked") + b"0\r\n\r\n",
+        CHUNKED + b"4;\nx\r\nfour\r\n0\r\n\r\n",
+        POST.replace(b"host: k", b"host : k") + b"four",
+        POST.replace(b"host: k\r\n", b"x: a\n b: c\r\n") + b"four",
+    ],
+)
+async def test_what_two_readers_could_read_in_two_ways_is_refused(talk: Any, octets: bytes) -> None:
+    """Request smuggling (RFC 9112, 11.2) is the parsers' to prevent, and they do."""
+    answer = await talk(octets)
+    assert not answer.endswith(b"four")
+    assert answer.count(b"HTTP/1.1") <= 1
+
+
 async def test_who_says_nothing_is_let_go(talk: Any) -> None:
     assert await talk() == b""
 

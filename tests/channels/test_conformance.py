@@ -7,13 +7,16 @@ import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.channels.dispatching import dispatching, settled
 
 from kairos.adapters.apprise import Apprise
+from kairos.adapters.ivr import Dialler
 from kairos.adapters.mail import Mail
+from kairos.adapters.mmsc import Mmsc
 from kairos.adapters.webhooks import Target, Webhook
 from kairos.domain.message import Text
 from kairos.ports import Outcome
@@ -67,7 +70,28 @@ async def push(around: Any) -> AsyncIterator[Way]:
     await channel.close()
 
 
-WAYS: dict[str, Callable[[Any], Any]] = {"mail": mail, "webhook": webhook, "push": push}
+@asynccontextmanager
+async def dialler(around: Any) -> AsyncIterator[Way]:
+    web = around["web"]
+    channel = Dialler(Target(f"{web.url}/calls", SECRETS, TIMEOUT, lambda: NOW, 4), "https://kairos.example/v1/ivr/key")
+    words: dict[str, Any] = {"later": 503, "never": 422, "lost": "drop", "hang": "hang"}
+    yield Way(channel, lambda word: web.answers.append(words[word]), lambda: len(web.got), "12025550123")
+    await channel.close()
+
+
+@asynccontextmanager
+async def mms(around: Any) -> AsyncIterator[Way]:
+    web = around["web"]
+    told = "<R><StatusCode>{}</StatusCode><MessageID>m</MessageID></R>"
+    web.usual = (200, told.format(1000).encode())
+    channel = Mmsc(web.url, "fictel", "offers", Path(), TIMEOUT, 4, login=None)
+    words: dict[str, Any] = {code: (200, told.format(n).encode()) for code, n in (("later", 4006), ("never", 2002))}
+    words |= {"lost": "drop", "hang": "hang"}
+    yield Way(channel, lambda word: web.answers.append(words[word]), lambda: len(web.got), "12025550123")
+    await channel.close()
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {"mail": mail, "webhook": webhook, "push": push, "dialler": dialler, "mms": mms}
 ONLY_TRUE_OR_FALSE = ("push",)  # a no from these may be an answer that never came
 
 

@@ -281,3 +281,30 @@ def test_a_page_needs_a_secret_that_nobody_can_guess(secret: str, said: str) -> 
 
 def test_without_a_page_no_secret_is_needed() -> None:
     require_passwords(read_settings("", {"KAIROS_SMSC_PASSWORD": "x"}))
+
+
+def test_a_secret_of_a_source_that_can_be_guessed_is_refused() -> None:
+    environment = {"KAIROS_SMSC_PASSWORD": "x", "KAIROS_SOURCES_DPI_2_SECRET": "x" * 31}
+    settings = read_settings("[sources.dpi-2]\n[sources.vas]\n", environment)
+    with pytest.raises(
+        SettingsError, match=r"`sources.dpi-2.secret` is too short; set KAIROS_SOURCES_DPI_2_SECRET to 32"
+    ):
+        require_passwords(settings)
+    require_passwords(read_settings("[sources.dpi-2]\n", environment | {"KAIROS_SOURCES_DPI_2_SECRET": "x" * 32}))
+
+
+def test_a_mapping_without_its_source_is_refused_at_its_line() -> None:
+    toml = '[sources.dpi]\n[[mappings]]\nevent = "x"\nid = "a"\nsubscriber = "b"\nsource = "dip"\n'
+    with pytest.raises(SettingsError, match=r"kairos.toml:6: there is no source `dip`; did you mean `dpi`\?"):
+        read_settings(toml, {})
+    for key, said in (
+        ("where = 1", "unknown setting `mappings.where`; did you mean `when`?"),
+        ("lenient = true", "unknown setting `mappings.lenient`"),
+        ('happened = {pth = "a"}', "unknown setting `mappings.happened.pth`; did you mean `path`?"),
+        ("data.x = 1", "`mappings.data.x` must be a JMESPath expression"),
+        ('data.x = {path = "a", round = "up"}', "`mappings.data.x.round` must be `` or `nearest` or `down`, not `up`"),
+        ("data.x = [{wallet = 1}]", "`mappings.data.x.wallet` must be a text in quotes, not `1`"),
+    ):
+        with pytest.raises(SettingsError) as refused:
+            read_settings(toml.replace("dip", "dpi") + key, {})
+        assert f"kairos.toml:7: {said}" in str(refused.value)

@@ -12,6 +12,7 @@ import structlog
 from msgspec import Struct
 
 import kairos
+from kairos.adapters.calls import CALLS
 from kairos.adapters.http import TROUBLE_LASTS
 from kairos.decide import figures as budget_figures
 from kairos.decide import frozen
@@ -256,10 +257,16 @@ class Status:
             yield f"{letters:.0f} dead letters wait for somebody to look: `kairos dead-letters list`"
 
     def _lags(self, figures: Figures | None, now: int) -> Iterator[str]:
-        words = {"notification": "a notification", "sms": "a message", "receipt": "a receipt", "ocs": "an order"}
+        words = {
+            "notification": "a notification",
+            "sms": "a message",
+            "email": "an e-mail",
+            "receipt": "a receipt",
+            "ocs": "an order",
+        }
         for one in figures.unsent if figures else ():
-            if self.dispatcher.held_back[one.channel]:  # the oldest is one of those: a freeze is planned
-                continue
+            if self.dispatcher.held_back[one.channel] or one.channel == CALLS:
+                continue  # the oldest waits for the end of a freeze, or for an agent: that is planned
             if one.oldest and now - one.oldest > OVERDUE:
                 what = words.get(one.channel, f"something for `{one.channel}`")
                 yield f"{what} waits for {lasting(now - one.oldest)} to be sent, with {one.count - 1} others"

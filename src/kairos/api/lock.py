@@ -194,7 +194,7 @@ class Lock:
 
     async def _admitted(self, gate: Gate, shown: _Shown) -> tuple[Caller, Response | None]:
         if self._callers is None:
-            return ANYBODY, None if self._insecure else self._strange(shown)
+            return ANYBODY, self._strange(shown) if gate.roles and not self._insecure else None
         caller = NOBODY
         if shown.credentials:
             credential = shown.credential() if shown.credentials == 1 else ""

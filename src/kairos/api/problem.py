@@ -65,13 +65,18 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RecursionError)
     async def too_deep(request: Request, error: RecursionError) -> Response:
-        log.warning("nested too deeply", path=request.url.path, reason=str(error))
+        log.warning("nested too deeply", route=_route(request), reason=str(error))
         return _told(request, 400, "the body is nested too deeply")
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
-        log.error("request failed", path=request.url.path, exc_info=error)
+        log.error("request failed", route=_route(request), exc_info=error)
         return _told(request, 500, "something went wrong inside; it was logged")
+
+
+def _route(request: Request) -> str:
+    """Which route it was; a path itself may name a subscriber, or hold a secret."""
+    return f"{request.method} {getattr(request.scope.get('route'), 'path', '')}".strip()
 
 
 def _told(

@@ -64,6 +64,11 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     # a dialler that knows the secret in the path
     ("GET", "/v1/ivr/{secret}/{offer}"): Row(OPEN),
     ("POST", "/v1/ivr/{secret}"): Row(OPEN, "counted"),
+    # a USSD gateway that knows the secret in the path
+    ("GET", "/v1/ussd/{secret}/callback"): Row(OPEN, "counted"),
+    ("POST", "/v1/ussd/{secret}/callback"): Row(OPEN, "counted"),
+    ("POST", "/v1/ussd/{secret}/interrupted"): Row(OPEN, "counted"),
+    ("POST", "/v1/ussd/{secret}/dialog"): Row(OPEN, "counted"),
     # links that we have signed
     ("GET", "/o/{token}"): Row(OPEN),
     ("POST", "/o/{token}"): Row(OPEN, "counted"),

@@ -88,8 +88,10 @@ async def _take(request: Request, sources: Sources, source: str, secret: str) ->
         return problem(404, f"there is no source `{source[:40]}`; name it in the settings, in [sources.NAME]", "source")
     client = request.scope.get("state", {}).get("client", "")
     if not sources.opens(source, secret, client):
-        what = "the secret in the path is not this source's" if secret else "this source has a secret"
-        return problem(403 if secret else 401, f"{what}; post to /v1/sources/{source}/SECRET")
+        if secret:
+            return problem(403, f"the secret in the path is not that of the source `{source}`")
+        what = f"the source `{source}` has a secret; post to /v1/sources/{source}/SECRET, or as a client"
+        return problem(401, f"{what} with the role `ingest`")
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         return problem(415, f"content-encoding `{encoding[:60]}` cannot be read; send the body as it is")

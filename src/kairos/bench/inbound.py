@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kairos.bench import bare_store, workload
-from kairos.bench.sms import Step, highest, machine
+from kairos.bench.open_loop import Step, highest, machine
 from kairos.domain.subscriber import OpenOffer
 from kairos.engine.loop import Loop
 from kairos.engine.program import Program

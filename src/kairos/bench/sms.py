@@ -6,49 +6,7 @@ The synthetic operator measures, in a process of its own, on a schedule that wai
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-
-Step = Mapping[str, Any]  # as `kairos.simulate.paced.Step`
-Ask = Callable[[float, float], Awaitable[Step]]  # (notifications a second, seconds): what was seen of it
-
-WITHIN_MS = 50.0  # the 99th percentile that a rate must keep to be held
-COARSE, FINE = 1.25, 1.08  # the next rate, times the last one that was held
-
-
-def held(step: Step) -> bool:
-    """Whether a rate was kept up: everything came, 99 in 100 in time, and no more waited at the end than is on its way.
-
-    >>> held({"sent": 500, "delivered": 500, "behind": 3, "rate": 500.0, "p99_ms": 21.0})
-    True
-    >>> held({"sent": 500, "delivered": 500, "behind": 90, "rate": 500.0, "p99_ms": 21.0})
-    False
-    """
-    in_time = step["p99_ms"] <= WITHIN_MS and step["behind"] <= max(5, 2 * step["rate"] * WITHIN_MS / 1000)
-    return bool(in_time and step["delivered"] == step["sent"])
-
-
-async def highest(ask: Ask, main: Step, rate: float, step_seconds: float) -> tuple[float, list[dict[str, object]]]:
-    """From what was seen at the asked rate up, in coarse and then in fine steps, to the highest rate that is held.
-
-    A rate that is not held gets one more chance: a shared machine has moments of its own.
-    """
-    best = float(rate) if held(main) else 0.0
-    steps = [brief(main)]
-    factor = COARSE
-    while factor:
-        wanted = round((best or rate / 2) * (factor if best else 1.0))
-        tried = [await ask(wanted, step_seconds)]
-        if not held(tried[0]):
-            tried.append(await ask(wanted, step_seconds))
-        steps += [brief(step) for step in tried]
-        if held(tried[-1]):
-            best = float(wanted)
-        else:
-            factor = FINE if factor == COARSE and best else 0.0
-    return best, steps
+from kairos.bench.open_loop import Ask, highest, machine
 
 
 async def measure(ask: Ask, rate: float, seconds: float, step_seconds: float) -> dict[str, object]:
@@ -68,18 +26,4 @@ async def measure(ask: Ask, rate: float, seconds: float, step_seconds: float) ->
         "operator_cpu": main["operator_cpu"],
         "steps": steps,
         "machine": machine(),
-    }
-
-
-def brief(step: Step) -> dict[str, object]:
-    return {name: step[name] for name in ("rate", "p50_ms", "p99_ms", "behind")}
-
-
-def machine() -> dict[str, object]:
-    """What it ran on, and how busy that was with others."""
-    return {
-        "cpus": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "load_1m": round(os.getloadavg()[0], 2),
     }

@@ -39,6 +39,7 @@ ASKED = [
     "p50_ms",
     "p99_ms",
     "by_kind",
+    "by_channel",
 ]
 STORE = "kairos.db"
 OPERATORS_ACCOUNTS = ("ocs", "info")
@@ -188,6 +189,11 @@ def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any], key:
         "KAIROS_SMSC_HOST": "127.0.0.1",
         "KAIROS_SMSC_PORT": str(ports["smsc_port"]),
         "KAIROS_SMSC_PASSWORD": "kairos",
+        "KAIROS_USSD_HOST": "127.0.0.1",
+        "KAIROS_USSD_PORT": str(ports["ussd_port"]),
+        "KAIROS_USSD_PASSWORD": "kairos",
+        "KAIROS_USSD_PROFILE": "6d",
+        "KAIROS_USSD_PUSH": "smpp",
         "KAIROS_FULFILMENT_URL": str(ports["ocs_url"]),
         "KAIROS_STORE_PATH": str((folder / STORE).absolute()),
         "KAIROS_NOTIFICATIONS_HOST": "127.0.0.1",

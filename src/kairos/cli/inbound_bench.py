@@ -36,7 +36,7 @@ from kairos.ingest import read_name
 from kairos.learn import FixedPropensity
 from kairos.playbook import read
 
-CHECKPOINT_PAGES = 1000
+CHECKPOINT_PAGES = 4000
 BATCH = 500
 
 
@@ -48,6 +48,10 @@ def run(
     events_a_second: int = inbound.EVENTS,
 ) -> dict[str, object]:
     """Measure on a store in the system's folder for temporary files (TMPDIR; about 5 GB)."""
+    with suppress(ImportError):  # as `kairos run` does
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     program = compile_program(read(inbound.texts(1)))
     with tempfile.TemporaryDirectory(prefix="kairos-bench-") as name:
         folder = Path(name)

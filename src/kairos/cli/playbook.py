@@ -13,6 +13,7 @@ from kairos.errors import Diagnostic, PlaybookError, SettingsError
 
 if TYPE_CHECKING:
     from kairos.playbook import Playbook
+    from kairos.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -46,8 +47,9 @@ def check(
     from kairos.playbook import check as warnings_of
     from kairos.playbook.page_words import URL
 
-    playbook, page = read(folder), page_of(folder)
-    for warning in warnings_of(playbook, page):
+    playbook, settings = read(folder), settings_of(folder)
+    page = settings.page.url if settings else None
+    for warning in [*warnings_of(playbook, page), *without_way_out(playbook, settings)]:
         typer.echo(f"warning: {_in(folder, warning)}", err=True)
     compile_program(playbook)
     if messages:
@@ -73,14 +75,25 @@ def test(folder: Folder) -> None:
         raise typer.Exit(1)
 
 
-def page_of(folder: Path) -> str | None:
-    """Where links lead, by the settings beside the playbook; None where they are not there or cannot be read."""
+def settings_of(folder: Path) -> Settings | None:
+    """The settings beside the playbook; None where they are not there or cannot be read."""
     from kairos.settings import load_settings
 
     try:
-        return load_settings(folder / "kairos.toml", os.environ).page.url
+        return load_settings(folder / "kairos.toml", os.environ)
     except SettingsError:
         return None
+
+
+def without_way_out(playbook: Playbook, settings: Settings | None) -> list[Diagnostic]:
+    """Channels that the playbook uses and these settings have no way out for."""
+    from kairos.domain.channel import LONG
+
+    if settings is None or not any(t.channel in LONG for action in playbook.actions for t in action.treatments):
+        return []
+    from kairos.ways_out import lacking  # it brings all the ways out with it
+
+    return lacking(playbook, settings.channels)
 
 
 def measured(playbook: Playbook, page: str) -> list[str]:

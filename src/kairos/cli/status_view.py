@@ -14,6 +14,13 @@ from kairos.engine.explain import moment
 CHANNELS = {
     "notification": "notifications",
     "sms": "messages and answers",
+    "email": "e-mails",
+    "push": "push messages",
+    "whatsapp": "WhatsApp messages",
+    "mms": "MMS",
+    "webhook": "webhooks",
+    "ivr": "calls by a voice",
+    "calls": "calls by an agent",
     "relay": "replies for others",
     "receipt": "receipts for accounts",
     "ocs": "orders",

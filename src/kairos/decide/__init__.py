@@ -6,7 +6,7 @@ from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
 from kairos.decide.freezes import frozen, frozen_message
-from kairos.decide.gates import closed_since
+from kairos.decide.gates import closed_since, closed_to
 from kairos.decide.ghost import could_say, kept_from, would_say
 from kairos.decide.limits import still_unanswered
 from kairos.decide.program import Arm, Program, compile_program, wanted
@@ -23,6 +23,7 @@ __all__ = [
     "Verdict",
     "as_agreed",
     "closed_since",
+    "closed_to",
     "compile_program",
     "could_say",
     "decide",

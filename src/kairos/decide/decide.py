@@ -14,7 +14,7 @@ from kairos.decide.budgets import Ledger
 from kairos.decide.freezes import frozen
 from kairos.decide.gates import admit, resting
 from kairos.decide.limits import Refused, refused
-from kairos.decide.program import Arm, Closed, Program
+from kairos.decide.program import Arm, Closed, Program, told_on
 from kairos.decide.sources import as_agreed
 from kairos.domain.budget import Taken
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
@@ -164,8 +164,9 @@ def limits(program: Program, moment: Moment, decision: Decision, alive: int, ind
     alive = _switched(closed, decision, alive)
     if moment.told:
         alive = _untold(moment, decision, alive)
+    on_channel = told_on(program, moment.where) if moment.where else program.on_channel
     for channel in _channels(program, moment):
-        candidates = offered = alive & program.on_channel[channel]
+        candidates = offered = alive & on_channel[channel]
         if not candidates:
             continue
         if closed.channels and closed.channels[channel]:

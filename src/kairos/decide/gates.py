@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kairos.decide.freezes import frozen
+from kairos.decide.limits import counted_out
 from kairos.decide.program import Gated, Program
 from kairos.decide.wall_clock import reads_at
 from kairos.domain.decision import Decision, Shut
@@ -95,6 +96,18 @@ def closed_since(program: Program, action: str, channel: str, row: Sequence[Any]
         if place in program.own_channels and arms & program.quiet and not tester
         else ""
     )
+
+
+def closed_to(program: Program, moment: Moment, action: str, channel: str) -> str:
+    """What keeps an offer that is open from being said once more, by a message of its own: a consent, a register, a
+    pause, the night, a limit; or an empty text. Its channel must be one of the program's."""
+    msisdn = moment.state.msisdn
+    if why := closed_since(program, action, channel, moment.row, moment.now, msisdn):
+        return why
+    if msisdn in program.testers:
+        return ""
+    arms, place = program.of_action.get(action, 0), program.channels.index(channel)
+    return next((rule for mask, rule, _ in counted_out(program, moment, place) if mask & arms), "")
 
 
 def resting(program: Program, row: Sequence[Any], now: int, channel: int) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from kairos.decide.freezes import frozen
 from kairos.decide.gates import CONTROL, HOLDOUT, quiet_until
-from kairos.decide.program import Program
+from kairos.decide.program import Program, told_on
 from kairos.domain.decision import Decision
 
 GROUPS: Final = (HOLDOUT, CONTROL)  # gates that chance has closed
@@ -35,8 +35,9 @@ def could_say(program: Program, decision: Decision) -> dict[int, int]:
     windows = [window for window, _ in frozen(program, decision.now)] if alive and program.freezes else []
     found = {}
     spoken = program.pulled if decision.where else (0,) if decision.riding else program.own_channels
+    on_channel = told_on(program, decision.where) if decision.where else program.on_channel
     for channel in spoken:
-        open_arms = alive & program.on_channel[channel]
+        open_arms = alive & on_channel[channel]
         if channel in program.own_channels and quiet_until(program.quiet_hours, decision.row, decision.now):
             open_arms &= ~program.quiet
         for window in windows:

@@ -28,7 +28,7 @@ Refused = tuple[int, str, int]  # mask of arms, rule, until (ms; 0: no time can 
 
 def refused(program: Program, moment: Moment, channel: int) -> Iterator[Refused]:
     """Everything that refuses arms of this subscriber on this channel now. Grows with contacts x limits."""
-    state, now, party = moment.state, moment.now, moment.party
+    state, now = moment.state, moment.now
     for offer in state.offers:
         rule = _HELD.get(offer.status)
         if rule and (offer.expires > now or offer.status == "accepted"):
@@ -40,6 +40,12 @@ def refused(program: Program, moment: Moment, channel: int) -> Iterator[Refused]
     for cooldown in state.cooldowns:
         if cooldown.until == NEVER or cooldown.until > now:
             yield *_resting(program, cooldown), cooldown.until
+    yield from counted_out(program, moment, channel)
+
+
+def counted_out(program: Program, moment: Moment, channel: int) -> Iterator[Refused]:
+    """What the limits refuse: so much was said already."""
+    state, now, party = moment.state, moment.now, moment.party
     for limit in program.limits[channel]:
         contacts = party.contacts if party and limit.shared else state.contacts
         if len(contacts) < limit.at_most:

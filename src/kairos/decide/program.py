@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kairos.decide.purchases import Purchases, compile_purchases
 from kairos.domain.address import usable
-from kairos.domain.channel import NOTIFICATION, PULLED
+from kairos.domain.channel import INBOUND, NOTIFICATION, PULLED, USSD, USSD_PUSH
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
 from kairos.playbook.budget import Budget
@@ -112,6 +112,8 @@ class Program:
     own_channels: range  # those of messages of their own
     pulled: range  # those of who asks, where anything can be said
     on_channel: tuple[int, ...]  # by channel: arms with a treatment there
+    told: tuple[int, ...]  # by channel: those of them that are told there to who asks
+    told_by_ussd: tuple[int, ...]  # and to who asks in a USSD menu: with its own words, else with those of all
     message: tuple[Mapping[int, str], ...]  # by channel: arm -> message
     gates: tuple[Gated, ...]  # consents, registers and pauses that concern every channel
     lists: tuple[Gated, ...]  # registers in files
@@ -157,6 +159,11 @@ def compile_program(playbook: Playbook) -> Program:
         {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
         for channel in channels
     )
+    on_channel = tuple(
+        sum(1 << bit for bit in bits) & ~_instead(arms, channel)
+        for channel, bits in zip(channels, message, strict=True)
+    )
+    in_menus = on_channel[channels.index(USSD)] if USSD in channels else 0
     policy = playbook.policy
     of_action = {a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions}
     purposes: dict[str, int] = {name: _mask(arm for arm in arms if arm.action.purpose == name) for name in STANDINGS}
@@ -181,7 +188,11 @@ def compile_program(playbook: Playbook) -> Program:
         of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
         own_channels=range(1, len(own) + 1),
         pulled=range(len(own) + 1, len(channels)),
-        on_channel=tuple(sum(1 << bit for bit in bits) for bits in message),
+        on_channel=on_channel,
+        told=tuple(0 if channel == USSD else mask for channel, mask in zip(channels, on_channel, strict=True)),
+        told_by_ussd=tuple(
+            mask & ~in_menus if channel == INBOUND else mask for channel, mask in zip(channels, on_channel, strict=True)
+        ),
         message=message,
         gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
         lists=tuple(gated for gate, gated in gates if gate.numbers),
@@ -223,6 +234,13 @@ def compile_program(playbook: Playbook) -> Program:
         ),
         budgets=tuple(_budgeted(budget, arms) for budget in budgets),
         takes={arm.bit: taken for arm in arms if (taken := _takes(arm, budgets))},
+    )
+
+
+def _instead(arms: Sequence[Arm], channel: str) -> int:
+    """The arms that are said on a channel only where a dialogue that we begin came to nothing."""
+    return _mask(
+        arm for arm in arms for one in arm.action.treatments if one.channel == USSD_PUSH and one.fallback == channel
     )
 
 
@@ -365,6 +383,11 @@ def _frozen(freeze: Freeze, arms: Sequence[Arm], channels: Sequence[str]) -> Fro
         and not (freeze.except_care and arm.action.purpose == "care")
     )
     return Frozen(freeze, _mask(stopped), frozenset(places), not freeze.channels and not freeze.issues)
+
+
+def told_on(program: Program, where: str) -> tuple[int, ...]:
+    """By channel, the arms that are told to who asks there."""
+    return program.told_by_ussd if where == USSD else program.told
 
 
 def wanted(program: Program, offer: str) -> int:

@@ -2,7 +2,7 @@
 
 from kairos.deliver.carrying import with_text
 from kairos.deliver.links import OfferLinks
-from kairos.deliver.messages import JOINT, Messages, compile_messages
+from kairos.deliver.messages import JOINT, Messages, compile_messages, compile_pages
 from kairos.deliver.template import Template, compile_template
 from kairos.deliver.values import Known, Row, Values, offer_values, title_of, values_for, values_of
 
@@ -15,6 +15,7 @@ __all__ = [
     "Template",
     "Values",
     "compile_messages",
+    "compile_pages",
     "compile_template",
     "offer_values",
     "title_of",

@@ -194,15 +194,24 @@ def compile_messages(playbook: Playbook) -> Messages:
     """Parse every text of a playbook once."""
     return Messages(
         playbook.languages,
-        {
-            message: {
-                language: tuple(compile_template(text) for text in texts) for language, texts in by_language.items()
-            }
-            for message, by_language in playbook.messages.items()
-        },
+        _templates(playbook.messages),
         playbook.template_ids,
         {message: _accompanied(playbook, message) for message in playbook.beside},
     )
+
+
+def compile_pages(playbook: Playbook) -> Messages:
+    """And every text of its menus."""
+    return Messages(playbook.languages, _templates(playbook.ussd.texts if playbook.ussd else {}))
+
+
+def _templates(
+    messages: Mapping[str, Mapping[str, tuple[str, ...]]],
+) -> dict[str, dict[str, tuple[Template, ...]]]:
+    return {
+        message: {language: tuple(compile_template(text) for text in texts) for language, texts in by_language.items()}
+        for message, by_language in messages.items()
+    }
 
 
 def _accompanied(playbook: Playbook, message: str) -> dict[str, tuple[Accompanied, ...]]:

@@ -43,6 +43,23 @@ class Word(Struct, frozen=True, array_like=True, gc=False):
     who: str = ""
 
 
+class Look(Struct, frozen=True, array_like=True, gc=False):
+    """A subscriber dialled a menu: in which language it is, and what one of its texts says to them. Writes nothing."""
+
+    msisdn: str  # or another name
+    happened: int
+    page: str = ""  # the text's key; empty: the language alone
+
+
+class Recall(Struct, frozen=True, array_like=True, gc=False):
+    """A dialogue came to nothing in front of an open offer: it may be said once more, by a message of its own."""
+
+    identity: str
+    msisdn: str  # or another name
+    offers: tuple[str, ...]  # keys, the likeliest first: one of them at most is said
+    happened: int
+
+
 class Sought(Struct, frozen=True, gc=False):
     """What another system seeks for a subscriber, before it is read: `kind` may be no event."""
 

@@ -97,6 +97,7 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     destination: str = ""  # of a mark, and of a question about a line: whom it is about to go to
     action: str = ""  # and with what
     channel: str = ""
+    instead: str = ""  # of a failure: the channel that it may go out on in its place
 
 
 class Fulfilment(Struct, frozen=True, array_like=True, gc=False):

@@ -42,6 +42,8 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     subject: str = ""
     html: str = ""
     media: str = ""  # the name of a file that goes with it
+    reply_in: str = ""  # of a dialogue that asks for a yes or no: the language of its choices
+    instead: str = ""  # the channel that it goes out on where a dialogue surely never reached the handset
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

@@ -14,6 +14,7 @@ from kairos.domain.message import Text
 from kairos.domain.subscriber import State
 from kairos.engine.answers import plain_row
 from kairos.engine.budgets import unsaid
+from kairos.engine.dialogues import say_instead
 from kairos.engine.work import Answer, Work, encode
 from kairos.ports import OutgoingUpdate
 
@@ -43,6 +44,8 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     work.batch.answered.extend(delivery.parts)
     if delivery.receipt:
         work.send(index, delivery.subscriber, "receipt", delivery.receipt)
+    if delivery.instead and state and status == "failed" and in_place(engine, work, index, state, delivery):
+        return
     if status == "failed" and delivery.reason not in ("", "unknown"):
         _keep(work, delivery)
     if state and status in ("dropped", "failed", "plain") and delivery.reason != "unknown":
@@ -59,6 +62,21 @@ def _keep(work: Work, delivery: Delivery) -> None:
     """A text that the counterpart refused for good becomes a dead letter, with the news of it."""
     about, row = str(delivery.subscriber or ""), f"outgoing/{delivery.outgoing}"
     work.batch.dead_letters.append(DeadLetter("text", row, work.now, about, delivery.reason, encode(delivery)))
+
+
+def in_place(engine: Engine, work: Work, index: int, state: State, delivery: Delivery) -> bool:
+    """Whether what surely never reached the handset goes out on another channel: it counts there, and not here."""
+    offer = respond.find(state, delivery.offer)
+    if offer is None:
+        return False
+    kept = state.contacts
+    state.contacts = [contact for contact in kept if contact.decision != delivery.decision]
+    why = say_instead(engine, work, index, state, offer, delivery.instead)
+    if why:
+        state.contacts = kept
+        return False
+    work.changed.add(state.id)
+    return True
 
 
 def _take_back(engine: Engine, work: Work, state: State, delivery: Delivery) -> None:

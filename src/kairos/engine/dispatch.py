@@ -296,8 +296,9 @@ class Dispatcher:
         if outcome and outcome.status == "sent":
             await self._news(row, text, "sent", outcome)
         elif outcome:
-            reason = "unknown" if outcome.status == "unknown" else outcome.reason
-            await self._news(row, text, "failed", outcome, reason=reason)
+            unknown = outcome.status == "unknown"
+            reason, instead = ("unknown", "") if unknown else (outcome.reason, text.instead)
+            await self._news(row, text, "failed", outcome, reason=reason, instead=instead)
 
     async def _marked(self, row: Outgoing, text: Text) -> Outcome | None:
         """One attempt, if it may still go out; None where what became of it is settled, or it is held back."""
@@ -438,7 +439,14 @@ class Dispatcher:
         await asyncio.sleep(max(least, self.backoff.seconds(attempts, self.chance())))
 
     async def _news(
-        self, row: Outgoing, text: Text, status: str, outcome: Outcome | None = None, *, reason: str = ""
+        self,
+        row: Outgoing,
+        text: Text,
+        status: str,
+        outcome: Outcome | None = None,
+        *,
+        reason: str = "",
+        instead: str = "",
     ) -> str:
         """Commit what became of a row; why it must not go out any more where the engine says so, else an empty text."""
         concerns_state = bool(text.decision) and status in ("sending", "line", "dropped", "failed", "plain")
@@ -458,6 +466,7 @@ class Dispatcher:
                 destination=(text.msisdn or text.destination) if asks else "",
                 action=text.action if asks else "",
                 channel=row.channel if asks else "",
+                instead=instead,
             )
         )
 

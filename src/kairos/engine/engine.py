@@ -14,7 +14,7 @@ from kairos.decide.decide import Draw, keyed_draw
 from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.identity import Party
-from kairos.domain.inbound import Visit, Word
+from kairos.domain.inbound import Look, Recall, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
@@ -276,7 +276,7 @@ class Engine:
         match source:
             case Event():
                 return (take_trial if source.trial else take_event)(self, work, index, source)
-            case Visit() | Word():
+            case Visit() | Word() | Look() | Recall():
                 return take_inbound(self, work, index, source)
             case Part():
                 return take_part(self, work, index, source)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kairos import enrich, respond
 from kairos.decide import Decided, closed_since
 from kairos.deliver import Known, Row, values_for
-from kairos.domain.channel import PAGE
-from kairos.domain.inbound import Told, Visit, Word
+from kairos.domain.channel import INBOUND, PAGE, USSD
+from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.purchase import Said
@@ -17,14 +17,14 @@ from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import is_test, plain_row
+from kairos.engine.dialogues import look_up, take_look, take_recall
 from kairos.engine.habits import note_answer
 from kairos.engine.program import Program
 from kairos.engine.replies import OWES, hear_yes, heed_stop, not_now
 from kairos.engine.subscriptions import PAYER_CHANGED, SIM_SWAPPED
-from kairos.engine.work import APPLIED, DUPLICATE, Answer, Work, decode_state
+from kairos.engine.work import APPLIED, DUPLICATE, Answer, Asking, Work, decode_state
 from kairos.fulfil import CHANGED_HANDS
 from kairos.playbook.page_words import LINK
-from kairos.playbook.vocabulary_file import INBOUND
 from kairos.ports import Loaded
 
 if TYPE_CHECKING:
@@ -55,27 +55,35 @@ REFUSED: Final = {
 }
 
 
-def answer_at_once(engine: Engine, source: Visit | Word, loaded: Loaded, now: int) -> Answer | None:
+def answer_at_once(engine: Engine, source: Visit | Word | Look, loaded: Loaded, now: int) -> Answer | None:
     """What is open, told from a state as it was read: it writes nothing, so it waits for no batch. None: it must be
     taken as any input is."""
     if isinstance(source, Word) or source.msisdn in loaded.moved:
         return None
     blob = loaded.states.get(loaded.subscribers.get(source.msisdn, 0))
     state = decode_state(blob) if blob else None
-    if state is None or not state.offers or state.layout != engine.program.plan.layout:
+    if state is None or state.layout != engine.program.plan.layout:
         return None
-    told = _open(engine, state, now)
+    if isinstance(source, Look):
+        return look_up(engine, state, source, now)
+    told = _open(engine, state, now, source.channel) if state.offers else []
     if not told:
         return None
     engine.statistics.counts["inbound.open"] += 1
-    return Answer("applied", offers=tuple(told[: source.at_most]))
+    return Answer("applied", offers=tuple(told[: source.at_most]), language=told[0].language)
 
 
-def take_inbound(engine: Engine, work: Work, index: int, source: Visit | Word) -> Moment | None:
+def take_inbound(engine: Engine, work: Work, index: int, source: Asking) -> Moment | None:
     """Who asks makes a moment, unless they are told what is open; who answers makes none."""
-    if isinstance(source, Visit):
-        return take_visit(engine, work, index, source)
-    take_word(engine, work, index, source)
+    match source:
+        case Visit():
+            return take_visit(engine, work, index, source)
+        case Word():
+            take_word(engine, work, index, source)
+        case Look():
+            take_look(engine, work, index, source)
+        case Recall():
+            take_recall(engine, work, index, source)
     return None
 
 
@@ -84,13 +92,13 @@ def take_visit(engine: Engine, work: Work, index: int, visit: Visit) -> Moment |
     state = _known(engine, work, index, visit)
     if state is None:
         return None
-    told = _open(engine, state, work.now)
+    told = _open(engine, state, work.now, visit.channel)
     if told:
         engine.statistics.counts["inbound.open"] += 1
-        work.answers[index] = Answer("applied", offers=tuple(told[: visit.at_most]))
+        work.answers[index] = Answer("applied", offers=tuple(told[: visit.at_most]), language=told[0].language)
         return None
     if not _new(engine, work, state, visit):
-        work.answers[index] = Answer("duplicate", offers=tuple(_told_to(engine, state, visit.identity, work.now)))
+        work.answers[index] = Answer("duplicate", offers=tuple(_told_to(engine, state, visit, work.now)))
         return None
     engine.statistics.counts["inbound"] += 1
     work.changed.add(state.id)
@@ -119,11 +127,11 @@ def tell(engine: Engine, work: Work, index: int, moment: Moment, made: Decided, 
     if made.arm and made.composed:
         said = made.composed.text
         told = _told(offer, said, "open") if offer else _only_said(engine, moment, made)
-        work.answers[index] = Answer(
-            "applied", decision=before[0].decision if before else moment.id, offers=(*before, told)
-        )
+        first = before[0].decision if before else moment.id
+        work.answers[index] = Answer("applied", decision=first, offers=(*before, told), language=told.language)
     elif not before:
-        work.answers[index] = Answer("applied", made.decision.gate, moment.id)
+        language = engine.program.language(moment.row)
+        work.answers[index] = Answer("applied", made.decision.gate, moment.id, language=language)
 
 
 def next_moment(engine: Engine, work: Work, index: int, moment: Moment) -> Moment | None:
@@ -173,7 +181,7 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
             _decline(work, state, offer, word)
         else:
             why = _accept(engine, work, index, state, offer, word)
-    work.answers[index] = _stands(engine, state, respond.find(state, word.offer) or offer, why, work.now)
+    work.answers[index] = _stands(engine, state, respond.find(state, word.offer) or offer, why, work.now, word.channel)
 
 
 def _accept(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, word: Word) -> str:
@@ -216,7 +224,7 @@ def _by(word: Word) -> str:
     return f"{word.channel}, {word.who}" if word.who else word.channel
 
 
-def _stands(engine: Engine, state: State, offer: OpenOffer, why: str, now: int) -> Answer:
+def _stands(engine: Engine, state: State, offer: OpenOffer, why: str, now: int, where: str) -> Answer:
     """How an offer stands; `why` a yes to it was refused."""
     status = respond.status_at(offer, now)
     outcome, words = STANDS[status]
@@ -225,7 +233,7 @@ def _stands(engine: Engine, state: State, offer: OpenOffer, why: str, now: int) 
     elif status == "open" and offer.twice and offer.proof:
         outcome, words = "confirm", AGAIN
     row = plain_row(engine, state, now)
-    return Answer("applied", words, outcome=outcome, offers=(_told(offer, _words(engine, offer, row), outcome),))
+    return Answer("applied", words, outcome=outcome, offers=(_told(offer, _words(engine, offer, row, where), outcome),))
 
 
 def _known(engine: Engine, work: Work, index: int, source: Visit | Word) -> State | None:
@@ -251,50 +259,68 @@ def _new(engine: Engine, work: Work, state: State, source: Visit | Word) -> bool
 # -- in words ----------------------------------------------------------------------------------------------------------
 
 
-def _open(engine: Engine, state: State, now: int) -> list[Told]:
+def _open(engine: Engine, state: State, now: int, where: str) -> list[Told]:
     """What is open and may still be spoken of, the first that was made first: the best was made first."""
     waiting = [one for one in state.offers if respond.is_open(one, now)]
     if not waiting:
         return []
     row = plain_row(engine, state, now)
-    spoken = [one for one in waiting if one.test or not closed_now(engine, state, one, row, now)]
-    return [_told(one, _words(engine, one, row), "open") for one in sorted(spoken, key=_made)]
+    spoken = [one for one in waiting if one.test or not closed_now(engine, state, one, row, now, where)]
+    return [_told(one, _words(engine, one, row, where), "open") for one in sorted(spoken, key=_made)]
 
 
-def _told_to(engine: Engine, state: State, identity: str, now: int) -> list[Told]:
+def _told_to(engine: Engine, state: State, visit: Visit, now: int) -> list[Told]:
     """What a request was told, as it stands now."""
     row = plain_row(engine, state, now)
-    made = sorted((one for one in state.offers if one.asked == identity), key=_made)
-    return [_told(one, _words(engine, one, row), STANDS[respond.status_at(one, now)][0]) for one in made]
+    made = sorted((one for one in state.offers if one.asked == visit.identity), key=_made)
+    return [_told(one, _words(engine, one, row, visit.channel), STANDS[respond.status_at(one, now)][0]) for one in made]
 
 
 def _made(offer: OpenOffer) -> tuple[int, int]:
     return offer.made, offer.decision
 
 
-def closed_now(engine: Engine, state: State, offer: OpenOffer, row: tuple[Any, ...], now: int) -> str:
+def closed_now(engine: Engine, state: State, offer: OpenOffer, row: tuple[Any, ...], now: int, where: str = "") -> str:
     """Why an open offer is not spoken of: a consent withdrawn, a pause, a switch, a freeze; else an empty text."""
+    channel = _channel(engine.program, offer, where)
     action = engine.program.playbook.action(offer.action)
     purpose = "" if action is None or action.purpose == MARKETING else action.purpose
-    halt = engine.halt(Text("", "", "", action=offer.action, issue=offer.issue, purpose=purpose), INBOUND, now)
-    return halt.rule if halt else closed_since(engine.program.decide, offer.action, INBOUND, row, now, state.msisdn)
+    halt = engine.halt(Text("", "", "", action=offer.action, issue=offer.issue, purpose=purpose), channel, now)
+    return halt.rule if halt else closed_since(engine.program.decide, offer.action, channel, row, now, state.msisdn)
 
 
-def _words(engine: Engine, offer: OpenOffer, row: tuple[Any, ...]) -> str:
+def _channel(program: Program, offer: OpenOffer, where: str) -> str:
+    """The channel whose words tell an offer to who asks: in a USSD menu its own, where it has any."""
+    deciding = program.decide
+    if where == USSD and USSD in deciding.channels:
+        arm = deciding.named.get((offer.action, offer.variant))
+        if arm and arm.bit in deciding.message[deciding.channels.index(USSD)]:
+            return USSD
+    return INBOUND
+
+
+def _words(engine: Engine, offer: OpenOffer, row: tuple[Any, ...], where: str) -> str:
     """An offer as its own message tells it, else its title and price."""
     expires = offer.expires + row[-1] - row[-2]
-    text = own_words(engine.program, offer, expires, Row(engine.program.places, row), engine.link)
+    text = own_words(engine.program, offer, expires, Row(engine.program.places, row), engine.link, where)
     if text:
         return text
     return f"{offer.title}: {engine.program.playbook.currency.show(offer.price)}" if offer.price else offer.title
 
 
 def own_words(
-    program: Program, offer: OpenOffer, expires: int, row: Known, link: Callable[[str], str] | None = None
+    program: Program,
+    offer: OpenOffer,
+    expires: int,
+    row: Known,
+    link: Callable[[str], str] | None = None,
+    where: str = "",
 ) -> str | None:
     """What its own message tells whoever asks, with no more than `row` knows; None where that is another price's."""
     arm = program.decide.named.get((offer.action, offer.variant))
-    message = program.decide.message[-1].get(arm.bit) if arm and program.decide.pulled else None
+    channel = _channel(program, offer, where)
+    place = program.decide.channels.index(channel) if channel in program.decide.channels else 0
+    message = program.decide.message[place].get(arm.bit) if arm and place else None
     if arm and message and (arm.variant.price, program.offers[arm.bit]["title"]) == (offer.price, offer.title):
         offered = program.offers[arm.bit]
         values = values_for(program.playbook, offered, offer.number, offer.short_code, expires, row)

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from kairos.domain.event import Event
-from kairos.domain.inbound import Visit, Word
+from kairos.domain.inbound import Look, Visit, Word
 from kairos.domain.message import Outgoing
 from kairos.engine.engine import Engine, wanted
 from kairos.engine.inbound import answer_at_once
@@ -27,7 +27,7 @@ from kairos.errors import KairosError, StoreError
 from kairos.ports import Aside, Batch, Clock, Loaded, Store
 
 RESERVED = 0.25  # of the queue
-FEW = 96  # inputs of a batch, at most, while somebody asks; a quarter of them where nothing piles up
+FEW = 48  # inputs of a batch, at most, while somebody asks; a quarter of them where nothing piles up
 TURNS = 3  # batches of those who ask, one after the other, while others wait
 ASKED_LATELY = 1.0  # seconds
 
@@ -148,7 +148,7 @@ class Loop:
         """Queue an input and wait for its answer."""
         return await self.post(source, own=own).answer
 
-    async def ask(self, source: Visit | Word) -> Answer:
+    async def ask(self, source: Visit | Word | Look) -> Answer:
         """Somebody waits for this answer: what needs no write is told from their state as it is, without waiting for
         any batch, and the rest goes before what nobody waits for.
 
@@ -165,7 +165,7 @@ class Loop:
         finally:
             self._asks -= 1
 
-    async def _first(self, source: Visit | Word, loaded: Loaded) -> Answer:
+    async def _first(self, source: Visit | Word | Look, loaded: Loaded) -> Answer:
         submission = Submission(source, loaded=loaded)
         self._prepared.add(submission)
         self._asking.append(submission)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from zoneinfo import ZoneInfo, available_timezones
 
 from kairos import enrich, respond
@@ -14,6 +15,7 @@ from kairos.domain.channel import NOTIFICATION, OWN
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Contact, Owned
 from kairos.engine.compose import Composer
+from kairos.engine.menu_tests import wrong_screen
 from kairos.engine.program import Program
 from kairos.errors import Diagnostic, did_you_mean
 from kairos.learn import FixedPropensity
@@ -34,6 +36,9 @@ def run_tests(program: Program) -> list[Diagnostic]:
 
 
 def _run(program: Program, test: PlaybookTest) -> Diagnostic | None:
+    if test.dial:
+        wrong = wrong_screen(program, test, _moment(program, test), partial(_decided, program, test))
+        return Diagnostic(test.file, test.line, f"`{test.name}`: {wrong}") if wrong else None
     made = decide_test(program, test)
     verdicts = explain(program.decide, made.decision)
     wrong = _wrong_choice(test, made, verdicts) or _wrong_reason(test, verdicts)
@@ -66,6 +71,11 @@ def decide_test(program: Program, test: PlaybookTest) -> Decided:
     moment = _moment(program, test)
     if test.event == INBOUND:
         moment.where, moment.riding = INBOUND, False
+    return _decided(program, test, moment)
+
+
+def _decided(program: Program, test: PlaybookTest, moment: Moment) -> Decided:
+    """What the real stages make of a moment, with what the test gives of budgets."""
     nobody = dict.fromkeys((gate.file for gate in program.decide.lists), ())
     open_to_all = replace(program.decide, holdout=0.0, controls=(), listed=nobody)
     draw = keyed_draw(program.playbook.seed)

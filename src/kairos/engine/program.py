@@ -33,6 +33,7 @@ class Program:
     returns: Mapping[str, str]  # and with what was given back there
     heeded: frozenset[str]  # events that say any of these, or of a consent
     sold: Mapping[str, tuple[Arm, ...]]  # offer, offer/variant or product -> the arms that sell it
+    pages: deliver.Messages  # the texts of the menus
 
     @property
     def short_code(self) -> str:
@@ -77,6 +78,7 @@ def compile_program(playbook: Playbook) -> Program:
         returns,
         frozenset((*consents, *declines, *buys, *returns)),
         _sold(deciding.arms),
+        deliver.compile_pages(playbook),
     )
 
 

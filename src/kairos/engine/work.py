@@ -13,28 +13,15 @@ from kairos.domain.channel import NOTIFICATION
 from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.identity import Held, Party
-from kairos.domain.inbound import Told, Visit, Word
+from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (Event, Reply, Change, Part, Visit, Word, Erasure)  # by a name; the others name a subscriber's id
-Input = (
-    Event
-    | Reply
-    | Change
-    | Delivery
-    | Fulfilment
-    | Reversal
-    | Timer
-    | Resend
-    | Answered
-    | Part
-    | Visit
-    | Word
-    | Erasure
-)
+NAMED = (Event, Reply, Change, Part, Visit, Word, Look, Recall, Erasure)  # by a name; the others: a subscriber's id
+Asking = Visit | Word | Look | Recall
+Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered | Part | Asking | Erasure
 ALONE = (Change, Erasure)  # in their slice: names change hands
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
@@ -46,7 +33,8 @@ decode_state: Callable[[bytes], State] = read_state
 class Answer:
     """What became of an input: applied, duplicate, rejected (with a reason), or dropped (a mark that was refused).
 
-    Of who asks, and of a yes or no through another door than a reply's: the `offers`, and how they stand.
+    Of who asks, and of a yes or no through another door than a reply's: the `offers`, and how they stand. Of who
+    dialled a menu: the `language`, and the `text` that was looked up.
     """
 
     status: str
@@ -54,6 +42,8 @@ class Answer:
     decision: int = 0  # of a trial, and of who asked
     offers: tuple[Told, ...] = ()
     outcome: str = ""
+    language: str = ""
+    text: str = ""
 
 
 APPLIED = Answer("applied")
@@ -125,8 +115,10 @@ class Work:
 def identity(source: Input) -> str:
     """What makes a repeat of an input recognisable."""
     match source:
-        case Event() | Reply() | Change() | Visit() | Word() | Erasure():
+        case Event() | Reply() | Change() | Visit() | Word() | Recall() | Erasure():
             return source.identity
+        case Look():
+            return f"look/{source.msisdn}/{source.page}"
         case Delivery():
             return f"outgoing/{source.outgoing}/{source.status}"
         case Fulfilment():

@@ -65,6 +65,7 @@ class Treatment:
     name: str
     channel: str
     message: str
+    fallback: str = ""  # the channel of what is said in its place where a dialogue came to nothing
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast, get_args
 
-from kairos.domain.channel import CHANNELS
+from kairos.domain.channel import CHANNELS, SMS, USSD, USSD_PUSH
 from kairos.domain.purpose import STANDINGS, Purpose
 from kairos.playbook.action import Action, ActionKind, ArmRule, NamedRule, Stage, Treatment, Variant
 from kairos.playbook.budget_file import check_budgets, own_budgets
@@ -323,8 +323,23 @@ def _treatments(section: Section, messages: Texts, context: Context) -> tuple[Tr
         if channel in treatments:
             hint = "one treatment a channel; give the message several texts instead"
             context.problems.add(key, f"`{treatments[channel].name}` goes out on `{channel}` already", hint)
-        treatments[channel] = Treatment(key.text, channel, message)
+        treatments[channel] = Treatment(key.text, channel, message, _fallback(one))
+    for treatment in treatments.values():
+        if treatment.fallback and treatment.fallback not in treatments:
+            hint = f"add one, as in `own: {{channel: {treatment.fallback}, message: {treatment.message}}}`"
+            message = f"`{treatment.name}` falls back to `{treatment.fallback}`, and there is no treatment on it"
+            context.problems.add(section.at("treatments"), message, hint)
     if not treatments:
         hint = "add one, as in `treatments: {ride: {channel: notification, message: booster_line}}`"
         context.problems.add(section.at("treatments"), "there is no treatment, so it is never said", hint)
     return tuple(treatments.values())
+
+
+def _fallback(section: Section) -> str:
+    """The channel of what is said in the place of a dialogue that came to nothing."""
+    channel = section.take("fallback", known("fallback", (SMS,)), "")
+    on = section.take("channel", text, "")
+    if channel and on not in (USSD, USSD_PUSH):
+        message, hint = f"nothing falls back from `{on}`", "only `ussd` and `ussd_push` do: leave `fallback` out"
+        section.problems.add(section.at("fallback"), message, hint)
+    return channel

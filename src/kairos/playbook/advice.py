@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kairos.domain.channel import OWN, PULLED
+from kairos.domain.channel import OWN, PULLED, USSD_PUSH
 from kairos.errors import Diagnostic
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.document import Items, Scalar, Table, parse
@@ -17,12 +17,15 @@ from kairos.playbook.playbook import ANSWERS, MAY_ANSWER, Playbook
 from kairos.playbook.vocabulary_file import INBOUND
 from kairos.smpp.text import Encoding, measure
 
-NOT_READ = (*PULLED, "webhook", "ivr", "calls")  # where whoever says it says how to take it
+SCREEN = {"gsm7": 182, "ucs2": 80}  # units of a USSD screen
+CHOICES = 30  # of these, for yes and no
+NOT_READ = (*PULLED, USSD_PUSH, "webhook", "ivr", "calls")  # where whoever says it says how to take it
 SHOWN = {  # on which channels what is beside a text is shown
     "subject": ("email", "push", "mms", "webhook"),
     "html": ("email", "webhook"),
     "media": ("mms", "webhook"),
 }
+HOUR = 3_600_000
 MOST_PARTS = 2  # of a message of its own
 LATIN = range(0x250)  # and the general punctuation, which word processors put in
 PUNCTUATION = range(0x2010, 0x2040)
@@ -52,6 +55,13 @@ def _actions(playbook: Playbook) -> Iterator[Diagnostic]:
             message = f"`{action.name}` answers `inbound`, and has no words for those who ask: it is never told to them"
             hint = "add a treatment, as in `ask: {channel: inbound, message: booster_told}`"
             yield Diagnostic(action.file, action.line, message, hint)
+        if action.send_within < HOUR and any(one.channel == "calls" for one in action.treatments):
+            message = (
+                f"agents have {action.send_within // 60_000} minutes to call for `{action.name}`: most is never told"
+            )
+            yield Diagnostic(
+                action.file, action.line, message, "say how long it can wait, as in `send_within: 4 hours`"
+            )
         if action.kind == "advance" and not playbook.vocabulary.owed:
             message = f"nothing counts what is owed for `{action.name}`: who has one may get another"
             hint = "add an attribute with `owed: yes`, as in `debt: {type: money, from: [recharge.debt], owed: yes}`"
@@ -115,7 +125,8 @@ def _linkless(playbook: Playbook) -> Iterator[Diagnostic]:
 def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
-    own = {message for channel, message, _ in by_channel if channel in OWN} | set(ANSWERS)
+    pushed = {message for channel, message, _ in by_channel if channel == USSD_PUSH}
+    own = {message for channel, message, _ in by_channel if channel in OWN} - pushed | set(ANSWERS)
     shown = {(message, action.taken_by_reply) for channel, message, action in by_channel if channel not in NOT_READ}
     to_reply = {message for message, by_reply in shown if by_reply}
     told = {message for channel, message, _ in by_channel if channel in PULLED}  # on a screen: they cost nothing
@@ -142,6 +153,7 @@ def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
             yield from _untranslated(place, message, playbook)
         if found := measured.get(key):
             yield from _long(place, found) if message in own else ()
+            yield from _many_screens(place, found) if message in pushed else ()
             yield from _disordered(place, found, measured.get((message, language, index - 1)))
             yield from _costly_characters(place) if message not in told else ()
 
@@ -174,6 +186,16 @@ def _long(place: Scalar, found: Measured) -> Iterator[Diagnostic]:
     if found.parts > MOST_PARTS:
         message = f"`{found.message}` takes up to {found.parts} SMS in {found.language} ({found.units} units)"
         yield Diagnostic(place.file, place.line, message, f"{MOST_PARTS} are enough to be read")
+
+
+def _many_screens(place: Scalar, found: Measured) -> Iterator[Diagnostic]:
+    """A dialogue that we begin whose answer would stand on a second screen."""
+    room = SCREEN[found.encoding] - CHOICES
+    if found.units > room:
+        message = (
+            f"`{found.message}` takes up to {found.units} units in {found.language}, and {room} leave room for a yes"
+        )
+        yield Diagnostic(place.file, place.line, message, "who must turn a page to answer does not")
 
 
 def _costly_characters(place: Scalar) -> Iterator[Diagnostic]:

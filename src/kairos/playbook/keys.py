@@ -44,7 +44,7 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "margin_floor",
     ),
     "variant": ("price", "value", "cost", "top_up", "size", "validity"),  # and any further field of its own
-    "treatment": ("channel", "message"),
+    "treatment": ("channel", "message", "fallback"),
     "after_decline": ("offer", "issue", "everything"),
     "volume": ("at_most", "per", "pace"),
     "budget": ("spend", "counts", "per", "pace"),
@@ -88,6 +88,9 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "limit": ("at_most", "per", "riding", "channel", "offer", "action", "issue", "purpose", "each", "shared", "name"),
     "saturation": ("unanswered", "rest", "riding", "channel", "offer", "action", "issue", "purpose", "each", "name"),
     "replies": ("accept", "decline", "stop", "help", "withdraws", "other_services", "entity_id"),
-    "test": ("test", "given", "when", "then", "at", "riding"),
-    "then": ("offer", "variant", "because"),
+    "test": ("test", "given", "when", "dial", "press", "then", "at", "riding"),
+    "ussd": ("entries", "menus", "words", "at_most"),
+    "menu": ("title", "items"),
+    "ussd_item": ("label", "offers", "menu", "text", "to", "dial", "parent"),
+    "then": ("offer", "variant", "because", "shows"),
 }

@@ -65,6 +65,8 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.inside and placeholders(data):
             self._say("a placeholder stands in a style", "write the value out")
+        if not self.inside and "<" in data:  # what is filled in after it could make a tag of it
+            self._say("a `<` begins no tag", "write `&lt;` for the character")
 
     def handle_comment(self, data: str) -> None:
         if placeholders(data):

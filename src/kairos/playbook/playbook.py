@@ -11,6 +11,7 @@ from kairos.playbook.action import Action
 from kairos.playbook.budget import Budget
 from kairos.playbook.policy import ContactPolicy
 from kairos.playbook.replies import ReplyWords
+from kairos.playbook.ussd import Menus
 from kairos.playbook.vocabulary import Vocabulary
 
 # Messages that kairos itself says in answer to a reply; every playbook has each of them.
@@ -64,6 +65,9 @@ class PlaybookTest:
     taken: Mapping[str, int] = field(default_factory=dict)  # of budgets, before
     declined: Mapping[str, int] = field(default_factory=dict)  # action -> how long ago they said no to it, ms
     unanswered: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # action -> how long ago they were told, ms
+    dial: str = ""  # a code, instead of an event
+    press: tuple[str, ...] = ()  # the keys after it
+    shows: str = ""  # what then stands on the screen
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class Playbook:
     testers: tuple[Tester, ...] = ()
     budgets: tuple[Budget, ...] = ()  # of budgets.yaml
     template_ids: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)  # as messages; "": none
+    ussd: Menus | None = None
     beside: Mapping[str, Mapping[str, tuple[Beside, ...]]] = field(default_factory=dict)  # of messages that have any
 
     def written(self, message: str) -> Iterator[str]:

@@ -30,11 +30,12 @@ from kairos.playbook.replies_file import check_entities, read_replies
 from kairos.playbook.section import Problems, Section
 from kairos.playbook.seeds_file import read_seeds
 from kairos.playbook.tests_file import read_tests
+from kairos.playbook.ussd_file import read_ussd
 from kairos.playbook.values import nearest, price, rate, text, whole, words
 from kairos.playbook.vocabulary_file import read_vocabulary
 
 FILES = ("playbook.yaml", "vocabulary.yaml", "messages.yaml", "contact_policy.yaml", "replies.yaml")
-OPTIONAL = ("budgets.yaml", "seeds.yaml")
+OPTIONAL = ("budgets.yaml", "seeds.yaml", "ussd.yaml")
 FOLDERS = ("offers", "actions", "messages", "tests")
 MAX_CHARACTERS = 8 * 1024 * 1024  # of all files
 
@@ -155,6 +156,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
         tests=read_tests(_in(nodes, "tests"), actions, policy, context),
         seed=named.seed,
         budgets=tuple(context.budgets.values()),
+        ussd=read_ussd(nodes["ussd.yaml"], context) if "ussd.yaml" in nodes else None,
         testers=read_seeds(nodes["seeds.yaml"], actions, context) if "seeds.yaml" in nodes else (),
     )
     if not context.problems:

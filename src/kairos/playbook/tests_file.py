@@ -79,8 +79,14 @@ def read_tests(
 
 def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context: Context, sound: bool) -> PlaybookTest:
     section = Section(node, "test", context.problems)
-    event, data = _when(section, context)
-    offer, variant, because = _then(section, actions, policy if sound else None, context)
+    dial = section.take("dial", text, "")
+    event, data = (INBOUND, {}) if dial else _when(section, context)
+    if dial and "when" in section:
+        context.problems.add(section.at("when"), "a test has one cause: it has `dial` already", "keep one of them")
+    if "press" in section and not dial:
+        context.problems.add(section.at("press"), "keys are pressed where something was dialled", 'add `dial: "*123#"`')
+    shows = _shows(section, context) if dial else ""
+    offer, variant, because = (NONE, "", {}) if dial else _then(section, actions, policy if sound else None, context)
     return PlaybookTest(
         name=section.need("test", text, "", "nobody is offered what they cannot afford"),
         given=_given(section, context),
@@ -93,11 +99,22 @@ def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context:
         offer=offer,
         variant=variant,
         because=because,
+        dial=dial,
+        press=section.take("press", words, ()),
+        shows=shows,
         at=section.take("at", local_time, ""),
         riding=section.take("riding", boolean, None),
         file=node.file,
         line=node.line,
     )
+
+
+def _shows(section: Section, context: Context) -> str:
+    """What the last screen is to say."""
+    if "then" not in section:
+        context.problems.add(section.node, "`then` is missing", "say what is shown, as in `then: {shows: My offers}`")
+        return ""
+    return Section(section.at("then"), "then", context.problems).need("shows", text, "", "My offers")
 
 
 def _given(section: Section, context: Context) -> dict[str, Any]:

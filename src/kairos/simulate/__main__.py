@@ -52,6 +52,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--smsc-port", type=int, default=0, help="0: a free one")
     parser.add_argument("--ocs-port", type=int, default=0, help="0: a free one")
+    parser.add_argument("--ussd-port", type=int, default=0, help="0: a free one")
     parser.add_argument("--ocs-faults", type=float, default=0.0, help="share of the OCS's calls that go wrong, 0 to 1")
     parser.add_argument("--subscribers", type=int, default=400)
     parser.add_argument("--rate", type=float, default=60.0, help="chargeable events a second")
@@ -88,6 +89,7 @@ class Run:
                 ocs_port=options.ocs_port,
                 parted=options.parted,
                 ocs_faults=options.ocs_faults,
+                ussd_port=options.ussd_port,
                 sources=tuple(filter(None, options.sources.split(","))),
             )
         )
@@ -102,7 +104,7 @@ class Run:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._ended.set)
         await operator.start()
-        tell("ports", smsc_port=operator.smsc_port, ocs_port=operator.ocs_port, ocs_url=operator.ocs_url)
+        tell("ports", **operator.ports)
         try:
             if await self._find_kairos():
                 await self._live()

@@ -12,6 +12,7 @@ from kairos.simulate.handsets import Answer, Handset, Offer
 from kairos.simulate.ocs import KINDS, Ocs, Order, Recharge
 
 PROMISE = "top_up"  # the kind that a recharge takes
+RECHARGE = "recharge"  # where a promise is taken
 
 
 @dataclass(slots=True)
@@ -35,6 +36,7 @@ class Figures:
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     by_kind: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS.values(), 0))
+    by_channel: dict[str, int] = field(default_factory=dict)  # accepted, by where the yes was said
     # beyond what was asked for
     notifications_acknowledged: int = 0
     notifications_refused: int = 0
@@ -49,6 +51,9 @@ class Figures:
     stops: int = 0
     receipts: int = 0
     relayed: int = 0
+    dialogues: int = 0  # by USSD
+    dialogues_repeated: int = 0  # steps that the gateway brought twice
+    dialogues_alike: int = 0  # and that got the same screen
     history: int = 0
     events_rejected: int = 0
 
@@ -191,6 +196,8 @@ def _count_handset(figures: Figures, handset: Handset, orders: Sequence[Order], 
     figures.unasked += len(unasked)
     figures.charged_twice += sum(order.charged > 0 for order in unasked)
     for one in accepted:
+        channel = one.answer.channel if one.answer else RECHARGE
+        figures.by_channel[channel] = figures.by_channel.get(channel, 0) + 1
         _count_acceptance(figures, one)
 
 

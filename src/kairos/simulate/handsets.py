@@ -90,6 +90,7 @@ class Handset:
         self.offers: list[Offer] = []
         self.repeated_offers = 0
         self.waiting: Answer | None = None
+        self.elsewhere = False  # busy with something that is no text: says nothing by SMS meanwhile
         self._rng = rng
 
     @property
@@ -152,6 +153,17 @@ class Handset:
         offer = Offer(self.msisdn, line, number, recharge, scenario.theme_of(line), ref, at)
         self.offers.append(offer)
         return offer
+
+    def shown(self, text: str, at: float) -> Offer:
+        """The offer on a screen that is no text message's: one that was seen before under the same price, else a new
+        one."""
+        prices = scenario.amounts_in(text)
+        alike = (one for one in self.offers if one.state == "open" and prices & scenario.amounts_in(one.text))
+        known = next(alike, None)
+        if known is None:
+            known = Offer(self.msisdn, text, "", 0, scenario.theme_of(text), "", at)
+            self.offers.append(known)
+        return known
 
     def answer(self, meaning: Meaning, at: int, offer: Offer | None, sent: Sent | None, channel: str = "sms") -> Answer:
         """Note what was done. A no or a STOP ends promises too: whoever recharges later does not mean them."""

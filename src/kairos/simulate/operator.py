@@ -24,7 +24,7 @@ from kairos.simulate.browser import Browser
 from kairos.simulate.eocn import Notification
 from kairos.simulate.esmes import Account, ChargingEsme, InfoEsme, Relayed
 from kairos.simulate.events import EventFeed, app_start, app_stop, balances_field, vas_purchase
-from kairos.simulate.figures import Figures, count
+from kairos.simulate.figures import RECHARGE, Figures, count
 from kairos.simulate.handsets import Answer, Handset, Intention, Seen
 from kairos.simulate.history import history
 from kairos.simulate.ocs import Ocs, Recharge, show
@@ -32,10 +32,14 @@ from kairos.simulate.ocs_door import Faults, OrderDoor
 from kairos.simulate.serials import serials
 from kairos.simulate.smsc import Arrival, Smsc
 from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, population
+from kairos.simulate.ussd import Dialogue, Screen, UssdGateway
 
 # What one use of a service takes: kB, minutes, or pieces.
 QUANTITIES = {"voice": (2, 9), "data": (2, 30), "sms": (1, 1), "mms": (1, 1), "vas": (1, 1)}
 
+GOES_AWAY, REPEATS = 0.1, 0.1  # of those who look at an offer by USSD; of the gateway's steps
+
+READS = (0.6, 1.2)  # seconds before a key is pressed
 NERVOUS = 0.2  # of those who tap do so twice
 
 _AT_SMSC = Account("kairos", "kairos")  # that kairos binds with, here
@@ -69,6 +73,8 @@ class OperatorSettings:
     window: int = 64
     sources: tuple[str, ...] = ()
     ocs_faults: float = 0.0  # the share of calls at the charging system that go wrong
+    ussd_port: int = 0
+    dials: float = 0.06  # share of what subscribers do
 
 
 class Operator:
@@ -99,6 +105,9 @@ class Operator:
             host=self.settings.host,
             port=self.settings.smsc_port,
         )
+        self.ussd = UssdGateway(
+            time.perf_counter, host=self.settings.host, port=self.settings.ussd_port, on_pushed=self._on_pushed
+        )
         self.browser = Browser()
         self._door: OrderDoor | None = None
         self.feed = EventFeed(ids=ids, clock=self.now)
@@ -124,6 +133,7 @@ class Operator:
     async def start(self) -> None:
         """Listen: SMSC and order door."""
         await self.smsc.start()
+        await self.ussd.start()
         self._door = OrderDoor(self.ocs, self.settings.host, self.settings.ocs_port, self.ocs_faults)
         await self._door.start()
         for feed in self.feeds:
@@ -147,6 +157,12 @@ class Operator:
     def ocs_url(self) -> str:
         """Where orders are posted."""
         return f"http://{self.settings.host}:{self.ocs_port}/v1/orders"
+
+    @property
+    def ports(self) -> dict[str, object]:
+        """Where everything listens, for whoever starts kairos."""
+        ports = {"smsc_port": self.smsc_port, "ocs_port": self.ocs_port, "ussd_port": self.ussd.port}
+        return {**ports, "ocs_url": self.ocs_url}
 
     async def connect(self, smpp: tuple[str, int], http: str, key: str = "") -> None:
         """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
@@ -176,6 +192,7 @@ class Operator:
             await feed.stop()
         await self.browser.close()
         await self.smsc.close()
+        await self.ussd.close()
         if self._door is not None:
             await self._door.stop()
 
@@ -242,7 +259,7 @@ class Operator:
         handset = self.handsets[msisdn]
         done = self.ocs.recharge(msisdn, amount)
         promise = handset.promise(amount)
-        answer = handset.answer("recharge", done.at, promise, None) if promise else None
+        answer = handset.answer("recharge", done.at, promise, None, RECHARGE) if promise else None
         self.tell("recharge", msisdn, {"amount": show(amount), "balances": balances_field(done.balances)})
         return done, answer
 
@@ -282,6 +299,7 @@ class Operator:
             or self._submitting
             or any(feed.under_way for feed in self.feeds)
             or self.smsc.under_way
+            or any(one.elsewhere for one in self.handsets.values())
             or any(one.waiting is not None and one.waiting.accepts for one in self.handsets.values())
         )
 
@@ -295,6 +313,8 @@ class Operator:
         figures.events_rejected = sum(feed.results["rejected"] for feed in self.feeds)
         figures.receipts = sum(map(len, self.charging.receipts.values()))
         figures.relayed = len(self.info.relayed)
+        figures.dialogues = len(self.ussd.dialogues)
+        figures.dialogues_repeated, figures.dialogues_alike = self.ussd.repeated, self.ussd.alike
         return figures
 
     # --- what subscribers do --------------------------------------------------------------------
@@ -306,6 +326,8 @@ class Operator:
         chance = self._rng.random()
         if chance < 0.003:
             self._complain(subscriber)
+        elif chance < 0.003 + self.settings.dials and self.ussd.bound:
+            self._dial(subscriber)
         elif self.ocs.accounts[subscriber.msisdn].main < 50 and chance < 0.3:
             self._top_up(subscriber)
         else:
@@ -316,6 +338,12 @@ class Operator:
             self.tell("ticket", subscriber.msisdn, {"open": 1})
         else:
             self.tell("bill_shock", subscriber.msisdn, {"amount": show(self._rng.randint(1500, 4000))})
+
+    def _dial(self, subscriber: Subscriber) -> None:
+        handset = self.handsets[subscriber.msisdn]
+        if handset.waiting is None and not handset.elsewhere:
+            handset.elsewhere = True
+            self._spawn(self._by_ussd(handset))
 
     def _top_up(self, subscriber: Subscriber) -> None:
         if self.handsets[subscriber.msisdn].waiting is None:
@@ -393,7 +421,7 @@ class Operator:
 
     async def _act(self, handset: Handset, intention: Intention) -> None:
         await asyncio.sleep(self._rng.uniform(*self.settings.think))
-        if not self._alive or handset.waiting is not None:
+        if not self._alive or handset.waiting is not None or handset.elsewhere:
             return
         if intention.broke:
             self.ocs.give_away(handset.msisdn)
@@ -411,6 +439,57 @@ class Operator:
         left = self.ocs.balances(told.msisdn)
         text = f"{eocn.SIGN}{show(left.main)}"
         self._on_arrival(Arrival((), scenario.INFO_CODE, told.msisdn, text, time.perf_counter()))
+
+    # --- by USSD ---------------------------------------------------------------------------------
+
+    def _on_pushed(self, dialogue: Dialogue) -> None:
+        """A dialogue that kairos began is on the screen."""
+        handset = self.handsets.get(dialogue.msisdn)
+        if handset is None or not self._alive or handset.waiting is not None or handset.elsewhere:
+            return  # they do not look
+        handset.elsewhere = True
+        self._spawn(self._by_ussd(handset, dialogue))
+
+    async def _by_ussd(self, handset: Handset, dialogue: Dialogue | None = None) -> None:
+        """Dial, look at the first offer, and take it, turn it down, or go away; or do so with one that was pushed."""
+        try:
+            async with asyncio.timeout(30):
+                if dialogue is None:
+                    dialogue = await self.ussd.dial(handset.msisdn, scenario.USSD_CODE)
+                    await self._pressed(dialogue, "1")
+                    await self._pressed(dialogue, "1")
+                await self._decided(handset, dialogue, await dialogue.screen())
+        except TimeoutError:
+            return  # the handset shows an error
+        finally:
+            handset.elsewhere = False
+
+    async def _pressed(self, dialogue: Dialogue, key: str) -> None:
+        """Read the screen, and press a key where one is awaited."""
+        screen = await dialogue.screen()
+        await asyncio.sleep(self._rng.uniform(*READS))
+        if screen.more:
+            await self.ussd.press(dialogue, key)
+
+    async def _decided(self, handset: Handset, dialogue: Dialogue, screen: Screen) -> None:
+        language = handset.subscriber.language
+        yes, no = screen.key(*scenario.ACCEPT[language]), screen.key(*scenario.DECLINE[language])
+        if not (screen.more and yes and no):
+            return  # there is nothing to take
+        await asyncio.sleep(self._rng.uniform(*READS))
+        offer = handset.shown(screen.text.split("\n")[0], screen.at)
+        if self._rng.random() < GOES_AWAY:
+            await self.ussd.abort(dialogue)
+            return
+        taken = self._rng.random() < handset.subscriber.yes[offer.theme]
+        self.recent.append((handset.msisdn, "from", f"{scenario.USSD_CODE} {'yes' if taken else 'no'}"))
+        said = handset.answer("accept" if taken else "decline", self.now(), offer, None, "ussd")
+        await self.ussd.press(dialogue, yes if taken else no)
+        last = await dialogue.screen()
+        if self._rng.random() < REPEATS:
+            await self.ussd.again(dialogue, yes if taken else no)
+        if handset.waiting is said and (not taken or scenario.refusal_in(last.text)):  # no text message follows
+            handset.hear(said, Seen(last.at, last.text, "answer"))
 
     # --- small print ----------------------------------------------------------------------------
 

@@ -126,7 +126,7 @@ async def live(subscribers: int, seed: int) -> None:
     """Until standard input ends."""
     operator = Operator(OperatorSettings(subscribers=subscribers, seed=seed, window=1000))
     await operator.start()
-    tell("ports", smsc_port=operator.smsc_port, ocs_port=operator.ocs_port, ocs_url=operator.ocs_url)
+    tell("ports", **operator.ports)
     try:
         address = msgspec.json.decode(await asyncio.to_thread(sys.stdin.readline), type=Address)
         await operator.connect(address.smpp, address.kairos_http, address.kairos_key)

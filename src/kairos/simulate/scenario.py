@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 SHORT_CODE = "5000"
 INFO_CODE = "5001"
+USSD_CODE = "*123#"
 
 # An offer names the number to answer with, or, where it is a promise, the recharge that takes it.
 NUMBERED = re.compile(r"(?:\bReply|\bRépondez|أرسل|أجب)\s+(?:\w+\s+)?(\d{1,3})\b", re.IGNORECASE)
@@ -31,6 +32,7 @@ REFUSALS: Mapping[str, re.Pattern[str]] = {
     "already_taken": re.compile(r"\balready\b|\bdéjà\b|بالفعل", re.IGNORECASE),
     "expired": re.compile(r"\bnot open any more\b|a pris fin|انتهى", re.IGNORECASE),
     "not_activated": re.compile(r"could not be activated|n'a pas pu s'activer|تعذر", re.IGNORECASE),
+    "not_now": re.compile(r"cannot be taken now|n'est pas possible maintenant|لا يمكن ذلك الآن", re.IGNORECASE),
     "nothing_open": re.compile(r"no open offer|aucune offre n'est ouverte|لا يوجد عرض", re.IGNORECASE),
 }
 

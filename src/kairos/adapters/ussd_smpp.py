@@ -1,0 +1,144 @@
+"""A USSD gateway that speaks SMPP: steps come as deliver_sm, screens go as submit_sm, and we may begin ourselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from msgspec.structs import replace
+
+from kairos.adapters.ussd import Dialogues
+from kairos.domain.message import Text
+from kairos.errors import EventError, KairosError
+from kairos.ports import Outcome
+from kairos.smpp import (
+    TEMPORARY,
+    DataSm,
+    DeliverSm,
+    EncodeError,
+    Handler,
+    Link,
+    NotSent,
+    Pdu,
+    Session,
+    SmppError,
+    Status,
+    parse_receipt,
+    status_name,
+)
+from kairos.ussd import Heard, Show
+from kairos.ussd.profiles import Line, Profile, heard, shown
+
+log = structlog.get_logger("kairos.ussd")
+
+GATEWAY: Final = "smpp"
+
+
+class UssdSmpp:
+    """An ESME's bind on the gateway, in the words of one profile. `address`: ours, where we begin."""
+
+    def __init__(
+        self, client: Callable[[Handler], Link], dialogues: Dialogues, profile: Profile, address: str = ""
+    ) -> None:
+        self.client = client(self.handle)
+        self.dialogues, self.profile, self.address = dialogues, profile, address
+        self.counts: Counter[str] = Counter()
+        self._numbers = 0
+        self._began: dict[str, Line] = {}  # by the key of a dialogue that we began: as it was sent
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(self, _session: Session, pdu: Pdu) -> Pdu:
+        """Take a step: acknowledged when what it said is done and safe; its screen goes out after that."""
+        if not isinstance(pdu, DeliverSm | DataSm):
+            return pdu.response(Status.ESME_RINVCMDID)
+        if parse_receipt(pdu):
+            return pdu.response()
+        found = heard(self.profile, pdu)
+        if found is None:
+            return pdu.response()
+        said, line = found
+        key = f"{GATEWAY}:{said.session}"
+        if said.kind != "begin" and key not in self._began and (ours := self._ours(line)):
+            key, said = ours, _renamed(said, ours)
+        pushed = key in self._began
+        try:
+            show = await self.dialogues.hear(GATEWAY, said)
+        except EventError as error:
+            log.warning("a step was refused", reason=str(error))
+            return pdu.response(Status.ESME_RINVSRCADR)
+        except KairosError as error:
+            log.warning("not taken", reason=str(error))
+            return pdu.response(Status.ESME_RX_T_APPN)
+        if said.kind in ("abort", "timeout") or not show.more:
+            self._began.pop(key, None)
+        if said.kind in ("begin", "input"):
+            task = asyncio.create_task(self._show(line, show, said.step, pushed=pushed))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return pdu.response()
+
+    async def send(self, text: Text) -> Outcome:
+        """Begin a dialogue with an offer, or only tell something."""
+        self._numbers = self._numbers % self.profile.session.most + 1
+        line = Line(text.destination, self.address or text.source, self._numbers)
+        key = f"{GATEWAY}:{line.session}"
+        show = self.dialogues.push(key, text)
+        if show is None:
+            return Outcome("failed", reason="the playbook has no menus, nor words for a yes")
+        if show.more:
+            self._remember(key, line)
+        outcome = await self._pushed(line, show)
+        if outcome.status in ("retry", "failed"):
+            self.dialogues.forget(key)
+            self._began.pop(key, None)
+            if outcome.status == "retry" and text.instead:
+                outcome = Outcome("failed", reason=outcome.reason)
+        return outcome
+
+    async def close(self) -> None:
+        await self.client.close()
+
+    def _ours(self, line: Line) -> str:
+        """A dialogue that we began with them, where the gateway has given it a number of its own."""
+        key = self.dialogues.of(line.msisdn)
+        return key if key in self._began else ""
+
+    def _remember(self, key: str, line: Line) -> None:
+        self._began[key] = line
+        if len(self._began) > 2 * self.dialogues.open + 100:  # some were abandoned
+            self._began = {one: known for one, known in self._began.items() if self.dialogues.of(known.msisdn) == one}
+
+    async def _pushed(self, line: Line, show: Show) -> Outcome:
+        pdu = shown(self.profile, line, show, 1, pushed=True)
+        try:
+            response = await self.client.request(pdu)
+        except NotSent as error:
+            return Outcome("retry", reason=str(error))
+        except EncodeError as error:
+            return Outcome("failed", reason=str(error))
+        except SmppError as error:
+            return Outcome("unknown", reason=str(error))
+        if response.ok:
+            return Outcome("sent", getattr(response, "message_id", ""))
+        reason = status_name(response.status)
+        return Outcome("retry" if response.status in TEMPORARY else "failed", reason=reason)
+
+    async def _show(self, line: Line, show: Show, step: int, *, pushed: bool) -> None:
+        """A screen that is not taken is not sent again: the gateway asks again, or the subscriber dials."""
+        screen = max(step, 0) + 1
+        try:
+            response = await self.client.request(shown(self.profile, line, show, screen, pushed=pushed), urgent=True)
+        except SmppError as error:
+            self.counts["unshown"] += 1
+            log.warning("a screen was not shown", reason=str(error))
+            return
+        self.counts["shown" if response.ok else "unshown"] += 1
+        if not response.ok:
+            log.warning("a screen was refused", reason=status_name(response.status))
+
+
+def _renamed(said: Heard, key: str) -> Heard:
+    return replace(said, session=key.removeprefix(f"{GATEWAY}:"))

@@ -1,0 +1,145 @@
+"""What dialogues by USSD ask of the engine: a look at a text, and that an offer is said by SMS where they broke off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kairos import enrich, respond
+from kairos.decide import closed_to
+from kairos.deliver import Row, Values, values_for
+from kairos.domain.channel import USSD, USSD_PUSH
+from kairos.domain.inbound import Look, Recall
+from kairos.domain.message import Text
+from kairos.domain.moment import Moment
+from kairos.domain.purpose import MARKETING
+from kairos.domain.subscriber import Contact, OpenOffer, State
+from kairos.engine.answers import plain_row
+from kairos.engine.work import DUPLICATE, Answer, Work
+from kairos.playbook.action import Action
+
+if TYPE_CHECKING:
+    from kairos.engine.engine import Engine
+
+SAID_BEFORE = "said by a message already"
+NO_WORDS = "it has no words there, or another price by now"
+
+
+def as_dialogue(text: Text, action: Action, language: str) -> Text:
+    """A message that begins a dialogue: in which language it asks for a yes or no, and what goes out if it cannot."""
+    treatment = next(one for one in action.treatments if one.channel == USSD_PUSH)
+    reply_in = language if action.taken_by_reply else ""
+    return msgspec.structs.replace(text, reply_in=reply_in, instead=treatment.fallback)
+
+
+def take_look(engine: Engine, work: Work, index: int, look: Look) -> None:
+    """Reads and writes nothing; of somebody who is not known there is no language."""
+    known = work.subscribers.get(look.msisdn)
+    state = engine.state(work, known) if known else None
+    if state is None or not state.msisdn:
+        work.answers[index] = Answer("rejected", f"nobody is known by `{look.msisdn}`")
+        return
+    work.answers[index] = look_up(engine, state, look, work.now)
+
+
+def look_up(engine: Engine, state: State, look: Look, now: int) -> Answer:
+    """Their language, and what the text says to them."""
+    program = engine.program
+    row = plain_row(engine, state, now)
+    language, text = program.language(row), ""
+    if look.page in program.pages.templates:
+        playbook = program.playbook
+        values = Values({}, Row(program.places, row), playbook.vocabulary.names, playbook.currency)
+        text = program.pages.text(look.page, language, values) or ""
+    return Answer("applied", language=language, text=text)
+
+
+def take_recall(engine: Engine, work: Work, index: int, recall: Recall) -> None:
+    """The first of the offers that has words for it, is open, and passes the contact policy is said by a message."""
+    known = work.subscribers.get(recall.msisdn)
+    state = engine.state(work, known) if known else None
+    if state is None or not state.msisdn:
+        work.answers[index] = Answer("rejected", f"nobody is known by `{recall.msisdn}`")
+        return
+    if not enrich.remember(engine.program.plan, state, recall.identity, work.now).new:
+        engine.statistics.counts["duplicates"] += 1
+        work.answers[index] = DUPLICATE
+        return
+    work.changed.add(state.id)
+    why = "nothing of it falls back"
+    for key in recall.offers:
+        offer = respond.find(state, key)
+        channel = _fallback(engine, offer) if offer else ""
+        if offer and channel:
+            why = say_instead(engine, work, index, state, offer, channel)
+            if not why:
+                engine.statistics.count("dialogues.recalled", offer.test)
+                return
+    work.answers[index] = Answer("applied", why)
+
+
+def _fallback(engine: Engine, offer: OpenOffer) -> str:
+    """The channel on which an offer is said where a dialogue about it broke off; empty where it is not."""
+    action = engine.program.playbook.action(offer.action)
+    treatments = action.treatments if action else ()
+    wanted = USSD_PUSH if offer.channel == USSD_PUSH else USSD
+    return next((one.fallback for one in treatments if one.channel == wanted), "")
+
+
+def say_instead(engine: Engine, work: Work, index: int, state: State, offer: OpenOffer, channel: str) -> str:
+    """Say an open offer by a message of its own, once at most; why not, or an empty text.
+
+    It is a contact like any other: consents, pauses, switches, freezes, quiet hours and limits are asked again.
+    """
+    program, deciding, now = engine.program, engine.program.decide, work.now
+    if not respond.is_open(offer, now) or offer.proof:
+        return "it is not open"
+    if any(one.decision == offer.decision and one.channel == channel for one in state.contacts):
+        return SAID_BEFORE
+    arm = deciding.named.get((offer.action, offer.variant))
+    place = deciding.channels.index(channel) if channel in deciding.channels else 0
+    message = deciding.message[place].get(arm.bit) if arm and place else None
+    if not arm or not message or (arm.variant.price, program.offers[arm.bit]["title"]) != (offer.price, offer.title):
+        return NO_WORDS
+    row = plain_row(engine, state, now)
+    values = values_for(
+        program.playbook,
+        program.offers[arm.bit],
+        offer.number,
+        offer.short_code,
+        offer.expires + row[-1] - row[-2],
+        Row(program.places, row),
+    )
+    words = program.messages.text(message, offer.language, values)
+    if not words:
+        return NO_WORDS
+    action = arm.action
+    purpose = "" if action.purpose == MARKETING else action.purpose
+    text = Text(
+        offer.short_code,
+        state.msisdn,
+        words,
+        True,
+        min(now + action.send_within, offer.expires),
+        offer.key,
+        offer.decision,
+        action=action.name,
+        issue=action.issue,
+        purpose=purpose,
+        template_id=program.messages.template_id(message, offer.language, values, words),
+        entity_id=program.entity(offer.short_code),
+    )
+    if not offer.test:
+        halt = engine.halt(text, channel, now)
+        moment = Moment(offer.decision, "", "", now, now, row, state, False)
+        if state.known and state.known.party:
+            moment.party = engine.party(work, state.known.party)
+        if why := halt.rule if halt else closed_to(deciding, moment, action.name, channel):
+            return why
+        contact = Contact(now, offer.decision, channel, action.name, action.issue, False, purpose)
+        state.contacts.append(contact)
+        if moment.party:
+            moment.party.contacts.append(contact)
+    work.send(index, state.id, channel, text)
+    return ""

@@ -1,0 +1,350 @@
+"""Dialogues behind any gateway: answered in time, once for a step, broken off when nobody goes on, and bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tests.adapters.conftest import GatedStore
+from tests.conftest import NOON, TEXTS
+
+from kairos.adapters import ussd
+from kairos.adapters.ussd import Dialogues
+from kairos.adapters.ussd_doors import UssdDoors
+from kairos.adapters.ussd_http import HttpSystems, HttpUssd, XmlPush
+from kairos.adapters.ussd_smpp import UssdSmpp
+from kairos.domain.event import Event
+from kairos.domain.message import Text
+from kairos.domain.subscriber import Bucket, OpenOffer
+from kairos.engine.engine import Engine
+from kairos.engine.loop import Loop
+from kairos.engine.program import compile_program
+from kairos.engine.work import decode_state
+from kairos.errors import EventError, StoreError
+from kairos.learn import FixedPropensity
+from kairos.playbook import read
+from kairos.playbook.ussd import WORDS, WORDS_OF_OFFERS
+from kairos.simulate.ussd import UssdGateway
+from kairos.smpp import BindTransceiver, Client, SessionOptions, Status
+from kairos.ussd import Heard, Show
+from kairos.ussd.profiles import PROFILES
+
+NUMBER = "12025550123"
+MENUS = """
+entries: {"*123#": main, "*123*4#": offers}
+menus:
+  main: {title: Account, items: [{label: Offers, offers: yes}, {label: Balance, text: "Balance {balance}"}]}
+words:
+""" + "".join(f'  "{word}": "{word}"\n' for word in (*WORDS, *WORDS_OF_OFFERS))
+FILES = TEXTS | {
+    "ussd.yaml": MENUS,
+    "offers/booster.yaml": TEXTS["offers/booster.yaml"]
+    .replace("data_session: 5 minutes}", "inbound: always}")
+    .replace("treatments:", "treatments:\n  menu: {channel: ussd, message: booster_menu, fallback: sms}"),
+    "messages.yaml": TEXTS["messages.yaml"] + 'booster_menu: {en: "{size} {price}"}\n',
+}
+
+
+@dataclass
+class Desk:
+    """The dialogues, the loop behind them, and a clock that the test turns."""
+
+    store: GatedStore
+    loop: Loop
+    dialogues: Dialogues
+    now: list[int]
+    sent: list[str] = field(default_factory=list)
+
+    async def hear(self, text: str, *, kind: Any = "input", session: str = "s", step: int = -1, **more: Any) -> Show:
+        self.now[0] += 2_000
+        code = more.pop("code", "*123*4#" if kind == "begin" else "")
+        return await self.dialogues.hear("test", Heard(session, NUMBER, code, text, kind, step, **more))
+
+    def statuses(self) -> list[str]:
+        return [offer.status for offer in self.offers()]
+
+    def offers(self) -> list[OpenOffer]:
+        loaded = self.store.load([NUMBER], [])
+        return decode_state(loaded.states[loaded.subscribers[NUMBER]]).offers
+
+
+@asynccontextmanager
+async def opened(files: dict[str, str] = FILES, **options: Any) -> AsyncIterator[Desk]:
+    store, now = GatedStore(), [NOON]
+    engine = Engine(store, compile_program(read(files)), FixedPropensity())
+    sent: list[str] = []
+    loop = Loop(engine, lambda: now[0], lambda rows: sent.extend(row.channel for row, _ in rows))
+    running = asyncio.create_task(loop.run())
+    balances = [Bucket("main", 5000), Bucket("data", 100_000, NOON + 86_400_000)]
+    known = {"plan": "prepaid", "language": "en", "marketing_consent": True}
+    await loop.submit(Event("p", "profile", NUMBER, NOON, known))
+    await loop.submit(Event("e", "end_of_call", NUMBER, NOON - 3_600_000, {"service": "voice", "balances": balances}))
+    try:
+        yield Desk(store, loop, Dialogues(loop, lambda: now[0], **options), now, sent)
+    finally:
+        store.gate.set()
+        loop.close()
+        await running
+
+
+async def test_a_yes_is_safe_before_it_is_answered_and_a_repeat_waits_for_the_same_answer() -> None:
+    async with opened() as desk:
+        assert (await desk.hear("", kind="begin")).text == "offers\n1 2 GB T$45"
+        await desk.hear("1")
+        desk.store.gate.clear()
+        first = asyncio.create_task(desk.hear("2"))
+        await asyncio.sleep(0.05)
+        again = asyncio.create_task(desk.hear("2"))
+        await asyncio.sleep(0.05)
+        assert not first.done()
+        desk.store.gate.set()
+        assert await first == await again == Show("taken", more=False)
+        assert (desk.sent, desk.statuses()) == (["ocs"], ["accepted"])
+        assert desk.dialogues.counts["repeated"] == 1
+
+
+async def test_what_takes_too_long_is_told_so_and_still_done_once() -> None:
+    async with opened(within=0.05) as desk:
+        await desk.hear("", kind="begin")
+        await desk.hear("1")
+        desk.store.gate.clear()
+        assert await desk.hear("2") == Show("working", more=False)
+        assert await desk.hear("2") == Show("working", more=False)
+        desk.store.gate.set()
+        await asyncio.sleep(0.1)
+        assert await desk.hear("2") == Show("working", more=False)
+        assert (desk.sent, desk.statuses()) == (["ocs"], ["accepted"])
+        assert await desk.hear("", kind="begin", session="t") == Show("nothing", more=False)
+
+
+async def test_a_look_that_takes_too_long_asks_for_another_try() -> None:
+    async with opened(within=0.05) as desk:
+        desk.store.gate.clear()
+        assert await desk.hear("", kind="begin") == Show("later", more=False)
+
+
+async def test_a_store_that_fails_is_answered_too() -> None:
+    async with opened() as desk:
+        desk.store.failing = True
+        assert await desk.hear("", kind="begin") == Show("later", more=False)
+        desk.store.failing = False
+        assert (await desk.hear("", kind="begin", session="t")).text.startswith("offers")
+
+
+async def test_what_nobody_goes_on_with_is_broken_off_and_its_offer_said_by_sms_once() -> None:
+    async with opened(ttl=180.0) as desk:
+        await desk.hear("", kind="begin")
+        desk.now[0] += 170_000
+        await desk.dialogues.sweep()
+        assert desk.dialogues.open == 1
+        desk.now[0] += 10_000
+        await desk.dialogues.sweep()
+        await desk.dialogues.sweep()
+        assert (desk.dialogues.open, desk.sent) == (0, ["sms"])
+        assert await desk.hear("1") == Show("again", more=False)
+
+
+async def test_a_break_that_cannot_be_kept_is_to_be_brought_again() -> None:
+    async with opened() as desk:
+        await desk.hear("", kind="begin")
+        desk.store.failing = True
+        with pytest.raises(StoreError):
+            await desk.hear("", kind="abort")
+        desk.store.failing = False
+        await desk.hear("", kind="abort")
+        await desk.hear("", kind="abort")
+        assert desk.sent == ["sms"]
+
+
+async def test_who_took_an_offer_and_hangs_up_gets_no_sms() -> None:
+    async with opened() as desk:
+        await desk.hear("", kind="begin")
+        await desk.hear("1")
+        await desk.hear("2")
+        await desk.hear("", kind="abort")
+        assert desk.sent == ["ocs"]
+
+
+async def test_a_restart_in_the_middle_of_an_accumulated_text_leads_to_the_offers_and_takes_none() -> None:
+    async with opened() as desk:
+        show = await desk.hear("2", step=3, code="*123#", ahead=("1", "1"))
+        assert show.text.startswith("offers\n1 2 GB")
+        assert desk.statuses() == ["open"]
+        assert (await desk.hear("1", step=4, code="*123#", ahead=("1", "1", "2"))).text.startswith("2 GB T$45\n2 yes")
+
+
+async def test_another_subscriber_on_the_same_session_is_told_to_dial() -> None:
+    async with opened() as desk:
+        await desk.hear("", kind="begin")
+        other = Heard("s", "12025550199", "", "1", "input")
+        assert await desk.dialogues.hear("test", other) == Show("again", more=False)
+
+
+async def test_who_is_not_known_sees_the_menu_in_the_first_language_and_nothing_is_written() -> None:
+    async with opened() as desk:
+        stranger = Heard("x", "12025550199", "*123#", "", "begin")
+        show = await desk.dialogues.hear("test", stranger)
+        assert show.text == "Account\n1 Offers\n2 Balance"
+        key = Heard("x", "12025550199", "", "1", "input")
+        assert (await desk.dialogues.hear("test", key)).text.startswith("nothing")
+        with pytest.raises(EventError):
+            await desk.dialogues.hear("test", Heard("y", "twelve", "*123#", "", "begin"))
+
+
+async def test_no_more_dialogues_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ussd, "MOST", 1)
+    async with opened() as desk:
+        await desk.hear("", kind="begin")
+        other = Heard("z", "12025550199", "*123#", "", "begin")
+        assert await desk.dialogues.hear("test", other) == Show("later", more=False)
+
+
+async def test_a_playbook_without_menus_says_so() -> None:
+    async with opened({name: text for name, text in FILES.items() if name != "ussd.yaml"}) as desk:
+        assert await desk.hear("", kind="begin") == ussd.CLOSED
+
+
+# -- dialogues that we begin -------------------------------------------------------------------------------------------
+
+
+def pushed(**more: Any) -> Text:
+    return Text("5000", NUMBER, "2 GB for T$45?", True, offer="k", reply_in="en", **more)
+
+
+@asynccontextmanager
+async def on_gateway(desk: Desk) -> AsyncIterator[tuple[UssdGateway, UssdSmpp]]:
+    gateway = UssdGateway(asyncio.get_running_loop().time)
+    await gateway.start()
+    bind = BindTransceiver(system_id="kairos", password="kairos")
+
+    def client(handle: Any) -> Client:
+        return Client("127.0.0.1", gateway.port, bind, handle, SessionOptions(response_timeout=5.0))
+
+    door = UssdSmpp(client, desk.dialogues, PROFILES["6d"])
+    await door.client.start()
+    try:
+        async with asyncio.timeout(10):
+            await door.client.bound()
+        yield gateway, door
+    finally:
+        await door.close()
+        await gateway.close()
+
+
+async def test_what_we_begin_over_smpp_is_answered_though_the_gateway_numbers_it_anew() -> None:
+    async with opened() as desk, on_gateway(desk) as (gateway, door):
+        await desk.hear("", kind="begin")
+        (offer,) = desk.offers()
+        outcome = await door.send(Text("5000", NUMBER, "2 GB for T$45?", True, offer=offer.key, reply_in="en"))
+        assert outcome.status == "sent"
+        (dialogue,) = gateway.dialogues.values()
+        assert dialogue.screens[0].text == "2 GB for T$45?\n1 yes\n2 no"
+        dialogue.number = 77
+        gateway.dialogues[NUMBER, 77] = dialogue
+        await gateway.press(dialogue, "1")
+        async with asyncio.timeout(10):
+            assert (await dialogue.screen()).text == "taken"
+        assert desk.statuses() == ["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("status", "instead", "outcome"),
+    [
+        (Status.ESME_RSUBMITFAIL, "", "failed"),
+        (Status.ESME_RSUBMITFAIL, "sms", "failed"),
+        (Status.ESME_RTHROTTLED, "", "retry"),
+        (Status.ESME_RTHROTTLED, "sms", "failed"),
+    ],
+)
+async def test_what_a_gateway_refuses_surely_did_not_reach_the_handset(
+    status: Status, instead: str, outcome: str
+) -> None:
+    async with opened() as desk, on_gateway(desk) as (gateway, door):
+        gateway.refusing = status
+        assert (await door.send(pushed(instead=instead))).status == outcome
+        assert desk.dialogues.open == 0
+
+
+async def test_what_asks_nothing_is_told_and_over() -> None:
+    async with opened() as desk, on_gateway(desk) as (gateway, door):
+        assert (await door.send(Text("5000", NUMBER, "Calls cost half after 8 pm.", True))).status == "sent"
+        (dialogue,) = gateway.dialogues.values()
+        assert (dialogue.screens[0].text, dialogue.screens[0].more) == ("Calls cost half after 8 pm.", False)
+        assert desk.dialogues.open == 0
+
+
+async def test_where_nobody_begins_dialogues_it_is_refused_at_once() -> None:
+    async with opened() as desk:
+        doors = UssdDoors(desk.dialogues, HttpUssd(desk.dialogues, ""), None, None, HttpSystems({}), pushes=False)
+        assert (await doors.send(pushed())).status == "failed"
+        assert not doors.http.knows("")
+        await doors.close()
+
+
+# -- XML, begun by us --------------------------------------------------------------------------------------------------
+
+ANSWERS: dict[str, tuple[list[tuple[int, str]], str, list[str]]] = {
+    "taken": (
+        [
+            (200, '<dialog type="Continue"><unstructuredSSRequest_Response string="1"/></dialog>'),
+            (200, '<dialog type="Continue"><unstructuredSSNotify_Response/></dialog>'),
+            (200, ""),
+        ],
+        "sent",
+        ["unstructuredSSRequest_Request", "unstructuredSSNotify_Request", 'prearrangedEnd="false"'],
+    ),
+    "refused": ([(503, "")], "failed", ["unstructuredSSRequest_Request"]),
+    "aborted": (
+        [(200, '<dialog type="End"><errComponents><errorComponent/></errComponents></dialog>')],
+        "sent",
+        ["unstructuredSSRequest_Request"],
+    ),
+    "garbage": ([(200, "<html>")], "sent", ["unstructuredSSRequest_Request"]),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_a_dialogue_that_we_begin_in_xml(name: str) -> None:
+    answers, outcome, said = ANSWERS[name]
+    heard: list[str] = []
+
+    async def gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                writer.close()
+                return
+            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+            body = (await reader.readexactly(length)).decode()
+            cookie = "JSESSIONID=abc" in head.decode()
+            assert cookie == bool(heard)
+            heard.append(body)
+            status, answer = answers[len(heard) - 1]
+            told = f"HTTP/1.1 {status} X\r\nset-cookie: JSESSIONID=abc; Path=/\r\ncontent-length: {len(answer)}\r\n\r\n"
+            writer.write((told + answer).encode())
+
+    server = await asyncio.start_server(gateway, "127.0.0.1", 0)
+    async with server, opened() as desk:
+        await desk.hear("", kind="begin")
+        (offer,) = desk.offers()
+        push = XmlPush(desk.dialogues, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mobicents")
+        found = await push.send(Text("5000", NUMBER, "2 GB?", True, offer=offer.key, reply_in="en"))
+        assert found.status == outcome
+        assert [word in body for word, body in zip(said, heard, strict=True)] == [True] * len(said)
+        assert f'number="{NUMBER}"' in heard[0]
+        assert desk.statuses() == (["accepted"] if name == "taken" else ["open"])
+        assert desk.sent == {"taken": ["ocs"], "refused": []}.get(name, ["sms"])
+        await push.close()
+
+
+async def test_a_gateway_that_is_not_there_surely_has_nothing() -> None:
+    async with opened() as desk:
+        push = XmlPush(desk.dialogues, "http://127.0.0.1:9/x")
+        assert (await push.send(pushed())).status == "retry"
+        assert (await push.send(pushed(instead="sms"))).status == "failed"
+        await push.close()

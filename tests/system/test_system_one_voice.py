@@ -1,0 +1,102 @@
+"""One subscriber, one offer, four doors: told by SMS, seen on its page, asked of an agent, taken elsewhere."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from kairos.simulate.browser import NUMBER_HEADER, Screen, read
+from kairos.simulate.scenario import link_in
+
+URL = "https://offers.example"
+PAGE = {"PAGE_URL": URL, "PAGE_SECRET": "s" * 32, "PAGE_NUMBER_HEADER": NUMBER_HEADER}
+WHOLE_DAY = {"app": "web", "bytes": 2_000_000_000}
+
+
+class Doors:
+    """The ways in which one subscriber reaches kairos."""
+
+    def __init__(self, system: Any, msisdn: str) -> None:
+        self.system, self.msisdn = system, msisdn
+
+    async def offered_by_sms(self) -> str:
+        """The message, with its link: they use much data and have none left."""
+        await self.system.known(self.msisdn)
+        self.system.operator.tell("data_session", self.msisdn, WHOLE_DAY)
+        await self.system.until(lambda: any(map(link_in, self.system.inbox(self.msisdn))), "the message with its link")
+        return next(str(text) for text in self.system.inbox(self.msisdn) if link_in(text))
+
+    async def page(self, link: str, **headers: str) -> tuple[int, Screen]:
+        answer = await self.system.http.get(link.replace(URL, self.system.server.url), headers=headers)
+        return answer.status_code, read(answer.text)
+
+    async def asked_of_an_agent(self) -> dict[str, Any]:
+        body = {"id": uuid.uuid4().hex, "subscriber": f"+{self.msisdn}", "channel": "care"}
+        answer = await self.system.http.post(f"{self.system.server.url}/v1/decisions", json=body)
+        (told,) = answer.json()["offers"]
+        return dict(told)
+
+    async def taken_by_ussd(self, key: str) -> str:
+        """Until a gateway's dialogue is in the house: what it would say to the engine, by the door that is there."""
+        body = {"id": uuid.uuid4().hex, "subscriber": self.msisdn, "offer": key, "answer": "accept", "channel": "ussd"}
+        answer = await self.system.http.post(f"{self.system.server.url}/v1/responses", json=body)
+        return str(answer.json()["status"])
+
+    @property
+    def charged(self) -> list[int]:
+        """What the charging system took from them, order by order, in its own ledger."""
+        charges = self.system.operator.ocs.charges()
+        return [charges[order.key] for order in self.system.orders(self.msisdn)]
+
+
+async def forwarded(doors: Doors, link: str) -> None:
+    """Whoever else has the link takes nothing that costs more than a tap may; and a guessed one opens nothing."""
+    friend = doors.system.with_language("en")
+    status, seen = await doors.page(link)
+    assert (status, "from the phone that this offer was sent to" in seen.news) == (200, True)
+    status, seen = await doors.page(link, **{NUMBER_HEADER: friend})
+    assert (status, seen.news) == (200, "This offer was sent to another number.")
+    assert await doors.system.operator.browser.take(link, friend)
+    assert (await doors.page(link[:-1] + ("2" if link[-1] != "2" else "3")))[0] == 404
+
+
+async def test_told_by_sms_seen_on_its_page_asked_of_an_agent_taken_by_ussd_and_charged_once(launch: Any) -> None:
+    async with launch(**PAGE) as system:
+        doors = Doors(system, system.with_language("en"))
+        text = await doors.offered_by_sms()
+        offers = list(system.states()[doors.msisdn].offers)
+        (made,) = offers
+        status, seen = await doors.page(link_in(text), **{NUMBER_HEADER: doors.msisdn})
+        assert (status, seen.looks, "seal" in seen.form) == (200, "open", True)
+        told = await doors.asked_of_an_agent()
+        assert (told["offer"], told["channel"], told["title"]) == (made.key, "sms", made.title)
+        assert told["shown_price"] in text
+        assert system.states()[doors.msisdn].offers == offers  # looking and asking wrote nothing
+        await forwarded(doors, link_in(text))
+        assert system.states()[doors.msisdn].offers == offers
+        before = system.operator.ocs.accounts[doors.msisdn].main
+        assert await doors.taken_by_ussd(told["offer"]) == "accepted"
+        late = await system.operator.browser.take(link_in(text), doors.msisdn, twice=True)
+        assert late
+        assert late.settled
+        assert await doors.taken_by_ussd(told["offer"]) in ("accepted", "fulfilled")
+        again = await system.reply(doors.msisdn, str(told["number"]))
+        await system.drained()
+        assert "is active" in again.text or "already" in again.text
+        assert (await doors.page(link_in(text)))[1].looks == "done"
+        assert doors.charged == [1]
+        assert before - system.operator.ocs.accounts[doors.msisdn].main == made.price
+
+
+async def test_a_tap_that_was_answered_survives_a_kill_and_is_charged_once(launch: Any) -> None:
+    async with launch(restarts=True, **PAGE) as system:
+        doors = Doors(system, system.with_language("en"))
+        text = await doors.offered_by_sms()
+        number = str(system.states()[doors.msisdn].offers[0].number)
+        answer = await system.operator.tap(doors.msisdn, number, link_in(text), twice=True)
+        await system.server.kill()
+        await system.restart()
+        assert "is active" in (await system.said_to(answer)).text
+        status, seen = await doors.page(link_in(text))
+        assert (status, seen.looks) == (200, "done")
+        assert doors.charged == [1]
