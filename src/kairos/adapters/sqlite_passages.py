@@ -64,7 +64,10 @@ def write_passages(connection: sqlite3.Connection, batch: Batch) -> None:
     if batch.passage_news:
         write(connection, NEWS, latest(batch.passage_news))
     if batch.communications:
-        last = {one.id: one for one in batch.communications}
+        last: dict[str, Communication] = {}
+        for one in batch.communications:
+            first = last.get(one.id, one)
+            last[one.id] = msgspec.structs.replace(one, client=first.client, at=first.at)
         write(connection, COMMUNICATIONS, map(_communication_row, last.values()))
 
 
