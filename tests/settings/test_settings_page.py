@@ -22,6 +22,7 @@ from kairos.settings import (
     Email,
     Engine,
     Fulfilment,
+    Gateway,
     Http,
     Ivr,
     Learning,
@@ -35,6 +36,7 @@ from kairos.settings import (
     Recommendations,
     Retention,
     Section,
+    Sender,
     Settings,
     Smsc,
     Store,
@@ -58,6 +60,8 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[audit]": Audit,
     "[notifications]": Notifications,
     "[accounts.NAME]": Account,
+    "[gateway]": Gateway,
+    "[senders.NAME]": Sender,
     "[[patterns]]": Patterns,
     "[sources.NAME]": Source,
     "[[mappings]]": Mapping,
@@ -80,7 +84,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
 }
 
 
-GATHERED = ("accounts", "clients", "news", "patterns", "sources", "mappings", "also", "profiles", "systems")
+GATHERED = ("accounts", "clients", "news", "senders", "patterns", "sources", "mappings", "also", "profiles", "systems")
 
 
 def values(kind: type[msgspec.Struct]) -> dict[str, str]:
@@ -105,8 +109,8 @@ def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
     channels = {f"channels.{name}" for name in sections(Channels)}
-    several = {"accounts.NAME", "clients.NAME", "news.NAME", "sources.NAME", "patterns", "mappings", "smsc.also"}
-    several |= {"ussd.profiles.NAME", "ussd.systems.NAME"}
+    several = {"accounts.NAME", "clients.NAME", "news.NAME", "senders.NAME", "sources.NAME"}
+    several |= {"patterns", "mappings", "smsc.also", "ussd.profiles.NAME", "ussd.systems.NAME"}
     assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 
