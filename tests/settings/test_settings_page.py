@@ -22,6 +22,7 @@ from kairos.settings import (
     Email,
     Engine,
     Fulfilment,
+    Gateway,
     Http,
     Ivr,
     Learning,
@@ -35,6 +36,7 @@ from kairos.settings import (
     Recommendations,
     Retention,
     Section,
+    Sender,
     Settings,
     Smsc,
     Store,
@@ -55,6 +57,8 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[audit]": Audit,
     "[notifications]": Notifications,
     "[accounts.NAME]": Account,
+    "[gateway]": Gateway,
+    "[senders.NAME]": Sender,
     "[[patterns]]": Patterns,
     "[sources.NAME]": Source,
     "[[mappings]]": Mapping,
@@ -81,7 +85,18 @@ def values(kind: type[msgspec.Struct]) -> dict[str, str]:
         field.name: written(field)
         for field in fields
         if field.name
-        not in ("accounts", "clients", "news", "patterns", "sources", "mappings", "also", *OURS, *sections(kind))
+        not in (
+            "accounts",
+            "clients",
+            "news",
+            "senders",
+            "patterns",
+            "sources",
+            "mappings",
+            "also",
+            *OURS,
+            *sections(kind),
+        )
     }
 
 
@@ -101,7 +116,16 @@ def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
     channels = {f"channels.{name}" for name in sections(Channels)}
-    several = {"accounts.NAME", "clients.NAME", "news.NAME", "sources.NAME", "patterns", "mappings", "smsc.also"}
+    several = {
+        "accounts.NAME",
+        "clients.NAME",
+        "news.NAME",
+        "senders.NAME",
+        "sources.NAME",
+        "patterns",
+        "mappings",
+        "smsc.also",
+    }
     assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 

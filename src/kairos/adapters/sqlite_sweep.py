@@ -35,7 +35,10 @@ ROWS: Final = {
     "response": "TRUE",
     "outbox": "status NOT IN ('pending', 'sending')",
     "identity_past": "TRUE",
+    "passage": "TRUE",
 }
+TO_NOBODY: Final = "DELETE FROM passage WHERE subscriber = 0 AND instr(record, CAST(? AS BLOB))"
+NAMING: Final = "SELECT id, document FROM communication WHERE instr(document, CAST(? AS BLOB))"
 UNSENT: Final = "SELECT DISTINCT subscriber FROM outbox WHERE status IN ('pending', 'sending') AND subscriber IN "
 
 
@@ -133,7 +136,7 @@ class SqliteSweep:
         return open_
 
     def _about(self, several: Iterable[Waiting]) -> None:
-        """Letters and recommendations that name them."""
+        """Letters, recommendations and other systems' messages that name them."""
         for one in several:
             written = [value.encode() for value in one.values]
             letters = self._file.rows("SELECT id, subscriber, payload, reason, identity FROM dead_letter")
@@ -146,6 +149,11 @@ class SqliteSweep:
             self._delete("dead_letter", gone)
             names = [name for value in one.values for name in (value, f"imsi:{value}", f"account:{value}")]
             self._many("DELETE FROM recommendation WHERE name = ?", [(name,) for name in names])
+            for value in one.values:
+                self._many(TO_NOBODY, [(value,)])
+                rows = self._file.rows(NAMING, value)
+                blank = [(document.replace(value.encode(), b""), id_) for id_, document in rows]
+                self._many("UPDATE communication SET document = ? WHERE id = ?", blank)
 
     def _scrub(self) -> None:
         """Overwrite the pages that are free by now: they are filled with zeros, and come free again."""
