@@ -40,6 +40,9 @@ from kairos.settings import (
     Settings,
     Smsc,
     Store,
+    Ussd,
+    UssdProfile,
+    UssdSystem,
     Webhook,
     read_settings,
 )
@@ -74,30 +77,20 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[channels.calls]": Calls,
     "[news.NAME]": News,
     "[page]": Page,
+    "[ussd]": Ussd,
+    "[ussd.profiles.NAME]": UssdProfile,
+    "[ussd.systems.NAME]": UssdSystem,
     "[recommendations]": Recommendations,
 }
+
+
+GATHERED = ("accounts", "clients", "news", "senders", "patterns", "sources", "mappings", "also", "profiles", "systems")
 
 
 def values(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Each key that is no section, with its default as the page writes it."""
     fields = msgspec.structs.fields(kind)
-    return {
-        field.name: written(field)
-        for field in fields
-        if field.name
-        not in (
-            "accounts",
-            "clients",
-            "news",
-            "senders",
-            "patterns",
-            "sources",
-            "mappings",
-            "also",
-            *OURS,
-            *sections(kind),
-        )
-    }
+    return {field.name: written(field) for field in fields if field.name not in (*GATHERED, *OURS, *sections(kind))}
 
 
 def sections(kind: type[msgspec.Struct]) -> list[str]:
@@ -116,16 +109,8 @@ def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
     channels = {f"channels.{name}" for name in sections(Channels)}
-    several = {
-        "accounts.NAME",
-        "clients.NAME",
-        "news.NAME",
-        "senders.NAME",
-        "sources.NAME",
-        "patterns",
-        "mappings",
-        "smsc.also",
-    }
+    several = {"accounts.NAME", "clients.NAME", "news.NAME", "senders.NAME", "sources.NAME"}
+    several |= {"patterns", "mappings", "smsc.also", "ussd.profiles.NAME", "ussd.systems.NAME"}
     assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 

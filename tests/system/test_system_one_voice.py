@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -9,7 +10,8 @@ from kairos.simulate.browser import NUMBER_HEADER, Screen, read
 from kairos.simulate.scenario import link_in
 
 URL = "https://offers.example"
-PAGE = {"PAGE_URL": URL, "PAGE_SECRET": "s" * 32, "PAGE_NUMBER_HEADER": NUMBER_HEADER}
+USSD_SECRET = "u" * 32
+PAGE = {"USSD_SECRET": USSD_SECRET, "PAGE_URL": URL, "PAGE_SECRET": "s" * 32, "PAGE_NUMBER_HEADER": NUMBER_HEADER}
 WHOLE_DAY = {"app": "web", "bytes": 2_000_000_000}
 
 
@@ -18,6 +20,7 @@ class Doors:
 
     def __init__(self, system: Any, msisdn: str) -> None:
         self.system, self.msisdn = system, msisdn
+        self.session = uuid.uuid4().hex  # of a dialogue
 
     async def offered_by_sms(self) -> str:
         """The message, with its link: they use much data and have none left."""
@@ -36,9 +39,16 @@ class Doors:
         (told,) = answer.json()["offers"]
         return dict(told)
 
-    async def taken_by_ussd(self, key: str) -> str:
-        """Until a gateway's dialogue is in the house: what it would say to the engine, by the door that is there."""
-        body = {"id": uuid.uuid4().hex, "subscriber": self.msisdn, "offer": key, "answer": "accept", "channel": "ussd"}
+    async def dialled(self, code: str, *keys: str) -> str:
+        """The screen of a dialogue by its gateway's HTTP callback, after these keys."""
+        session = {"sessionId": self.session, "phoneNumber": f"+{self.msisdn}", "serviceCode": code}
+        url = f"{self.system.server.url}/v1/ussd/{USSD_SECRET}/callback"
+        answer = await self.system.http.post(url, data=session | {"text": "*".join(keys)})
+        assert answer.status_code == 200, answer.text
+        return str(answer.text)
+
+    async def taken_in_the_app(self, key: str) -> str:
+        body = {"id": uuid.uuid4().hex, "subscriber": self.msisdn, "offer": key, "answer": "accept", "channel": "app"}
         answer = await self.system.http.post(f"{self.system.server.url}/v1/responses", json=body)
         return str(answer.json()["status"])
 
@@ -75,11 +85,16 @@ async def test_told_by_sms_seen_on_its_page_asked_of_an_agent_taken_by_ussd_and_
         await forwarded(doors, link_in(text))
         assert system.states()[doors.msisdn].offers == offers
         before = system.operator.ocs.accounts[doors.msisdn].main
-        assert await doors.taken_by_ussd(told["offer"]) == "accepted"
+        listed = await doors.dialled("*123*4#")
+        assert (made.title in listed, told["shown_price"] in listed) == (True, True)
+        asked = await doors.dialled("*123*4#", "1")
+        (yes,) = re.findall(r"^(\d+) Yes$", asked, re.MULTILINE)
+        assert system.states()[doors.msisdn].offers == offers
+        assert "is on its way" in await doors.dialled("*123*4#", "1", yes)
         late = await system.operator.browser.take(link_in(text), doors.msisdn, twice=True)
         assert late
         assert late.settled
-        assert await doors.taken_by_ussd(told["offer"]) in ("accepted", "fulfilled")
+        assert await doors.taken_in_the_app(told["offer"]) in ("accepted", "fulfilled")
         again = await system.reply(doors.msisdn, str(told["number"]))
         await system.drained()
         assert "is active" in again.text or "already" in again.text

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from kairos.adapters.sqlite import PAGE, transaction
-from kairos.adapters.sqlite_file import StoreFile
+from kairos.adapters.sqlite_file import PATIENCE, StoreFile
 from kairos.adapters.sqlite_purchases import read_purchase
 from kairos.adapters.sqlite_statements import select
 from kairos.domain.purchase import Purchase
@@ -27,6 +27,7 @@ from kairos.domain.subscriber import read_state
 from kairos.fulfil import ENDED
 
 SHARE: Final = 20_000  # rows that are looked at in one statement
+MOMENT: Final = 50  # ms
 ZEROS: Final = 1000  # pages that are overwritten in one transaction
 
 # Table -> what of a subscriber's rows goes. What is to be sent yet stays until it was sent.
@@ -81,8 +82,14 @@ class SqliteSweep:
         ended = [one for one in several if one.subscriber not in open_]
         self._scrub()
         self._many("UPDATE erasure SET names = '[]', done = ? WHERE id = ?", [(now, one.id) for one in ended])
-        self._file.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # who reads just now keeps the log; a later one is as good
+        self._begin_the_log_anew()
         return [one.subscriber for one in ended]
+
+    def _begin_the_log_anew(self) -> None:
+        """What stands in the write-ahead log goes, unless somebody reads just now: whoever commits waits meanwhile."""
+        self._file.rows(f"PRAGMA busy_timeout = {MOMENT}")
+        self._file.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._file.rows(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
     def latest(self, limit: int = 100) -> list[dict[str, Any]]:
         """The latest erasures, the newest first, without names; `done` 0: something is left."""
