@@ -25,6 +25,7 @@ from kairos.ports import Store
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
+OTHERS: Final = 20  # messages of other systems that are shown
 DOUBLINGS: Final = 14  # of an hour: a year, nearly
 CONTACTS_ASKED: Final = 20  # the latest contacts whose answers are looked up
 Row = tuple[Any, ...]
@@ -63,6 +64,7 @@ class Subscribers:
             "rests": view.rests(),
             "consents": view.consents(),
             "contacts": [msgspec.structs.asdict(one) for one in reversed(state.contacts)],
+            "messages_of_others": [msgspec.structs.asdict(one) for one in self.store.passages_to(state.id, OTHERS)],
             "answers": self._answers(state, answers),
             "decisions": [
                 found | {"answers": _plain(by_decision.get(number, ()))}

@@ -39,11 +39,13 @@ ASKED = [
     "p50_ms",
     "p99_ms",
     "by_kind",
+    "gateway",
     "by_channel",
 ]
 STORE = "kairos.db"
 OPERATORS_ACCOUNTS = ("ocs", "info")
 OPERATORS_SOURCES = ("dpi", "vas")  # in the JSON of the presets of these names
+OTHERS = 1.0  # messages a second of a content partner, where the settings know it
 Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
@@ -62,6 +64,7 @@ def demo(
     svg: Annotated[Path | None, typer.Option(help="Save the last frame as a picture, an SVG file.")] = None,
 ) -> None:
     options = {"--subscribers": subscribers, "--rate": rate, "--for": duration(seconds), "--seed": seed}
+    options["--others"] = OTHERS
     arguments = [str(word) for pair in options.items() for word in pair]
     settings, sources = sound(playbook or example())
     arguments += ["--sources", ",".join(sources)]

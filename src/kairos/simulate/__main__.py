@@ -54,6 +54,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ocs-port", type=int, default=0, help="0: a free one")
     parser.add_argument("--ussd-port", type=int, default=0, help="0: a free one")
     parser.add_argument("--ocs-faults", type=float, default=0.0, help="share of the OCS's calls that go wrong, 0 to 1")
+    parser.add_argument("--others", type=float, default=0.0, help="messages a second of a content partner")
     parser.add_argument("--subscribers", type=int, default=400)
     parser.add_argument("--rate", type=float, default=60.0, help="chargeable events a second")
     parser.add_argument("--for", dest="seconds", type=float, default=20.0, help="seconds; 0: until told to stop")
@@ -91,6 +92,7 @@ class Run:
                 ocs_faults=options.ocs_faults,
                 ussd_port=options.ussd_port,
                 sources=tuple(filter(None, options.sources.split(","))),
+                others=options.others,
             )
         )
         self._connected = asyncio.Event()
