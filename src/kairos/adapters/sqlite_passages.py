@@ -44,7 +44,7 @@ COMMUNICATIONS: Final[Many] = (
 )
 PASSAGE: Final = "SELECT record, stand, changed, why, until, outgoing FROM passage "
 BY_KEY: Final = PASSAGE + "WHERE key = ?"
-OF_COMMUNICATION: Final = PASSAGE + "WHERE communication = ? ORDER BY id"
+OF_COMMUNICATION: Final = PASSAGE + "WHERE communication = ? AND communication <> '' ORDER BY id"
 OF_SUBSCRIBER: Final = PASSAGE + "WHERE subscriber = ? AND subscriber <> 0 ORDER BY id DESC LIMIT ?"
 COMMUNICATION: Final = "SELECT name, client, at, changed, document, gone FROM communication "
 BY_NAME: Final = COMMUNICATION + "WHERE name = ?"

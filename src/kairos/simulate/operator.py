@@ -356,7 +356,8 @@ class Operator:
             self._spawn(self._by_ussd(handset))
 
     def _top_up(self, subscriber: Subscriber) -> None:
-        if self.handsets[subscriber.msisdn].waiting is None:
+        handset = self.handsets[subscriber.msisdn]
+        if handset.waiting is None and not handset.elsewhere:
             self.recharge(subscriber.msisdn, subscriber.top_up)
 
     def _use(self, subscriber: Subscriber) -> None:
@@ -489,7 +490,8 @@ class Operator:
             return  # there is nothing to take
         await asyncio.sleep(self._rng.uniform(*READS))
         offer = handset.shown(screen.text.split("\n")[0], screen.at)
-        if self._rng.random() < GOES_AWAY:
+        busy = handset.waiting is not None
+        if busy or self._rng.random() < GOES_AWAY:
             await self.ussd.abort(dialogue)
             return
         taken = self._rng.random() < handset.subscriber.yes[offer.theme]
