@@ -122,6 +122,7 @@ class Served:
 
     def __init__(self, app: Any) -> None:
         door = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the server's own
         self.port = door.getsockname()[1]
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="off", http=connections(30.0, 1000)
