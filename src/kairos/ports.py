@@ -177,6 +177,14 @@ class Store(Protocol):
 
     def decision(self, id: int) -> bytes | None: ...  # noqa: A002
 
+    def decisions(self, ids: Collection[int]) -> dict[int, bytes]:
+        """The records of those that are kept."""
+        ...
+
+    def responses_to(self, offers: Collection[str]) -> list[Response]:
+        """What became of several offers, oldest first, in one read."""
+        ...
+
     def responses(self, offer: str) -> list[Response]:
         """What became of an offer, oldest first."""
         ...

@@ -523,7 +523,7 @@ class Preset(Section, frozen=True):
 
 def presets() -> dict[str, Traversable]:
     """The presets that kairos has, by name."""
-    folder = files("kairos.ingest") / "presets"
+    folder = files("kairos") / "ingest" / "presets"  # without what reading events needs
     found = sorted(folder.iterdir(), key=lambda file: file.name)
     return {file.name.removesuffix(".toml"): file for file in found if file.name.endswith(".toml")}
 

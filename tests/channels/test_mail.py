@@ -94,6 +94,7 @@ async def test_what_may_have_gone_is_never_said_to_be_tried_again(
         assert "ada@" not in outcome.reason
         assert outcome.after == (60 if answer.startswith("4") else 0)
         server.hanging.set()
+        channel.timeout_s = 5.0
         assert (await channel.send(TEXT)).status == "sent"
 
 

@@ -311,6 +311,15 @@ def test_responses_of_an_offer_come_oldest_first(store: Store) -> None:
     assert store.responses("offer-a") == [accepted, refused]
     assert store.responses("offer-b") == [other]
     assert store.responses("offer-c") == []
+    assert store.responses_to(["offer-b", "offer-a", "offer-c"]) == [accepted, other, refused]
+    assert store.responses_to(["offer-b"]) == [other]
+    assert store.responses_to([]) == []
+
+
+def test_records_of_several_decisions_are_read_at_once(store: Store) -> None:
+    store.commit(Batch(decisions=[(one, 7, 100, f"record {one}".encode()) for one in range(1, 4)]))
+    assert store.decisions([3, 1, 9]) == {1: b"record 1", 3: b"record 3"}
+    assert store.decisions([]) == {}
 
 
 def test_playbooks_are_found_by_revision_and_the_latest_by_layout(store: Store) -> None:

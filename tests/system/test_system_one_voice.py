@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
+
+import pytest
+import pytest_asyncio
 
 from kairos.simulate.browser import NUMBER_HEADER, Screen, read
 from kairos.simulate.scenario import link_in
@@ -13,6 +17,14 @@ URL = "https://offers.example"
 USSD_SECRET = "u" * 32
 PAGE = {"USSD_SECRET": USSD_SECRET, "PAGE_URL": URL, "PAGE_SECRET": "s" * 32, "PAGE_NUMBER_HEADER": NUMBER_HEADER}
 WHOLE_DAY = {"app": "web", "bytes": 2_000_000_000}
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def system(launch_in: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    async with launch_in(tmp_path_factory.mktemp("voice"), restarts=True, **PAGE) as running:
+        yield running
 
 
 class Doors:
@@ -70,48 +82,46 @@ async def forwarded(doors: Doors, link: str) -> None:
     assert (await doors.page(link[:-1] + ("2" if link[-1] != "2" else "3")))[0] == 404
 
 
-async def test_told_by_sms_seen_on_its_page_asked_of_an_agent_taken_by_ussd_and_charged_once(launch: Any) -> None:
-    async with launch(**PAGE) as system:
-        doors = Doors(system, system.with_language("en"))
-        text = await doors.offered_by_sms()
-        offers = list(system.states()[doors.msisdn].offers)
-        (made,) = offers
-        status, seen = await doors.page(link_in(text), **{NUMBER_HEADER: doors.msisdn})
-        assert (status, seen.looks, "seal" in seen.form) == (200, "open", True)
-        told = await doors.asked_of_an_agent()
-        assert (told["offer"], told["channel"], told["title"]) == (made.key, "sms", made.title)
-        assert told["shown_price"] in text
-        assert system.states()[doors.msisdn].offers == offers  # looking and asking wrote nothing
-        await forwarded(doors, link_in(text))
-        assert system.states()[doors.msisdn].offers == offers
-        before = system.operator.ocs.accounts[doors.msisdn].main
-        listed = await doors.dialled("*123*4#")
-        assert (made.title in listed, told["shown_price"] in listed) == (True, True)
-        asked = await doors.dialled("*123*4#", "1")
-        (yes,) = re.findall(r"^(\d+) Yes$", asked, re.MULTILINE)
-        assert system.states()[doors.msisdn].offers == offers
-        assert "is on its way" in await doors.dialled("*123*4#", "1", yes)
-        late = await system.operator.browser.take(link_in(text), doors.msisdn, twice=True)
-        assert late
-        assert late.settled
-        assert await doors.taken_in_the_app(told["offer"]) in ("accepted", "fulfilled")
-        again = await system.reply(doors.msisdn, str(told["number"]))
-        await system.drained()
-        assert "is active" in again.text or "already" in again.text
-        assert (await doors.page(link_in(text)))[1].looks == "done"
-        assert doors.charged == [1]
-        assert before - system.operator.ocs.accounts[doors.msisdn].main == made.price
+async def test_told_by_sms_seen_on_its_page_asked_of_an_agent_taken_by_ussd_and_charged_once(system: Any) -> None:
+    doors = Doors(system, system.with_language("en"))
+    text = await doors.offered_by_sms()
+    offers = list(system.states()[doors.msisdn].offers)
+    (made,) = offers
+    status, seen = await doors.page(link_in(text), **{NUMBER_HEADER: doors.msisdn})
+    assert (status, seen.looks, "seal" in seen.form) == (200, "open", True)
+    told = await doors.asked_of_an_agent()
+    assert (told["offer"], told["channel"], told["title"]) == (made.key, "sms", made.title)
+    assert told["shown_price"] in text
+    assert system.states()[doors.msisdn].offers == offers  # looking and asking wrote nothing
+    await forwarded(doors, link_in(text))
+    assert system.states()[doors.msisdn].offers == offers
+    before = system.operator.ocs.accounts[doors.msisdn].main
+    listed = await doors.dialled("*123*4#")
+    assert (made.title in listed, told["shown_price"] in listed) == (True, True)
+    asked = await doors.dialled("*123*4#", "1")
+    (yes,) = re.findall(r"^(\d+) Yes$", asked, re.MULTILINE)
+    assert system.states()[doors.msisdn].offers == offers
+    assert "is on its way" in await doors.dialled("*123*4#", "1", yes)
+    late = await system.operator.browser.take(link_in(text), doors.msisdn, twice=True)
+    assert late
+    assert late.settled
+    assert await doors.taken_in_the_app(told["offer"]) in ("accepted", "fulfilled")
+    again = await system.reply(doors.msisdn, str(told["number"]))
+    await system.drained()
+    assert "is active" in again.text or "already" in again.text
+    assert (await doors.page(link_in(text)))[1].looks == "done"
+    assert doors.charged == [1]
+    assert before - system.operator.ocs.accounts[doors.msisdn].main == made.price
 
 
-async def test_a_tap_that_was_answered_survives_a_kill_and_is_charged_once(launch: Any) -> None:
-    async with launch(restarts=True, **PAGE) as system:
-        doors = Doors(system, system.with_language("en"))
-        text = await doors.offered_by_sms()
-        number = str(system.states()[doors.msisdn].offers[0].number)
-        answer = await system.operator.tap(doors.msisdn, number, link_in(text), twice=True)
-        await system.server.kill()
-        await system.restart()
-        assert "is active" in (await system.said_to(answer)).text
-        status, seen = await doors.page(link_in(text))
-        assert (status, seen.looks) == (200, "done")
-        assert doors.charged == [1]
+async def test_a_tap_that_was_answered_survives_a_kill_and_is_charged_once(system: Any) -> None:
+    doors = Doors(system, system.with_language("en"))
+    text = await doors.offered_by_sms()
+    number = str(system.states()[doors.msisdn].offers[0].number)
+    answer = await system.operator.tap(doors.msisdn, number, link_in(text), twice=True)
+    await system.server.kill()
+    await system.restart()
+    assert "is active" in (await system.said_to(answer)).text
+    status, seen = await doors.page(link_in(text))
+    assert (status, seen.looks) == (200, "done")
+    assert doors.charged == [1]

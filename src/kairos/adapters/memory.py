@@ -138,6 +138,15 @@ class MemoryStore:
         with self._lock:
             return self._decisions.get(id)
 
+    def decisions(self, ids: Collection[int]) -> dict[int, bytes]:
+        with self._lock:
+            return {id_: self._decisions[id_] for id_ in ids if id_ in self._decisions}
+
+    def responses_to(self, offers: Collection[str]) -> list[Response]:
+        with self._lock:
+            found = [one for offer in dict.fromkeys(offers) for one in self._responses.get(offer, ())]
+        return sorted(found, key=lambda one: one.at)
+
     def responses(self, offer: str) -> list[Response]:
         with self._lock:
             return list(self._responses.get(offer, ()))

@@ -109,6 +109,7 @@ UNSENT = (
 )
 NEWEST_MODEL = "SELECT version FROM model ORDER BY id DESC LIMIT 1"
 MODEL = "SELECT version, content FROM model WHERE ?1 IN ('', version) ORDER BY id DESC LIMIT 1"
+RESPONSES_TO = "SELECT id, subscriber, decision, offer, outcome, reason, at, test FROM response WHERE offer IN "
 RESPONSES_OF = "SELECT subscriber, decision, offer, outcome, reason, at, test FROM response WHERE offer = ? ORDER BY id"
 
 
@@ -241,6 +242,15 @@ class SqliteStore:
     def decision(self, id: int) -> bytes | None:  # noqa: A002
         rows = self._read("SELECT record FROM decision WHERE id = ?", id)
         return rows[0][0] if rows else None
+
+    def decisions(self, ids: Collection[int]) -> dict[int, bytes]:
+        with self._read_lock, self._told("read"):
+            return dict(select(self._reader, "SELECT id, record FROM decision WHERE id IN ", set(ids)))
+
+    def responses_to(self, offers: Collection[str]) -> list[Response]:
+        with self._read_lock, self._told("read"):
+            rows = sorted(select(self._reader, RESPONSES_TO, set(offers)))
+        return [read_response(row[1:]) for row in rows]
 
     def responses(self, offer: str) -> list[Response]:
         return [read_response(row) for row in self._read(RESPONSES_OF, offer)]

@@ -44,7 +44,7 @@ COMMUNICATIONS: Final[Many] = (
 )
 PASSAGE: Final = "SELECT record, stand, changed, why, until, outgoing FROM passage "
 BY_KEY: Final = PASSAGE + "WHERE key = ?"
-OF_COMMUNICATION: Final = PASSAGE + "WHERE communication = ? ORDER BY id"
+OF_COMMUNICATION: Final = PASSAGE + "WHERE communication = ? AND communication <> '' ORDER BY id"
 OF_SUBSCRIBER: Final = PASSAGE + "WHERE subscriber = ? AND subscriber <> 0 ORDER BY id DESC LIMIT ?"
 COMMUNICATION: Final = "SELECT name, client, at, changed, document, gone FROM communication "
 BY_NAME: Final = COMMUNICATION + "WHERE name = ?"
@@ -64,7 +64,10 @@ def write_passages(connection: sqlite3.Connection, batch: Batch) -> None:
     if batch.passage_news:
         write(connection, NEWS, latest(batch.passage_news))
     if batch.communications:
-        last = {one.id: one for one in batch.communications}
+        last: dict[str, Communication] = {}
+        for one in batch.communications:
+            first = last.get(one.id, one)
+            last[one.id] = msgspec.structs.replace(one, client=first.client, at=first.at)
         write(connection, COMMUNICATIONS, map(_communication_row, last.values()))
 
 

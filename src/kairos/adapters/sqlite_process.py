@@ -121,6 +121,8 @@ class SqliteProcess:
     notification = _asked(SqliteStore.notification)
     timers_due = _asked(SqliteStore.timers_due)
     decision = _asked(SqliteStore.decision)
+    decisions = _asked(SqliteStore.decisions)
+    responses_to = _asked(SqliteStore.responses_to)
     responses = _asked(SqliteStore.responses)
     purchase = _asked(SqliteStore.purchase)
     purchases = _asked(SqliteStore.purchases)

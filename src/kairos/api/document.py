@@ -11,6 +11,8 @@ import msgspec
 from fastapi import FastAPI
 from msgspec import Struct, field
 
+from kairos.api.communications import BASE as TMF681
+from kairos.api.communications import MESSAGE
 from kairos.api.events import Results
 from kairos.api.operations import Trial, Turn
 from kairos.api.problem import PROBLEM
@@ -294,10 +296,21 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", "/v1/calls"): Answer(Claimed),
     ("POST", "/v1/calls/{offer}"): Answer(Settled),
     ("GET", "/v1/ivr/{secret}/{offer}"): Answer(str, media="application/voicexml+xml"),
+    ("GET", "/v1/ussd/{secret}/callback"): Answer(str, media="text/plain"),
+    ("POST", "/v1/ussd/{secret}/callback"): Answer(str, media="text/plain"),
+    ("POST", "/v1/ussd/{secret}/interrupted"): Answer(None, 204),
+    ("POST", "/v1/ussd/{secret}/dialog"): Answer(str, media="text/xml"),
     ("POST", QUERY): Answer(QueryProductRecommendation, 201),
     ("GET", QUERY): Answer(list[QueryProductRecommendation]),
     ("GET", f"{QUERY}/{{key}}"): Answer(QueryProductRecommendation),
     ("POST", f"{BASE}/hub"): Answer(EventSubscription, 201),
+    ("POST", MESSAGE): Answer(Row, 201),
+    ("GET", MESSAGE): Answer(list[Row]),
+    ("GET", f"{MESSAGE}/{{id_}}"): Answer(Row),
+    ("PATCH", f"{MESSAGE}/{{id_}}"): Answer(Row),
+    ("DELETE", f"{MESSAGE}/{{id_}}"): Answer(None, 204),
+    ("POST", f"{TMF681}/hub"): Answer(EventSubscription, 201),
+    ("DELETE", f"{TMF681}/hub/{{id_}}"): Answer(None, 204),
     ("DELETE", f"{BASE}/hub/{{key}}"): Answer(None, 204),
 }
 BODIES: Final[dict[tuple[str, str], Any]] = {

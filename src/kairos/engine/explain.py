@@ -93,16 +93,15 @@ class Explainer:
         """The program of a revision; None where its playbook is gone."""
         return self._program(revision)
 
-    def verdicts(self, number: int) -> tuple[Decision, Program, list[Verdict]] | None:
-        """One decision and what was decided of every arm, without all that was known; None as for `decision`."""
-        blob = self.store.decision(number)
+    def verdicts(self, blob: bytes | None) -> tuple[Decision, Program, list[Verdict]] | None:
+        """A record and what was decided of every arm, without all that was known; None as for `decision`."""
         record = _record(blob) if blob else None
         program = self._program(record.revision) if record else None
         return (record, program, explain(program.decide, record)) if record and program else None
 
     def decision(self, number: int) -> Explanation | None:
         """One decision explained, or None where there is no such record or its playbook is gone."""
-        found = self.verdicts(number)
+        found = self.verdicts(self.store.decision(number))
         if found is None:
             return None
         record, program, verdicts = found

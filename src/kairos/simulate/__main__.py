@@ -37,6 +37,7 @@ class Address(msgspec.Struct, frozen=True):
     kairos_smpp: str
     kairos_http: str
     kairos_key: str = ""  # of the HTTP door, where it has a lock
+    partner_key: str = ""  # of a content partner there
 
     @property
     def smpp(self) -> tuple[str, int]:
@@ -201,7 +202,7 @@ class Run:
             tell("error", message=f"{fault}; expected " + '{"kairos_smpp": "HOST:PORT", "kairos_http": "URL"}')
 
     async def _connect(self, address: Address) -> None:
-        await self._operator.connect(address.smpp, address.kairos_http, address.kairos_key)
+        await self._operator.connect(address.smpp, address.kairos_http, address.kairos_key, address.partner_key)
         self._connected.set()
 
 

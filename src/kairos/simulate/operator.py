@@ -169,7 +169,7 @@ class Operator:
         ports = {"smsc_port": self.smsc_port, "ocs_port": self.ocs_port, "ussd_port": self.ussd.port}
         return {**ports, "ocs_url": self.ocs_url}
 
-    async def connect(self, smpp: tuple[str, int], http: str, key: str = "") -> None:
+    async def connect(self, smpp: tuple[str, int], http: str, key: str = "", partner: str = "") -> None:
         """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
 
         Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
@@ -177,7 +177,7 @@ class Operator:
         for feed in self.feeds:
             feed.url, feed.key = http.rstrip("/"), key
         self.browser.proxied = self.feed.url
-        self.others.url, self.others.key = self.feed.url, key
+        self.others.url, self.others.key = self.feed.url, partner
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
 
