@@ -29,6 +29,7 @@ from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Account, Reader
 from kairos.adapters.first_answers import KEPT
+from kairos.adapters.gateway import Gateway, take_out
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
@@ -40,6 +41,7 @@ from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
 from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.registers import Registers
+from kairos.adapters.senders import Sender, Submissions
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.sources import HttpSources, compile_mappings
@@ -52,6 +54,7 @@ from kairos.adapters.ussd_doors import UssdDoors
 from kairos.adapters.ussd_http import HttpSystems, HttpUssd, XmlPush
 from kairos.adapters.ussd_smpp import UssdSmpp
 from kairos.api import create_app
+from kairos.api.communications import add_communications
 from kairos.api.connection import connections
 from kairos.api.lock import Lock
 from kairos.api.page import add_page
@@ -68,6 +71,7 @@ from kairos.engine.dispatch import Dispatcher, Patience
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
+from kairos.engine.passages import URGENT
 from kairos.engine.program import Program, compile_program
 from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
@@ -156,10 +160,11 @@ class Kairos:
             broken=self.letters.broke,
         )
         msisdn = partial(normalise, region=settings.region)
+        self.senders = senders_of(settings)
         self.esmes = Esmes(
             Reader(
                 [
-                    Account(name, account.rides, account.rides_on_flash, account.identity_tlv)
+                    Account(name, account.rides, account.rides_on_flash, account.identity_tlv, name in self.senders)
                     for name, account in settings.accounts.items()
                 ],
                 read_patterns(settings, program),
@@ -176,9 +181,19 @@ class Kairos:
                 lambda pdu: self.smsc.client.request(pdu),
                 lambda *about: self.smsc.forwarded(*about),
                 lambda row: self.dispatcher.take_back(row),
+                partial(take_out, self.loop),
             ).asked,
+            Submissions(self.senders, now, msisdn),
         )
-        self.engine.read_whole = self.esmes.reader.whole
+        self.gateway = Gateway(
+            self.loop,
+            store,
+            self.senders,
+            msisdn,
+            lambda text: self.smsc.send(text),
+            settings.notifications.decide_within_ms / 1000,
+        )
+        self.gateway.wire(self.esmes, round(settings.gateway.merge_within_s * 1000))
         self.smsc = Smsc(
             partial(smsc_binds, settings.smsc),
             self.loop,
@@ -207,6 +222,8 @@ class Kairos:
             "sms": self.smsc,
             "relay": self.esmes,
             "receipt": self.esmes,
+            URGENT: self.smsc,
+            "callback": self.gateway.callbacks,
             "ussd_push": self.ussd,
         }
         require_ways(program.playbook, settings.channels)
@@ -224,7 +241,7 @@ class Kairos:
             now,
             patience=patience,
             owed_for=owed_for,
-            accounts=settings.accounts,
+            accounts={*settings.accounts, *settings.senders},
             rooms=rooms(settings.channels, self.ways),
         )
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
@@ -238,6 +255,8 @@ class Kairos:
             "purchases": kept.purchases,
             "ended_subscriptions": kept.ended_subscriptions,
             "switches": kept.switches,
+            "passages": kept.passages,
+            "communications": kept.passages,
         }
         self.retention = Retention(
             store, now, {what: milliseconds(age) for what, age in ages.items()}, self.engine.statistics.counts
@@ -363,6 +382,7 @@ class Kairos:
         yield lambda app: add_sources(app, sources)
         yield partial(add_recommendations, recommendations=self.recommendations)
         yield partial(add_privacy, privacy=self.privacy)
+        yield partial(add_communications, communications=self.gateway)
         page = self.settings.page
         if self.page_links:
             known = partial(old_vocabulary, self.store)
@@ -437,6 +457,7 @@ class Kairos:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self.fulfiller.close()
+        await self.gateway.close()
         await asyncio.to_thread(self.trail.close)
         await close_ways(self.ways)
         await self.newsroom.close()
@@ -519,6 +540,21 @@ def smsc_binds(smsc: SmscSettings, handle: Handler, section: str = "smsc") -> Bi
     for one in smsc.also:
         (standby if one.standby else parallel).extend(clients(one.host, one.port, one.server_name))
     return Binds(parallel, standby, PATIENCE, smsc.response_timeout_s)
+
+
+def senders_of(settings: Settings) -> dict[str, Sender]:
+    """The other systems that may send, by the name of their account and client."""
+    return {
+        name: Sender(
+            name,
+            frozenset(one.ids),
+            one.kinds,
+            milliseconds(one.validity),
+            one.priority,
+            tuple(one.callbacks),
+        )
+        for name, one in settings.senders.items()
+    }
 
 
 def ussd_doors(settings: Settings, loop: Loop) -> UssdDoors:

@@ -61,6 +61,10 @@ class EventError(KairosError):
         super().__init__(message)
 
 
+class ForbiddenError(KairosError):
+    """Whoever asks may not do that."""
+
+
 class StoreError(KairosError):
     """The store could not read or commit; nothing of the transaction was kept."""
 

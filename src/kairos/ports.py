@@ -20,6 +20,7 @@ from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
+from kairos.domain.passage import Communication, Hub, Passage, PassageNews
 from kairos.domain.purchase import Purchase
 from kairos.domain.recommendation import Kept, Listener
 from kairos.domain.switch import Switch
@@ -74,6 +75,9 @@ class Batch:
     letters_marked: list[tuple[int, str]] = field(default_factory=list)  # id, status; ids that are gone are passed by
     answered: list[Answered] = field(default_factory=list)
     budgets: dict[Key, Standing] = field(default_factory=dict)  # as they now are
+    passages: list[Passage] = field(default_factory=list)  # new ones; a key that is there stays as it is
+    passage_news: list[PassageNews] = field(default_factory=list)  # of those that are there, in order
+    communications: list[Communication] = field(default_factory=list)  # as they now are
     erased: list[Erased] = field(default_factory=list)  # applied before `identities`
 
     def __bool__(self) -> bool:
@@ -173,6 +177,14 @@ class Store(Protocol):
 
     def decision(self, id: int) -> bytes | None: ...  # noqa: A002
 
+    def decisions(self, ids: Collection[int]) -> dict[int, bytes]:
+        """The records of those that are kept."""
+        ...
+
+    def responses_to(self, offers: Collection[str]) -> list[Response]:
+        """What became of several offers, oldest first, in one read."""
+        ...
+
     def responses(self, offer: str) -> list[Response]:
         """What became of an offer, oldest first."""
         ...
@@ -191,6 +203,33 @@ class Store(Protocol):
         """How periods of budgets stand; one that nothing was ever taken of is left out."""
         ...
 
+    def passage(self, key: str) -> Passage | None:
+        """What became of another system's message."""
+        ...
+
+    def passages(self, communication: str) -> list[Passage]:
+        """Those of one communication, in the order of its receivers."""
+        ...
+
+    def passages_to(self, subscriber: int, limit: int) -> list[Passage]:
+        """The latest to a subscriber, the newest first."""
+        ...
+
+    def communication(self, id: str) -> Communication | None: ...  # noqa: A002
+
+    def communications(self, client: str, before: int, limit: int) -> tuple[list[Communication], int]:
+        """The newest first, of one client or (empty) of all, and none that are gone; and where to go on: below this
+        place, 0 where there are no more. `before` is such a place, or 0 to begin."""
+        ...
+
+    def listeners(self) -> list[Hub]: ...
+
+    def put_listener(self, one: Hub) -> None:
+        """Keep one, in a transaction of its own."""
+        ...
+
+    def drop_listener(self, id: str) -> None: ...  # noqa: A002
+
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
         """The newest first, of one kind or status or of all."""
         ...
@@ -208,8 +247,8 @@ class Store(Protocol):
 
         What: decisions (without an open offer, and with how likely their choice was), outbox (sent, failed or dropped),
         responses, answered, dead_letters, purchases (that have ended), ended_subscriptions (their states), switches
-        (all but the latest of each); or playbooks, those that no decision and no layout needs, whatever their age. No
-        id is used again.
+        (all but the latest of each), passages (that wait for nothing), communications; or playbooks, those that no
+        decision and no layout needs, whatever their age. No id is used again.
         """
         ...
 

@@ -26,6 +26,7 @@ from msgspec import Meta, Struct
 
 from kairos.domain.address import usable
 from kairos.domain.caller import ROLES
+from kairos.domain.passage import SENDS
 from kairos.domain.source import Mapping as SourceMapping
 from kairos.domain.source import Source, SourceName, Where
 from kairos.errors import Diagnostic, SettingsError, did_you_mean
@@ -61,6 +62,7 @@ Octets = Annotated[int, Meta(ge=1, le=0xFFFF, description="two octets from 1 (0x
 Screen = Annotated[int, Meta(ge=60, le=182, description="a whole number from 60 to 182")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1")]
 Rate = Annotated[float, Meta(ge=0, le=100_000, description="requests a second from 0 (no limit) to 100000")]
+Flag = Annotated[int, Meta(ge=0, le=3, description="a priority from 0 to 3")]
 Binds = Annotated[int, Meta(ge=1, le=100, description="a whole number from 1 to 100")]
 Chance = Annotated[float, Meta(ge=0, le=1, description="a chance from 0 to 1")]
 Age = Annotated[str, Meta(pattern=AGE, description="an age such as `90 days` or `12 hours`, or `0` for ever")]
@@ -103,6 +105,7 @@ class Retention(Section, frozen=True):
     purchases: Age = "800 days"  # that have ended, with what the subscriber said
     ended_subscriptions: Age = "400 days"  # states of those whose number is another's, or nobody's
     switches: Age = "800 days"  # turns that others of the same switch followed
+    passages: Age = "90 days"  # what became of other systems' messages, and what they said
     undelivered: Age = "3 days"  # receipts and relayed replies for an account that is not bound
     dead_letters_kept: Count = 1000  # of each kind, at most
     rejected_events: bool = False  # keep events over HTTP that cannot be read, too
@@ -197,6 +200,26 @@ class Account(Section, frozen=True):
     rides_on_flash: bool = False  # also on those that are shown at once and not kept (class 0)
     identity_tlv: Tag = 0  # the TLV that names a message, the same on every try; 0: none does
     rate: Rate = 0.0  # requests a second over all its binds; beyond it they are answered with ESME_RTHROTTLED
+
+
+class Sender(Section, frozen=True):
+    """Another system that may send through us, over SMPP as the account, over HTTP as the client of that name."""
+
+    ids: Texts  # sender ids (numbers, short codes, names) that its messages may show
+    sends: str = "third_party"  # words of SENDS, the first where a message says nothing
+    validity: Age = "24 hours"  # of a message that names none; and at most
+    priority: Flag = 0  # priority_flag of its messages, at most
+    callbacks: list[str] = []  # addresses, or their beginnings, that may be told of changes
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(self.sends.split())
+
+
+class Gateway(Section, frozen=True):
+    """Messages of other systems. See docs/gateway.md."""
+
+    merge_within_s: Long = 600.0  # the same text for the same subscriber is one message
 
 
 class Patterns(Section, frozen=True):
@@ -447,6 +470,8 @@ class Settings(Section, frozen=True):
     audit: Audit = Audit()
     notifications: Notifications = Notifications()
     accounts: dict[Name, Account] = {}
+    gateway: Gateway = Gateway()
+    senders: dict[Name, Sender] = {}
     patterns: list[Patterns] = []
     sources: dict[SourceName, Source] = {}
     mappings: list[SourceMapping] = []
@@ -498,7 +523,7 @@ class Preset(Section, frozen=True):
 
 def presets() -> dict[str, Traversable]:
     """The presets that kairos has, by name."""
-    folder = files("kairos.ingest") / "presets"
+    folder = files("kairos") / "ingest" / "presets"  # without what reading events needs
     found = sorted(folder.iterdir(), key=lambda file: file.name)
     return {file.name.removesuffix(".toml"): file for file in found if file.name.endswith(".toml")}
 
@@ -600,6 +625,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
     if not _is_http(settings.fulfilment.url):
         message = f"`fulfilment.url`: `{settings.fulfilment.url}` is no HTTP address"
         wrong.say(("fulfilment", "url"), message, "write it like `http://host:port/path`")
+    _check_senders(settings, wrong)
     for place, message, hint in _unfit_channels(settings):
         wrong.say(place, message, hint)
     _check_page(settings.page, wrong)
@@ -727,6 +753,24 @@ def _ussd_misfits(ussd: Ussd) -> Iterator[tuple[Place, str, str]]:
         if urlsplit(system.url).scheme not in ("http", "https"):
             what = f"`ussd.systems.{name}.url`: `{system.url}` is no HTTP address"
             yield ("ussd", "systems", name, "url"), what, "write it like `http://host:port/path`"
+
+
+def _check_senders(settings: Settings, wrong: _Wrong) -> None:
+    """What each may send is known, and no account is both: what it sends is a notification, or another system's."""
+    for name, sender in settings.senders.items():
+        place = ("senders", name, "sends")
+        for kind in (kind for kind in sender.kinds if kind not in SENDS):
+            hint = did_you_mean(kind, SENDS) or f"it may be: {' '.join(SENDS)}"
+            wrong.say(place, f"`{kind}` is nothing that can be sent", hint)
+        if not sender.kinds:
+            wrong.say(place, f"`senders.{name}.sends` is empty", f"say what it sends: {' '.join(SENDS)}")
+        if not milliseconds(sender.validity):
+            message = f"`senders.{name}.validity`: no message is valid for ever"
+            wrong.say(("senders", name, "validity"), message, "write it like `24 hours`")
+    for number, patterns in enumerate(settings.patterns):
+        if patterns.account in settings.senders:
+            message = f"`{patterns.account}` is another system's: its messages are no notifications"
+            wrong.say(("patterns", number, "account"), message, f"remove [senders.{patterns.account}] or this")
 
 
 def _is_region(text: str) -> bool:

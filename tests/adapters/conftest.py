@@ -16,8 +16,10 @@ import pytest
 from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Account, Reader
+from kairos.adapters.gateway import Gateway, take_out
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.memory import MemoryStore
+from kairos.adapters.senders import Sender, Submissions
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.subscribers import Subscribers
 from kairos.domain.message import Outgoing
@@ -26,6 +28,7 @@ from kairos.engine.dispatch import Backoff, Dispatcher
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop
+from kairos.engine.passages import URGENT
 from kairos.engine.program import compile_program
 from kairos.errors import StoreError
 from kairos.ingest import EventReader, Template, compile_patterns, normalise
@@ -56,6 +59,14 @@ from kairos.smpp import (
 
 MSISDN = "12025550123"
 NOTIFICATION = "Your call cost T$0.35. Balance T$12.40. Ref 8f3a21"
+SENDERS = {
+    name: Sender(name, frozenset(ids), sends, callbacks=("http://127.0.0.1",))
+    for name, ids, sends in [
+        ("vas", ["1234", "Games"], ("third_party",)),
+        ("shop", ["Shop"], ("service", "marketing")),
+        ("alarm", ["112"], ("emergency",)),
+    ]
+}
 QUICK = SessionOptions(response_timeout=0.3)
 SILENCE = -1  # instead of a status: no answer comes
 
@@ -196,6 +207,7 @@ class World:
         patterns = compile_patterns(templates, playbook.vocabulary, playbook.currency)
         accounts = [Account("ocs"), Account("slow", rides=False), Account("info", rides=False)]
         accounts.append(Account("named", identity_tlv=0x1501))
+        accounts += [Account(name, identity_tlv=0x1501, sends=True) for name in SENDERS]
         msisdn: Callable[[str], str] = lambda text: normalise(text, "")  # noqa: E731
         self.esmes = Esmes(
             Reader(accounts, patterns, clock, msisdn),
@@ -208,15 +220,22 @@ class World:
                 lambda pdu: self.smsc.client.request(pdu),
                 lambda *about: self.smsc.forwarded(*about),
                 lambda row: self.dispatcher.take_back(row),
+                lambda passage: take_out(self.loop, passage),
             ).asked,
+            Submissions(SENDERS, clock, msisdn),
         )
-        self.bench.engine.read_whole = self.esmes.reader.whole
+        self.gateway = Gateway(
+            self.loop, self.store, SENDERS, msisdn, lambda text: self.smsc.send(text), self.decide_within
+        )
+        self.gateway.wire(self.esmes, 600_000)
         self.smsc = Smsc(self._client, self.loop, self.store, clock, msisdn, self.esmes.deliver)
         ways: dict[str, Channel] = {
             "notification": self.smsc,
             "sms": self.smsc,
             "relay": self.esmes,
             "receipt": self.esmes,
+            URGENT: self.smsc,
+            "callback": self.gateway.callbacks,
         }
         quick = Backoff(0.01, 0.02)
         self.dispatcher = Dispatcher(self.store, self.loop, ways, NoOrders(), clock, backoff=quick, chance=lambda: 0.5)
@@ -249,7 +268,11 @@ async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> As
     await world.smsc.client.start()
     await world.smsc.client.bound()
     world.esmes.server = await serve(
-        "127.0.0.1", 0, passwords(dict.fromkeys(("ocs", "slow", "info", "named"), "pw")), world.esmes.handle, QUICK
+        "127.0.0.1",
+        0,
+        passwords(dict.fromkeys(("ocs", "slow", "info", "named", *SENDERS), "pw")),
+        world.esmes.handle,
+        QUICK,
     )
     sending = asyncio.create_task(world.dispatcher.run())
     try:
@@ -257,6 +280,7 @@ async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> As
     finally:
         world.store.gate.set()
         await world.esmes.server.close()
+        await world.gateway.close()
         await world.smsc.client.close()
         await world.dispatcher.close()
         await sending

@@ -184,8 +184,11 @@ def test_old_months_can_be_deleted(tmp_path: Path) -> None:
 def test_a_command_adds_to_it(tmp_path: Path) -> None:
     folder = tmp_path / "kairos.db-audit"
     note(folder, "", "ada", "dead-letters replay", "7 8", times=2)
+    note(folder, "", "ada", "erase", "asked by +12025550123", about="12025550123")
     _, key = opened(folder, "")
-    (line,) = lines(folder, key)
+    line, erased = lines(folder, key)
+    whom = Pseudonyms(key).of("12025550123")
+    assert (erased["about"], erased["detail"]) == (whom, f"asked by {whom}")
     assert (line["client"], line["detail"], line["times"]) == ("cli:ada", "7 8", 2)
     assert (folder / "key").stat().st_mode & 0o77 == 0
 

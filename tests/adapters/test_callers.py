@@ -23,12 +23,15 @@ from kairos.domain.caller import Caller
 from kairos.errors import KairosError, SettingsError
 
 ISSUER, US = "https://login.example/realms/mno", "kairos"
-NOW = int(time.time())
 RSA, RSA_2 = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 WEAK = rsa.generate_private_key(65537, 1024)
 EC, ED = ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()
 SECRET = base64.urlsafe_b64encode(b"a secret that both ends know, 32+").decode()
 PEM = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def now() -> int:
+    return int(time.time())
 
 
 def jwk(key: Any, kid: str, **more: str) -> dict[str, Any]:
@@ -56,8 +59,8 @@ def claims(**changed: Any) -> dict[str, Any]:
         "aud": US,
         "sub": "ada",
         "azp": "care-desk",
-        "iat": NOW - 5,
-        "exp": NOW + 300,
+        "iat": now() - 5,
+        "exp": now() + 300,
         "jti": "1",
         "roles": ["kairos:care", "kairos:nonsense", "admin"],
     } | changed
@@ -120,14 +123,14 @@ GOOD: dict[str, Callable[[], str]] = {
     "EC": lambda: token(EC, "ES256", "ec"),
     "Ed25519": lambda: token(ED, "EdDSA", "ed"),
     "one of several audiences": lambda: token(aud=["other", US]),
-    "expired within the leeway": lambda: token(exp=NOW - 5),
-    "not before a moment within the leeway": lambda: token(nbf=NOW + 5),
-    "issued a moment ahead of our clock": lambda: token(iat=NOW + 5),
+    "expired within the leeway": lambda: token(exp=now() - 5),
+    "not before a moment within the leeway": lambda: token(nbf=now() + 5),
+    "issued a moment ahead of our clock": lambda: token(iat=now() + 5),
 }
 BAD: dict[str, Callable[[], str]] = {
-    "expired": lambda: token(exp=NOW - 60),
-    "not valid yet": lambda: token(nbf=NOW + 60),
-    "issued in the future": lambda: token(iat=NOW + 60),
+    "expired": lambda: token(exp=now() - 60),
+    "not valid yet": lambda: token(nbf=now() + 60),
+    "issued in the future": lambda: token(iat=now() + 60),
     "without an end": lambda: token(exp=...),
     "without a beginning": lambda: token(iat=...),
     "without a subject": lambda: token(sub=...),
@@ -207,27 +210,28 @@ async def test_roles_come_from_the_claim(claim: str, prefix: str, changed: Any, 
 
 async def test_names_from_a_token_are_fit_for_a_log() -> None:
     caller = await tokens().caller(token(sub="ada\r\nforged", azp="x" * 500))
-    assert caller == Caller("oidc:" + "x" * 100, "ada??forged", frozenset({"care"}), 0.0, NOW + 310.0)
+    assert caller is not None
+    assert (caller.name, caller.subject) == ("oidc:" + "x" * 100, "ada??forged")
     assert (await tokens().caller(token(azp=..., client_id="app"))).name == "oidc:app"  # type: ignore[union-attr]
     assert (await tokens().caller(token(azp=...))).name == "oidc:ada"  # type: ignore[union-attr]
 
 
 async def test_a_token_is_remembered_until_it_ends_and_not_longer() -> None:
-    now = [float(NOW)]
-    issuer = Issuer()
-    callers = Callers({}, tokens(issuer), lambda: now[0])
+    began = now()
+    clock = [float(began)]
+    callers = Callers({}, tokens(), lambda: clock[0])
     shown = token()
     first = await callers.who(shown)
     assert await callers.who(shown) is first
-    now[0] = NOW + 309
+    clock[0] = began + 305  # it ends after 300, with 10 for clocks that differ
     assert await callers.who(shown) is first
-    now[0] = NOW + 311
+    clock[0] = began + 320
     assert await callers.who(shown) is None
 
 
 async def test_where_a_token_opens_one_request_a_replay_opens_none() -> None:
-    now = [float(NOW - 10)]
-    callers = Callers({}, tokens(once=True, clock=lambda: now[0]), time.time)
+    began = float(now() - 10)
+    callers = Callers({}, tokens(once=True, clock=lambda: began), time.time)
     shown = token(jti="a")
     assert await callers.who(shown) is not None
     assert await callers.who(shown) is None
@@ -235,7 +239,7 @@ async def test_where_a_token_opens_one_request_a_replay_opens_none() -> None:
     assert await callers.who(token(jti="b")) is not None
     assert await callers.who(token(jti=...)) is None
     assert await callers.who(token(jti=7)) is None
-    assert await callers.who(token(jti="c", iat=NOW - 60)) is None  # of the time before we started: perhaps used then
+    assert await callers.who(token(jti="c", iat=now() - 60)) is None  # of the time before we started: perhaps used then
 
 
 # -- the issuer's keys -------------------------------------------------------------------------------------------------

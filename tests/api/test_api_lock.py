@@ -158,7 +158,7 @@ async def test_who_may_and_who_may_not(method: str, path: str, named: str) -> No
 
 
 async def test_the_document_says_the_locks() -> None:
-    document = whole_app().openapi()
+    document = create_app(Memory(), Book(), CollectorRegistry(), lambda: NOW).openapi()
     assert set(document["components"]["securitySchemes"]) == {"bearer", "basic", "key"}
     assert document["paths"]["/health"]["get"]["security"] == []
     events = document["paths"]["/v1/events"]["post"]

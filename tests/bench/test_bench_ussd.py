@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -32,6 +33,7 @@ def test_a_short_one_through_real_processes(monkeypatch: pytest.MonkeyPatch) -> 
         return 20.0, []
 
     monkeypatch.setattr(ussd, "highest", no_higher)
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # it would stay for all other tests
     figures = ussd_bench.run(20, 1.0, 0.2, subscribers=400)
     assert figures["lost"] == 0
     assert isinstance(figures["p50_ms"], float)

@@ -10,12 +10,17 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
+from tests.conftest import Bench
+
+from kairos.engine.program import Program, compile_program
+from kairos.playbook import read
 
 HOST = "127.0.0.1"
 
@@ -229,6 +234,16 @@ holdout: 0%
     }
 
 
+@lru_cache
+def _compiled(files: tuple[tuple[str, str], ...]) -> Program:
+    """Compiling takes longer than most of these tests."""
+    return compile_program(read(dict(files)))
+
+
+def bench_of(files: dict[str, str]) -> Bench:
+    return Bench(_compiled(tuple(files.items())))
+
+
 @pytest.fixture
-def mail_bench(texts: dict[str, str], bench_with: Callable[..., Any]) -> Any:
-    return bench_with(by_mail(texts))
+def mail_bench(texts: dict[str, str]) -> Bench:
+    return bench_of(by_mail(texts))

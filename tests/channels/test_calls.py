@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.channels.conftest import by_mail
+from tests.channels.conftest import bench_of, by_mail
 from tests.channels.dispatching import dispatching, settled
 
 from kairos.adapters.calls import CallDesk, CallList
@@ -21,14 +21,14 @@ OTHER = "12025550124"
 
 
 @pytest.fixture
-def call_bench(texts: dict[str, str], bench_with: Callable[..., Any]) -> Any:
+def call_bench(texts: dict[str, str]) -> Any:
     """The booster is told by telephone."""
     files = by_mail(texts)
     booster = files["offers/booster.yaml"].replace("channel: email", "channel: calls")
     policy = files["contact_policy.yaml"].replace("{email: mail_consent}", "{calls: mail_consent}")
     policy = policy.replace("channels: [email]", "channels: [calls]").replace("channel: email", "channel: calls")
     changed = {"offers/booster.yaml": f"{booster}send_within: 2 hours\n", "contact_policy.yaml": policy}
-    return bench_with(files | changed)
+    return bench_of(files | changed)
 
 
 class Desk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.channels.conftest import Web, by_mail
+from tests.channels.conftest import Web, bench_of, by_mail
 from tests.channels.dispatching import dispatching, settled
 
 from kairos.adapters.ivr import GOODBYE, Dialler, Voice
@@ -42,11 +42,11 @@ class Line:
 
 
 @pytest.fixture
-def call_bench(texts: dict[str, str], bench_with: Callable[..., Any]) -> Any:
+def call_bench(texts: dict[str, str]) -> Any:
     files = by_mail(texts)
     booster = files["offers/booster.yaml"].replace("channel: email", "channel: ivr")
     policy = files["contact_policy.yaml"].replace("{email: mail_consent}", "{ivr: mail_consent}")
-    return bench_with(files | {"offers/booster.yaml": booster, "contact_policy.yaml": policy})
+    return bench_of(files | {"offers/booster.yaml": booster, "contact_policy.yaml": policy})
 
 
 @asynccontextmanager

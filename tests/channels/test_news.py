@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.channels.conftest import Web, web_server
 
+from kairos.adapters import news
 from kairos.adapters.news import SqliteNews, Teller
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.webhooks import Target, read_secrets
@@ -28,8 +29,9 @@ KINDS = {"responses": 0, "fulfilments": 0, "decisions": 1}
 
 
 @pytest.fixture
-def sold(bench: Any, tmp_path: Path) -> Iterator[Any]:
+def sold(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bench whose store is a file, with a subscriber who was made an offer."""
+    monkeypatch.setattr(news, "LOOK", 0.02)
     bench.store = SqliteStore(tmp_path / "kairos.db")
     bench.__post_init__()
     bench.profile()
@@ -50,13 +52,13 @@ async def telling(
     letters = DeadLetters(bench.store, lambda: bench.now, bench.engine.statistics.counts)
     with ThreadPoolExecutor(1) as thread:
         file = path / "kairos.db"
-        news = SqliteNews(file, bench.store, lambda _: bench.program, frozenset(kinds))
+        read = SqliteNews(file, bench.store, lambda _: bench.program, frozenset(kinds))
         target = Target(web.url, [NEW, OLD], timeout_s, lambda: bench.now, 1)
         tellers = [
             Teller(
                 name,
                 table,
-                news,
+                read,
                 target,
                 bench.store,
                 letters,
@@ -72,7 +74,7 @@ async def telling(
             async with asyncio.timeout(5):
                 while not all(
                     [
-                        await teller._read(news.position, teller.source, teller.partition) is not None
+                        await teller._read(read.position, teller.source, teller.partition) is not None
                         for teller in tellers
                     ]
                 ):
@@ -83,7 +85,7 @@ async def telling(
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await target.close()
-            await asyncio.get_running_loop().run_in_executor(thread, news.close)
+            await asyncio.get_running_loop().run_in_executor(thread, read.close)
 
 
 async def arrived(web: Web, many: int) -> list[dict[str, Any]]:
@@ -118,7 +120,7 @@ async def test_who_wants_only_fulfilments_hears_of_no_answers(sold: Any, tmp_pat
     async with telling(sold, tmp_path, web, "fulfilments"):
         offer = offered(sold)
         sold.apply(sold.reply(str(offer.number)))
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(0.2)
     assert web.got == []
 
 

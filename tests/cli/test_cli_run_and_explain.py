@@ -114,7 +114,9 @@ def test_a_port_in_use(environment: dict[str, str], section: str) -> None:
 
 
 def test_a_host_that_is_none(environment: dict[str, str]) -> None:
-    assert "cannot listen on 999.1.1.1:" in refused(environment | {"KAIROS_HTTP_HOST": "999.1.1.1"})
+    assert "cannot listen on 999.1.1.1:" in refused(
+        environment | {"KAIROS_HTTP_HOST": "999.1.1.1", "KAIROS_HTTP_INSECURE": "true"}
+    )
 
 
 def test_a_playbook_that_is_not_there(environment: dict[str, str], tmp_path: Path) -> None:

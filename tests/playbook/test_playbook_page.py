@@ -45,6 +45,9 @@ HEADINGS = {
     "seeds.yaml": "seeds",
     "A tester": "tester",
     "replies.yaml": "replies",
+    "ussd.yaml": "ussd",
+    "A menu": "menu",
+    "An item of a menu": "ussd_item",
     "tests/*.yaml": "test",
     "What is said": "then",
 }

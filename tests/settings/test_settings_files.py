@@ -88,6 +88,26 @@ BAD = {
     ),
     "a pattern of nobody": ("[accounts.ocss]\n" + PATTERN, ["3: there is no account `ocs`; did you mean `ocss`?"]),
     "a pattern and no account": (PATTERN, ["2: there is no account `ocs`; add a section [accounts.ocs]"]),
+    "nothing that can be sent": (
+        '[senders.vas]\nids = ["1234"]\nsends = "marketting service"\n',
+        ["3: `marketting` is nothing that can be sent; did you mean `marketing`?"],
+    ),
+    "a sender that sends nothing": (
+        '[senders.vas]\nids = ["1234"]\nsends = ""\n',
+        ["3: `senders.vas.sends` is empty; say what it sends: emergency government service"],
+    ),
+    "a sender without an id": (
+        "[senders.vas]\nids = []\n",
+        ["2: `senders.vas.ids` must be a list of one text or more"],
+    ),
+    "messages that are valid for ever": (
+        '[senders.vas]\nids = ["1234"]\nvalidity = "0"\n',
+        ["3: `senders.vas.validity`: no message is valid for ever; write it like `24 hours`"],
+    ),
+    "another system's notifications": (
+        '[senders.ocs]\nids = ["1"]\n[accounts.ocs]\n' + PATTERN,
+        ["5: `ocs` is another system's: its messages are no notifications; remove [senders.ocs] or this"],
+    ),
     "a password of an account": (
         "[accounts.night-desk]\npassword = 'hunter2'\n",
         ["2: `password` does not belong in the file; set KAIROS_ACCOUNTS_NIGHT_DESK_PASSWORD in the environment"],

@@ -22,6 +22,7 @@ from kairos.settings import (
     Email,
     Engine,
     Fulfilment,
+    Gateway,
     Http,
     Ivr,
     Learning,
@@ -35,9 +36,13 @@ from kairos.settings import (
     Recommendations,
     Retention,
     Section,
+    Sender,
     Settings,
     Smsc,
     Store,
+    Ussd,
+    UssdProfile,
+    UssdSystem,
     Webhook,
     read_settings,
 )
@@ -55,6 +60,8 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[audit]": Audit,
     "[notifications]": Notifications,
     "[accounts.NAME]": Account,
+    "[gateway]": Gateway,
+    "[senders.NAME]": Sender,
     "[[patterns]]": Patterns,
     "[sources.NAME]": Source,
     "[[mappings]]": Mapping,
@@ -70,19 +77,20 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "[channels.calls]": Calls,
     "[news.NAME]": News,
     "[page]": Page,
+    "[ussd]": Ussd,
+    "[ussd.profiles.NAME]": UssdProfile,
+    "[ussd.systems.NAME]": UssdSystem,
     "[recommendations]": Recommendations,
 }
+
+
+GATHERED = ("accounts", "clients", "news", "senders", "patterns", "sources", "mappings", "also", "profiles", "systems")
 
 
 def values(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Each key that is no section, with its default as the page writes it."""
     fields = msgspec.structs.fields(kind)
-    return {
-        field.name: written(field)
-        for field in fields
-        if field.name
-        not in ("accounts", "clients", "news", "patterns", "sources", "mappings", "also", *OURS, *sections(kind))
-    }
+    return {field.name: written(field) for field in fields if field.name not in (*GATHERED, *OURS, *sections(kind))}
 
 
 def sections(kind: type[msgspec.Struct]) -> list[str]:
@@ -101,7 +109,8 @@ def test_every_section_has_a_heading() -> None:
     assert list(SECTIONS) == list(KINDS)
     brackets = [place for heading in list(KINDS)[1:] for place in re.findall(r"\[+([\w.]+)\]", heading)]
     channels = {f"channels.{name}" for name in sections(Channels)}
-    several = {"accounts.NAME", "clients.NAME", "news.NAME", "sources.NAME", "patterns", "mappings", "smsc.also"}
+    several = {"accounts.NAME", "clients.NAME", "news.NAME", "senders.NAME", "sources.NAME"}
+    several |= {"patterns", "mappings", "smsc.also", "ussd.profiles.NAME", "ussd.systems.NAME"}
     assert set(brackets) == {*sections(Settings), *channels, *several} - {"channels"}
 
 

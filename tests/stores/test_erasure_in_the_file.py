@@ -23,6 +23,7 @@ from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.inbound import Sought
 from kairos.domain.inputs import Delivery, Fulfilment, Reply
+from kairos.domain.passage import Communication, Handed
 from kairos.domain.recommendation import Kept
 from kairos.domain.subscriber import Bucket
 from kairos.engine.engine import Engine
@@ -84,6 +85,11 @@ class Town:
         self.key = keys[-1]  # of the one person, who came last
         done = zip(orders, keys, strict=True)
         self.take(*(Fulfilment(order.id, order.subscriber, key, "done", self.now) for order, key in done))
+        receivers = [{"phoneNumber": f"+{one}"} for one in (MSISDN, "12025550777")]
+        self.take(
+            Communication("c1", "vas", self.now, self.now, {"receiver": receivers}),
+            Handed("c1.1", "vas", MSISDN, "1234", "Your parcel is here", "service", self.now, self.now + 1000),
+        )
         self.sent()
         self.take(Reply("stop", MSISDN, "5000", "STOP", self.now))
         letters = [
@@ -136,6 +142,10 @@ def test_nothing_of_them_is_left_but_a_blank_purchase_and_a_mark(town: Town) -> 
     assert (town.found(MSISDN), town.found(NAME), town.found(f"00101{MSISDN[-10:]}")) == (0, 0, 0)
     assert town.found("Somebody") > other / 3  # of everybody else, all that is current
     town.store = SqliteStore(town.path)
+    communication = town.store.communication("c1")
+    assert communication
+    assert communication.document["receiver"] == [{"phoneNumber": "+"}, {"phoneNumber": "+12025550777"}]
+    assert town.store.passage("c1.1") is None
     purchase = town.store.purchase(town.key)
     assert purchase is not None
     assert (purchase.status, purchase.price, purchase.msisdn) == ("done", 4500, "")
@@ -244,6 +254,7 @@ def test_an_export_has_every_table(town: Town) -> None:
     assert {one["payload"]["destination"] for one in found["messages"] if one["channel"] == "sms"} == {MSISDN}
     assert [one["proof"][0]["text"] for one in found["purchases"]] == [f"YES {MSISDN}"]
     assert {one["identity"] for one in found["dead_letters"]} == {"e1", "shape"}
+    assert [one["key"] for one in found["messages_of_others"]] == ["c1.1"]
     assert found["state"]["proofs"]["marketing_consent"]["value"] is False
 
 
@@ -252,7 +263,8 @@ def test_every_table_of_the_store_is_known_to_the_export(town: Town) -> None:
     with closing(sqlite3.connect(town.path)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     personal = {"state", "journal", "identity", "identity_past", "decision", "choice", "outbox", "timer", "response"}
-    personal |= {"purchase", "dead_letter", "recommendation", "erasure"}
+    personal |= {"purchase", "dead_letter", "recommendation", "erasure", "passage", "communication"}
     nobodys = {"meta", "input_position", "playbook", "switch", "budget", "settled", "model", "listener", "scrub"}
+    nobodys |= {"passage_listener"}
     marked = {"suppression", "answered"}  # of a number only a hash; ids of messages, and hashes of what came
     assert tables - {"sqlite_sequence"} == personal | nobodys | marked

@@ -14,6 +14,7 @@ from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.passage import Communication, Hub, Passage, PassageNews
 from kairos.domain.purchase import Purchase, Said, Step
 from kairos.domain.subscriber import SCHEMA, KnownBy, State
 from kairos.domain.switch import Switch
@@ -310,6 +311,15 @@ def test_responses_of_an_offer_come_oldest_first(store: Store) -> None:
     assert store.responses("offer-a") == [accepted, refused]
     assert store.responses("offer-b") == [other]
     assert store.responses("offer-c") == []
+    assert store.responses_to(["offer-b", "offer-a", "offer-c"]) == [accepted, other, refused]
+    assert store.responses_to(["offer-b"]) == [other]
+    assert store.responses_to([]) == []
+
+
+def test_records_of_several_decisions_are_read_at_once(store: Store) -> None:
+    store.commit(Batch(decisions=[(one, 7, 100, f"record {one}".encode()) for one in range(1, 4)]))
+    assert store.decisions([3, 1, 9]) == {1: b"record 1", 3: b"record 3"}
+    assert store.decisions([]) == {}
 
 
 def test_playbooks_are_found_by_revision_and_the_latest_by_layout(store: Store) -> None:
@@ -614,3 +624,58 @@ def test_the_state_of_a_subscription_goes_when_it_ended_long_ago(store: Store) -
 def test_until_somebody_publishes_a_model_there_is_none(store: Store) -> None:
     assert store.model() is None
     assert store.model("learned-1-0123456789ab") is None
+
+
+# -- messages of other systems -----------------------------------------------------------------------------------------
+
+
+def passage(key: str, at: int = 1000, stand: Any = "accepted") -> Passage:
+    return Passage(key, "vas", "c", 7, NUMBER, "1234", "service", stand, at, changed=at, valid=at + 5, receipt=1)
+
+
+def test_what_becomes_of_a_message_is_kept_beside_what_it_was(store: Store) -> None:
+    store.commit(Batch(passages=[passage("k")], passage_news=[PassageNews("k", "delayed", 1001, "quiet hours", 2000)]))
+    assert store.passage("k") == replace(passage("k"), stand="delayed", changed=1001, why="quiet hours", until=2000)
+    news = [
+        PassageNews("k", "accepted", 2000, outgoing=9),
+        PassageNews("k", "sent", 2001),
+        PassageNews("gone", "sent", 1),
+    ]
+    store.commit(Batch(passage_news=news))
+    assert store.passage("k") == replace(passage("k"), stand="sent", changed=2001, outgoing=9)
+    store.commit(Batch(passages=[passage("k", 5000)]))  # it is there
+    assert store.passages("c") == store.passages_to(7, 5) == [store.passage("k")]
+    assert store.passage("k").at == 1000  # type: ignore[union-attr]
+    assert store.passage("other") is None
+    assert store.passages("") == store.passages_to(0, 5) == []
+
+
+def test_communications_come_in_pages_the_newest_first(store: Store) -> None:
+    made = [Communication(f"m{n}", "vas" if n % 2 else "bank", n, n, {"content": "é"}) for n in range(7)]
+    store.commit(Batch(communications=made))
+    store.commit(Batch(communications=[replace(made[3], gone=True), replace(made[5], document={"a": [1]}, changed=9)]))
+    page, place = store.communications("vas", 0, 1)
+    assert page == [replace(made[5], document={"a": [1]}, changed=9)]
+    assert store.communications("vas", place, 2) == ([made[1]], 0), "one is gone"
+    assert [one.id for one in store.communications("", 0, 99)[0]] == ["m6", "m5", "m4", "m2", "m1", "m0"]
+    assert store.communication("m3") == replace(made[3], gone=True)
+    assert store.communication("m9") is None
+
+
+def test_listeners_are_kept_until_they_are_dropped(store: Store) -> None:
+    one, two = Hub("b", "vas", "http://b", "", 1), Hub("a", "bank", "http://a", "x", 2)
+    for listener in (two, one):
+        store.put_listener(listener)
+    assert store.listeners() == [one, two]
+    store.drop_listener("b")
+    store.drop_listener("none")
+    assert store.listeners() == [two]
+
+
+def test_old_messages_of_others_go_but_for_those_that_wait(store: Store) -> None:
+    stands = ["accepted", "delayed", "refused", "sent", "delivered", "failed", "cancelled"]
+    store.commit(Batch(passages=[passage(stand, n, stand) for n, stand in enumerate(stands)]))
+    store.commit(Batch(communications=[Communication(f"m{n}", "vas", n, n * 100, {}) for n in range(5)]))
+    assert forget(store, "passages", 5) == 3
+    assert [one.key for one in store.passages("c")] == ["accepted", "delayed", "failed", "cancelled"]
+    assert forget(store, "communications", 300) == 3

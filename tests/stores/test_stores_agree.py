@@ -16,6 +16,7 @@ from kairos.domain.budget import Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.passage import Communication, Passage, PassageNews
 from kairos.domain.purchase import Purchase, Step
 from kairos.errors import StoreError
 from kairos.ports import Batch, OutgoingUpdate, Store
@@ -23,7 +24,12 @@ from kairos.ports import Batch, OutgoingUpdate, Store
 SMALL = st.integers(1, 12)
 TEXT = st.sampled_from(["", "a", "b", "c"])
 STATUS = st.sampled_from(["pending", "sending", "sent", "delivered", "failed", "dropped"])
+STAND = st.sampled_from(["accepted", "delayed", "refused", "sent", "delivered"])
 PURCHASE = Purchase("", "", 1, 1, "1", "", "a", "v", ("P",), 1, "XTS", True, 1, (Step("order", ""),))
+FORGOTTEN = (
+    *("decisions", "outbox", "responses", "answered", "dead_letters", "purchases", "playbooks"),
+    *("passages", "communications"),
+)
 NUMBERS = [f"155501{i:02}" for i in range(5)]
 
 BATCHES = st.builds(
@@ -47,6 +53,15 @@ BATCHES = st.builds(
     ),
     letters_marked=st.lists(st.tuples(SMALL, st.sampled_from(["new", "replay", "discarded"])), max_size=3),
     answered=st.lists(st.builds(Answered, TEXT, TEXT, TEXT, TEXT, SMALL), max_size=3),
+    passages=st.lists(
+        st.builds(Passage, TEXT, TEXT, TEXT, SMALL, TEXT, TEXT, st.just("service"), STAND, SMALL, TEXT, SMALL, SMALL),
+        max_size=4,
+    ),
+    passage_news=st.lists(st.builds(PassageNews, TEXT, STAND, SMALL, TEXT, SMALL, st.integers(0, 2)), max_size=6),
+    communications=st.lists(
+        st.builds(Communication, TEXT, TEXT, SMALL, SMALL, st.dictionaries(TEXT, SMALL, max_size=2), st.booleans()),
+        max_size=3,
+    ),
     budgets=st.dictionaries(st.tuples(TEXT, SMALL), st.builds(Standing, SMALL, SMALL), max_size=3),
 )
 
@@ -81,6 +96,11 @@ def everything(store: Store) -> list[object]:
         [store.answered(*one) for one in itertools.product(("", "a", "b"), ("", "a", "b"))],
         [store.latest_answered(limit) for limit in (2, 100)],
         [store.notification(key) for key in ("", "a", "b")],
+        [store.passage(key) for key in ("", "a", "b", "c")],
+        [store.passages(name) for name in ("", "a", "b", "c")],
+        [store.passages_to(*page) for page in itertools.product(range(13), (1, 100))],
+        [store.communication(name) for name in ("", "a", "b", "c")],
+        [store.communications(client, 0, 100) for client in ("", "a", "b")],
     ]
 
 
@@ -102,7 +122,7 @@ def test_both_stores_say_the_same(batches: list[Batch]) -> None:
         for batch in batches:
             assert committed(sqlite, batch) == committed(memory, batch)
             assert everything(sqlite) == everything(memory)
-        for what in ("decisions", "outbox", "responses", "answered", "dead_letters", "purchases", "playbooks"):
+        for what in FORGOTTEN:
             assert forgotten(sqlite, what) == forgotten(memory, what)
         assert everything(sqlite) == everything(memory)
         sqlite.close()

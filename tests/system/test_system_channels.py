@@ -47,10 +47,20 @@ def settings(tmp_path: Path) -> Path:
     shutil.copytree(EXAMPLE, folder)
     changes = {
         "vocabulary.yaml": [
-            ("dnd_categories: text}", "dnd_categories: text, email: text}"),
-            ("attributes:\n", "attributes:\n  email_address: {type: text, from: [profile.email]}\n"),
+            ("dnd_categories: text}", "dnd_categories: text, email: text, letters: boolean}"),
+            (
+                "attributes:\n",
+                "attributes:\n  email_address: {type: text, from: [profile.email]}\n"
+                "  letters_wanted: {type: boolean, from: [profile.letters], default: yes}\n",
+            ),
         ],
-        "contact_policy.yaml": [("limits:\n", "addresses: {email: email_address}\nlimits:\n")],
+        "contact_policy.yaml": [
+            ("limits:\n", "addresses: {email: email_address}\nstop_on: {email: letters_wanted}\nlimits:\n"),
+            (
+                "contact_only_when:\n",
+                "contact_only_when:\n  letters wanted: {when: letters_wanted, for: {channels: [email]}}\n",
+            ),
+        ],
     }
     for name, replaced in changes.items():
         text = (folder / name).read_text(encoding="utf-8")
@@ -78,12 +88,15 @@ sender = "Fictel <offers@fictel.example>"
 [channels.webhook]
 url = "{push.url}/push"
 
+[page]
+url = "https://offers.example"
+
 [news.crm]
 url = "{crm.url}/news"
 tell = "decisions responses fulfilments"
 """
         append(settings, more)
-        secrets = {"CHANNELS_WEBHOOK_SECRET": WRITTEN, "NEWS_CRM_SECRET": WRITTEN}
+        secrets = {"CHANNELS_WEBHOOK_SECRET": WRITTEN, "NEWS_CRM_SECRET": WRITTEN, "PAGE_SECRET": "p" * 32}
         async with launch(settings=settings, **secrets, **options) as system:
             yield system, mail, push, crm
 
@@ -118,6 +131,12 @@ async def test_an_offer_by_mail_is_taken_by_sms_and_one_by_webhook_at_the_desk(
         await system.reply(msisdn, number[1])
         await system.until(lambda: system.orders(msisdn), "the order")
         await system.drained()
+        link = str(letter["List-Unsubscribe"]).strip("<>").removeprefix("https://offers.example")
+        one_click = {"List-Unsubscribe": "One-Click"}
+        assert (await system.http.post(f"{system.server.url}{link}", data=one_click)).status_code == 200
+        seen = (await system.http.get(f"{system.server.url}/v1/subscribers/{msisdn}")).json()
+        given = {one["consent"]: one["given"] for one in seen["consents"]}
+        assert (given["letters wanted"], given["marketing consent"]) == (False, True)
 
         await system.tell([("churn", msisdn, {"score": 0.1})])
         await system.until(lambda: push.got, "the webhook")

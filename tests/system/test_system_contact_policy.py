@@ -1,8 +1,8 @@
 """No limit is ever exceeded by the running server, over HTTP and SMPP at once; whoever is held out hears no marketing.
 
-Many subscribers, of whom each may be called, surf, complain and answer in several tasks at once, so that one's events
-meet in one batch, in two that are under way, or in either order. The playbook's limits are tight. What came of it is
-judged by the operator's side alone (`tests.system.contacts`).
+Many subscribers, of whom each may be called, surf, complain, answer and be written to by other systems in several tasks
+at once, so that one's events meet in one batch, in two that are under way, or in either order. The playbook's limits
+are tight. What came of it is judged by the operator's side alone (`tests.system.contacts`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import random
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from tests.system.contacts import (
 )
 
 from kairos.simulate import Operator, OperatorSettings
+from kairos.smpp import BindTransceiver, Client, Pdu, Session, SubmitSm
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 SEED = "tight"
@@ -66,8 +68,8 @@ RESTS = {
     "gamma": Rests(10**9),
     "hint": Rests(0),
 }
-ISSUES = {name: issue for name, (issue, *_) in ACTIONS.items()} | {"hint": "care"}
-PURPOSES = {name: purpose for name, (_, purpose, *_) in ACTIONS.items()} | {"hint": CARE}
+ISSUES = {name: issue for name, (issue, *_) in ACTIONS.items()} | {"hint": "care", "games": ""}
+PURPOSES = {name: purpose for name, (_, purpose, *_) in ACTIONS.items()} | {"hint": CARE, "games": "third_party"}
 
 RULES = (
     Rule("{at_most: 4, per: 2 seconds, riding: yes}", 4, 2.0, lambda c: c.riding),
@@ -160,6 +162,21 @@ REPLIES = """
 """
 
 
+# Other systems: `games`, of the example, over HTTP; over SMPP, by accounts of their own, another with the same right,
+# and one for alarms.
+OTHERS = """
+[accounts.play]
+[senders.play]
+ids = ["Games"]
+sends = "third_party"
+[accounts.alert]
+[senders.alert]
+ids = ["Alert"]
+sends = "emergency"
+"""
+MESSAGE = "/tmf-api/communicationManagement/v4/communicationMessage"
+
+
 def write_playbook(folder: Path, zone: str) -> Path:
     """The playbook, with the example's settings; the settings file."""
     texts = {
@@ -194,6 +211,8 @@ def write_playbook(folder: Path, zone: str) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     shutil.copy(EXAMPLE / "kairos.toml", folder / "kairos.toml")
+    with (folder / "kairos.toml").open("a", encoding="utf-8") as settings:
+        settings.write(OTHERS)
     return folder / "kairos.toml"
 
 
@@ -212,6 +231,8 @@ class Life:
     lives: int = 0
     declined: set[tuple[str, str]] = field(default_factory=set)  # who said no, and to which number
     odd: list[str] = field(default_factory=list)  # what doors answered and should not have
+    binds: dict[str, Client] = field(default_factory=dict)  # of other systems
+    alarms: list[tuple[str, str]] = field(default_factory=list)  # that were acknowledged: to whom, and the text
 
     @property
     def operator(self) -> Operator:
@@ -238,8 +259,8 @@ class Life:
 
     async def something(self, msisdn: str, chance: random.Random) -> None:
         what = chance.choices(
-            ("call", "session", "twice", "burst", "yes", "no", "stop", "complain", "agree", "try"),
-            (18, 14, 4, 14, 18, 20, 2, 4, 6, 2),
+            ("call", "session", "twice", "burst", "yes", "no", "stop", "complain", "agree", "try", "games", "alarm"),
+            (18, 14, 4, 14, 18, 20, 2, 4, 6, 2, 8, 2),
         )[0]
         match what:
             case "call":
@@ -257,6 +278,10 @@ class Life:
                 await self.agree(msisdn)
             case "try":
                 await self.tried(msisdn, chance.choice(list(ACTIONS)))
+            case "games":
+                await asyncio.gather(self.partner(msisdn), self.partner(msisdn, "play"), self.session(msisdn))
+            case "alarm":
+                await self.alarm(msisdn)
             case _:
                 await self.answer(msisdn, what, chance)
 
@@ -336,6 +361,32 @@ class Life:
         if answer.is_success:
             self.odd.append(f"a trial was taken: {answer.text}")
 
+    # -- other systems -------------------------------------------------------------------------------------------------
+
+    async def partner(self, msisdn: str, account: str = "") -> None:
+        """Another system's marketing: over HTTP, or over SMPP by that account."""
+        mark = f"x{next(self.serial)}x"
+        self.posted[mark] = time.perf_counter()
+        if account:
+            await self.submit(account, "Games", msisdn, f"Games {mark}")
+            return
+        to = [{"phoneNumber": f"+{msisdn}"}]
+        body = {"messageType": "SMS", "content": f"Games {mark}", "sender": {"name": "Games"}, "receiver": to}
+        answer = await self.system.http.post(f"{self.system.server.url}{MESSAGE}", json=body)
+        if answer.status_code != 201:
+            self.odd.append(f"a message was not taken: {answer.text}")
+
+    async def alarm(self, msisdn: str) -> None:
+        text = f"Leave now x{next(self.serial)}x"
+        if (await self.submit("alert", "Alert", msisdn, text)).ok:
+            self.alarms.append((msisdn, text))
+        else:
+            self.odd.append("an alarm was refused")
+
+    async def submit(self, account: str, source: str, msisdn: str, text: str) -> Any:
+        pdu = SubmitSm(source_addr=source, destination_addr=msisdn, short_message=text.encode("ascii"))
+        return await self.binds[account].request(pdu, WAIT)
+
     # -- what was seen -------------------------------------------------------------------------------------------------
 
     def gather(self) -> Seen:
@@ -362,12 +413,35 @@ async def introduced(launch: Any, folder: Path, port: int, seed: int, breaking: 
     zone = noon()
     settings = write_playbook(folder / "tight", zone)
     around = OperatorSettings(subscribers=140, smsc_port=port, receipt_after=0.02)
-    async with launch(operator=around, settings=settings, breaking=breaking, LEARNING_ON="false") as system:
+    secrets = {f"ACCOUNTS_{name}_PASSWORD": "pw" for name in ("PLAY", "ALERT")}
+    async with launch(operator=around, settings=settings, breaking=breaking, LEARNING_ON="false", **secrets) as system:
         people = [one.msisdn for one in system.operator.subscribers if one.language == "en"]
         for msisdn in people:
             await system.known(msisdn, main=10_000_000, time_zone=zone)
         wall = time.time() - time.perf_counter() - 3600 * int(zone.removeprefix("Etc/GMT") or 0)
-        yield Life(system, seed, people, Seen(wall))
+        life = Life(system, seed, people, Seen(wall))
+        for name in ("play", "alert"):
+            life.binds[name] = Client("127.0.0.1", system.server.ports["smpp_port"], bound_as(name), nothing)
+            await life.binds[name].start()
+            await life.binds[name].bound()
+        try:
+            yield life
+        finally:
+            await asyncio.gather(*(client.close() for client in life.binds.values()))
+
+
+def bound_as(name: str) -> BindTransceiver:
+    return BindTransceiver(system_id=name, password="pw")
+
+
+async def nothing(_: Session, pdu: Pdu) -> Pdu:
+    return pdu.response()
+
+
+def unheard(life: Life) -> list[str]:
+    """Alarms that are not on their handset once, whatever silence holds there."""
+    shown = Counter((who, seen.text) for who, of in life.operator.handsets.items() for seen in of.inbox)
+    return [f"alarm: {who} saw `{text}` {shown[who, text]} times" for who, text in life.alarms if shown[who, text] != 1]
 
 
 def drawn(salt: str, subscriber: int, share: float) -> bool:
@@ -386,7 +460,7 @@ def broken(life: Life) -> list[str]:
     assert held_out
     assert control - held_out
     assert set(life.people) - control - held_out
-    found = [*life.odd, *exceeded(seen, RULES), *unheeded(seen, RESTS, ISSUES), *broken_silence(seen)]
+    found = [*life.odd, *unheard(life), *exceeded(seen, RULES), *unheeded(seen, RESTS, ISSUES), *broken_silence(seen)]
     found += [*reached(seen, "", held_out, "holdout"), *reached(seen, "beta", control, "control group")]
     held = most_held(seen, "alpha")
     found += [f"volume of alpha: {held} held"] if held > VOLUME else []
@@ -422,6 +496,8 @@ async def test_no_limit_is_exceeded_and_a_no_is_heeded_over_http_and_smpp_at_onc
         assert sum(left > 0 for left in strained(life).values()) <= 2, strained(life)
         assert {one.action for one in life.seen.nos} >= {"alpha", "beta", "delta"}
         assert {one.why for one in life.seen.silences} == {"STOP", "open complaint"}
+        assert {one.action for one in life.seen.contacts} >= {"games", "hint"}
+        assert life.alarms
 
 
 @pytest.mark.long
@@ -495,6 +571,18 @@ MUTANTS = {
         "import kairos.decide.budgets as m; allowed = m.allowed_by\n"
         "m.allowed_by = lambda budget, *rest: allowed(budget, *rest) * (2 if budget.counts == 'price' else 1)",
         r"^budget of epsilon: ",
+    ),
+    "other systems' messages are no contacts": (
+        "import kairos.engine.passages as m; m.minding = lambda _: ()",
+        r"riding: no",
+    ),
+    "other systems pass no policy": (
+        "import kairos.engine.passages as m; m.passes = lambda *_: m.PASSES",
+        r"^everything declined: games",
+    ),
+    "an alarm minds the policy": (
+        "from kairos.domain.passage import SENDS; SENDS['emergency'] = 'marketing'",
+        r"^an? alarm",
     ),
     "nobody is held out": (
         "import kairos.decide.gates as m; drawn = m.held_out\n"

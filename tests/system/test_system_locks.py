@@ -98,7 +98,7 @@ def calls() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(("method", "path", "named"), calls())
 async def test_every_role_at_every_route(system: Any, method: str, path: str, named: str) -> None:
     known = await system.http.request(method, system.server.url + path)
-    if known.status_code == 404 and known.json()["detail"] == "Not Found":
+    if known.status_code == 404 and re.search('"(detail|message)":"Not Found"', known.text):
         return  # of a door that these settings do not open
     for role in ROLES:
         answer = await system.http.request(method, system.server.url + path, headers=bearer(KEYS[role]))

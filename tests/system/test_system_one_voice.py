@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
+
+import pytest
+import pytest_asyncio
 
 from kairos.simulate.browser import NUMBER_HEADER, Screen, read
 from kairos.simulate.scenario import link_in
 
 URL = "https://offers.example"
-PAGE = {"PAGE_URL": URL, "PAGE_SECRET": "s" * 32, "PAGE_NUMBER_HEADER": NUMBER_HEADER}
+USSD_SECRET = "u" * 32
+PAGE = {"USSD_SECRET": USSD_SECRET, "PAGE_URL": URL, "PAGE_SECRET": "s" * 32, "PAGE_NUMBER_HEADER": NUMBER_HEADER}
 WHOLE_DAY = {"app": "web", "bytes": 2_000_000_000}
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def system(launch_in: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    async with launch_in(tmp_path_factory.mktemp("voice"), restarts=True, **PAGE) as running:
+        yield running
 
 
 class Doors:
@@ -18,6 +32,7 @@ class Doors:
 
     def __init__(self, system: Any, msisdn: str) -> None:
         self.system, self.msisdn = system, msisdn
+        self.session = uuid.uuid4().hex  # of a dialogue
 
     async def offered_by_sms(self) -> str:
         """The message, with its link: they use much data and have none left."""
@@ -36,9 +51,16 @@ class Doors:
         (told,) = answer.json()["offers"]
         return dict(told)
 
-    async def taken_by_ussd(self, key: str) -> str:
-        """Until a gateway's dialogue is in the house: what it would say to the engine, by the door that is there."""
-        body = {"id": uuid.uuid4().hex, "subscriber": self.msisdn, "offer": key, "answer": "accept", "channel": "ussd"}
+    async def dialled(self, code: str, *keys: str) -> str:
+        """The screen of a dialogue by its gateway's HTTP callback, after these keys."""
+        session = {"sessionId": self.session, "phoneNumber": f"+{self.msisdn}", "serviceCode": code}
+        url = f"{self.system.server.url}/v1/ussd/{USSD_SECRET}/callback"
+        answer = await self.system.http.post(url, data=session | {"text": "*".join(keys)})
+        assert answer.status_code == 200, answer.text
+        return str(answer.text)
+
+    async def taken_in_the_app(self, key: str) -> str:
+        body = {"id": uuid.uuid4().hex, "subscriber": self.msisdn, "offer": key, "answer": "accept", "channel": "app"}
         answer = await self.system.http.post(f"{self.system.server.url}/v1/responses", json=body)
         return str(answer.json()["status"])
 
@@ -60,43 +82,46 @@ async def forwarded(doors: Doors, link: str) -> None:
     assert (await doors.page(link[:-1] + ("2" if link[-1] != "2" else "3")))[0] == 404
 
 
-async def test_told_by_sms_seen_on_its_page_asked_of_an_agent_taken_by_ussd_and_charged_once(launch: Any) -> None:
-    async with launch(**PAGE) as system:
-        doors = Doors(system, system.with_language("en"))
-        text = await doors.offered_by_sms()
-        offers = list(system.states()[doors.msisdn].offers)
-        (made,) = offers
-        status, seen = await doors.page(link_in(text), **{NUMBER_HEADER: doors.msisdn})
-        assert (status, seen.looks, "seal" in seen.form) == (200, "open", True)
-        told = await doors.asked_of_an_agent()
-        assert (told["offer"], told["channel"], told["title"]) == (made.key, "sms", made.title)
-        assert told["shown_price"] in text
-        assert system.states()[doors.msisdn].offers == offers  # looking and asking wrote nothing
-        await forwarded(doors, link_in(text))
-        assert system.states()[doors.msisdn].offers == offers
-        before = system.operator.ocs.accounts[doors.msisdn].main
-        assert await doors.taken_by_ussd(told["offer"]) == "accepted"
-        late = await system.operator.browser.take(link_in(text), doors.msisdn, twice=True)
-        assert late
-        assert late.settled
-        assert await doors.taken_by_ussd(told["offer"]) in ("accepted", "fulfilled")
-        again = await system.reply(doors.msisdn, str(told["number"]))
-        await system.drained()
-        assert "is active" in again.text or "already" in again.text
-        assert (await doors.page(link_in(text)))[1].looks == "done"
-        assert doors.charged == [1]
-        assert before - system.operator.ocs.accounts[doors.msisdn].main == made.price
+async def test_told_by_sms_seen_on_its_page_asked_of_an_agent_taken_by_ussd_and_charged_once(system: Any) -> None:
+    doors = Doors(system, system.with_language("en"))
+    text = await doors.offered_by_sms()
+    offers = list(system.states()[doors.msisdn].offers)
+    (made,) = offers
+    status, seen = await doors.page(link_in(text), **{NUMBER_HEADER: doors.msisdn})
+    assert (status, seen.looks, "seal" in seen.form) == (200, "open", True)
+    told = await doors.asked_of_an_agent()
+    assert (told["offer"], told["channel"], told["title"]) == (made.key, "sms", made.title)
+    assert told["shown_price"] in text
+    assert system.states()[doors.msisdn].offers == offers  # looking and asking wrote nothing
+    await forwarded(doors, link_in(text))
+    assert system.states()[doors.msisdn].offers == offers
+    before = system.operator.ocs.accounts[doors.msisdn].main
+    listed = await doors.dialled("*123*4#")
+    assert (made.title in listed, told["shown_price"] in listed) == (True, True)
+    asked = await doors.dialled("*123*4#", "1")
+    (yes,) = re.findall(r"^(\d+) Yes$", asked, re.MULTILINE)
+    assert system.states()[doors.msisdn].offers == offers
+    assert "is on its way" in await doors.dialled("*123*4#", "1", yes)
+    late = await system.operator.browser.take(link_in(text), doors.msisdn, twice=True)
+    assert late
+    assert late.settled
+    assert await doors.taken_in_the_app(told["offer"]) in ("accepted", "fulfilled")
+    again = await system.reply(doors.msisdn, str(told["number"]))
+    await system.drained()
+    assert "is active" in again.text or "already" in again.text
+    assert (await doors.page(link_in(text)))[1].looks == "done"
+    assert doors.charged == [1]
+    assert before - system.operator.ocs.accounts[doors.msisdn].main == made.price
 
 
-async def test_a_tap_that_was_answered_survives_a_kill_and_is_charged_once(launch: Any) -> None:
-    async with launch(restarts=True, **PAGE) as system:
-        doors = Doors(system, system.with_language("en"))
-        text = await doors.offered_by_sms()
-        number = str(system.states()[doors.msisdn].offers[0].number)
-        answer = await system.operator.tap(doors.msisdn, number, link_in(text), twice=True)
-        await system.server.kill()
-        await system.restart()
-        assert "is active" in (await system.said_to(answer)).text
-        status, seen = await doors.page(link_in(text))
-        assert (status, seen.looks) == (200, "done")
-        assert doors.charged == [1]
+async def test_a_tap_that_was_answered_survives_a_kill_and_is_charged_once(system: Any) -> None:
+    doors = Doors(system, system.with_language("en"))
+    text = await doors.offered_by_sms()
+    number = str(system.states()[doors.msisdn].offers[0].number)
+    answer = await system.operator.tap(doors.msisdn, number, link_in(text), twice=True)
+    await system.server.kill()
+    await system.restart()
+    assert "is active" in (await system.said_to(answer)).text
+    status, seen = await doors.page(link_in(text))
+    assert (status, seen.looks) == (200, "done")
+    assert doors.charged == [1]

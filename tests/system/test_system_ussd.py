@@ -20,7 +20,7 @@ from kairos.smpp import Status
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 PATIENCE = 60.0
-SECRET = "a secret of the test"
+SECRET = "a secret of this test that is long enough"
 Ussd = Callable[..., AbstractAsyncContextManager[Any]]
 
 

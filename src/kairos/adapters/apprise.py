@@ -7,6 +7,7 @@ not sent again; nor is it taken back, for it may have been read.
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
@@ -20,6 +21,7 @@ from kairos.errors import Diagnostic, SettingsError
 from kairos.ports import Outcome
 
 log = structlog.get_logger("kairos.apprise")
+logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its own log tells addresses, and tokens in URLs
 
 ADDRESS, SECRET = "{address}", "{secret}"
 EXAMPLE: Final = "12025550123"

@@ -174,11 +174,13 @@ def _ms(at: float) -> int:
     return int(at * 1000)
 
 
-def note(folder: Path, key: str, who: str, did: str, detail: str = "", times: int = 1) -> None:
-    """A line of a command, which is on the disk when this returns. Raises KairosError."""
+def note(folder: Path, key: str, who: str, did: str, detail: str = "", times: int = 1, about: str = "") -> None:
+    """A line of a command, which is on the disk when this returns; `about`: a name as `read_name` gives it. Raises
+    KairosError."""
     chain, found = opened(folder, key)
     entry = {"at": _ms(time.time()), "client": f"cli:{who}", "did": did}
     text = visible(Pseudonyms(found).masked(detail))[:LONGEST]
+    entry |= {"about": Pseudonyms(found).of(about)} if about else {}
     try:
         chain.add([entry | ({"detail": text} if text else {}) | ({"times": times} if times > 1 else {})])
     except OSError as error:

@@ -48,7 +48,7 @@ class Chain:
 
     def add(self, entries: Sequence[Entry], *, sync: bool = True) -> None:
         """All of them or none, in this order; `sync`: they are on the disk when this returns. Raises OSError."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         with _alone(self.folder):
             path = self._file()
             with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "rb+", buffering=0) as file:

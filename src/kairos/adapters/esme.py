@@ -7,6 +7,7 @@ after the commit. Whatever else is submitted, or is not decided in time, goes to
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
@@ -19,9 +20,11 @@ import structlog
 from kairos.adapters.esme_messages import Ask
 from kairos.adapters.esme_notifications import Came, Reader
 from kairos.adapters.first_answers import FirstAnswers
+from kairos.adapters.senders import RefusedError, Submissions, response_to
 from kairos.domain.inputs import Part
 from kairos.domain.message import Carried, Text
-from kairos.engine.loop import Loop, Submission
+from kairos.engine.loop import Loop, OverloadedError, Submission
+from kairos.engine.work import Answer
 from kairos.errors import KairosError
 from kairos.ports import Clock, Outcome
 from kairos.smpp import (
@@ -51,6 +54,7 @@ from kairos.smpp import (
 
 log = structlog.get_logger("kairos.esme")
 
+PATIENCE = 10.0  # seconds that another system's marketing waits for a decision
 ALONE = 60.0  # seconds: the parts of one message come within them
 
 # Send as it came, for this account, with the identity that a retry has too, and the time of the event loop until which
@@ -69,10 +73,12 @@ class Esmes:
         forward: Forward,
         decide_within: float,
         asked: Callable[[Ask, str], Awaitable[Pdu]],
+        submissions: Submissions | None = None,
     ) -> None:
         self.reader, self.loop, self.clock = reader, loop, clock
         self.forward, self.decide_within = forward, decide_within
         self.asked = asked  # about a message that was submitted before
+        self.submissions = submissions or Submissions({}, clock, reader.msisdn)
         self.first = FirstAnswers(loop, clock)
         self._alone: OrderedDict[str, float] = OrderedDict()  # messages whose parts go out by themselves, until when
         self.counts: Counter[str] = Counter()
@@ -105,6 +111,8 @@ class Esmes:
         return response
 
     async def _take(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
+        if came.account in self.submissions.senders:
+            return await self._of_others(pdu, came)
         if isinstance(pdu, SubmitSm) and (said := concatenation(pdu)) and self.reader.patterns.of(came.account):
             return await self._part(pdu, said, came)
         if came.event is None:
@@ -113,17 +121,72 @@ class Esmes:
         self.counts["notifications"] += 1
         return await self._notify(pdu, came)
 
-    async def _part(self, pdu: SubmitSm, said: Concatenation, came: Came) -> Pdu:
-        """One of several: answered when it is safe, or sent on by itself where it may not wait for the others."""
+    async def _of_others(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
+        """Another system's message: answered as the contact policy says. Government, emergency and service go out
+        though nobody can decide; of the rest, its sender hears that it should come back."""
+        if not isinstance(pdu, SubmitSm):
+            return pdu.response(Status.ESME_RINVCMDID)
+        key = hashlib.blake2b(came.identity.encode(), digest_size=8).hexdigest() if came.own else uuid4().hex[:16]
+        try:
+            handed = self.submissions.handed(came.account, key, [pdu], came.identity)
+        except RefusedError as error:
+            self.counts["others_refused"] += 1
+            log.info("not taken", account=came.account, reason=str(error))
+            return pdu.response(error.status)
+        said = concatenation(pdu)
+        self.counts["of_others"] += 1
+        if said and handed.always:
+            return await self._part(pdu, said, came)
+        part = self._one_of(pdu, said, came, handed.msisdn) if said else None
+        try:
+            submission = self.loop.post(part or handed, regulated=handed.always)
+            await asyncio.wait({submission.answer}, timeout=self.decide_within if handed.always else PATIENCE)
+            if not submission.answer.done():
+                if handed.always:
+                    return await self._overtake(pdu, replace(came, message_id=key), submission)
+                submission.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+                raise OverloadedError("it was not decided in time")
+            answer = submission.answer.result()
+        except Exception as error:
+            if not isinstance(error, KairosError):
+                log.exception("a message of another system was not decided", account=came.account)
+            if handed.always:
+                return await self._forward(pdu, came)
+            return pdu.response(Status.ESME_RTHROTTLED)
+        if part:
+            return self._as_part(pdu, answer, part.carried.message_id)
+        if answer.status == "duplicate":
+            answer = await asyncio.to_thread(self._first_answer, key)
+        return response_to(pdu, answer, key)
+
+    def _first_answer(self, key: str) -> Answer:
+        """How a message stands that came before."""
+        known = self.loop.engine.store.passage(key)
+        return Answer(known.stand, known.why, until=known.until) if known else Answer("accepted")
+
+    def _as_part(self, pdu: SubmitSm | DataSm, answer: Answer, known: str) -> Pdu:
+        """The answer to a part that was kept, or that completed its message."""
+        if answer.status == "rejected":
+            return pdu.response(Status.ESME_RINVDSTADR)
+        if answer.status == "duplicate":
+            return pdu.response(message_id=answer.reason or known)
+        return response_to(pdu, answer, known)
+
+    def _one_of(self, pdu: SubmitSm, said: Concatenation, came: Came, msisdn: str) -> Part:
         way = f"{came.account}/{pdu.source_addr}>{pdu.destination_addr}"
         key, known = f"{way} {said.kind} {said.reference}/{said.parts}", uuid4().hex[:16]
+        return Part(key, came.account, msisdn, said.parts, said.part, Carried(known, encode_pdu(pdu, 0)))
+
+    async def _part(self, pdu: SubmitSm, said: Concatenation, came: Came) -> Pdu:
+        """One of several: answered when it is safe, or sent on by itself where it may not wait for the others."""
         try:
             msisdn = self.reader.msisdn(pdu.destination_addr)
         except KairosError:
             return await self._forward(pdu, came)
-        if self._alone.get(key, 0.0) > asyncio.get_running_loop().time():
+        part = self._one_of(pdu, said, came, msisdn)
+        if self._alone.get(part.key, 0.0) > asyncio.get_running_loop().time():
             return await self._forward(pdu, came)
-        part = Part(key, came.account, msisdn, said.parts, said.part, Carried(known, encode_pdu(pdu, 0)))
+        known = part.carried.message_id
         try:
             submission = self.loop.post(part, regulated=True)
         except KairosError:
@@ -144,7 +207,7 @@ class Esmes:
         answer = submission.answer.result()
         if answer.status == "rejected":
             return await self._forward(pdu, came)
-        return pdu.response(message_id=answer.reason or known)
+        return self._as_part(pdu, answer, known)
 
     def _goes_alone(self, part: Part) -> None:
         """A part goes out by itself: so do those that follow, and those that we have."""
@@ -198,7 +261,7 @@ class Esmes:
             return pdu.response(message_id=came.message_id)
         if answer.status == "rejected":  # nothing is kept of it
             return refused
-        return pdu.response(message_id=answer.reason or came.message_id)
+        return self._as_part(pdu, answer, came.message_id)
 
     async def _forward(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
         """As it came, to the SMSC; the submitter gets the SMSC's own answer."""

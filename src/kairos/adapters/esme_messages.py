@@ -6,7 +6,7 @@ What the SMSC has is asked of the SMSC, under its own id; what still waits with 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -14,6 +14,7 @@ import structlog
 
 from kairos.domain.channel import NOTIFICATION
 from kairos.domain.message import Outgoing, Text
+from kairos.domain.passage import Passage, Stand
 from kairos.errors import KairosError
 from kairos.ports import Store
 from kairos.smpp import CancelSm, MessageState, Pdu, QuerySm, QuerySmResp, ReplaceSm, SmppError, Status
@@ -28,6 +29,19 @@ FAILED = {
     ReplaceSm: Status.ESME_RREPLACEFAIL,
 }
 
+# How a message of another system stands, as query_sm tells it.
+STATES: Mapping[Stand, MessageState] = {
+    "accepted": MessageState.ENROUTE,
+    "delayed": MessageState.ENROUTE,
+    "sent": MessageState.ENROUTE,
+    "merged": MessageState.ENROUTE,
+    "refused": MessageState.REJECTED,
+    "expired": MessageState.EXPIRED,
+    "cancelled": MessageState.DELETED,
+    "delivered": MessageState.DELIVERED,
+    "failed": MessageState.UNDELIVERABLE,
+}
+
 _text = msgspec.msgpack.Decoder(Text).decode
 
 Ask = QuerySm | CancelSm | ReplaceSm
@@ -35,10 +49,11 @@ Ask = QuerySm | CancelSm | ReplaceSm
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where a message is: with the SMSC under `peer_id`, or in an outbox row."""
+    """Where a message is: with the SMSC under `peer_id`, or in an outbox row. Of another system: its record, too."""
 
     peer_id: str = ""
     row: Outgoing | None = None
+    passage: Passage | None = None
 
 
 class Messages:
@@ -50,8 +65,10 @@ class Messages:
         request: Callable[[Pdu], Awaitable[Pdu]],
         ours: Callable[[str, str], bool],
         withdraw: Callable[[int], Awaitable[bool]],
+        take_out: Callable[[Passage], Awaitable[bool]] | None = None,
     ) -> None:
         self.store, self.request, self.ours, self.withdraw = store, request, ours, withdraw
+        self.take_out = take_out  # another system's message that waits
         self._looking = asyncio.Lock()  # one at a time: who asks much must not hold up the commits and reads of others
 
     async def asked(self, pdu: Ask, account: str) -> Pdu:
@@ -65,6 +82,8 @@ class Messages:
                 return pdu.response(Status.ESME_RINVMSGID)
             if found.peer_id:
                 return await self._of_the_smsc(pdu, found.peer_id)
+            if found.passage:
+                return await self._of_others(pdu, found.passage)
             assert found.row is not None
             return await self._of_the_outbox(pdu, found.row)
         except (SmppError, KairosError) as error:
@@ -88,9 +107,26 @@ class Messages:
             return pdu.response()
         return pdu.response(FAILED[type(pdu)])
 
+    async def _of_others(self, pdu: Ask, passage: Passage) -> Pdu:
+        if isinstance(pdu, QuerySm):
+            return pdu.response(message_id=pdu.message_id, message_state=int(STATES[passage.stand]))
+        if isinstance(pdu, CancelSm) and passage.stand == "delayed" and self.take_out and await self.take_out(passage):
+            return pdu.response()
+        return pdu.response(FAILED[type(pdu)])
+
+    def _passage(self, passage: Passage) -> Found:
+        """Where it is; what was merged is where the message is that it was merged into, for who asks only."""
+        into = self.store.passage(passage.why) if passage.stand == "merged" else None
+        if into:
+            return Found(passage=msgspec.structs.replace(passage, stand=into.stand))
+        rows = self.store.outgoing([passage.outgoing]) if passage.stand == "sent" else []
+        return Found(rows[0].peer_id if rows else "", passage=passage)
+
     def _find(self, account: str, message_id: str) -> Found | None:
         if self.ours(account, message_id):
             return Found(message_id)
+        if passage := self.store.passage(message_id):
+            return self._passage(passage) if passage.sender == account else None
         told = self.store.answered(account, message_id)
         if told:
             return Found(told.peer_id)

@@ -34,6 +34,7 @@ class Account:
     rides: bool = True
     rides_on_flash: bool = False
     identity_tlv: int = 0  # the TLV that names a message, the same on every try; 0: none does
+    sends: bool = False  # it is another system's, and none of its messages is a notification
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ class Reader:
         """What a PDU is. A part of a longer message is no event by itself."""
         said = concatenation(pdu)
         name = self._name(account, [pdu])
-        event = self._event(account, [pdu], name) if isinstance(pdu, SubmitSm) and not said else None
+        notifies = not said and not self.accounts[account].sends
+        event = self._event(account, [pdu], name) if isinstance(pdu, SubmitSm) and notifies else None
         if event and event.notification:
             told = event.notification
             return Came(

@@ -27,7 +27,7 @@ DIGITS: Final[Mapping[str, Verb | Literal["stop"]]] = {"1": "accept", "2": "decl
 UNHEARD: Final = frozenset({"no_answer", "busy", "failed", "canceled"})  # nothing was told: its limit is given back
 HEARD: Final = frozenset({"answered", "completed", "hung_up"})
 CODES: Final = tuple(DIGITS)
-COMMITTED_WITHIN: Final = (0.0, 0.05, 0.2, 0.5, 1.0)  # seconds
+COMMITTED_WITHIN: Final = (0.0, 0.05, 0.2, 0.5)  # seconds
 
 _text = msgspec.msgpack.Decoder(Text).decode
 

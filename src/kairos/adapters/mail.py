@@ -161,7 +161,7 @@ class _Attempt:
 
     def refused(self, error: SMTPResponseException) -> Outcome:
         """A no to us (hello, login, sender) is between us and the server; one to the message is about the message."""
-        reason = _words(f"{error.code} {error.message}")
+        reason = _words(f"{error.code} {error.message}".replace(self.recipient, "…"))  # no log needs to know whom
         about_it = isinstance(error, SMTPRecipientRefused | SMTPDataError)
         if about_it and error.code >= PERMANENT:
             return Outcome("failed", reason=reason)

@@ -16,6 +16,7 @@ from kairos.domain.erasure import Erased
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.passage import Communication, Hub, Passage
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import ended_before
 from kairos.domain.switch import Switch
@@ -57,6 +58,9 @@ class MemoryStore:
         self._switches: list[Switch] = []
         self._letters: dict[tuple[str, str], DeadLetter] = {}  # by kind and identity
         self._latest_letter = 0
+        self._passages: dict[str, Passage] = {}
+        self._communications: dict[str, Communication] = {}
+        self._listeners: dict[str, Hub] = {}
         self._suppressed: dict[bytes, tuple[str, ...]] = {}
 
     @property
@@ -134,6 +138,15 @@ class MemoryStore:
         with self._lock:
             return self._decisions.get(id)
 
+    def decisions(self, ids: Collection[int]) -> dict[int, bytes]:
+        with self._lock:
+            return {id_: self._decisions[id_] for id_ in ids if id_ in self._decisions}
+
+    def responses_to(self, offers: Collection[str]) -> list[Response]:
+        with self._lock:
+            found = [one for offer in dict.fromkeys(offers) for one in self._responses.get(offer, ())]
+        return sorted(found, key=lambda one: one.at)
+
     def responses(self, offer: str) -> list[Response]:
         with self._lock:
             return list(self._responses.get(offer, ()))
@@ -155,6 +168,45 @@ class MemoryStore:
     def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]:
         with self._lock:
             return {key: self._budgets[key] for key in keys if key in self._budgets}
+
+    def passage(self, key: str) -> Passage | None:
+        with self._lock:
+            return self._passages.get(key)
+
+    def passages(self, communication: str) -> list[Passage]:
+        with self._lock:
+            return [one for one in self._passages.values() if communication and one.communication == communication]
+
+    def passages_to(self, subscriber: int, limit: int) -> list[Passage]:
+        with self._lock:
+            found = [one for one in self._passages.values() if subscriber and one.subscriber == subscriber]
+        return found[::-1][:limit]
+
+    def communication(self, id: str) -> Communication | None:  # noqa: A002
+        with self._lock:
+            return self._communications.get(id)
+
+    def communications(self, client: str, before: int, limit: int) -> tuple[list[Communication], int]:
+        with self._lock:
+            found = [(place, one) for place, one in enumerate(self._communications.values(), 1)]
+        wanted = [
+            (place, one)
+            for place, one in reversed(found)
+            if (not before or place < before) and client in ("", one.client) and not one.gone
+        ][:limit]
+        return [one for _, one in wanted], wanted[-1][0] if len(wanted) == limit else 0
+
+    def listeners(self) -> list[Hub]:
+        with self._lock:
+            return sorted(self._listeners.values(), key=lambda one: (one.at, one.id))
+
+    def put_listener(self, one: Hub) -> None:
+        with self._lock:
+            self._listeners[one.id] = one
+
+    def drop_listener(self, id: str) -> None:  # noqa: A002
+        with self._lock:
+            self._listeners.pop(id, None)
 
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
         with self._lock:
@@ -216,6 +268,19 @@ class MemoryStore:
         gone = [key for key, one in self._purchases.items() if one.changed < before and one.status in ENDED]
         for key in gone:
             del self._purchases[key]
+        return len(gone)
+
+    def _forget_passages(self, before: int) -> int:
+        waiting = ("accepted", "delayed")
+        gone = [key for key, one in self._passages.items() if one.changed < before and one.stand not in waiting]
+        for key in gone:
+            del self._passages[key]
+        return len(gone)
+
+    def _forget_communications(self, before: int) -> int:
+        gone = [id_ for id_, one in self._communications.items() if one.changed < before]
+        for id_ in gone:
+            del self._communications[id_]
         return len(gone)
 
     def _forget_switches(self, before: int) -> int:
@@ -328,6 +393,7 @@ class MemoryStore:
         self._purchases.update(batch.purchases)
         self._answered += batch.answered
         self._budgets.update(batch.budgets)
+        self._apply_passages(batch)
         self._positions.update(((source, part), position) for source, part, position in batch.positions)
         for letter in batch.dead_letters:
             self._put_letter(letter)
@@ -339,6 +405,17 @@ class MemoryStore:
         self._use("decision", (row[0] for row in batch.decisions))
         self._use("outgoing", (row.id for row in batch.outgoing))
         self._use("timer", (timer.id for timer in batch.timers))
+
+    def _apply_passages(self, batch: Batch) -> None:
+        for passage in batch.passages:
+            self._passages.setdefault(passage.key, passage)
+        for news in batch.passage_news:
+            if held := self._passages.get(news.key):
+                changes = {name: getattr(news, name) for name in ("stand", "changed", "why", "until")}
+                self._passages[news.key] = replace(held, **changes, outgoing=news.outgoing or held.outgoing)
+        for communication in batch.communications:
+            first = self._communications.get(communication.id, communication)
+            self._communications[communication.id] = replace(communication, client=first.client, at=first.at)
 
     def _erase(self, several: Iterable[Erased]) -> None:
         """Their names, and their no stays; whatever else is kept of them goes with the process."""

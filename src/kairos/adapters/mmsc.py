@@ -112,9 +112,9 @@ class Mmsc:
         if trouble != self._trouble:
             self._trouble = trouble
             if trouble:
-                log.warning("the MMSC does not take all", url=self.url, reason=trouble)
+                log.warning("the MMSC does not take all", host=httpx.URL(self.url).host, reason=trouble)
             else:
-                log.info("the MMSC takes messages", url=self.url)
+                log.info("the MMSC takes messages", host=httpx.URL(self.url).host)
         return found
 
 

@@ -177,6 +177,11 @@ class Teller:
                 if str(error) != trouble:
                     trouble = str(error)
                     log.warning("news cannot be read", target=self.name, reason=trouble)
+            except Exception as error:  # what is wrong with one record must not end the server
+                more = False
+                if repr(error) != trouble:
+                    trouble = repr(error)
+                    log.exception("news broke", target=self.name)
             if not more:
                 await asyncio.sleep(LOOK)
 

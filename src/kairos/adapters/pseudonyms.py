@@ -24,7 +24,7 @@ def key_in(folder: Path, given: str) -> bytes:
     """The key that was given, else the one that is kept in the folder, made where there is none."""
     if given:
         return given.encode()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / KEY_FILE
     try:
         made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

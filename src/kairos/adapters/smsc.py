@@ -109,11 +109,12 @@ class Smsc:
                 pdus = [self._registered(pdu, text) for pdu in pdus]
         except (TextError, PduError) as error:
             return Outcome("failed", reason=str(error))
+        urgent = text.purpose == "regulatory" if text.passage else bool(text.carried)
         key = (text.message_id, text.text)
         ids = self._begun.pop(key, []) if text.carried else []  # the parts that went out before go no second time
         for pdu in pdus[len(ids) :]:
-            async with self._ahead if text.carried else nullcontext():
-                outcome = await self._submit(pdu, urgent=bool(text.carried))
+            async with self._ahead if urgent else nullcontext():
+                outcome = await self._submit(pdu, urgent=urgent)
             if outcome.status != "sent":
                 if text.carried and ids:
                     _keep(self._begun, key, ids)
@@ -330,6 +331,9 @@ class Smsc:
             self.clock(),
             receipt=passed,
             reason="unknown",
+            passage=text.passage if final else "",
+            sender=text.account if text.passage else "",
+            told="" if status == "delivered" else f"{receipt.state.name.lower()} {receipt.error}".strip(),
         )
 
 
@@ -360,7 +364,8 @@ def _submit_sm(text: Text, segment: Segment) -> SubmitSm:
         dest_addr_npi=ISDN,
         destination_addr=text.destination,
         esm_class=segment.esm_class,
-        registered_delivery=int((text.receipt or text.marketing) and segment.part == segment.parts),
+        priority_flag=text.priority,
+        registered_delivery=int(bool(text.receipt or text.marketing or text.passage) and segment.part == segment.parts),
         data_coding=segment.data_coding,
         short_message=segment.short_message,
     )

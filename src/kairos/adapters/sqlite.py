@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import IO, Any
 
 import structlog
 
-from kairos.adapters import sqlite_switches
+from kairos.adapters import sqlite_passages, sqlite_switches
 from kairos.adapters.sqlite_backup import copy_before_upgrade
 from kairos.adapters.sqlite_budgets import BUDGETS, budget_rows, select_budgets
 from kairos.adapters.sqlite_checkpoint import Checkpointer
@@ -40,6 +41,7 @@ from kairos.domain.decision import Drawn
 from kairos.domain.identity import OTHER_KINDS, Held, split_name
 from kairos.domain.inputs import Answered, Response, Timer
 from kairos.domain.message import Outgoing
+from kairos.domain.passage import Communication, Hub, Passage
 from kairos.domain.purchase import Purchase
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
@@ -107,6 +109,7 @@ UNSENT = (
 )
 NEWEST_MODEL = "SELECT version FROM model ORDER BY id DESC LIMIT 1"
 MODEL = "SELECT version, content FROM model WHERE ?1 IN ('', version) ORDER BY id DESC LIMIT 1"
+RESPONSES_TO = "SELECT id, subscriber, decision, offer, outcome, reason, at, test FROM response WHERE offer IN "
 RESPONSES_OF = "SELECT subscriber, decision, offer, outcome, reason, at, test FROM response WHERE offer = ? ORDER BY id"
 
 
@@ -240,6 +243,15 @@ class SqliteStore:
         rows = self._read("SELECT record FROM decision WHERE id = ?", id)
         return rows[0][0] if rows else None
 
+    def decisions(self, ids: Collection[int]) -> dict[int, bytes]:
+        with self._read_lock, self._told("read"):
+            return dict(select(self._reader, "SELECT id, record FROM decision WHERE id IN ", set(ids)))
+
+    def responses_to(self, offers: Collection[str]) -> list[Response]:
+        with self._read_lock, self._told("read"):
+            rows = sorted(select(self._reader, RESPONSES_TO, set(offers)))
+        return [read_response(row[1:]) for row in rows]
+
     def responses(self, offer: str) -> list[Response]:
         return [read_response(row) for row in self._read(RESPONSES_OF, offer)]
 
@@ -256,6 +268,35 @@ class SqliteStore:
     def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]:
         with self._read_lock, self._told("read"), transaction(self._reader, "DEFERRED"):
             return select_budgets(self._reader, keys)
+
+    def passage(self, key: str) -> Passage | None:
+        return next(sqlite_passages.read_passages(self._read(sqlite_passages.BY_KEY, key)), None)
+
+    def passages(self, communication: str) -> list[Passage]:
+        return list(sqlite_passages.read_passages(self._read(sqlite_passages.OF_COMMUNICATION, communication)))
+
+    def passages_to(self, subscriber: int, limit: int) -> list[Passage]:
+        return list(sqlite_passages.read_passages(self._read(sqlite_passages.OF_SUBSCRIBER, subscriber, limit)))
+
+    def communication(self, id: str) -> Communication | None:  # noqa: A002
+        rows = self._read(sqlite_passages.BY_NAME, id)
+        return sqlite_passages.read_communication(rows[0]) if rows else None
+
+    def communications(self, client: str, before: int, limit: int) -> tuple[list[Communication], int]:
+        rows = self._read(sqlite_passages.NEWEST, before or sys.maxsize, client, limit)
+        found = [sqlite_passages.read_communication(row[1:]) for row in rows]
+        return found, rows[-1][0] if len(rows) == limit else 0
+
+    def listeners(self) -> list[Hub]:
+        return sqlite_passages.read_listeners(self._read(sqlite_passages.LISTENERS))
+
+    def put_listener(self, one: Hub) -> None:
+        with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
+            sqlite_passages.put_listener(self._writer, one)
+
+    def drop_listener(self, id: str) -> None:  # noqa: A002
+        with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
+            sqlite_passages.drop_listener(self._writer, id)
 
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
         with self._read_lock, self._told("read"):
@@ -401,6 +442,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     mark_letters(connection, batch.letters_marked)
     write(connection, ANSWERED, ((a.account, a.message_id, a.peer_id, a.identity, a.at) for a in batch.answered))
     write(connection, BUDGETS, budget_rows(batch.budgets))
+    sqlite_passages.write_passages(connection, batch)
     if batch.erased:
         erase(connection, batch.erased)
     if batch.identities:

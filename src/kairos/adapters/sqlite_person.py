@@ -57,6 +57,7 @@ class SqlitePerson(SqliteRecords):
             "decisions": [self._decision(one) | {"drawn": _named(chances.get(one.id))} for one in decisions],
             "responses": self._rows_of("response", "decision, offer, outcome, reason, at", subscriber),
             "messages": [_message(row) for row in self._rows_of("outbox", MESSAGE, subscriber)],
+            "messages_of_others": [_named(one) for one in self.passages_to(subscriber, SHARE)],
             "timers": self._rows_of("timer", "id, due, payload", subscriber),
             "purchases": [_named(one) for one in self._purchases(subscriber, texts)],
             "dead_letters": list(self._letters(texts)),

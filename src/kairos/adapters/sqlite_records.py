@@ -11,6 +11,7 @@ from kairos.adapters.sqlite_budgets import select_budgets
 from kairos.adapters.sqlite_choices import select_choices
 from kairos.adapters.sqlite_file import StoreFile
 from kairos.adapters.sqlite_letters import COLUMNS, select_letters
+from kairos.adapters.sqlite_passages import OF_SUBSCRIBER, read_passages
 from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
 from kairos.adapters.sqlite_schema import epoch_of
 from kairos.domain.budget import Key, Standing
@@ -18,6 +19,7 @@ from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Drawn
 from kairos.domain.identity import Held, split_name
 from kairos.domain.inputs import Response
+from kairos.domain.passage import Passage
 from kairos.domain.purchase import Purchase
 from kairos.ports import Loaded
 
@@ -97,6 +99,9 @@ class SqliteRecords:
 
     def purchases_of(self, offer: str) -> list[Purchase]:
         return [read_purchase(record) for (record,) in self._rows(PURCHASES_OF, offer, offer, offer)]
+
+    def passages_to(self, subscriber: int, limit: int) -> list[Passage]:
+        return list(read_passages(self._rows(OF_SUBSCRIBER, subscriber, limit)))
 
     def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]:
         with self._file.told("read"):

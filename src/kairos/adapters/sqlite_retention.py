@@ -19,6 +19,8 @@ KINDS = {
     "responses": ("response", "at", "TRUE"),
     "answered": ("answered", "at", "TRUE"),
     "dead_letters": ("dead_letter", "last", "status <> 'replay'"),
+    "passages": ("passage", "changed", "stand NOT IN ('accepted', 'delayed')"),
+    "communications": ("communication", "changed", "TRUE"),
     "switches": ("switch", "at", "id NOT IN (SELECT max(id) FROM switch GROUP BY name)"),
 }
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from kairos.adapters.sqlite_passages import TABLES as PASSAGES
 from kairos.errors import StoreError
 
 # Ids come from the engine and rise, so rows are appended, and decisions have no second index: a subscriber's are found
@@ -102,7 +103,10 @@ UPDATE playbook SET first_decision = (SELECT seq FROM sqlite_sequence WHERE name
 UPDATE outbox SET due = CAST(strftime('%s', 'now') AS INTEGER) * 1000 WHERE due = 0;
 """
 
-STEPS = (FIRST, SECOND)  # step n makes schema version n of version n - 1; a step that was released never changes
+STEPS = (
+    FIRST,
+    SECOND + PASSAGES,
+)  # step n makes schema version n of version n - 1; a step that was released never changes
 SCHEMA_VERSION = len(STEPS)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from kairos.adapters.sqlite import PAGE, transaction
-from kairos.adapters.sqlite_file import StoreFile
+from kairos.adapters.sqlite_file import PATIENCE, StoreFile
 from kairos.adapters.sqlite_purchases import read_purchase
 from kairos.adapters.sqlite_statements import select
 from kairos.domain.purchase import Purchase
@@ -27,6 +27,7 @@ from kairos.domain.subscriber import read_state
 from kairos.fulfil import ENDED
 
 SHARE: Final = 20_000  # rows that are looked at in one statement
+MOMENT: Final = 50  # ms
 ZEROS: Final = 1000  # pages that are overwritten in one transaction
 
 # Table -> what of a subscriber's rows goes. What is to be sent yet stays until it was sent.
@@ -35,7 +36,10 @@ ROWS: Final = {
     "response": "TRUE",
     "outbox": "status NOT IN ('pending', 'sending')",
     "identity_past": "TRUE",
+    "passage": "TRUE",
 }
+TO_NOBODY: Final = "DELETE FROM passage WHERE subscriber = 0 AND instr(record, CAST(? AS BLOB))"
+NAMING: Final = "SELECT id, document FROM communication WHERE instr(document, CAST(? AS BLOB))"
 UNSENT: Final = "SELECT DISTINCT subscriber FROM outbox WHERE status IN ('pending', 'sending') AND subscriber IN "
 
 
@@ -78,8 +82,14 @@ class SqliteSweep:
         ended = [one for one in several if one.subscriber not in open_]
         self._scrub()
         self._many("UPDATE erasure SET names = '[]', done = ? WHERE id = ?", [(now, one.id) for one in ended])
-        self._file.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # who reads just now keeps the log; a later one is as good
+        self._begin_the_log_anew()
         return [one.subscriber for one in ended]
+
+    def _begin_the_log_anew(self) -> None:
+        """What stands in the write-ahead log goes, unless somebody reads just now: whoever commits waits meanwhile."""
+        self._file.rows(f"PRAGMA busy_timeout = {MOMENT}")
+        self._file.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._file.rows(f"PRAGMA busy_timeout = {PATIENCE * 1000:.0f}")
 
     def latest(self, limit: int = 100) -> list[dict[str, Any]]:
         """The latest erasures, the newest first, without names; `done` 0: something is left."""
@@ -133,7 +143,7 @@ class SqliteSweep:
         return open_
 
     def _about(self, several: Iterable[Waiting]) -> None:
-        """Letters and recommendations that name them."""
+        """Letters, recommendations and other systems' messages that name them."""
         for one in several:
             written = [value.encode() for value in one.values]
             letters = self._file.rows("SELECT id, subscriber, payload, reason, identity FROM dead_letter")
@@ -146,6 +156,11 @@ class SqliteSweep:
             self._delete("dead_letter", gone)
             names = [name for value in one.values for name in (value, f"imsi:{value}", f"account:{value}")]
             self._many("DELETE FROM recommendation WHERE name = ?", [(name,) for name in names])
+            for value in one.values:
+                self._many(TO_NOBODY, [(value,)])
+                rows = self._file.rows(NAMING, value)
+                blank = [(document.replace(value.encode(), b""), id_) for id_, document in rows]
+                self._many("UPDATE communication SET document = ? WHERE id = ?", blank)
 
     def _scrub(self) -> None:
         """Overwrite the pages that are free by now: they are filled with zeros, and come free again."""

@@ -25,6 +25,7 @@ from kairos.ports import Store
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
+OTHERS: Final = 20  # messages of other systems that are shown
 DOUBLINGS: Final = 14  # of an hour: a year, nearly
 CONTACTS_ASKED: Final = 20  # the latest contacts whose answers are looked up
 Row = tuple[Any, ...]
@@ -46,7 +47,10 @@ class Subscribers:
         if state.layout != program.plan.layout:
             enrich.migrate(program.plan, state, self.old_vocabulary(state.layout))
         view = _View(program, switches, state, now)
-        answers = {key: self.store.responses(key) for key in self._keys(state)}
+        answers: dict[str, list[Response]] = {key: [] for key in self._keys(state)}
+        for one in self.store.responses_to(answers):
+            answers[one.offer].append(one)
+        records = self.store.decisions(state.decisions)
         by_decision = {said[0].decision: said for said in answers.values() if said}
         bought = [one for key, said in answers.items() if said for one in self.store.purchases_of(key)]
         return {
@@ -63,11 +67,12 @@ class Subscribers:
             "rests": view.rests(),
             "consents": view.consents(),
             "contacts": [msgspec.structs.asdict(one) for one in reversed(state.contacts)],
+            "messages_of_others": [msgspec.structs.asdict(one) for one in self.store.passages_to(state.id, OTHERS)],
             "answers": self._answers(state, answers),
             "decisions": [
                 found | {"answers": _plain(by_decision.get(number, ()))}
                 for number in reversed(state.decisions)
-                if (found := self._decision(number))
+                if (found := self._decision(records.get(number)))
             ],
             "products": [msgspec.structs.asdict(one) for one in state.products],
             "purchases": [shown_purchase(one) for one in sorted(bought, key=lambda one: -one.made)],
@@ -105,8 +110,8 @@ class Subscribers:
             for one, offer in reversed(several)
         ]
 
-    def _decision(self, number: int) -> dict[str, Any] | None:
-        found = self.explainer.verdicts(number)
+    def _decision(self, record: bytes | None) -> dict[str, Any] | None:
+        found = self.explainer.verdicts(record)
         if found is None:
             return None
         decision, program, verdicts = found

@@ -78,6 +78,7 @@ class Target:
     def __init__(self, url: str, secrets: Sequence[bytes], timeout_s: float, clock: Clock, at_once: int) -> None:
         self.url, self.secrets, self.timeout_s, self.clock = url, secrets, timeout_s, clock
         self.trouble = ""
+        self.host = httpx.URL(url).host  # of a log: the rest may hold a token
         # No proxy from the environment: it goes where the settings say.
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
@@ -122,9 +123,9 @@ class Target:
         if trouble != self.trouble:
             self.trouble = trouble
             if trouble:
-                log.warning("a webhook is not taken", url=self.url, reason=trouble)
+                log.warning("a webhook is not taken", host=self.host, reason=trouble)
             else:
-                log.info("a webhook is taken again", url=self.url)
+                log.info("a webhook is taken again", host=self.host)
         return found
 
 

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from starlette.responses import Response
 
 import kairos
+from kairos.api.document import document
 from kairos.api.events import take_events
 from kairos.api.inbound import Inbound, add_inbound
 from kairos.api.ingress import Explanations, Ingress
@@ -115,6 +116,7 @@ def create_app(
     for add in more:
         add(app)
     go_straight(app)
+    document(app)
     describe(app)
     return app
 

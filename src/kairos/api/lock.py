@@ -186,10 +186,10 @@ class Lock:
         shown = _Shown(authorization, key, host, origin, chunked, credentials)
         if size > HEADERS_LIMIT or len(headers) > HEADERS:
             wrong = f"more than {HEADERS} headers, or more than {HEADERS_LIMIT} bytes of them"
-            return shown, problem(431, wrong, headers={"connection": "close"})
+            return shown, problem(431, wrong)
         if length and (not length.isdigit() or len(length) > 18 or int(length) > self._limit):
             wrong = f"the body is larger than {self._limit} bytes"
-            return shown, problem(413, wrong, headers={"connection": "close"})
+            return shown, problem(413, wrong)
         return shown, None
 
     async def _admitted(self, gate: Gate, shown: _Shown) -> tuple[Caller, Response | None]:

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from kairos.domain.caller import ADMIN
 
+TMF681: Final = "/tmf-api/communicationManagement/v4"
 TMF680: Final = "/tmf-api/recommendationManagement/v4"
 OPEN: Final = ""  # no lock of ours: it tells nothing, or the route itself knows its callers (a secret, a signature)
 
@@ -59,6 +60,13 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     ("POST", f"{TMF680}/queryProductRecommendation"): Row("decide care", "line"),
     ("GET", f"{TMF680}/queryProductRecommendation"): Row("decide care", "line"),
     ("GET", f"{TMF680}/queryProductRecommendation/{{key}}"): Row("decide care", "line"),
+    ("POST", f"{TMF681}/communicationMessage"): Row("send", "line"),
+    ("GET", f"{TMF681}/communicationMessage"): Row("send"),
+    ("GET", f"{TMF681}/communicationMessage/{{id_}}"): Row("send"),
+    ("PATCH", f"{TMF681}/communicationMessage/{{id_}}"): Row("send", "line"),
+    ("DELETE", f"{TMF681}/communicationMessage/{{id_}}"): Row("send", "line"),
+    ("POST", f"{TMF681}/hub"): Row("send", "first"),
+    ("DELETE", f"{TMF681}/hub/{{id_}}"): Row("send", "first"),
     ("POST", f"{TMF680}/hub"): Row("operator", "first"),
     ("DELETE", f"{TMF680}/hub/{{key}}"): Row("operator", "first"),
     # a dialler that knows the secret in the path

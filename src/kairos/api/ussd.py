@@ -46,17 +46,15 @@ class Ussd(Protocol):
 def add_ussd(app: FastAPI, ussd: Ussd) -> None:
     """The routes. Whoever does not know the secret finds nothing there."""
 
-    @app.api_route("/v1/ussd/{secret}/callback", methods=["GET", "POST"], response_model=None)
+    @app.post("/v1/ussd/{secret}/callback", response_model=None)
     async def callback(secret: str, request: Request) -> Response:
         """A step of a dialogue, as form fields; `CON` and a screen that awaits a key, or `END` and the last one."""
-        if not ussd.knows(secret):
-            return _nothing()
-        try:
-            said, back_to = await ussd.callback(await _form(request))
-        except (EventError, KairosError, TooLargeError, ClientDisconnect) as error:
-            return _refused(error, LARGEST_FORM)
-        headers = {"ussd-return": back_to} if back_to else {}
-        return Response(said, media_type="text/plain; charset=utf-8", headers=headers)
+        return await _step(ussd, secret, request)
+
+    @app.get("/v1/ussd/{secret}/callback", response_model=None)
+    async def callback_by_get(secret: str, request: Request) -> Response:
+        """The same, with the fields in the address."""
+        return await _step(ussd, secret, request)
 
     @app.post("/v1/ussd/{secret}/interrupted", response_model=None)
     async def interrupted(secret: str, request: Request) -> Response:
@@ -79,6 +77,17 @@ def add_ussd(app: FastAPI, ussd: Ussd) -> None:
         except (EventError, KairosError, TooLargeError, ClientDisconnect) as error:
             return _refused(error, LARGEST_XML)
         return Response(said, media_type="text/xml; charset=utf-8")
+
+
+async def _step(ussd: Ussd, secret: str, request: Request) -> Response:
+    if not ussd.knows(secret):
+        return _nothing()
+    try:
+        said, back_to = await ussd.callback(await _form(request))
+    except (EventError, KairosError, TooLargeError, ClientDisconnect) as error:
+        return _refused(error, LARGEST_FORM)
+    headers = {"ussd-return": back_to} if back_to else {}
+    return Response(said, media_type="text/plain; charset=utf-8", headers=headers)
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -40,6 +40,9 @@ WHAT_TO_DO = {
     "answered": "a program error: report the trace. There is nothing to replay.",
     "reversal": "a program error: report the trace. Once it is mended, replay it.",
     "visit": "a program error: report the trace. Who asked got an error, and asks again.",
+    "handed": "a program error: report the trace. Once it is mended, replay it: the message is decided and sent once.",
+    "withdrawal": "a program error: report the trace. Its sender got an error, and asks again.",
+    "communication": "a program error: report the trace. Its sender got an error, and sends it again.",
     "word": "a program error: report the trace. Once it is mended, replay it: an offer is charged once.",
     "purchase": "it is stuck: money may have moved. Ask the charging system, and say what became of it (see "
     "docs/fulfilment.md). There is nothing to replay.",

@@ -39,11 +39,14 @@ ASKED = [
     "p50_ms",
     "p99_ms",
     "by_kind",
+    "gateway",
     "by_channel",
 ]
 STORE = "kairos.db"
 OPERATORS_ACCOUNTS = ("ocs", "info")
 OPERATORS_SOURCES = ("dpi", "vas")  # in the JSON of the presets of these names
+PARTNER = "games"  # the content partner's name, where the settings know it as a sender
+OTHERS = 1.0  # messages a second of a content partner, where the settings know it
 Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
@@ -62,6 +65,7 @@ def demo(
     svg: Annotated[Path | None, typer.Option(help="Save the last frame as a picture, an SVG file.")] = None,
 ) -> None:
     options = {"--subscribers": subscribers, "--rate": rate, "--for": duration(seconds), "--seed": seed}
+    options["--others"] = OTHERS
     arguments = [str(word) for pair in options.items() for word in pair]
     settings, sources = sound(playbook or example())
     arguments += ["--sources", ",".join(sources)]
@@ -145,15 +149,16 @@ async def watch(
         operator = await stack.enter_async_context(
             child("synthetic operator", "kairos.simulate", *options, log=folder / "operator.log")
         )
-        key = made()
-        environment = environment_for(settings, folder, await operator.line(), key)
+        key, partner = made(), made()
+        environment = environment_for(settings, folder, await operator.line(), key, partner)
         server = await stack.enter_async_context(
             child("server", "kairos.cli", *run, log=folder / "kairos.log", environment=environment)
         )
         doors = await server.line()
         http = f"http://127.0.0.1:{doors['http_port']}"
         stopper.operator = operator
-        await operator.tell({"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http, "kairos_key": key})
+        address = {"kairos_smpp": f"127.0.0.1:{doors['smpp_port']}", "kairos_http": http}
+        await operator.tell(address | {"kairos_key": key, "partner_key": partner})
         try:
             return await _follow(operator, server, http, key, draw)
         except KairosError:
@@ -179,13 +184,19 @@ class _Stopper:
             self.task.cancel()
 
 
-def environment_for(settings: Path, folder: Path, ports: Mapping[str, Any], key: str) -> dict[str, str]:
-    """Where the operator is, a store of its own, free ports, and the (invented) passwords and the key that it knows."""
+def environment_for(
+    settings: Path, folder: Path, ports: Mapping[str, Any], key: str, partner: str = ""
+) -> dict[str, str]:
+    """Where the operator is, a store of its own, free ports, and the (invented) passwords and the keys that it knows:
+    its own, and that of its content partner."""
     from kairos.settings import read_settings, variable
 
     text = settings.read_text(encoding="utf-8")
-    accounts = read_settings(text, {}, str(settings)).accounts
-    return {variable(("accounts", name, "password")): name for name in accounts} | {
+    chosen = read_settings(text, {}, str(settings))
+    secrets_of = {variable(("accounts", name, "password")): name for name in chosen.accounts}
+    if partner and PARTNER in chosen.senders:
+        secrets_of |= {variable(("clients", PARTNER, "roles")): "send", variable(("clients", PARTNER, "key")): partner}
+    return secrets_of | {
         "KAIROS_SMSC_HOST": "127.0.0.1",
         "KAIROS_SMSC_PORT": str(ports["smsc_port"]),
         "KAIROS_SMSC_PASSWORD": "kairos",

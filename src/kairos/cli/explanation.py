@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kairos.decide import Verdict
 from kairos.domain.decision import Drawn
+from kairos.domain.passage import Passage
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import Proof
 from kairos.engine.explain import Explanation, moment
@@ -39,6 +40,8 @@ def picture(explanation: Explanation) -> Group:
         parts += ["", Text("budgets of that time, as they stand now", "bold"), _budgets(explanation)]
     if explanation.responses:
         parts += ["", Text("what came of it", "bold"), _responses(explanation)]
+    if explanation.others:
+        parts += ["", Text("messages of other systems, the newest first", "bold"), _others(explanation.others)]
     for purchase in explanation.purchases:
         back = f", {purchase.returned} of {purchase.price} {purchase.currency} went back" if purchase.returned else ""
         parts += ["", Text(f"purchase {purchase.key}: {purchase.status}{back}", "bold"), _purchase(purchase)]
@@ -167,6 +170,16 @@ def _budgets(explanation: Explanation) -> Table:
         words = [f"{shown['reserved']} reserved", f"{shown['spent']} spent", f"{shown['left']} left of {shown['cap']}"]
         pace = "evenly, " if one.pace else ""
         table.add_row(Text(one.name, "dim"), *words, f"{pace}until {moment(one.until)[:16]} UTC", Text(one.of, "dim"))
+    return table
+
+
+def _others(passages: Sequence[Passage]) -> Table:
+    """Who sent what kind of message, how it stands, why, and until when."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for one in passages:
+        until = f"until {moment(one.until)} UTC" if one.until else ""
+        why = " ".join(filter(None, (one.why, until)))
+        table.add_row(f"{moment(one.at)} UTC", Text(one.sender, "dim"), one.sends, one.stand, Text(why))
     return table
 
 

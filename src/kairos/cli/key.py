@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from kairos.domain.caller import ROLES
 from kairos.errors import KairosError, did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
@@ -22,6 +21,7 @@ def key(
     roles: Annotated[str, typer.Option(help="What it may do, with blanks between roles.")] = "ROLES",
 ) -> None:
     from kairos.adapters.callers import hashed, made
+    from kairos.domain.caller import ROLES
     from kairos.settings import variable
 
     if not NAME.fullmatch(name):

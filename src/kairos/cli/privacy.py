@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from kairos.cli.switch import noted
 from kairos.errors import KairosError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def export(
     if found is None:
         raise KairosError(f"nobody is known by `{subscriber}`")
     written = msgspec.json.format(msgspec.json.encode(found))
+    noted(Path(chosen.store.path), chosen, "export", "", about=name)
     if out is None:
         typer.echo(written.decode())
         return
@@ -128,6 +130,7 @@ def _at_rest(settings: Settings, subscriber: str, reason: str, force: bool) -> d
         if answer.status == "rejected":
             raise KairosError(answer.reason)
         store.commit(work.batch)
+    noted(path, settings, "erase", reason, about=name)
     with closing(SqliteSweep(path)) as sweep:
         sweep.sweep(now)
         left = any(not one["done"] for one in sweep.latest())

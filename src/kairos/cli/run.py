@@ -37,7 +37,10 @@ def run(
     chosen = load_settings(settings, os.environ)
     require_passwords(chosen)
     read(Path(chosen.playbook))
-    logs(Pseudonyms(opened(Path(chosen.audit.folder), chosen.audit.key)[1]))
+    key = None
+    with suppress(FileNotFoundError):  # there is no such folder for the store either, which it will say
+        _, key = opened(Path(chosen.audit.folder), chosen.audit.key)
+    logs(Pseudonyms(key) if key else None)
     with suppress(ImportError):
         import uvloop
 

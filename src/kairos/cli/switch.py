@@ -93,7 +93,9 @@ def names_known(settings: Settings | None) -> Mapping[str, tuple[str, ...]]:
         return {}
 
 
-def noted(store: Path, settings: Settings | None, did: str, detail: str, who: str = "", times: int = 1) -> None:
+def noted(
+    store: Path, settings: Settings | None, did: str, detail: str, who: str = "", times: int = 1, about: str = ""
+) -> None:
     """A line in the audit trail; what was done is done, so where that cannot be it is only said."""
     from kairos.adapters.audit import note
 
@@ -101,7 +103,7 @@ def noted(store: Path, settings: Settings | None, did: str, detail: str, who: st
     folder = Path(own.folder) if own else Path(f"{store}-audit")
     told = f"{user()} for {who}" if who and who != user() else user()
     try:
-        note(folder, os.environ.get("KAIROS_AUDIT_KEY", ""), told, did, detail, times)
+        note(folder, os.environ.get("KAIROS_AUDIT_KEY", ""), told, did, detail, times, about)
     except (KairosError, OSError) as error:
         typer.echo(f"it is not in the audit trail: {error}", err=True)
 

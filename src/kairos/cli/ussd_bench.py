@@ -31,6 +31,10 @@ def run(
     rate: float, seconds: float, step_seconds: float, subscribers: int = 300_000, events_a_second: int = 0
 ) -> dict[str, object]:
     """Measure on a store in the system's folder for temporary files (TMPDIR)."""
+    with suppress(ImportError):  # as `kairos run` has it
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     program = compile_program(read(ussd.texts(1)))
     with tempfile.TemporaryDirectory(prefix="kairos-bench-") as name:
         folder = Path(name)
@@ -59,7 +63,7 @@ async def _serve(
     def clock() -> int:
         return workload.START + int((time.perf_counter() - began) * 1000)
 
-    loop = Loop(Engine(store, program, FixedPropensity()), clock, lambda _rows: None, batch=BATCH)
+    loop = Loop(Engine(store, program, FixedPropensity()), clock, lambda _rows: None, aside=store.aside, batch=BATCH)
     running = asyncio.create_task(loop.run())
     beside = asyncio.create_task(inbound.events_beside(loop, subscribers, events_a_second, clock))
     tune_interpreter()

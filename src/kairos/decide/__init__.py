@@ -9,11 +9,13 @@ from kairos.decide.freezes import frozen, frozen_message
 from kairos.decide.gates import closed_since, closed_to
 from kairos.decide.ghost import could_say, kept_from, would_say
 from kairos.decide.limits import still_unanswered
+from kairos.decide.passing import PASSES, compile_passing, passes, still_passes
 from kairos.decide.program import Arm, Program, compile_program, wanted
 from kairos.decide.sources import as_agreed
 
 __all__ = [
     "AMOUNTS",
+    "PASSES",
     "Arm",
     "BudgetFigures",
     "Composed",
@@ -24,6 +26,7 @@ __all__ = [
     "as_agreed",
     "closed_since",
     "closed_to",
+    "compile_passing",
     "compile_program",
     "could_say",
     "decide",
@@ -34,6 +37,8 @@ __all__ = [
     "highest",
     "kept_from",
     "moment_of",
+    "passes",
+    "still_passes",
     "still_unanswered",
     "survivors_again",
     "wanted",

@@ -52,7 +52,7 @@ def counted_out(program: Program, moment: Moment, channel: int) -> Iterator[Refu
             continue
         if not limit.unanswered:
             yield from _over(program, limit, contacts, moment)
-        elif contacts[-limit.at_most].decision > state.answered:
+        elif not 0 <= contacts[-limit.at_most].decision <= state.answered:  # else too few have come since
             yield from _tired(program, limit, state, now)
 
 

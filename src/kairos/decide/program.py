@@ -361,8 +361,12 @@ def _answers(arms: Sequence[Arm]) -> dict[str, tuple[tuple[int, int], ...]]:
 
 
 def _simplest(limit: Limit, arms: Sequence[Arm]) -> Limit:
-    """A limit without its purposes where they are all that is ever said: then they are not looked at."""
-    return replace(limit, purposes=()) if all(a.action.purpose in limit.purposes for a in arms) else limit
+    """A limit without its purposes where they are all that is ever said: then they are not looked at.
+
+    Other systems' messages count, too, for whatever purpose minds limits.
+    """
+    said = {*minding("limits"), *(a.action.purpose for a in arms)}
+    return replace(limit, purposes=()) if said <= {*limit.purposes} else limit
 
 
 def _counts(limit: Limit, channel: str) -> bool:

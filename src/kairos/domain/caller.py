@@ -8,12 +8,13 @@ from msgspec import Struct
 
 INGEST: Final = "ingest"
 DECIDE: Final = "decide"
+SEND: Final = "send"
 CARE: Final = "care"
 MARKETER: Final = "marketer"
 OPERATOR: Final = "operator"
 ADMIN: Final = "admin"  # stands for all of them
 
-ROLES: Final = (INGEST, DECIDE, CARE, MARKETER, OPERATOR, ADMIN)
+ROLES: Final = (INGEST, DECIDE, SEND, CARE, MARKETER, OPERATOR, ADMIN)
 
 
 class Caller(Struct, frozen=True):

@@ -98,6 +98,10 @@ class Delivery(Struct, frozen=True, array_like=True, gc=False):
     action: str = ""  # and with what
     channel: str = ""
     instead: str = ""  # of a failure: the channel that it may go out on in its place
+    passage: str = ""  # of another system's message: its key, sender, and what it is for
+    sender: str = ""
+    purpose: str = ""
+    told: str = ""  # what the SMSC said of it
 
 
 class Fulfilment(Struct, frozen=True, array_like=True, gc=False):

@@ -44,6 +44,9 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     media: str = ""  # the name of a file that goes with it
     reply_in: str = ""  # of a dialogue that asks for a yes or no: the language of its choices
     instead: str = ""  # the channel that it goes out on where a dialogue surely never reached the handset
+    passage: str = ""  # the key of another system's message; `account` is its sender
+    priority: int = 0  # its priority_flag (SMPP 3.4, 5.2.14)
+    tries: int = 0  # attempts, at most; 0: as many as there is time for
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

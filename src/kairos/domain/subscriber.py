@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from kairos.domain.budget import Reserved
 from kairos.domain.message import Carried
+from kairos.domain.passage import Passing
 from kairos.domain.purchase import Purchase, Said
 
 SCHEMA: Final = 2  # of a State
@@ -30,9 +31,9 @@ class Contact(Struct, frozen=True, array_like=True, gc=False):
     """A message that went out, or is reserved to: what limits count."""
 
     at: int
-    decision: int
+    decision: int  # of another system's message: minus its row of the outbox, so that no answer is one to it
     channel: str
-    action: str
+    action: str  # or `sender:` and the name of the other system
     issue: str
     riding: bool  # a line on a notification; else a message of its own
     purpose: str = ""  # empty: marketing, as most are
@@ -180,6 +181,7 @@ class State(Struct, array_like=True, gc=False):
     reserved: list[Reserved] = field(default_factory=list)  # in budgets
     answered: int = 0  # the decision of the latest contact when they last answered anything: those after it wait
     habits: Habits | None = None  # None where the vocabulary has no word of them
+    passing: Passing | None = None  # of other systems; most have none
 
 
 def _packed_counters(record: list[Any]) -> list[Any]:

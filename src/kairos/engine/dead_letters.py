@@ -20,6 +20,7 @@ from kairos.domain.event import Event
 from kairos.domain.inbound import Word
 from kairos.domain.inputs import Change, Delivery, Fulfilment, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Text
+from kairos.domain.passage import Handed
 from kairos.domain.purchase import Purchase
 from kairos.engine.loop import Loop
 from kairos.engine.work import Input, encode, identity, subscriber_of
@@ -29,7 +30,8 @@ from kairos.ports import Batch, Clock, Store
 log = structlog.get_logger("kairos.dead_letters")
 
 INPUTS: Final[dict[str, type[Input]]] = {
-    kind.__name__.lower(): kind for kind in (Event, Reply, Word, Change, Delivery, Fulfilment, Reversal, Timer, Resend)
+    kind.__name__.lower(): kind
+    for kind in (Event, Reply, Word, Change, Delivery, Fulfilment, Reversal, Timer, Resend, Handed)
 }
 LONGEST_REASON, LONGEST_TRACE = 500, 6000  # characters that are kept
 LARGEST = 65_536  # bytes of a payload that are kept

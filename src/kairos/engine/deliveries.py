@@ -15,6 +15,7 @@ from kairos.domain.subscriber import State
 from kairos.engine.answers import plain_row
 from kairos.engine.budgets import unsaid
 from kairos.engine.dialogues import say_instead
+from kairos.engine.passages import note_delay, note_delivery, stopped
 from kairos.engine.work import Answer, Work, encode
 from kairos.ports import OutgoingUpdate
 
@@ -27,11 +28,12 @@ decode_text = msgspec.msgpack.Decoder(Text).decode
 def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) -> None:
     """Keep the outbox row's news; what was dropped unsent gives its limit back and takes its offer away."""
     state = engine.state(work, delivery.subscriber)
+    if state and delivery.status in ("line", "sending"):
+        marked = _marked(engine, work, index, state, delivery)
+        if marked is None:
+            return
+        delivery = marked
     status = delivery.status
-    if status in ("line", "sending") and state and (why := _stopped(engine, state, delivery, work.now)):
-        work.answers[index] = Answer("dropped", why)
-        delivery = msgspec.structs.replace(delivery, reason=why)
-        status = "dropped" if status == "sending" else status
     if status == "line":
         return
     if delivery.outgoing:
@@ -42,7 +44,9 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
     elif delivery.receipt:
         engine.statistics.counts["receipts_passed_on"] += 1
     work.batch.answered.extend(delivery.parts)
-    if delivery.receipt:
+    if delivery.passage:
+        note_delivery(engine, work, index, delivery, status)
+    if delivery.receipt and status != "sending":
         work.send(index, delivery.subscriber, "receipt", delivery.receipt)
     if delivery.instead and state and status == "failed" and in_place(engine, work, index, state, delivery):
         return
@@ -50,6 +54,24 @@ def take_delivery(engine: Engine, work: Work, index: int, delivery: Delivery) ->
         _keep(work, delivery)
     if state and status in ("dropped", "failed", "plain") and delivery.reason != "unknown":
         _take_back(engine, work, state, delivery)
+
+
+def _marked(engine: Engine, work: Work, index: int, state: State, delivery: Delivery) -> Delivery | None:
+    """The news of a mark, or of a question about a line: it may go, or is dropped; None where it waits for its time."""
+    if delivery.passage:
+        verdict = stopped(engine, work, state, delivery)
+        if verdict.waits and verdict.until:
+            note_delay(engine, work, index, delivery, verdict)
+            work.answers[index] = Answer("held", verdict.rule, until=verdict.until)
+            return None
+        why = verdict.rule
+    else:
+        why = _stopped(engine, state, delivery, work.now)
+    if not why:
+        return delivery
+    work.answers[index] = Answer("dropped", why)
+    status = "dropped" if delivery.status == "sending" else delivery.status
+    return msgspec.structs.replace(delivery, reason=why, status=status)
 
 
 def take_resend(work: Work, index: int, resend: Resend) -> None:

@@ -21,9 +21,11 @@ import structlog
 from kairos.domain.event import Event
 from kairos.domain.inputs import Delivery, Fulfilment, Part
 from kairos.domain.message import Order, Outgoing, Text
+from kairos.domain.passage import Handed
 from kairos.engine.engine import Halt
 from kairos.engine.loop import Loop, Submission
-from kairos.engine.work import Input
+from kairos.engine.passages import owed_receipt
+from kairos.engine.work import APPLIED, Answer, Input
 from kairos.errors import KairosError
 from kairos.fulfil import CHANGED_HANDS, takes
 from kairos.ports import Channel, Clock, Fulfiller, Outcome, Room, Store
@@ -37,7 +39,7 @@ _order = msgspec.msgpack.Decoder(Order).decode
 ORDERS = "ocs"
 TRIES = 3  # attempts of this run, at least, before a call is given up: it may be old because we were down
 PAGE = 1000  # rows that are read from the store at once
-OWED = frozenset({"receipt", "relay"})  # the channels to accounts, which may never come back
+OWED = frozenset({"receipt", "relay", "callback"})  # the channels to accounts, which may never come back
 HANDSET = frozenset({"notification", "sms"})  # the channels whose order a subscriber sees
 
 
@@ -232,7 +234,7 @@ class Dispatcher:
             await self._fulfil(row, _order(row.payload), waited=waited)
             return
         text = _text(row.payload)
-        if submission and row.channel == "notification" and await submission.withdrawn():
+        if submission and (row.channel == "notification" or text.passage) and await submission.withdrawn():
             await self._without(row, text, _brought(submission.input))
         elif text.marketing:
             await self._once(row, text)
@@ -275,7 +277,7 @@ class Dispatcher:
     async def _still_theirs(self, row: Outgoing, order: Order) -> bool:
         """Whether whoever said yes still has the number that a call would charge or provision."""
         question = Delivery(row.id, row.subscriber, "line", self.clock(), destination=order.msisdn)
-        return not takes(order.step) or not await self._post(question)
+        return not takes(order.step) or not (await self._post(question)).reason
 
     async def _once(self, row: Outgoing, text: Text) -> None:
         """An offer of its own: marked before the attempt, dropped after its time, never sent twice."""
@@ -286,9 +288,9 @@ class Dispatcher:
         while True:
             async with room(row, text) if room else nullcontext():
                 outcome = await self._marked(row, text)
-            if outcome is None or outcome.status != "retry":
-                break
             attempts += 1
+            if outcome is None or outcome.status != "retry" or attempts == text.tries:
+                break
             if outcome.after:  # it is not being sent meanwhile: after a crash it is still to be
                 await self._news(row, text, "pending", reason=outcome.reason)
             left = max(0, text.send_by - self.clock()) / 1000 if text.send_by else outcome.after
@@ -308,7 +310,11 @@ class Dispatcher:
         if halt := self.loop.engine.halt(text, row.channel, self.clock()):
             await self._held_back(row, text, halt)
             return None
-        if await self._news(row, text, "sending"):  # asked each time: a STOP may have come between two tries
+        answer = await self._post(self._told(row, text, "sending"))
+        if answer.status == "held":
+            await self._held_back(row, text, Halt(answer.reason, answer.until))
+            return None
+        if answer.reason:  # asked each time: a STOP may have come between two tries
             return None
         return await attempt(self.channels[row.channel].send(text))
 
@@ -364,6 +370,9 @@ class Dispatcher:
                 text = await self._with_its_line(row, text, may_have_gone, asked=asked)
             if row.id in self._taken_back:
                 return
+            if text.passage and self.clock() > text.send_by:  # of another system: its own validity
+                await self._news(row, text, "dropped", reason="too late")
+                return
             self._may_have_gone.add(row.id)
             taken = self._taken
             outcome = await attempt(self.channels[row.channel].send(text))
@@ -371,6 +380,9 @@ class Dispatcher:
                 if row.channel in HANDSET:
                     self._taken += outcome.status == "sent"
                     self._refused.pop(self._order(row), None)
+                break
+            if attempts + 1 == text.tries:
+                outcome = replace(outcome, status="failed")
                 break
             since = self._refused.setdefault(self._order(row), self.clock()) if outcome.refused else self.clock()
             if others_taken and self.clock() - since > self.refused_for:
@@ -449,29 +461,43 @@ class Dispatcher:
         instead: str = "",
     ) -> str:
         """Commit what became of a row; why it must not go out any more where the engine says so, else an empty text."""
+        return (await self._post(self._told(row, text, status, outcome, reason=reason, instead=instead))).reason
+
+    def _told(
+        self,
+        row: Outgoing,
+        text: Text,
+        status: str,
+        outcome: Outcome | None = None,
+        *,
+        reason: str = "",
+        instead: str = "",
+    ) -> Delivery:
         concerns_state = bool(text.decision) and status in ("sending", "line", "dropped", "failed", "plain")
         asks = status in ("sending", "line")
-        return await self._post(
-            Delivery(
-                outgoing=row.id,
-                subscriber=row.subscriber if concerns_state else 0,
-                status=status,
-                happened=self.clock(),
-                peer_id=outcome.peer_id if outcome else "",
-                attempts=row.attempts + 1,
-                offer=text.offer,
-                decision=text.decision,
-                reason=reason,
-                parts=outcome.parts if outcome else (),
-                destination=(text.msisdn or text.destination) if asks else "",
-                action=text.action if asks else "",
-                channel=row.channel if asks else "",
-                instead=instead,
-            )
+        return Delivery(
+            outgoing=row.id,
+            subscriber=row.subscriber if concerns_state else 0,
+            status=status,
+            happened=self.clock(),
+            peer_id=outcome.peer_id if outcome else "",
+            attempts=row.attempts + 1,
+            offer=text.offer,
+            decision=text.decision,
+            reason=reason,
+            receipt=owed_receipt(text, status, reason, self.clock()) if text.passage else None,
+            parts=outcome.parts if outcome else (),
+            destination=(text.msisdn or text.destination) if asks else "",
+            action=text.action if asks else "",
+            channel=row.channel if asks else "",
+            instead=instead,
+            passage=text.passage,
+            sender=text.account if text.passage else "",
+            purpose=text.purpose if text.passage else "",
         )
 
-    async def _post(self, news: Input) -> str:
-        """Hand news to the engine until a commit took it; why it says no, or an empty text.
+    async def _post(self, news: Input) -> Answer:
+        """Hand news to the engine until a commit took it; its reason is why it says no, or an empty text.
 
         What breaks the engine is left for the next start.
         """
@@ -484,15 +510,17 @@ class Dispatcher:
                 await self._wait(attempts)
             except Exception:
                 log.exception("news of the outbox broke the engine", news=news)
-                return "broken"
+                return Answer("broken", "broken")
             else:
-                return answer.reason if answer.status == "dropped" else ""
+                return answer if answer.status in ("dropped", "held") else APPLIED
 
 
 def _brought(source: Input) -> str:
     """The id of the message, or of the part of one, that an input is about."""
     if isinstance(source, Part):
         return source.carried.message_id
+    if isinstance(source, Handed):
+        return source.carried[-1].message_id if source.carried else ""
     return source.notification.message_id if isinstance(source, Event) and source.notification else ""
 
 

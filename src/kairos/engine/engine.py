@@ -18,6 +18,7 @@ from kairos.domain.inbound import Look, Recall, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Reversal, Timer
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
+from kairos.domain.passage import Communication, Handed, Hub, Withdrawal
 from kairos.domain.subscriber import State
 from kairos.domain.switch import Switches, stated
 from kairos.engine.budgets import settle
@@ -28,6 +29,7 @@ from kairos.engine.inbound import take_inbound
 from kairos.engine.moments import decide_moments, take_event
 from kairos.engine.orders import take_fulfilment, take_reversal
 from kairos.engine.parts import take_part
+from kairos.engine.passages import take_communication, take_handed, take_withdrawal
 from kairos.engine.program import Program
 from kairos.engine.replies import take_reply
 from kairos.engine.statistics import Statistics
@@ -93,7 +95,10 @@ class Engine:
         self.flying: list[Work] = []
         self.statistics = Statistics()
         self.parts_within = parts_within
-        self.read_whole: Callable[[str, str, tuple[Carried, ...]], Event | None] = lambda _account, _id, _parts: None
+        self.read_whole: Callable[[str, str, tuple[Carried, ...]], Event | Handed | None] = lambda *_: None
+        self.senders: Container[str] = ()  # accounts whose messages are decided as other systems'
+        self.listeners: Mapping[str, tuple[Hub, ...]] = {}  # to what becomes of them, by client
+        self.merge_within = 600_000  # ms in which the same text is the same message
         self._noted: set[str] = set()
         self.draw: Draw = keyed_draw(program.playbook.seed)
         self.switches = Switches()
@@ -103,8 +108,12 @@ class Engine:
     def use(self, program: Program) -> None:
         """From the next batch on, this playbook."""
         self.scorer = self.scorer_of(program)
-        deciding = replace(program.decide, listed=self.listed)
-        self.program = replace(program, decide=with_switches(deciding, self.switches))
+        deciding, passing = (replace(one, listed=self.listed) for one in (program.decide, program.passing))
+        self.program = replace(
+            program,
+            decide=with_switches(deciding, self.switches),
+            passing=with_switches(passing, self.switches),
+        )
         self.draw = keyed_draw(program.playbook.seed)
 
     def turn(self, switches: Switches) -> None:
@@ -297,6 +306,9 @@ TAKERS: Final[Mapping[type, Callable[[Engine, Work, int, Any], None]]] = {
     Reversal: take_reversal,
     Timer: take_timer,
     Erasure: take_erasure,
+    Handed: take_handed,
+    Withdrawal: take_withdrawal,
+    Communication: take_communication,
 }
 
 

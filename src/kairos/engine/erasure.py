@@ -72,6 +72,8 @@ def _held(engine: Engine, state: State, now: int) -> tuple[str, bool]:
     for offer in state.offers:
         if offer.redeemed_by and respond.is_open(offer, now):
             return f"`{offer.title}` is promised until its end: wait, or `force`, and it is taken back", True
+    if state.passing and state.passing.waiting:
+        return "a message of another system waits for them: let it go, or `force`, and it is dropped", True
     owed = engine.program.playbook.vocabulary.owed
     if owed and (state.attributes[engine.program.plan.places[owed]] or 0) > 0:
         return (

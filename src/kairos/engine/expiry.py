@@ -8,6 +8,7 @@ from kairos import respond
 from kairos.domain.inputs import Timer
 from kairos.engine.budgets import settle
 from kairos.engine.parts import PARTS, end_waiting
+from kairos.engine.passages import WAITING, end_of_waiting
 from kairos.engine.work import Work
 
 if TYPE_CHECKING:
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
 
 
 def take_timer(engine: Engine, work: Work, index: int, timer: Timer) -> None:
-    """The end of an open offer, or of the wait for a message's other parts."""
+    """The end of an open offer, of the wait for a message's other parts, or of another system's message."""
     work.batch.timers_done.append(timer.id)
     state = engine.state(work, timer.subscriber)
     if state and timer.payload.startswith(PARTS):
         end_waiting(engine, work, index, state, timer.payload)
+        return
+    if state and timer.payload.startswith(WAITING):
+        end_of_waiting(engine, work, index, state, timer)
         return
     offer = respond.expire(state, timer.payload, work.now) if state else None
     if state and offer:

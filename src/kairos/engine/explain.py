@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -16,6 +16,7 @@ from kairos.domain.decision import Decision, Drawn
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
 from kairos.domain.money import Currency
+from kairos.domain.passage import Passage
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import Proof
 from kairos.engine.choices import Choices, versions_in
@@ -25,6 +26,7 @@ from kairos.learn import on_channels, reasons, thaw, variants_of
 from kairos.ports import Loaded
 from kairos.rules import Type
 
+OTHERS: Final = 5  # messages of other systems that are shown
 _record = msgspec.msgpack.Decoder(Decision).decode
 
 
@@ -46,6 +48,7 @@ class Explanation:
     consents: Mapping[str, Proof] = field(default_factory=dict)  # the last change of each, whenever it was
     budgets: tuple[tuple[BudgetFigures, Mapping[str, str]], ...] = ()  # of its period as they now stand, and in words
     reasons: tuple[tuple[str, float], ...] = ()  # what counted most for the model, with what it adds to the log-odds
+    others: tuple[Passage, ...] = ()  # the latest messages of other systems to them, the newest first
     drawn: Drawn | None = None  # how likely the choice was; None where nothing was said, or it is not replayable
 
 
@@ -66,6 +69,8 @@ class Records(Protocol):
     def responses(self, offer: str) -> list[Response]: ...
 
     def purchases_of(self, offer: str) -> list[Purchase]: ...
+
+    def passages_to(self, subscriber: int, limit: int) -> list[Passage]: ...
 
     def budgets(self, keys: Collection[Key]) -> dict[Key, Standing]: ...
 
@@ -88,16 +93,15 @@ class Explainer:
         """The program of a revision; None where its playbook is gone."""
         return self._program(revision)
 
-    def verdicts(self, number: int) -> tuple[Decision, Program, list[Verdict]] | None:
-        """One decision and what was decided of every arm, without all that was known; None as for `decision`."""
-        blob = self.store.decision(number)
+    def verdicts(self, blob: bytes | None) -> tuple[Decision, Program, list[Verdict]] | None:
+        """A record and what was decided of every arm, without all that was known; None as for `decision`."""
         record = _record(blob) if blob else None
         program = self._program(record.revision) if record else None
         return (record, program, explain(program.decide, record)) if record and program else None
 
     def decision(self, number: int) -> Explanation | None:
         """One decision explained, or None where there is no such record or its playbook is gone."""
-        found = self.verdicts(number)
+        found = self.verdicts(self.store.decision(number))
         if found is None:
             return None
         record, program, verdicts = found
@@ -123,6 +127,7 @@ class Explainer:
             budgets=tuple((one, in_money(one, currency)) for one in budgets),
             purchases=tuple(self.store.purchases_of(f"{self.store.epoch_of(number)}-{number}")),
             reasons=self._reasons(program, record),
+            others=tuple(self.store.passages_to(record.subscriber, OTHERS)),
             drawn=self._drawn(record),
         )
 

@@ -15,8 +15,10 @@ from kairos.domain.channel import NOTIFICATION
 from kairos.domain.inputs import Part, Reply
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
+from kairos.domain.passage import Handed
 from kairos.domain.subscriber import Gathering, State
 from kairos.engine.moments import take_event
+from kairos.engine.passages import take_handed
 from kairos.engine.replies import take_reply
 from kairos.engine.work import Answer, Work
 from kairos.smpp import Assembled, SubmitSm, decode_pdu
@@ -32,7 +34,7 @@ HELD: Final = 64  # parts of one subscriber that wait; more make the oldest mess
 
 def take_part(engine: Engine, work: Work, index: int, part: Part) -> Moment | None:
     """Keep a part; with the last of its message, take the message."""
-    state = engine.subscriber(work, part.msisdn, work.now)
+    state = engine.subscriber(work, part.msisdn, work.now) if _may_come(engine, work, part) else None
     if state is None:
         work.answers[index] = Answer("rejected", f"unknown subscriber `{part.msisdn}`")
         return None
@@ -52,6 +54,11 @@ def take_part(engine: Engine, work: Work, index: int, part: Part) -> Moment | No
     found.parts[part.part] = part.carried
     engine.statistics.counts["parts"] += 1
     return _whole(engine, work, index, state, found, part) if len(found.parts) == found.total else None
+
+
+def _may_come(engine: Engine, work: Work, part: Part) -> bool:
+    """Who is only another system's number is no new subscriber."""
+    return part.account not in engine.senders or bool(work.subscribers.get(part.msisdn))
 
 
 def end_waiting(engine: Engine, work: Work, index: int, state: State, timer: str) -> None:
@@ -88,6 +95,9 @@ def _whole(engine: Engine, work: Work, index: int, state: State, found: Gatherin
         _read(engine, work, index, found, carried)
         return None
     event = engine.read_whole(part.account, part.carried.message_id, carried)
+    if isinstance(event, Handed):
+        take_handed(engine, work, index, event)
+        return None
     if event is None:
         _send(work, index, state, found, carried, part.carried.message_id)
         return None
@@ -108,7 +118,12 @@ def _leave(engine: Engine, work: Work, index: int, state: State, found: Gatherin
     carried = _in_order(found)
     if found.done or not carried:
         return
-    if found.account:
+    handed = (
+        engine.read_whole(found.account, carried[-1].message_id, carried) if found.account in engine.senders else None
+    )
+    if isinstance(handed, Handed):
+        take_handed(engine, work, index, handed)
+    elif found.account:
         _send(work, index, state, found, carried)
     else:
         _read(engine, work, index, found, carried)

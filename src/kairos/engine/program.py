@@ -8,6 +8,7 @@ from typing import Any
 
 from kairos import decide, deliver, enrich, respond
 from kairos.decide import Arm
+from kairos.decide import Program as Deciding
 from kairos.errors import PlaybookError
 from kairos.playbook import read
 from kairos.playbook.page_words import LINK
@@ -34,6 +35,7 @@ class Program:
     heeded: frozenset[str]  # events that say any of these, or of a consent
     sold: Mapping[str, tuple[Arm, ...]]  # offer, offer/variant or product -> the arms that sell it
     pages: deliver.Messages  # the texts of the menus
+    passing: Deciding  # the contact policy for messages of other systems
 
     @property
     def short_code(self) -> str:
@@ -79,6 +81,7 @@ def compile_program(playbook: Playbook) -> Program:
         frozenset((*consents, *declines, *buys, *returns)),
         _sold(deciding.arms),
         deliver.compile_pages(playbook),
+        decide.compile_passing(playbook),
     )
 
 

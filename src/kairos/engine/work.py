@@ -16,12 +16,26 @@ from kairos.domain.identity import Held, Party
 from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
+from kairos.domain.passage import Communication, Handed, Withdrawal
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (Event, Reply, Change, Part, Visit, Word, Look, Recall, Erasure)  # by a name; the others: a subscriber's id
+NAMED = (
+    Event,
+    Reply,
+    Change,
+    Part,
+    Visit,
+    Word,
+    Look,
+    Recall,
+    Erasure,
+    Handed,
+)  # by a name; the others: a subscriber's id
 Asking = Visit | Word | Look | Recall
-Input = Event | Reply | Change | Delivery | Fulfilment | Reversal | Timer | Resend | Answered | Part | Asking | Erasure
+OfOthers = Handed | Withdrawal | Communication
+Own = Delivery | Fulfilment | Reversal | Timer | Resend
+Input = Event | Reply | Change | Answered | Part | Erasure | Own | Asking | OfOthers
 ALONE = (Change, Erasure)  # in their slice: names change hands
 
 encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
@@ -34,7 +48,8 @@ class Answer:
     """What became of an input: applied, duplicate, rejected (with a reason), or dropped (a mark that was refused).
 
     Of who asks, and of a yes or no through another door than a reply's: the `offers`, and how they stand. Of who
-    dialled a menu: the `language`, and the `text` that was looked up.
+    dialled a menu: the `language`, and the `text` that was looked up. Of another
+    system's message: how it stands, why, and `until` when (ms). A mark may be `held` until a time, too.
     """
 
     status: str
@@ -44,6 +59,7 @@ class Answer:
     outcome: str = ""
     language: str = ""
     text: str = ""
+    until: int = 0
 
 
 APPLIED = Answer("applied")
@@ -115,8 +131,10 @@ class Work:
 def identity(source: Input) -> str:
     """What makes a repeat of an input recognisable."""
     match source:
-        case Event() | Reply() | Change() | Visit() | Word() | Recall() | Erasure():
+        case Event() | Reply() | Change() | Visit() | Word() | Recall() | Erasure() | Handed() | Withdrawal():
             return source.identity
+        case Communication():
+            return f"communication/{source.id}"
         case Look():
             return f"look/{source.msisdn}/{source.page}"
         case Delivery():

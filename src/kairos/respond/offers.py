@@ -30,7 +30,7 @@ TAKEABLE: Final = ("open", "unpaid")
 def answered(state: State) -> None:
     """They have answered something, whatever it means: nothing that was said so far waits for an answer any more."""
     if state.contacts:
-        state.answered = max(state.answered, state.contacts[-1].decision)
+        state.answered = max(state.answered, *(one.decision for one in state.contacts))
 
 
 def find(state: State, key: str) -> OpenOffer | None:

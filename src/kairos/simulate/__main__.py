@@ -37,6 +37,7 @@ class Address(msgspec.Struct, frozen=True):
     kairos_smpp: str
     kairos_http: str
     kairos_key: str = ""  # of the HTTP door, where it has a lock
+    partner_key: str = ""  # of a content partner there
 
     @property
     def smpp(self) -> tuple[str, int]:
@@ -54,6 +55,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ocs-port", type=int, default=0, help="0: a free one")
     parser.add_argument("--ussd-port", type=int, default=0, help="0: a free one")
     parser.add_argument("--ocs-faults", type=float, default=0.0, help="share of the OCS's calls that go wrong, 0 to 1")
+    parser.add_argument("--others", type=float, default=0.0, help="messages a second of a content partner")
     parser.add_argument("--subscribers", type=int, default=400)
     parser.add_argument("--rate", type=float, default=60.0, help="chargeable events a second")
     parser.add_argument("--for", dest="seconds", type=float, default=20.0, help="seconds; 0: until told to stop")
@@ -91,6 +93,7 @@ class Run:
                 ocs_faults=options.ocs_faults,
                 ussd_port=options.ussd_port,
                 sources=tuple(filter(None, options.sources.split(","))),
+                others=options.others,
             )
         )
         self._connected = asyncio.Event()
@@ -199,7 +202,7 @@ class Run:
             tell("error", message=f"{fault}; expected " + '{"kairos_smpp": "HOST:PORT", "kairos_http": "URL"}')
 
     async def _connect(self, address: Address) -> None:
-        await self._operator.connect(address.smpp, address.kairos_http, address.kairos_key)
+        await self._operator.connect(address.smpp, address.kairos_http, address.kairos_key, address.partner_key)
         self._connected.set()
 
 

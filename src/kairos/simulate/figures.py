@@ -56,6 +56,7 @@ class Figures:
     dialogues_alike: int = 0  # and that got the same screen
     history: int = 0
     events_rejected: int = 0
+    gateway: dict[str, int] = field(default_factory=dict)  # messages of other systems
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ class Seen:
 
     at: float
     text: str
-    kind: Literal["notification", "offer", "answer"]
+    kind: Literal["notification", "offer", "answer", "other"]
     ref: str = ""
     offer: Offer | None = None
     repeated: bool = False
@@ -136,6 +136,8 @@ class Handset:
             notification.delivered.append(arrival.at)
             offer = self._offered(line, notification.ref, arrival.at) if line else None
             return Seen(arrival.at, arrival.text, "notification", notification.ref, offer, again)
+        if arrival.source in scenario.OTHERS:
+            return Seen(arrival.at, arrival.text, "other")
         if scenario.number_in(arrival.text) or scenario.promised_in(arrival.text):
             before = self.repeated_offers
             offer = self._offered(arrival.text, "", arrival.at)

@@ -29,6 +29,7 @@ from kairos.simulate.handsets import Answer, Handset, Intention, Seen
 from kairos.simulate.history import history
 from kairos.simulate.ocs import Ocs, Recharge, show
 from kairos.simulate.ocs_door import Faults, OrderDoor
+from kairos.simulate.others import OtherSystems
 from kairos.simulate.serials import serials
 from kairos.simulate.smsc import Arrival, Smsc
 from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, population
@@ -71,6 +72,7 @@ class OperatorSettings:
     receipt_after: float = 0.05
     parted: bool = False
     window: int = 64
+    others: float = 0.0  # messages a second of a content partner
     sources: tuple[str, ...] = ()
     ocs_faults: float = 0.0  # the share of calls at the charging system that go wrong
     ussd_port: int = 0
@@ -120,6 +122,9 @@ class Operator:
             window=self.settings.window,
         )
         self.info = InfoEsme(self.settings.info_account, self._on_relayed)
+        self.others = OtherSystems(
+            [one.msisdn for one in self.subscribers], self.settings.others, self._chance("others")
+        )
         self._rng = self._chance("traffic")
         self._alive = False  # whether handsets act by themselves
         self._history = 0
@@ -164,7 +169,7 @@ class Operator:
         ports = {"smsc_port": self.smsc_port, "ocs_port": self.ocs_port, "ussd_port": self.ussd.port}
         return {**ports, "ocs_url": self.ocs_url}
 
-    async def connect(self, smpp: tuple[str, int], http: str, key: str = "") -> None:
+    async def connect(self, smpp: tuple[str, int], http: str, key: str = "", partner: str = "") -> None:
         """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
 
         Returns at once, and binding goes on until it succeeds: `await operator.bound()` to wait for it.
@@ -172,6 +177,7 @@ class Operator:
         for feed in self.feeds:
             feed.url, feed.key = http.rstrip("/"), key
         self.browser.proxied = self.feed.url
+        self.others.url, self.others.key = self.feed.url, partner
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
 
@@ -188,6 +194,7 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self.charging.close(), self.info.close())
+        await self.others.stop()
         for feed in self.feeds:
             await feed.stop()
         await self.browser.close()
@@ -279,6 +286,7 @@ class Operator:
             for _ in range(due - done):
                 self._something_happens()
             done = due
+            self.others.tick(passed)
             await asyncio.sleep(0.005)
 
     async def drain(self, at_most: float = 10.0) -> bool:
@@ -299,6 +307,7 @@ class Operator:
             or self._submitting
             or any(feed.under_way for feed in self.feeds)
             or self.smsc.under_way
+            or self.others.under_way
             or any(one.elsewhere for one in self.handsets.values())
             or any(one.waiting is not None and one.waiting.accepts for one in self.handsets.values())
         )
@@ -313,6 +322,7 @@ class Operator:
         figures.events_rejected = sum(feed.results["rejected"] for feed in self.feeds)
         figures.receipts = sum(map(len, self.charging.receipts.values()))
         figures.relayed = len(self.info.relayed)
+        figures.gateway = self.others.figures()
         figures.dialogues = len(self.ussd.dialogues)
         figures.dialogues_repeated, figures.dialogues_alike = self.ussd.repeated, self.ussd.alike
         return figures
@@ -346,7 +356,8 @@ class Operator:
             self._spawn(self._by_ussd(handset))
 
     def _top_up(self, subscriber: Subscriber) -> None:
-        if self.handsets[subscriber.msisdn].waiting is None:
+        handset = self.handsets[subscriber.msisdn]
+        if handset.waiting is None and not handset.elsewhere:
             self.recharge(subscriber.msisdn, subscriber.top_up)
 
     def _use(self, subscriber: Subscriber) -> None:
@@ -412,6 +423,7 @@ class Operator:
             return
         handset.give_up(self.now())
         seen = handset.receive(arrival, self.notifications)
+        self.others.arrived += seen.kind == "other"
         if seen.kind == "notification" and not seen.repeated:
             self._landed(handset.msisdn)
         if seen.offer is not None or seen.kind == "answer":
@@ -478,7 +490,8 @@ class Operator:
             return  # there is nothing to take
         await asyncio.sleep(self._rng.uniform(*READS))
         offer = handset.shown(screen.text.split("\n")[0], screen.at)
-        if self._rng.random() < GOES_AWAY:
+        busy = handset.waiting is not None
+        if busy or self._rng.random() < GOES_AWAY:
             await self.ussd.abort(dialogue)
             return
         taken = self._rng.random() < handset.subscriber.yes[offer.theme]

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 SHORT_CODE = "5000"
 INFO_CODE = "5001"
 USSD_CODE = "*123#"
+PARTNER = "Games"  # the sender id of a content partner
+OTHERS = frozenset({PARTNER, "Alert", "City"})  # of those who send through kairos and are not answered
 
 # An offer names the number to answer with, or, where it is a promise, the recharge that takes it.
 NUMBERED = re.compile(r"(?:\bReply|\bRépondez|أرسل|أجب)\s+(?:\w+\s+)?(\d{1,3})\b", re.IGNORECASE)
