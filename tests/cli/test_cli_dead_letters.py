@@ -114,7 +114,7 @@ def test_where_there_is_none_that_is_said(kairos: Run, store: Path) -> None:
 
 def test_every_input_that_may_break_the_engine_has_its_words() -> None:
     kinds = {kind.__name__.lower() for kind in get_args(Input)}
-    assert kinds | {"text", "purchase", "rejected", "unread"} == set(WHAT_TO_DO)
+    assert kinds | {"text", "purchase", "rejected", "unmapped", "unread"} == set(WHAT_TO_DO)
 
 
 def test_a_store_that_is_not_there_is_named(kairos: Run, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_the_example_is_sound(example: Playbook) -> None:
     assert check(example) == []
     assert len(example.tests) >= 10
     issues = {"top_up", "bundle", "personal", "content", "missed", "care", "retention", "network"}
+    issues |= {"streaming", "companion"}
     assert {action.issue for action in example.actions} == issues
     assert {action.purpose for action in example.actions} == {"service", "care", "marketing", "third_party"}
     assert all(action.kind == "promise" for action in example.actions if action.issue == "top_up")

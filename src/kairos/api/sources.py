@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -31,6 +31,17 @@ _BODY = {
         "required": True,
         "content": {name: {"schema": {}} for name in ("application/json", "application/x-ndjson")},
     }
+}
+_PROBLEM = {"content": {"application/problem+json": {"schema": {"type": "object"}}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    400: {"description": "It is not JSON; not to be sent again", **_PROBLEM},
+    401: {"description": "The source has a secret, or the caller must be known", **_PROBLEM},
+    403: {"description": "Another secret, or another role", **_PROBLEM},
+    404: {"description": "There is no such source", **_PROBLEM},
+    413: {"description": "Too large, or too long to read", **_PROBLEM},
+    415: {"description": "It is packed", **_PROBLEM},
+    422: {"description": "Nothing of it can ever be read; not to be sent again", **_PROBLEM},
+    503: {"description": "Send all of it again, after `retry-after`", **_PROBLEM},
 }
 
 
@@ -63,12 +74,12 @@ class Sources(Protocol):
 def add_sources(app: FastAPI, sources: Sources) -> None:
     """The routes."""
 
-    @app.post("/v1/sources/{source}", response_model=None, openapi_extra=_BODY)
+    @app.post("/v1/sources/{source}", response_model=None, openapi_extra=_BODY, responses=_ANSWERS)
     async def post(request: Request, source: str) -> Response:
         """JSON of a system's own (an object, an array, or lines), made events by the mappings of the settings."""
         return await _answer(request, sources, source, "")
 
-    @app.post("/v1/sources/{source}/{secret}", response_model=None, openapi_extra=_BODY)
+    @app.post("/v1/sources/{source}/{secret}", response_model=None, openapi_extra=_BODY, responses=_ANSWERS)
     async def post_with_secret(request: Request, source: str, secret: str) -> Response:
         """The same, for a system that can be told nothing but a URL: the source's secret is in the path."""
         return await _answer(request, sources, source, secret)

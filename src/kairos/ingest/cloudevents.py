@@ -198,10 +198,11 @@ def _happened(text: str, now: int) -> int:
         happened = time(text)
     except ValueError as error:
         raise EventError(f"`time`: {error}", "time") from None
-    return in_time("time", happened, text, now)
+    return happened if 0 <= happened <= now else in_time("time", happened, text, now)
 
 
 def in_time(field: str, happened: int, written: object, now: int) -> int:
+    """A time that can be; a little in the future is now. Raises EventError."""
     if happened < 0:
         raise EventError(f"`{field}`: `{quoted(written)}` is before 1970", field)
     if happened > now + AHEAD_AT_MOST:
