@@ -590,7 +590,7 @@ def ussd_profile(ussd: UssdSettings) -> Profile:
         return PROFILES[ussd.profile]
     session, step, end = (Bits(one.tag, one.mask) if one else None for one in (own.session, own.step, own.end))
     assert session
-    return Profile(session, step, end, own.code, {**OPERATIONS, **own.operations}, own.gsm7, own.ucs2)
+    return Profile(session, step, end, own.code, {**OPERATIONS, **own.operations}, own.gsm7, own.ucs2, own.renumbers)
 
 
 def door_tls(section: str, door: Notifications | Http) -> SSLContext | None:

@@ -300,6 +300,7 @@ class UssdProfile(Section, frozen=True):
     operations: dict[str, Octet] = {}  # those that differ from the standard's
     gsm7: Octet = 0x00  # data_coding
     ucs2: Octet = 0x08
+    renumbers: bool = False  # what we begin comes back under a number of the gateway's own
 
 
 class UssdSystem(Section, frozen=True):

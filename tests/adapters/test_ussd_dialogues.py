@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from kairos.adapters.ussd_doors import UssdDoors
 from kairos.adapters.ussd_http import HttpSystems, HttpUssd, XmlPush
 from kairos.adapters.ussd_smpp import UssdSmpp
 from kairos.domain.event import Event
+from kairos.domain.inbound import Visit
 from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket, OpenOffer
 from kairos.engine.engine import Engine
@@ -216,7 +218,7 @@ def pushed(**more: Any) -> Text:
 
 
 @asynccontextmanager
-async def on_gateway(desk: Desk) -> AsyncIterator[tuple[UssdGateway, UssdSmpp]]:
+async def on_gateway(desk: Desk, **profile: Any) -> AsyncIterator[tuple[UssdGateway, UssdSmpp]]:
     gateway = UssdGateway(asyncio.get_running_loop().time)
     await gateway.start()
     bind = BindTransceiver(system_id="kairos", password="kairos")
@@ -224,7 +226,7 @@ async def on_gateway(desk: Desk) -> AsyncIterator[tuple[UssdGateway, UssdSmpp]]:
     def client(handle: Any) -> Client:
         return Client("127.0.0.1", gateway.port, bind, handle, SessionOptions(response_timeout=5.0))
 
-    door = UssdSmpp(client, desk.dialogues, PROFILES["6d"])
+    door = UssdSmpp(client, desk.dialogues, replace(PROFILES["6d"], **profile))
     await door.client.start()
     try:
         async with asyncio.timeout(10):
@@ -236,8 +238,9 @@ async def on_gateway(desk: Desk) -> AsyncIterator[tuple[UssdGateway, UssdSmpp]]:
 
 
 async def test_what_we_begin_over_smpp_is_answered_though_the_gateway_numbers_it_anew() -> None:
-    async with opened() as desk, on_gateway(desk) as (gateway, door):
+    async with opened() as desk, on_gateway(desk, renumbers=True) as (gateway, door):
         await desk.hear("", kind="begin")
+        await desk.hear("", kind="abort")
         (offer,) = desk.offers()
         outcome = await door.send(Text("5000", NUMBER, "2 GB for T$45?", True, offer=offer.key, reply_in="en"))
         assert outcome.status == "sent"
@@ -275,6 +278,33 @@ async def test_what_asks_nothing_is_told_and_over() -> None:
         (dialogue,) = gateway.dialogues.values()
         assert (dialogue.screens[0].text, dialogue.screens[0].more) == ("Calls cost half after 8 pm.", False)
         assert desk.dialogues.open == 0
+
+
+@pytest.mark.parametrize(("instead", "outcome"), [("", "retry"), ("sms", "failed")])
+async def test_whoever_is_in_a_dialogue_is_not_interrupted(instead: str, outcome: str) -> None:
+    async with opened() as desk, on_gateway(desk) as (gateway, door):
+        await desk.hear("", kind="begin")
+        assert (await door.send(pushed(instead=instead))).status == outcome
+        assert gateway.dialogues == {}
+        await desk.hear("", kind="abort")
+        assert (await door.send(pushed(instead=instead))).status == "sent"
+
+
+@pytest.mark.parametrize("renumbers", [False, True])
+async def test_a_key_of_a_dialogue_that_they_dialled_takes_nothing_that_we_say_in_another(renumbers: bool) -> None:
+    async with opened() as desk, on_gateway(desk, renumbers=renumbers) as (gateway, door):
+        gateway.numbers = itertools.cycle([50])  # not the first of ours
+        dialled = await gateway.dial(NUMBER, "*123*4#")
+        async with asyncio.timeout(10):
+            assert "2 GB" in (await dialled.screen()).text
+            await gateway.abort(dialled)
+            (offer,) = desk.offers()
+            sent = await door.send(Text("5000", NUMBER, "2 GB for T$45?", True, offer=offer.key, reply_in="en"))
+            assert sent.status == "sent"
+            await gateway.press(dialled, "1")
+            await gateway.press(dialled, "1")
+            await asyncio.sleep(0.1)
+        assert desk.statuses() == ["open"]
 
 
 async def test_where_nobody_begins_dialogues_it_is_refused_at_once() -> None:
@@ -330,7 +360,7 @@ async def test_a_dialogue_that_we_begin_in_xml(name: str) -> None:
 
     server = await asyncio.start_server(gateway, "127.0.0.1", 0)
     async with server, opened() as desk:
-        await desk.hear("", kind="begin")
+        await desk.loop.ask(Visit("v", NUMBER, "ussd", desk.now[0]))
         (offer,) = desk.offers()
         push = XmlPush(desk.dialogues, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mobicents")
         found = await push.send(Text("5000", NUMBER, "2 GB?", True, offer=offer.key, reply_in="en"))

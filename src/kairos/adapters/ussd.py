@@ -30,6 +30,7 @@ CLOSED: Final = Show("This service is not available.", more=False)  # where a pl
 SILENT: Final = Show("", more=False)  # to what awaits no answer
 MOST: Final = 100_000  # dialogues at a time
 SWEPT_EVERY: Final = 1.0  # seconds
+BUSY: Final = "they are in a dialogue"
 
 
 class Systems(Protocol):
@@ -135,6 +136,15 @@ class Dialogues:
     def forget(self, key: str) -> None:
         """A dialogue that we began never came to be."""
         self._left(self._talks.pop(key, None))
+
+    def busy(self, msisdn: str) -> bool:
+        """Whether they are in a dialogue: what they press next is meant for that one, and must not answer another."""
+        talk = self._talks.get(self._of.get(msisdn, ""))
+        return talk is not None and not talk.steps.ended
+
+    def knows(self, key: str) -> bool:
+        """Whether a dialogue has this key, or had it lately."""
+        return key in self._talks
 
     def of(self, msisdn: str) -> str:
         """The key of a handset's dialogue; empty where it has none."""

@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 import structlog
 
-from kairos.adapters.ussd import Dialogues
+from kairos.adapters.ussd import BUSY, Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
 from kairos.playbook.ussd import PARENT
@@ -84,6 +84,8 @@ class XmlPush:
 
     async def send(self, text: Text) -> Outcome:
         """Begin a dialogue. It is sent once the gateway has it and has not refused it at once."""
+        if self.dialogues.busy(text.destination):
+            return Outcome("failed" if text.instead else "retry", reason=BUSY)
         name = f"{self.dialogues.clock():x}{next(self._serial):x}"
         key = f"xml:{name}"
         show = self.dialogues.push(key, text)

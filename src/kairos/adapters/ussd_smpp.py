@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
-from kairos.adapters.ussd import Dialogues
+from kairos.adapters.ussd import BUSY, MOST, Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
 from kairos.ports import Outcome
@@ -48,6 +48,7 @@ class UssdSmpp:
         self.counts: Counter[str] = Counter()
         self._numbers = 0
         self._began: dict[str, Line] = {}  # by the key of a dialogue that we began: as it was sent
+        self._dialled: OrderedDict[str, None] = OrderedDict()  # of a gateway that renumbers: dialogues that they began
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def handle(self, _session: Session, pdu: Pdu) -> Pdu:
@@ -61,7 +62,7 @@ class UssdSmpp:
             return pdu.response()
         said, line = found
         key = f"{GATEWAY}:{said.session}"
-        if said.kind != "begin" and key not in self._began and (ours := self._ours(line)):
+        if self.profile.renumbers and key not in self._began and (ours := self._ours(said, line)):
             key, said = ours, _renamed(said, ours)
         pushed = key in self._began
         try:
@@ -82,8 +83,9 @@ class UssdSmpp:
 
     async def send(self, text: Text) -> Outcome:
         """Begin a dialogue with an offer, or only tell something."""
-        self._numbers = self._numbers % self.profile.session.most + 1
-        line = Line(text.destination, self.address or text.source, self._numbers)
+        if self.dialogues.busy(text.destination):
+            return Outcome("failed" if text.instead else "retry", reason=BUSY)
+        line = self._line(text)
         key = f"{GATEWAY}:{line.session}"
         show = self.dialogues.push(key, text)
         if show is None:
@@ -101,8 +103,25 @@ class UssdSmpp:
     async def close(self) -> None:
         await self.client.close()
 
-    def _ours(self, line: Line) -> str:
-        """A dialogue that we began with them, where the gateway has given it a number of its own."""
+    def _line(self, text: Text) -> Line:
+        """Under a number that no dialogue of theirs has, or had a short while ago: a late key of it answers nothing."""
+        while True:
+            self._numbers = self._numbers % self.profile.session.most + 1
+            line = Line(text.destination, self.address or text.source, self._numbers)
+            if not self.dialogues.knows(f"{GATEWAY}:{line.session}"):
+                return line
+
+    def _ours(self, said: Heard, line: Line) -> str:
+        """A dialogue that we began with them, and that the gateway has given a number of its own: nobody dialled it.
+
+        A late key of one that they dialled must not answer it.
+        """
+        if said.kind == "begin":
+            self._dialled[line.session] = None
+            while len(self._dialled) > MOST:
+                self._dialled.popitem(last=False)
+        if line.session in self._dialled:
+            return ""
         key = self.dialogues.of(line.msisdn)
         return key if key in self._began else ""
 

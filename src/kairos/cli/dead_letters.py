@@ -43,6 +43,9 @@ WHAT_TO_DO = {
     "handed": "a program error: report the trace. Once it is mended, replay it: the message is decided and sent once.",
     "withdrawal": "a program error: report the trace. Its sender got an error, and asks again.",
     "communication": "a program error: report the trace. Its sender got an error, and sends it again.",
+    "look": "a program error: report the trace. Who looked saw an error, and looks again.",
+    "recall": "a program error: report the trace. Once it is mended, replay it: an open offer is said by SMS.",
+    "erasure": "a program error: report the trace. Nobody was forgotten: once it is mended, erase again.",
     "word": "a program error: report the trace. Once it is mended, replay it: an offer is charged once.",
     "purchase": "it is stuck: money may have moved. Ask the charging system, and say what became of it (see "
     "docs/fulfilment.md). There is nothing to replay.",

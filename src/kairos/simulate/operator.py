@@ -41,6 +41,7 @@ QUANTITIES = {"voice": (2, 9), "data": (2, 30), "sms": (1, 1), "mms": (1, 1), "v
 GOES_AWAY, REPEATS = 0.1, 0.1  # of those who look at an offer by USSD; of the gateway's steps
 
 READS = (0.6, 1.2)  # seconds before a key is pressed
+OVER = "over"  # how a page looks whose offer was declined, or has ended
 NERVOUS = 0.2  # of those who tap do so twice
 
 _AT_SMSC = Account("kairos", "kairos")  # that kairos binds with, here
@@ -257,6 +258,9 @@ class Operator:
         answer = handset.answer("accept", self.now(), handset.offer(number), None, "page")
         self.recent.append((msisdn, "from", link))
         screen = await self.browser.take(link, msisdn, twice=twice)
+        said_no = any(one.meaning in ("decline", "stop") for one in handset.answers)
+        if screen and screen.looks == OVER and said_no:  # their no by SMS crossed it, and the page says so
+            answer.meaning = "repeat"
         if screen and not screen.settled and handset.waiting is answer:  # no text message follows
             handset.hear(answer, Seen(time.perf_counter(), screen.news, "answer"))
         return answer

@@ -73,6 +73,7 @@ class Profile:
     operations: Mapping[str, int] = field(default_factory=lambda: OPERATIONS)
     gsm7: int = 0x00  # data_coding
     ucs2: int = 0x08
+    renumbers: bool = False  # a dialogue that we begin comes back under a number of the gateway's own
 
 
 PROFILES: Final[Mapping[str, Profile]] = {
