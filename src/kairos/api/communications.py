@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
+from kairos.api.lock import about
 from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_error, tmf_json
 from kairos.domain.passage import SENDS, Asked, Hub
 from kairos.errors import ForbiddenError
@@ -182,6 +183,7 @@ def add_communications(app: FastAPI, communications: Communications) -> None:
         key = request.headers.get("idempotency-key", "")[:200] or key
         document = {name: value for name, value in sent.items() if name not in OURS}
         document.setdefault("@type", "CommunicationMessage")
+        about(request, asked.receivers[0] if asked.receivers else "", f"receivers: {len(asked.receivers)}")
         made = await communications.create(_client(request), key, asked, document)
         return tmf_json(made, 201, {"location": made["href"]})
 
