@@ -7,6 +7,7 @@ KAIROS_SOURCES_DPI_SECRET. See docs/settings.md.
     file -> environment -> misfits -> Settings -> checks     (`reading` leads through them)
 """
 
+from kairos.settings.channels import lacking, require_ways
 from kairos.settings.checks import is_loopback
 from kairos.settings.environment import variable
 from kairos.settings.mappings import presets, read_preset
@@ -84,11 +85,13 @@ __all__ = [
     "Webhook",
     "is_age",
     "is_loopback",
+    "lacking",
     "load_settings",
     "milliseconds",
     "presets",
     "read_preset",
     "read_settings",
     "require_passwords",
+    "require_ways",
     "variable",
 ]
