@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+WORKERS = $(shell expr 1 + $$(nproc 2>/dev/null || echo 1))  # of the tests: one more than cores, for they wait a lot
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench test-peers crash-matrix soak format lock clean
@@ -21,7 +22,7 @@ demo: $(READY) ## Watch the main job: a synthetic operator against the real serv
 	$(BIN)/kairos demo $(ARGS)
 
 test: $(READY) ## The tests (under ten minutes on two cores)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	PYTEST_XDIST_AUTO_NUM_WORKERS=$(WORKERS) $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(READY) ## Lint, format, types, layers and the example playbook
 	$(BIN)/ruff check .
