@@ -299,7 +299,7 @@ async def test_a_server_whose_settings_name_one_decides_by_it(
     with pytest.raises(SettingsError, match="cannot be read: No such file or directory"):
         Kairos(chosen, MemoryStore(), bench.program)
     (tmp_path / "models").mkdir()
-    monkeypatch.setattr("kairos.bootstrap.OnnxModel", lambda path, within: Brought(path, within=within))
+    monkeypatch.setattr("kairos.bootstrap.playbooks.OnnxModel", lambda path, within: Brought(path, within=within))
     server = Kairos(chosen, MemoryStore(), bench.program)
     assert server.engine.scorer.version.startswith("onnx-")
     server.engine.use(bench.program)

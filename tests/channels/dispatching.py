@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from kairos.bootstrap.ways_out import Places
 from kairos.engine.dispatch import Backoff, Dispatcher
 from kairos.engine.loop import Loop
 from kairos.ports import Room
-from kairos.ways_out import Places
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import pytest
 from tests.channels.conftest import by_mail
 
 from kairos.adapters.calls import CallList
+from kairos.bootstrap.ways_out import Nowhere, callbacks, open_ways, rooms
 from kairos.cli.playbook import check as command
 from kairos.decide import explain
 from kairos.domain.decision import Decision
@@ -20,8 +21,7 @@ from kairos.domain.message import Text
 from kairos.engine.program import compile_program
 from kairos.errors import PlaybookError, SettingsError
 from kairos.playbook import check, measure_messages, read
-from kairos.settings import read_settings
-from kairos.ways_out import Nowhere, callbacks, lacking, open_ways, require_ways, rooms
+from kairos.settings import lacking, read_settings, require_ways
 
 ADDRESS = "ada@mail.example"
 

@@ -194,8 +194,9 @@ def serve(starter: Connection, settings: Path, environment: Mapping[str, str], l
     os.dup2(said, 1)
     os.dup2(said, 2)
     WrappedKairos.starter = starter
-    for name, part in {"Kairos": WrappedKairos, "Smsc": WrappedSmsc, "Esmes": WrappedEsmes, "now": now}.items():
-        setattr(bootstrap, name, part)
+    bootstrap.Kairos = WrappedKairos  # type: ignore[misc]
+    for name, part in {"Smsc": WrappedSmsc, "Esmes": WrappedEsmes, "now": now}.items():
+        setattr(bootstrap.kairos, name, part)
     logs()
     try:
         import uvloop

@@ -87,13 +87,9 @@ def settings_of(folder: Path) -> Settings | None:
 
 def without_way_out(playbook: Playbook, settings: Settings | None) -> list[Diagnostic]:
     """Channels that the playbook uses and these settings have no way out for."""
-    from kairos.domain.channel import LONG
+    from kairos.settings import lacking
 
-    if settings is None or not any(t.channel in LONG for action in playbook.actions for t in action.treatments):
-        return []
-    from kairos.ways_out import lacking  # it brings all the ways out with it
-
-    return lacking(playbook, settings.channels)
+    return lacking(playbook, settings.channels) if settings else []
 
 
 def measured(playbook: Playbook, page: str) -> list[str]:

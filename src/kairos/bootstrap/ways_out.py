@@ -1,4 +1,4 @@
-"""From the settings to channels: the ways out beside the SMSC, and what a playbook needs of them."""
+"""From the settings to channels: the ways out beside the SMSC."""
 
 from __future__ import annotations
 
@@ -25,21 +25,12 @@ from kairos.domain.message import Outgoing, Text
 from kairos.engine.dead_letters import DeadLetters
 from kairos.engine.loop import Loop
 from kairos.engine.program import Program
-from kairos.errors import Diagnostic, PlaybookError, SettingsError
-from kairos.playbook.playbook import Playbook
+from kairos.errors import Diagnostic, SettingsError
 from kairos.ports import Channel, Clock, Outcome, Room, Store
 from kairos.settings import Calls, Channels, Email, Ivr, Mms, Notifier, Settings, milliseconds
 from kairos.settings import Webhook as WebhookSettings
+from kairos.settings.channels import NEEDS, has_way_out
 
-NEEDS: Final = {  # what of its section says that a channel has a way out
-    "email": "host",
-    "push": "url",
-    "whatsapp": "url",
-    "mms": "url",
-    "webhook": "url",
-    "ivr": "url",
-    "calls": "on",
-}
 SHORTEST_KEY: Final = 16  # characters
 
 
@@ -78,10 +69,6 @@ def open_ways(settings: Channels, clock: Clock, unsubscribe: Callable[[str], str
     return made
 
 
-def has_way_out(settings: Channels, channel: str) -> bool:
-    return channel in NEEDS and bool(getattr(getattr(settings, channel), NEEDS[channel]))
-
-
 def rooms(settings: Channels, ways: Mapping[str, Channel]) -> dict[str, Room]:
     """How many messages are being sent at once on each channel, or that an agent must want one: the rest waits."""
     sections = {channel: getattr(settings, channel) for channel in NEEDS}
@@ -118,27 +105,6 @@ class Places:
 
     def __call__(self, _: Outgoing, __: Text) -> AbstractAsyncContextManager[object]:
         return self._places
-
-
-def lacking(playbook: Playbook, settings: Channels) -> list[Diagnostic]:
-    """Each channel that the playbook uses and that has no way out, at the first offer that uses it."""
-    users = {t.channel: action for action in reversed(playbook.actions) for t in action.treatments if t.channel in LONG}
-    return [
-        Diagnostic(
-            action.file,
-            action.line,
-            f"`{action.name}` goes out on `{channel}`, which has no way out",
-            f"set `{NEEDS.get(channel, 'on')}` of [channels.{channel}] in kairos.toml, or leave the treatment out",
-        )
-        for channel, action in sorted(users.items())
-        if not has_way_out(settings, channel)
-    ]
-
-
-def require_ways(playbook: Playbook, settings: Channels) -> None:
-    """Refuse a playbook that names a channel without a way out. Raises PlaybookError that names both."""
-    if found := lacking(playbook, settings):
-        raise PlaybookError(found)
 
 
 async def close_ways(ways: Mapping[str, Channel] | Iterable[Channel]) -> None:

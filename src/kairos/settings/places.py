@@ -1,0 +1,35 @@
+"""Places: where a setting stands, and what is wrong there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kairos.errors import Diagnostic, SettingsError
+
+Place = tuple[str | int, ...]  # the way to a value: names of sections and keys, positions in lists
+
+
+class Wrong:
+    """What is wrong so far, each at its line of the file, or at its variable of the environment."""
+
+    def __init__(self, file: str, lines: Mapping[Place, int]) -> None:
+        self.file, self.lines = file, lines
+        self.variables: Mapping[Place, str] = {}
+        self.said: list[Diagnostic] = []
+
+    def say(self, place: Place, message: str, hint: str) -> None:
+        if place in self.variables:
+            self.said.append(Diagnostic(self.variables[place], 0, message, hint))
+            return
+        within = (place[:length] for length in range(len(place), 0, -1))
+        line = next((self.lines[inner] for inner in within if inner in self.lines), 0)
+        self.said.append(Diagnostic(self.file, line, message, hint))
+
+    def end(self) -> None:
+        """Raises SettingsError where something was said, in the order of the lines."""
+        if self.said:
+            raise SettingsError(sorted(self.said, key=lambda said: (said.file != self.file, said.line)))
+
+
+def shown(place: Place) -> str:
+    return ".".join(step for step in place if isinstance(step, str))

@@ -1,0 +1,75 @@
+"""Secrets: never in the file, and nothing is served without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from kairos.errors import Diagnostic, SettingsError
+from kairos.settings.checks import is_loopback
+from kairos.settings.environment import variable
+from kairos.settings.places import Place, shown
+from kairos.settings.sections import Settings, is_section
+
+PASSWORD = "password"
+SECRETS = (PASSWORD, "secret", "key")  # fields of sections so named are never in the file
+SECRET = "secret"
+LEAST_SECRET = 32  # characters
+STRONG = 32  # characters of a key, at least
+
+
+def require_passwords(settings: Settings) -> None:
+    """Refuse to serve without passwords and keys: an empty one lets anybody in. Raises SettingsError, naming variables.
+
+    Nor is anything that has no lock open to other machines, unless the settings say so.
+    """
+    places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
+    places["smsc", PASSWORD] = settings.smsc.password
+    if settings.ussd.host:
+        places["ussd", PASSWORD] = settings.ussd.password
+    if settings.page.url:
+        places["page", SECRET] = settings.page.secret
+    missing = [place for place, password in places.items() if not password.strip()]
+    said = [Diagnostic("", 0, f"`{shown(place)}` is not set", f"set {variable(place)}") for place in missing]
+    if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
+        hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
+        said.append(Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint))
+    if 0 < len(settings.ussd.secret) < LEAST_SECRET:
+        hint = f"set {variable(('ussd', SECRET))} to {LEAST_SECRET} characters or more, or leave it out"
+        said.append(Diagnostic("", 0, "`ussd.secret` is too short: paths could be guessed", hint))
+    for name, source in settings.sources.items():
+        if source.secret and len(source.secret) < LEAST_SECRET:
+            where: Place = ("sources", name, SECRET)
+            hint = f"set {variable(where)} to {LEAST_SECRET} characters or more that nobody can guess"
+            said.append(Diagnostic("", 0, f"`{shown(where)}` is too short", hint))
+    for name, client in settings.clients.items():
+        place: Place = ("clients", name, "key")
+        hint = f"set {variable(place)} to what `kairos key {name}` makes"
+        if not client.key and not client.key_sha256:
+            said.append(Diagnostic("", 0, f"`{shown(place)}` is not set", hint))
+        elif client.key and len(client.key) < STRONG:
+            said.append(Diagnostic("", 0, f"`{shown(place)}` is shorter than {STRONG} characters", hint))
+    http = settings.http
+    if not is_loopback(http.host) and not http.insecure and not settings.clients and not settings.oidc.issuer:
+        what = f"the HTTP door would be open to anybody who reaches {http.host}: no client and no issuer is named"
+        hint = (
+            "add a [clients.NAME] with `kairos key NAME`, or [oidc]; or listen on 127.0.0.1; or set `insecure = true`"
+        )
+        said.append(Diagnostic("", 0, what, f"{hint} in [http]"))
+    if said:
+        raise SettingsError(said)
+
+
+def secrets_in(data: Any, kind: Any, place: Place) -> Iterator[Place]:
+    """The way to every secret of the file: keys of sections that have such a name, known or not."""
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    if is_section(bare) and isinstance(data, dict):
+        kinds = get_type_hints(bare, include_extras=True)
+        for key, inner in data.items():
+            if key in SECRETS:
+                yield (*place, key)
+            else:
+                yield from secrets_in(inner, kinds.get(key), (*place, key))
+    elif get_origin(bare) in (dict, list) and isinstance(data, dict | list):
+        for step, inner in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from secrets_in(inner, get_args(bare)[-1], (*place, step))
