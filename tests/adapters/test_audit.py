@@ -16,9 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kairos.adapters import audit
-from kairos.adapters.audit import Trail, note
-from kairos.adapters.audit_chain import Chain, Fault, opened, read
+from kairos.adapters.audit.chain import Chain, Fault, opened, read
+from kairos.adapters.audit.trail import Trail, note
 from kairos.adapters.pseudonyms import Pseudonyms, key_in
 from kairos.domain.caller import Caller
 from kairos.errors import KairosError
@@ -86,8 +85,8 @@ async def test_reads_are_written_soon_and_counts_at_the_end(trail: Trail, tmp_pa
 async def test_while_it_cannot_be_written_lines_wait_and_it_is_said(
     trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "PATIENCE", 0.5)
-    monkeypatch.setattr(audit, "WAITING", 3)
+    monkeypatch.setattr("kairos.adapters.audit.trail.PATIENCE", 0.5)
+    monkeypatch.setattr("kairos.adapters.audit.trail.WAITING", 3)
 
     def full(*_: Any) -> int:
         raise OSError(28, "No space left on device")

@@ -17,7 +17,7 @@ from tests.swagger import Swagger, swagger
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_queries import SqliteQueries
+from kairos.adapters.sqlite.queries import SqliteQueries
 from kairos.api import create_app
 from kairos.api.recommendations import BASE, QUERY, add_recommendations
 

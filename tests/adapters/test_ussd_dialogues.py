@@ -13,11 +13,11 @@ import pytest
 from tests.adapters.conftest import GatedStore
 from tests.conftest import NOON, TEXTS
 
-from kairos.adapters import ussd
-from kairos.adapters.ussd import Dialogues
-from kairos.adapters.ussd_doors import UssdDoors
-from kairos.adapters.ussd_http import HttpSystems, HttpUssd, XmlPush
-from kairos.adapters.ussd_smpp import UssdSmpp
+from kairos.adapters.ussd import dialogues
+from kairos.adapters.ussd.dialogues import Dialogues
+from kairos.adapters.ussd.doors import UssdDoors
+from kairos.adapters.ussd.http import HttpSystems, HttpUssd, XmlPush
+from kairos.adapters.ussd.smpp import UssdSmpp
 from kairos.domain.event import Event
 from kairos.domain.inbound import Visit
 from kairos.domain.message import Text
@@ -198,7 +198,7 @@ async def test_who_is_not_known_sees_the_menu_in_the_first_language_and_nothing_
 
 
 async def test_no_more_dialogues_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ussd, "MOST", 1)
+    monkeypatch.setattr(dialogues, "MOST", 1)
     async with opened() as desk:
         await desk.hear("", kind="begin")
         other = Heard("z", "12025550199", "*123#", "", "begin")
@@ -207,7 +207,7 @@ async def test_no_more_dialogues_than_there_is_room_for(monkeypatch: pytest.Monk
 
 async def test_a_playbook_without_menus_says_so() -> None:
     async with opened({name: text for name, text in FILES.items() if name != "ussd.yaml"}) as desk:
-        assert await desk.hear("", kind="begin") == ussd.CLOSED
+        assert await desk.hear("", kind="begin") == dialogues.CLOSED
 
 
 # -- dialogues that we begin -------------------------------------------------------------------------------------------

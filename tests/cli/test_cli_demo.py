@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from kairos.adapters.sqlite_records import SqliteRecords
+from kairos.adapters.sqlite.records import SqliteRecords
 from kairos.cli.child import child
 from kairos.cli.demo import ASKED, example
 from kairos.cli.live_view import ISOLATE, KINDS, POP, drawing, isolated, picture, summary

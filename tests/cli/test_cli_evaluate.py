@@ -14,7 +14,7 @@ from tests.conftest import TEXTS
 from tests.engine.town import WEEK, Town, heard, texts
 from typer.testing import CliRunner
 
-from kairos.adapters.sqlite_lessons import SqliteLessons
+from kairos.adapters.sqlite.lessons import SqliteLessons
 from kairos.cli import app
 from kairos.engine.lessons import SAMPLE
 from kairos.engine.propensities import scorer_of

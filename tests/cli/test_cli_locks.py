@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kairos.adapters.audit import note
+from kairos.adapters.audit.trail import note
 from kairos.adapters.callers import hashed
 from kairos.errors import SettingsError
 from kairos.settings import read_settings, require_passwords

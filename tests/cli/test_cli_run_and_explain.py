@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_records import SqliteRecords
+from kairos.adapters.sqlite.records import SqliteRecords
 from kairos.domain.inputs import Response
 from kairos.errors import StoreError
 from kairos.ports import Batch

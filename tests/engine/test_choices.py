@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from tests.conftest import HOUR, Bench
 from tests.engine.town import DAY, WEEK, Town, heard
 
-from kairos.adapters.sqlite_lessons import SqliteLessons
-from kairos.adapters.sqlite_records import SqliteRecords
+from kairos.adapters.sqlite.lessons import SqliteLessons
+from kairos.adapters.sqlite.records import SqliteRecords
 from kairos.cli.explanation import picture
 from kairos.cli.learn import tell_choices
 from kairos.decide.decide import NO_ROOM

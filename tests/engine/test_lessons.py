@@ -14,8 +14,8 @@ from tests.conftest import TEXTS
 from tests.engine.town import DAY, WEEK, Town, heard, texts
 
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_lessons import RECEIPT, SqliteLessons
-from kairos.adapters.sqlite_records import SqliteRecords
+from kairos.adapters.sqlite.lessons import RECEIPT, SqliteLessons
+from kairos.adapters.sqlite.records import SqliteRecords
 from kairos.decide import moment_of
 from kairos.domain.pairs import Pairs
 from kairos.engine.explain import Explainer

@@ -12,7 +12,7 @@ import msgspec
 from tests.conftest import NOON, TEXTS
 
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_lessons import SqliteLessons
+from kairos.adapters.sqlite.lessons import SqliteLessons
 from kairos.decide import Arm
 from kairos.domain.decision import Decision
 from kairos.domain.event import Event

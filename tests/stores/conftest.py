@@ -9,7 +9,7 @@ import pytest
 
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_process import SqliteProcess
+from kairos.adapters.sqlite.process import SqliteProcess
 from kairos.ports import Store
 
 STORES: dict[str, Callable[[Path], Store]] = {

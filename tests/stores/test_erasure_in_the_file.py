@@ -15,9 +15,9 @@ import pytest
 from tests.conftest import MSISDN, NOON, TEXTS
 
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_person import SqlitePerson
-from kairos.adapters.sqlite_queries import SqliteQueries
-from kairos.adapters.sqlite_sweep import SqliteSweep
+from kairos.adapters.sqlite.person import SqlitePerson
+from kairos.adapters.sqlite.queries import SqliteQueries
+from kairos.adapters.sqlite.sweep import SqliteSweep
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event

@@ -14,10 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kairos.adapters import sqlite_journal
-from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_journal import ROWS_EACH
-from kairos.adapters.sqlite_records import SqliteRecords
+from kairos.adapters.sqlite import SqliteStore, journal
+from kairos.adapters.sqlite.journal import ROWS_EACH
+from kairos.adapters.sqlite.records import SqliteRecords
 from kairos.domain.subscriber import SCHEMA, KnownBy, State
 from kairos.errors import StoreError
 from kairos.ports import Batch
@@ -28,7 +27,7 @@ SHORTEST = 8  # rows of the tail: upkeep begins at once
 
 @pytest.fixture(autouse=True)
 def _short_tail(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_journal, "SHORTEST", SHORTEST)
+    monkeypatch.setattr(journal, "SHORTEST", SHORTEST)
 
 
 def number(subscriber: int) -> str:
@@ -76,7 +75,7 @@ def test_everybody_has_their_newest_state_whatever_is_settled_copied_or_undone(t
     first, settled, rows = ends(path)
     assert first > 500
     assert settled > first
-    assert rows <= ROWS_EACH * (len(EVERYBODY) + SHORTEST) + sqlite_journal.SHARE * 12
+    assert rows <= ROWS_EACH * (len(EVERYBODY) + SHORTEST) + journal.SHARE * 12
     records = SqliteRecords(path)
     assert records.load([number(7)], []).states == {7: expected[7]}
     records.close()
@@ -103,11 +102,10 @@ def test_a_state_of_schema_version_1_is_read_where_it_stood_until_it_changes(tmp
 WRITER = textwrap.dedent(
     """
     import random, sys
-    from kairos.adapters import sqlite_journal
-    from kairos.adapters.sqlite import SqliteStore
+    from kairos.adapters.sqlite import SqliteStore, journal
     from kairos.ports import Batch
 
-    sqlite_journal.SHORTEST = int(sys.argv[2])
+    journal.SHORTEST = int(sys.argv[2])
     store = SqliteStore(sys.argv[1], checkpoint_pages=64)
     turn = store.next_ids().decision
     while True:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_records import SqliteRecords
-from kairos.adapters.sqlite_schema import SCHEMA_VERSION
+from kairos.adapters.sqlite.records import SqliteRecords
+from kairos.adapters.sqlite.schema import SCHEMA_VERSION
 from kairos.domain.inputs import Timer
 from kairos.domain.message import Outgoing
 from kairos.errors import StoreError

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_backup import LEAST_JUMP, back_up, restore
-from kairos.adapters.sqlite_schema import SCHEMA_VERSION
+from kairos.adapters.sqlite.backup import LEAST_JUMP, back_up, restore
+from kairos.adapters.sqlite.schema import SCHEMA_VERSION
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.inputs import Response, Timer
 from kairos.domain.message import Order, Outgoing, Text

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_schema import FIRST, SCHEMA_VERSION, STEPS, prepare_schema
+from kairos.adapters.sqlite.schema import FIRST, SCHEMA_VERSION, STEPS, prepare_schema
 from kairos.engine.work import decode_state
 from kairos.errors import StoreError
 from kairos.ports import NextIds
@@ -92,7 +92,7 @@ def test_a_new_file_and_an_older_one_come_to_equal_schemas(tmp_path: Path, old: 
 
 
 def test_a_step_that_fails_leaves_the_file_as_it_was(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kairos.adapters.sqlite_schema.STEPS", (*STEPS[:-1], STEPS[-1] + "; CREATE TABLE meta(x)"))
+    monkeypatch.setattr("kairos.adapters.sqlite.schema.STEPS", (*STEPS[:-1], STEPS[-1] + "; CREATE TABLE meta(x)"))
     before = schema(old), rows(old, columns(old))
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
         with pytest.raises(sqlite3.OperationalError, match="meta already exists"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kairos.adapters.sqlite import SqliteStore
-from kairos.adapters.sqlite_switches import SqliteSwitches
+from kairos.adapters.sqlite.switches import SqliteSwitches
 from kairos.domain.switch import Switch
 from kairos.errors import StoreError
 from kairos.ports import Batch

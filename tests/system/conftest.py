@@ -390,6 +390,6 @@ def a_free_port() -> Callable[[], int]:
 def store_process(kairos: int) -> int:
     """The child of kairos that has the store open."""
     for child in Path(f"/proc/{kairos}/task/{kairos}/children").read_text().split():
-        if b"sqlite_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if b"adapters.sqlite.process" in Path(f"/proc/{child}/cmdline").read_bytes():
             return int(child)
     raise AssertionError("the store has no process of its own")

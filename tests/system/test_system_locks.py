@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kairos.adapters.audit_chain import Fault, read
+from kairos.adapters.audit.chain import Fault, read
 from kairos.adapters.callers import hashed, made
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.api.roles import TABLE

@@ -150,7 +150,7 @@ class Flows:
     ) -> Extracted:
         """Give every flow to its subscriber: an extract's row to whoever had the number at that time.
 
-        See `kairos.adapters.sqlite_records` for what these are.
+        See `kairos.adapters.sqlite.records` for what these are.
         """
         owner = "try_cast(who AS BIGINT)" if self.by_id else "held.subscriber"
         join = ""

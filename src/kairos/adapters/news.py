@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, ParamSpec, TypeVar, get_args
 import msgspec
 import structlog
 
-from kairos.adapters.sqlite_file import StoreFile
+from kairos.adapters.sqlite.file import StoreFile
 from kairos.adapters.webhooks import Target, body
 from kairos.domain.decision import Decision
 from kairos.engine.dead_letters import DeadLetters

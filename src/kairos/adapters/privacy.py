@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from kairos.adapters.sqlite_person import SqlitePerson
-from kairos.adapters.sqlite_sweep import SqliteSweep
+from kairos.adapters.sqlite.person import SqlitePerson
+from kairos.adapters.sqlite.sweep import SqliteSweep
 from kairos.domain.erasure import Erasure
 from kairos.engine.erasure import SUPPRESSED, UNKNOWN
 from kairos.engine.loop import Loop

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-from kairos.adapters.sqlite import (
+from kairos.adapters.sqlite.journal import APPEND, ROWS_EACH, SETTLE
+from kairos.adapters.sqlite.statements import select, write
+from kairos.adapters.sqlite.store import (
     DECISIONS,
     OUTGOING,
     POSITIONS,
@@ -18,8 +20,6 @@ from kairos.adapters.sqlite import (
     connect,
     transaction,
 )
-from kairos.adapters.sqlite_journal import APPEND, ROWS_EACH, SETTLE
-from kairos.adapters.sqlite_statements import select, write
 from kairos.ports import Batch
 
 STATES_BY_MSISDN = (

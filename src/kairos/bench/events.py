@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from kairos.adapters.sqlite_lessons import SqliteLessons
-from kairos.adapters.sqlite_process import SqliteProcess
+from kairos.adapters.sqlite.lessons import SqliteLessons
+from kairos.adapters.sqlite.process import SqliteProcess
 from kairos.bench import bare_store, workload
 from kairos.domain.decision import Decision
 from kairos.domain.event import Event

@@ -17,8 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from kairos.adapters.audit import Trail
-from kairos.adapters.audit_chain import opened as opened_audit
+from kairos.adapters.audit.chain import opened as opened_audit
+from kairos.adapters.audit.trail import Trail
 from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Reader
@@ -38,8 +38,8 @@ from kairos.adapters.senders import Submissions
 from kairos.adapters.smpp_figures import SmppCollector
 from kairos.adapters.smsc import Smsc
 from kairos.adapters.sources import HttpSources, compile_mappings
-from kairos.adapters.sqlite_process import SqliteProcess
-from kairos.adapters.sqlite_queries import SqliteQueries
+from kairos.adapters.sqlite.process import SqliteProcess
+from kairos.adapters.sqlite.queries import SqliteQueries
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app

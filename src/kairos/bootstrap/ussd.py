@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from kairos.adapters.ussd import Dialogues
-from kairos.adapters.ussd_doors import UssdDoors
-from kairos.adapters.ussd_http import HttpSystems, HttpUssd, XmlPush
-from kairos.adapters.ussd_smpp import UssdSmpp
+from kairos.adapters.ussd.dialogues import Dialogues
+from kairos.adapters.ussd.doors import UssdDoors
+from kairos.adapters.ussd.http import HttpSystems, HttpUssd, XmlPush
+from kairos.adapters.ussd.smpp import UssdSmpp
 from kairos.bootstrap.smpp import smsc_binds
 from kairos.engine.loop import Loop
 from kairos.ports import Clock

@@ -25,7 +25,7 @@ def audit(
     holds: Annotated[str, typer.Option(metavar="N:SEAL", help="Line N must be there, with this seal.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Lines as they are kept.")] = False,
 ) -> None:
-    from kairos.adapters.audit_chain import Fault, opened, read
+    from kairos.adapters.audit.chain import Fault, opened, read
     from kairos.adapters.pseudonyms import Pseudonyms
     from kairos.settings import load_settings
 

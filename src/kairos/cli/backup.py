@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE")], settings: Settings = TOML, store: Store = None
 ) -> None:
-    from kairos.adapters.sqlite_backup import back_up
+    from kairos.adapters.sqlite.backup import back_up
 
     source = path_of(settings, store)
     started = time.time()
@@ -44,8 +44,8 @@ def restore(
         str, typer.Option(help="Texts that waited in the backup and are not older are sent (again).")
     ] = "1 hour",
 ) -> None:
-    from kairos.adapters import sqlite_backup
-    from kairos.adapters.sqlite import own
+    from kairos.adapters.sqlite import backup as sqlite_backup
+    from kairos.adapters.sqlite.store import own
     from kairos.adapters.status import lasting
     from kairos.settings import is_age, milliseconds
 

@@ -14,7 +14,7 @@ from kairos.cli.switch import noted
 from kairos.errors import KairosError, SettingsError, did_you_mean
 
 if TYPE_CHECKING:
-    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.domain.dead_letter import DeadLetter
     from kairos.settings import Settings as AllSettings
 
@@ -142,7 +142,7 @@ def discard(
 
 def mark(settings: Path, store: Path | None, ids: list[int], kind: str, status: str) -> list[int]:
     """Mark new letters by id or of a kind. Raises KairosError where nothing is named, or one cannot be marked."""
-    from kairos.adapters.sqlite_letters import mark_in_file
+    from kairos.adapters.sqlite.letters import mark_in_file
 
     if bool(ids) == bool(kind):
         raise KairosError("name ids, or a kind with --all --kind; `kairos dead-letters list` shows them")
@@ -185,7 +185,7 @@ def check(id_: int, letter: DeadLetter | None, status: str) -> None:
 
 @contextmanager
 def records(settings: Path, store: Path | None) -> Iterator[SqliteRecords]:
-    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.adapters.sqlite.records import SqliteRecords
 
     with closing(SqliteRecords(store_path(settings, store))) as opened:
         yield opened

@@ -13,7 +13,7 @@ from kairos.cli.report import FOR_EVER, TOML, Html, Json, Settings, Since, Store
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
-    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.engine.program import Program
     from kairos.learn import Version
     from kairos.playbook import Playbook

@@ -26,7 +26,7 @@ def explain(
     latest: Annotated[int, typer.Option(min=1, help="How many decisions of a subscriber, the newest first.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each decision.")] = False,
 ) -> None:
-    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.engine.explain import Explainer
     from kairos.engine.program import compile_program
     from kairos.playbook import read as read_playbook

@@ -14,13 +14,13 @@ from typing import Any
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from kairos.adapters.audit import Trail
-from kairos.adapters.audit_chain import Chain
+from kairos.adapters.audit.chain import Chain
+from kairos.adapters.audit.trail import Trail
 from kairos.adapters.callers import Callers, hashed, made
 from kairos.adapters.http import HttpExplanations, HttpIngress
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.pseudonyms import Pseudonyms
-from kairos.adapters.sqlite_process import SqliteProcess
+from kairos.adapters.sqlite.process import SqliteProcess
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
 from kairos.api.connection import connections

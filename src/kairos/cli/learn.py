@@ -14,7 +14,7 @@ import typer
 from kairos.errors import KairosError, StoreError
 
 if TYPE_CHECKING:
-    from kairos.adapters.sqlite_lessons import SqliteLessons
+    from kairos.adapters.sqlite.lessons import SqliteLessons
     from kairos.engine.choices import Choices
     from kairos.engine.lessons import Lessons
     from kairos.settings import Settings
@@ -31,7 +31,7 @@ def learn(
         int, typer.Option(hidden=True, help="The process that started this, and with which it ends.")
     ] = 0,
 ) -> None:
-    from kairos.adapters.sqlite_lessons import SqliteLessons
+    from kairos.adapters.sqlite.lessons import SqliteLessons
     from kairos.engine.choices import Choices, versions_in
     from kairos.engine.program import compile_earlier
     from kairos.settings import load_settings

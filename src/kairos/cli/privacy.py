@@ -34,7 +34,7 @@ def export(
 ) -> None:
     import msgspec
 
-    from kairos.adapters.sqlite_person import SqlitePerson
+    from kairos.adapters.sqlite.person import SqlitePerson
     from kairos.ingest import read_name
     from kairos.settings import load_settings
 
@@ -107,7 +107,7 @@ def _by_door(door: str, subscriber: str, reason: str, force: bool) -> dict[str, 
 def _at_rest(settings: Settings, subscriber: str, reason: str, force: bool) -> dict[str, Any]:
     """In a store that no kairos has open; the file is written anew, so that nothing deleted is left in it."""
     from kairos.adapters.sqlite import SqliteStore
-    from kairos.adapters.sqlite_sweep import SqliteSweep
+    from kairos.adapters.sqlite.sweep import SqliteSweep
     from kairos.bootstrap import old_vocabulary, open_playbook, suppression_of
     from kairos.domain.erasure import Erasure
     from kairos.engine.engine import Engine

@@ -15,7 +15,7 @@ from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.adapters.extract import Extract
-    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.domain.purchase import Purchase
     from kairos.fulfil.ledger import Difference
 
@@ -39,7 +39,7 @@ def reconcile(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, and the sums as the last.")] = False,
 ) -> None:
     from kairos.adapters.extract import COLUMNS, Extract, Mapped
-    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.fulfil.ledger import WORDS
     from kairos.settings import load_settings
 

@@ -16,7 +16,7 @@ from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.adapters.duckdb_uplift import Costs, Extracted
-    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.domain.purchase import Purchase
     from kairos.engine.cohort import Cohort
     from kairos.engine.program import Program
@@ -214,7 +214,7 @@ def opened(
     settings: Path, store: Path | None
 ) -> Iterator[tuple[SqliteRecords, Callable[[str], Program | None], Playbook]]:
     """A store's records, the programs of its playbooks by revision, and the latest playbook."""
-    from kairos.adapters.sqlite_records import SqliteRecords
+    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.engine.program import compile_earlier
     from kairos.playbook import read
     from kairos.settings import load_settings

@@ -29,7 +29,7 @@ def run(
     settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
     announce: Annotated[bool, typer.Option("--announce", help="Print the ports as a JSON line when open.")] = False,
 ) -> None:
-    from kairos.adapters.audit_chain import opened
+    from kairos.adapters.audit.chain import opened
     from kairos.adapters.log import logs
     from kairos.adapters.pseudonyms import Pseudonyms
     from kairos.settings import load_settings, require_passwords
@@ -95,7 +95,7 @@ async def serve_until_signal(settings: Settings, *, announce: bool, learn_from: 
     import structlog
 
     from kairos.adapters.sqlite import SqliteStore
-    from kairos.adapters.sqlite_process import SqliteProcess
+    from kairos.adapters.sqlite.process import SqliteProcess
     from kairos.bootstrap import Kairos, open_playbook
     from kairos.playbook import load_texts
 

@@ -34,7 +34,7 @@ def switch(
     as_json: Annotated[bool, typer.Option("--json", help="With `list`: switches and history as JSON.")] = False,
 ) -> None:
     from kairos.adapters.sqlite import SqliteStore
-    from kairos.adapters.sqlite_switches import SqliteSwitches
+    from kairos.adapters.sqlite.switches import SqliteSwitches
     from kairos.domain.switch import Switch
     from kairos.settings import load_settings
 
@@ -97,7 +97,7 @@ def noted(
     store: Path, settings: Settings | None, did: str, detail: str, who: str = "", times: int = 1, about: str = ""
 ) -> None:
     """A line in the audit trail; what was done is done, so where that cannot be it is only said."""
-    from kairos.adapters.audit import note
+    from kairos.adapters.audit.trail import note
 
     own = settings.audit if settings and str(store) == settings.store.path else None
     folder = Path(own.folder) if own else Path(f"{store}-audit")

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kairos.adapters.sqlite_process import SqliteProcess
-from kairos.adapters.ussd import Dialogues
-from kairos.adapters.ussd_smpp import UssdSmpp
+from kairos.adapters.sqlite.process import SqliteProcess
+from kairos.adapters.ussd.dialogues import Dialogues
+from kairos.adapters.ussd.smpp import UssdSmpp
 from kairos.bench import inbound, ussd, workload
 from kairos.cli.child import child
 from kairos.engine.engine import Engine

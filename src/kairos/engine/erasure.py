@@ -1,6 +1,6 @@
 """A person is forgotten: their number is nobody's, nothing is open, and their state is empty from this transaction on.
 
-What else the store has of them goes beside the engine soon after (`kairos.adapters.sqlite_sweep`).
+What else the store has of them goes beside the engine soon after (`kairos.adapters.sqlite.sweep`).
 """
 
 from __future__ import annotations

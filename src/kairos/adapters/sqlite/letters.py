@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from kairos.adapters.sqlite_schema import check_version
+from kairos.adapters.sqlite.schema import check_version
 from kairos.domain.dead_letter import DeadLetter
 from kairos.errors import StoreError
 

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from kairos.adapters.ussd import BUSY, MOST, Dialogues
+from kairos.adapters.ussd.dialogues import BUSY, MOST, Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
 from kairos.ports import Outcome

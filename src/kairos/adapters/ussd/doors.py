@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from kairos.adapters.ussd import Dialogues
-from kairos.adapters.ussd_http import HttpSystems, HttpUssd, XmlPush
-from kairos.adapters.ussd_smpp import UssdSmpp
+from kairos.adapters.ussd.dialogues import Dialogues
+from kairos.adapters.ussd.http import HttpSystems, HttpUssd, XmlPush
+from kairos.adapters.ussd.smpp import UssdSmpp
 from kairos.domain.message import Text
 from kairos.ports import Outcome
 

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import msgspec
 
-from kairos.adapters.sqlite import PAGE, transaction
-from kairos.adapters.sqlite_file import PATIENCE, StoreFile
-from kairos.adapters.sqlite_purchases import read_purchase
-from kairos.adapters.sqlite_statements import select
+from kairos.adapters.sqlite.file import PATIENCE, StoreFile
+from kairos.adapters.sqlite.purchases import read_purchase
+from kairos.adapters.sqlite.statements import select
+from kairos.adapters.sqlite.store import PAGE, transaction
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import read_state
 from kairos.fulfil import ENDED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from kairos.adapters.sqlite_file import StoreFile
+from kairos.adapters.sqlite.file import StoreFile
 from kairos.domain.switch import Switch
 
 COLUMNS = "name, is_on, reason, who, at"

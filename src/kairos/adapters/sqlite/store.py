@@ -16,25 +16,25 @@ from typing import IO, Any
 
 import structlog
 
-from kairos.adapters import sqlite_passages, sqlite_switches
-from kairos.adapters.sqlite_backup import copy_before_upgrade
-from kairos.adapters.sqlite_budgets import BUDGETS, budget_rows, select_budgets
-from kairos.adapters.sqlite_checkpoint import Checkpointer
-from kairos.adapters.sqlite_choices import select_choices
-from kairos.adapters.sqlite_erasure import erase, suppressed
-from kairos.adapters.sqlite_file import told
-from kairos.adapters.sqlite_journal import Journal
-from kairos.adapters.sqlite_letters import (
+from kairos.adapters.sqlite import passages, switches
+from kairos.adapters.sqlite.backup import copy_before_upgrade
+from kairos.adapters.sqlite.budgets import BUDGETS, budget_rows, select_budgets
+from kairos.adapters.sqlite.checkpoint import Checkpointer
+from kairos.adapters.sqlite.choices import select_choices
+from kairos.adapters.sqlite.erasure import erase, suppressed
+from kairos.adapters.sqlite.file import told
+from kairos.adapters.sqlite.journal import Journal
+from kairos.adapters.sqlite.letters import (
     count_letters,
     mark_letters,
     put_letters,
     select_letters,
     trim_letters,
 )
-from kairos.adapters.sqlite_purchases import PURCHASE, PURCHASES_OF, purchase_row, read_purchase
-from kairos.adapters.sqlite_retention import forget_rows
-from kairos.adapters.sqlite_schema import SCHEMA_VERSION, epoch_of, prepare_schema
-from kairos.adapters.sqlite_statements import Many, select, split_numbers, split_texts, write
+from kairos.adapters.sqlite.purchases import PURCHASE, PURCHASES_OF, purchase_row, read_purchase
+from kairos.adapters.sqlite.retention import forget_rows
+from kairos.adapters.sqlite.schema import SCHEMA_VERSION, epoch_of, prepare_schema
+from kairos.adapters.sqlite.statements import Many, select, split_numbers, split_texts, write
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Drawn
@@ -270,33 +270,33 @@ class SqliteStore:
             return select_budgets(self._reader, keys)
 
     def passage(self, key: str) -> Passage | None:
-        return next(sqlite_passages.read_passages(self._read(sqlite_passages.BY_KEY, key)), None)
+        return next(passages.read_passages(self._read(passages.BY_KEY, key)), None)
 
     def passages(self, communication: str) -> list[Passage]:
-        return list(sqlite_passages.read_passages(self._read(sqlite_passages.OF_COMMUNICATION, communication)))
+        return list(passages.read_passages(self._read(passages.OF_COMMUNICATION, communication)))
 
     def passages_to(self, subscriber: int, limit: int) -> list[Passage]:
-        return list(sqlite_passages.read_passages(self._read(sqlite_passages.OF_SUBSCRIBER, subscriber, limit)))
+        return list(passages.read_passages(self._read(passages.OF_SUBSCRIBER, subscriber, limit)))
 
     def communication(self, id: str) -> Communication | None:  # noqa: A002
-        rows = self._read(sqlite_passages.BY_NAME, id)
-        return sqlite_passages.read_communication(rows[0]) if rows else None
+        rows = self._read(passages.BY_NAME, id)
+        return passages.read_communication(rows[0]) if rows else None
 
     def communications(self, client: str, before: int, limit: int) -> tuple[list[Communication], int]:
-        rows = self._read(sqlite_passages.NEWEST, before or sys.maxsize, client, limit)
-        found = [sqlite_passages.read_communication(row[1:]) for row in rows]
+        rows = self._read(passages.NEWEST, before or sys.maxsize, client, limit)
+        found = [passages.read_communication(row[1:]) for row in rows]
         return found, rows[-1][0] if len(rows) == limit else 0
 
     def listeners(self) -> list[Hub]:
-        return sqlite_passages.read_listeners(self._read(sqlite_passages.LISTENERS))
+        return passages.read_listeners(self._read(passages.LISTENERS))
 
     def put_listener(self, one: Hub) -> None:
         with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
-            sqlite_passages.put_listener(self._writer, one)
+            passages.put_listener(self._writer, one)
 
     def drop_listener(self, id: str) -> None:  # noqa: A002
         with self._write_lock, self._told("commit"), transaction(self._writer, "IMMEDIATE"):
-            sqlite_passages.drop_listener(self._writer, id)
+            passages.drop_listener(self._writer, id)
 
     def dead_letters(self, kind: str = "", status: str = "", limit: int = 100) -> list[DeadLetter]:
         with self._read_lock, self._told("read"):
@@ -356,15 +356,15 @@ class SqliteStore:
 
     def switches(self) -> list[Switch]:
         with self._read_lock, self._told("read"):
-            return sqlite_switches.switches(self._reader)
+            return switches.switches(self._reader)
 
     def switch_history(self, limit: int) -> list[Switch]:
         with self._read_lock, self._told("read"):
-            return sqlite_switches.switch_history(self._reader, limit)
+            return switches.switch_history(self._reader, limit)
 
     def turn_switch(self, switch: Switch) -> None:
         with self._write_lock, self._told("commit"):
-            sqlite_switches.turn_switch(self._writer, switch)
+            switches.turn_switch(self._writer, switch)
 
     def close(self) -> None:
         """Let the file go; what was committed is in it. A closed store raises StoreError."""
@@ -442,7 +442,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     mark_letters(connection, batch.letters_marked)
     write(connection, ANSWERED, ((a.account, a.message_id, a.peer_id, a.identity, a.at) for a in batch.answered))
     write(connection, BUDGETS, budget_rows(batch.budgets))
-    sqlite_passages.write_passages(connection, batch)
+    passages.write_passages(connection, batch)
     if batch.erased:
         erase(connection, batch.erased)
     if batch.identities:

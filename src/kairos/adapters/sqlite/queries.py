@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from kairos.adapters.sqlite import transaction
-from kairos.adapters.sqlite_file import StoreFile
+from kairos.adapters.sqlite.file import StoreFile
+from kairos.adapters.sqlite.store import transaction
 from kairos.domain.inbound import Sought
 from kairos.domain.recommendation import UNDER_WAY, Kept, Listener
 

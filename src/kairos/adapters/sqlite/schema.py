@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from kairos.adapters.sqlite_passages import TABLES as PASSAGES
+from kairos.adapters.sqlite.passages import TABLES as PASSAGES
 from kairos.errors import StoreError
 
 # Ids come from the engine and rise, so rows are appended, and decisions have no second index: a subscriber's are found
@@ -111,7 +111,7 @@ SCHEMA_VERSION = len(STEPS)
 
 
 def epoch_of(connection: sqlite3.Connection, decision: int) -> str:
-    """The epoch that a decision was made in; a restored store has several (see `sqlite_backup.begin_anew`)."""
+    """The epoch that a decision was made in; a restored store has several (see `backup.begin_anew`)."""
     rows = connection.execute("SELECT name, value FROM meta WHERE name = 'epoch' OR name LIKE 'epoch_until_%'")
     meta: dict[str, str] = dict(rows)
     now = meta.pop("epoch")

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from kairos.adapters.sqlite_records import SqliteRecords
-from kairos.adapters.sqlite_sweep import SHARE
+from kairos.adapters.sqlite.records import SqliteRecords
+from kairos.adapters.sqlite.sweep import SHARE
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Decision
 from kairos.domain.identity import Party, name_of, split_name

@@ -1,5 +1,5 @@
 """What the transaction that forgets a person writes in the SQLite file; all else of them is swept up beside the engine
-(`sqlite_sweep`).
+(`sweep`).
 """
 
 from __future__ import annotations

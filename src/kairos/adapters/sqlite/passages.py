@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from kairos.adapters.sqlite_statements import Many, write
+from kairos.adapters.sqlite.statements import Many, write
 from kairos.domain.passage import Communication, Hub, Passage, PassageNews
 from kairos.ports import Batch
 

@@ -23,7 +23,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from kairos.adapters.sqlite_statements import Many, select, split, split_numbers, write
+from kairos.adapters.sqlite.statements import Many, select, split, split_numbers, write
 
 APPEND: Many = ("INSERT OR ROLLBACK INTO journal(id, subscriber, blob) SELECT * FROM", "", 3)
 COPY: Many = (

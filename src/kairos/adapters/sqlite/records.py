@@ -6,14 +6,14 @@ import json
 import os
 from collections.abc import Collection, Iterator
 
-from kairos.adapters.sqlite import HOLDERS, MODEL, RESPONSES_OF, read_response
-from kairos.adapters.sqlite_budgets import select_budgets
-from kairos.adapters.sqlite_choices import select_choices
-from kairos.adapters.sqlite_file import StoreFile
-from kairos.adapters.sqlite_letters import COLUMNS, select_letters
-from kairos.adapters.sqlite_passages import OF_SUBSCRIBER, read_passages
-from kairos.adapters.sqlite_purchases import PURCHASES_OF, read_purchase
-from kairos.adapters.sqlite_schema import epoch_of
+from kairos.adapters.sqlite.budgets import select_budgets
+from kairos.adapters.sqlite.choices import select_choices
+from kairos.adapters.sqlite.file import StoreFile
+from kairos.adapters.sqlite.letters import COLUMNS, select_letters
+from kairos.adapters.sqlite.passages import OF_SUBSCRIBER, read_passages
+from kairos.adapters.sqlite.purchases import PURCHASES_OF, read_purchase
+from kairos.adapters.sqlite.schema import epoch_of
+from kairos.adapters.sqlite.store import HOLDERS, MODEL, RESPONSES_OF, read_response
 from kairos.domain.budget import Key, Standing
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Drawn

@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 import structlog
 
-from kairos.adapters.ussd import BUSY, Dialogues
+from kairos.adapters.ussd.dialogues import BUSY, Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
 from kairos.playbook.ussd import PARENT

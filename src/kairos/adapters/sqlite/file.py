@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from typing import Any, Final
 
-from kairos.adapters.sqlite_schema import check_version
+from kairos.adapters.sqlite.schema import check_version
 from kairos.errors import StoreError
 
 PATIENCE: Final = 10.0  # seconds: a batch of the running kairos commits meanwhile

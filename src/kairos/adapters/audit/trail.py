@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from kairos.adapters.audit_chain import Chain, opened
+from kairos.adapters.audit.chain import Chain, opened
 from kairos.adapters.pseudonyms import Pseudonyms, visible
 from kairos.domain.caller import Caller
 from kairos.errors import KairosError

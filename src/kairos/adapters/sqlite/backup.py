@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from kairos.adapters.sqlite_schema import SCHEMA_VERSION, prepare_schema
-from kairos.adapters.sqlite_switches import turn_switch
+from kairos.adapters.sqlite.schema import SCHEMA_VERSION, prepare_schema
+from kairos.adapters.sqlite.switches import turn_switch
 from kairos.domain.message import Text
 from kairos.domain.switch import MARKETING, Switch
 from kairos.errors import StoreError
@@ -95,7 +95,7 @@ class Restored:
 def restore(backup: Path, path: Path, now: int, *, replace: bool = False, resend_within: int = 3_600_000) -> Restored:
     """Make the file `backup` the store at `path`, and what was there, with `replace`, a file beside it.
 
-    The caller owns the path (see `kairos.adapters.sqlite.own`). Whatever happened after the backup is not known any
+    The caller owns the path (see `store.own`). Whatever happened after the backup is not known any
     more, so: a new epoch begins, and ids jump ahead, so that no key, message or decision is one that was used; offers
     that waited to be sent are dropped, for they may have been; other texts are sent again where they are not older
     than `resend_within` (ms); orders go on under their keys; and marketing is off. Raises StoreError.

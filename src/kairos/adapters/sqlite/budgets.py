@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
-from kairos.adapters.sqlite_statements import Many
+from kairos.adapters.sqlite.statements import Many
 from kairos.domain.budget import Key, Standing
 
 BUDGETS: Final[Many] = ("INSERT OR REPLACE INTO budget(name, period, reserved, spent) SELECT * FROM", "", 4)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from kairos.adapters.sqlite_statements import Many, select
+from kairos.adapters.sqlite.statements import Many, select
 from kairos.domain.decision import Drawn
 
 CHOICES: Many = ("INSERT OR REPLACE INTO choice(decision, probability, method, error) SELECT * FROM", "", 4)

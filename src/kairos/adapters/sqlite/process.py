@@ -31,7 +31,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from kairos.adapters.log import logs
-from kairos.adapters.sqlite import SqliteStore
+from kairos.adapters.sqlite.store import SqliteStore
 from kairos.errors import StoreError
 from kairos.ports import Batch, Loaded
 

@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from kairos.adapters.sqlite import MODEL, read_response, transaction
-from kairos.adapters.sqlite_choices import CHOICES, choice_rows
-from kairos.adapters.sqlite_file import StoreFile
-from kairos.adapters.sqlite_statements import select, write
+from kairos.adapters.sqlite.choices import CHOICES, choice_rows
+from kairos.adapters.sqlite.file import StoreFile
+from kairos.adapters.sqlite.statements import select, write
+from kairos.adapters.sqlite.store import MODEL, read_response, transaction
 from kairos.domain.channel import SENT
 from kairos.domain.decision import Drawn
 from kairos.domain.inputs import Response

@@ -1,0 +1,1 @@
+"""Dialogues by USSD: `dialogues` holds them, `http` and `smpp` speak with gateways, `doors` holds those together."""
