@@ -186,6 +186,14 @@ async def test_another_subscriber_on_the_same_session_is_told_to_dial() -> None:
         assert await desk.dialogues.hear("test", other) == Show("again", more=False)
 
 
+@pytest.mark.parametrize("step", [-1, 0])
+async def test_another_subscriber_who_begins_on_the_same_session_is_not_shown_what_the_first_was(step: int) -> None:
+    async with opened() as desk:
+        await desk.hear("", kind="begin", step=step)
+        other = Heard("s", "12025550199", "*123*4#", "", "begin", step)
+        assert await desk.dialogues.hear("test", other) == Show("nothing", more=False)
+
+
 async def test_who_is_not_known_sees_the_menu_in_the_first_language_and_nothing_is_written() -> None:
     async with opened() as desk:
         stranger = Heard("x", "12025550199", "*123#", "", "begin")
@@ -313,6 +321,47 @@ async def test_where_nobody_begins_dialogues_it_is_refused_at_once() -> None:
         assert (await doors.send(pushed())).status == "failed"
         assert not doors.http.knows("")
         await doors.close()
+
+
+# -- XML, begun by them ------------------------------------------------------------------------------------------------
+
+
+def xml(local: str, text: str, *, begins: str = "", named: str = "") -> bytes:
+    name = "processUnstructuredSSRequest_Request" if begins else "unstructuredSSRequest_Response"
+    whom = f'<msisdn number="{begins}"/>' if begins else ""
+    kind, brought = "Begin" if begins else "Continue", f' userObject="{named}"' if named else ""
+    return f'<dialog type="{kind}" localId="{local}"{brought}><{name} string="{text}">{whom}</{name}></dialog>'.encode()
+
+
+@pytest.mark.parametrize("gap", [2_000, 30_000])
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize("first", [NUMBER, "12025550177"])
+async def test_the_keys_of_one_never_act_for_another_under_the_same_local_id(gap: int, names: bool, first: str) -> None:
+    stranger = "12025550177"
+    async with opened() as desk:
+        http = HttpUssd(desk.dialogues, "x")
+        answers = {}
+        for who in (first, stranger if first == NUMBER else NUMBER):  # at two nodes behind one address
+            desk.now[0] += gap
+            answers[who] = (await http.dialog(xml("4711", "*123#", begins=who))).decode()
+            assert "1 Offers" in answers[who]
+        named = answers[stranger].partition('userObject="')[2].partition('"')[0] if names else ""
+        for key in ("1", "1", "2"):
+            desk.now[0] += 5_000
+            shown = (await http.dialog(xml("4711", key, named=named))).decode()
+            assert "2 GB" not in shown
+        assert desk.offers() == []
+
+
+async def test_a_gateway_that_does_not_bring_our_name_is_known_by_its_local_id() -> None:
+    async with opened() as desk:
+        http = HttpUssd(desk.dialogues, "x")
+        await http.dialog(xml("7", "*123*4#", begins=NUMBER))
+        for key in ("1", "2"):
+            desk.now[0] += 5_000
+            shown = await http.dialog(xml("7", key))
+        assert b"taken" in shown
+        assert desk.statuses() == ["accepted"]
 
 
 # -- XML, begun by us --------------------------------------------------------------------------------------------------

@@ -267,11 +267,12 @@ async def by_xml(system: Any) -> None:
 
     menu = await step(begin)
     assert 'string="Mon compte&#10;1 Mes offres' in menu
-    assert 'userObject="7"' in menu
-    key = '<dialog type="Continue" localId="7" userObject="7"><unstructuredSSRequest_Response string="{}"/></dialog>'
+    ours = f'localId="7" userObject="{msisdn}/7"'
+    assert f'userObject="{msisdn}/7"' in menu
+    key = f'<dialog type="Continue" {ours}><unstructuredSSRequest_Response string="{{}}"/></dialog>'
     assert "Solde T$" in await step(key.format(2))
     assert "Aide" in await step(key.format(0))
-    over = await step('<dialog type="Unknown" localId="7" userObject="7" mapUserAbortChoice="isUserSpecificReason"/>')
+    over = await step(f'<dialog type="Unknown" {ours} mapUserAbortChoice="isUserSpecificReason"/>')
     assert 'type="End"' in over
     assert "Composez *123#" not in over
     assert "Please dial *123# again" in await step(key.format(1))

@@ -100,7 +100,7 @@ class Dialogues:
             await self._broken_off(key, heard.kind)
             return SILENT
         talk = self._talks.get(key)
-        if talk and heard.msisdn and heard.kind == "input" and self._name(heard.msisdn) != talk.session.msisdn:
+        if talk and heard.msisdn and self._name(heard.msisdn) != talk.session.msisdn:
             talk = None
         if talk and (again := talk.steps.again(heard, self.clock())):
             self.counts["repeated"] += 1

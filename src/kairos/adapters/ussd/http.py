@@ -23,7 +23,7 @@ log = structlog.get_logger("kairos.ussd")
 
 LARGEST: Final = 4_000  # bytes of another system's answer
 ACCEPTED_WITHIN: Final = 1.0  # seconds: a gateway that has not refused a push by then has it
-SEEN_FOR: Final = 10_000  # XML dialogues whose beginnings are remembered
+SEEN_FOR: Final = 100_000  # XML dialogues whose beginnings are remembered
 
 
 class AwayError(KairosError):
@@ -36,6 +36,7 @@ class HttpUssd:
     def __init__(self, dialogues: Dialogues, secret: str, fields: Fields = USUAL) -> None:
         self.dialogues, self.secret, self.fields = dialogues, secret, fields
         self._invokes: dict[str, int] = {}  # of the operations that began XML dialogues
+        self._begun: dict[str, list[str]] = {}  # localId -> our names for what began under it, the latest last
 
     def knows(self, secret: str) -> bool:
         return bool(self.secret) and hmac.compare_digest(secret.encode(), self.secret.encode())
@@ -54,9 +55,7 @@ class HttpUssd:
 
     async def dialog(self, body: bytes) -> bytes:
         said = dialog_xml.read(body)
-        name = said.named or said.local
-        if not name:
-            raise EventError("`localId` is missing: the dialog has no name", "localId")
+        name = self._name(said)
         heard = dialog_xml.heard(said, name)
         if heard is None:
             return dialog_xml.release(name)
@@ -68,8 +67,26 @@ class HttpUssd:
             self._invokes[name] = said.invoke
             if len(self._invokes) > SEEN_FOR:
                 del self._invokes[next(iter(self._invokes))]
+            self._begun[said.local] = [*self._others(said.local, name), name]
+            if len(self._begun) > SEEN_FOR:
+                del self._begun[next(iter(self._begun))]
         invoke = self._invokes.get(name, 0)
         return dialog_xml.answer(show, name, invoke if not show.more else said.invoke)
+
+    def _name(self, said: dialog_xml.Dialog) -> str:
+        """Our name for a dialogue. `localId` alone is a counter of one node's, which another node, or the same one after
+        a restart, counts for somebody else. A key that comes without our name is for what began under its `localId`,
+        if that was one: else it is for nobody."""
+        if not (said.local or said.named):
+            raise EventError("`localId` is missing: the dialog has no name", "localId")
+        if said.kind == "begin":
+            return f"{said.msisdn}/{said.local or said.named}"
+        begun = self._begun.get(said.local, [])
+        return said.named or (begun[0] if len(begun) == 1 else f"/{said.local}")
+
+    def _others(self, local: str, name: str) -> list[str]:
+        """What began under the same `localId` for others, and may still bring a key."""
+        return [one for one in self._begun.pop(local, []) if one != name and self.dialogues.knows(f"xml:{one}")]
 
 
 class XmlPush:
