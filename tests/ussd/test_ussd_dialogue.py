@@ -15,9 +15,9 @@ def test_an_offer_is_taken_by_two_keys() -> None:
     player = Player()
     assert player.dial("*123#") == Show("Account\n1 Offers\n2 Balance\n3 Help", more=True)
     assert player.press("1").text == "Your offers:\n1 1 GB T$5\n2 2 GB T$9\n0 Back"
-    assert player.press("2").text == "2 GB T$9\n1 Yes\n3 No\n0 Back"
+    assert player.press("2").text == "2 GB T$9\n3 Yes\n4 No\n0 Back"
     assert player.words == []
-    assert player.press("1") == Show("Thank you: B.", more=False)
+    assert player.press("3") == Show("Thank you: B.", more=False)
     assert player.words == [("b", "accept")]
 
 
@@ -28,6 +28,19 @@ def test_the_key_that_leads_to_an_offer_never_takes_it() -> None:
         once = player.press(key)
         assert player.press(key) == once == player.press(key)
         assert player.words == []
+
+
+@pytest.mark.parametrize("keys", [("1", "2"), ("3", "0", "1", "2"), ("8", "7", "6", "5", "3", "0", "1", "2")])
+def test_no_key_that_was_pressed_before_is_a_yes_or_a_no(keys: tuple[str, ...]) -> None:
+    player = Player()
+    player.dial("*123#")
+    for key in keys:
+        shown = player.press(key)
+    assert len(shown.text.split("\n")) == 4  # the yes and the no still stand on one screen
+    for late in keys[-6:]:
+        if late != "0":
+            assert player.press(late) == shown
+    assert player.words == []
 
 
 @pytest.mark.parametrize(
@@ -82,7 +95,7 @@ def test_nothing_is_taken_by_what_is_dialled_ahead() -> None:
         ("fulfilled", "Thank you: A.", False),
         ("refused", "Not now.", False),
         ("expired", "Over.", False),
-        ("confirm", "A costs T$5. Sure?\n1 Yes\n3 No", True),
+        ("confirm", "A costs T$5. Sure?\n3 Yes\n4 No", True),
         ("something new", "Not now.", False),
     ],
 )
@@ -104,7 +117,8 @@ def test_a_second_yes_is_another_key_and_another_word() -> None:
     asked_again = player.press("2")
     assert player.press("2") == asked_again
     player.outcomes["a"] = "accepted"
-    assert player.press("1").more is False
+    assert player.press("1") == asked_again
+    assert player.press("3").more is False
     assert player.words == [("a", "accept"), ("a", "accept")]
 
 

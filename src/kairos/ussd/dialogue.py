@@ -4,8 +4,9 @@
 hands back what came of it to `looked`, `asked` or `said`, until there is something to `Show`. Nothing here waits or is
 remembered elsewhere.
 
-A yes takes two keys, the offer's and its own, and the second is never the same as the first: a gateway that brings a
-key twice cannot take what nobody has read. So, too, what is dialled ahead leads to the offers and not into them.
+A yes takes two keys, the offer's and its own, and its own is none that was pressed before in the dialogue: a gateway
+that brings a key again, however late, cannot take what nobody has read. So, too, what is dialled ahead leads to the
+offers and not into them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from msgspec.structs import replace
 from kairos.domain.inbound import Told, Verb
 from kairos.playbook.placeholders import filled
 from kairos.playbook.ussd import OFFERS, Menu, Menus, Said
-from kairos.ussd.screens import BACKWARDS, ONWARDS, SCREEN, Page, Room, cut, pages
+from kairos.ussd.screens import BACKWARDS, DIGITS, ONWARDS, SCREEN, Page, Room, cut, pages
 
 SHORT: Final = 40  # characters of an offer's words that stand in a list; what is longer stands there as title and price
 DEEPEST: Final = 20  # screens on the way back
 YES, NO = "accept", "decline"
+AVOIDED: Final = len(DIGITS) - len((YES, NO))  # keys, pressed lately, that are no yes
 
 Kind = Literal["menu", "text", "offers", "offer", "sure"]
 
@@ -36,7 +38,7 @@ class Spot(Struct, frozen=True, gc=False):
     at: int = 0
     text: str = ""
     page: int = 0
-    avoid: str = ""  # the key that led here
+    avoid: tuple[str, ...] = ()  # the keys that led here
 
 
 class Session(Struct, frozen=True, gc=False):
@@ -48,7 +50,7 @@ class Session(Struct, frozen=True, gc=False):
     language: str = ""
     way: tuple[Spot, ...] = ()  # the last is where they are
     offers: tuple[Told, ...] = ()
-    pressed: str = ""
+    pressed: tuple[str, ...] = ()  # each of the digits once, the latest last
     ahead: tuple[str, ...] = ()  # dialled together with the code, and not looked at yet
     hands: frozenset[str] = frozenset()
     steps: int = 0  # that asked the engine
@@ -138,8 +140,11 @@ def pushed(book: Book, session: Session, offer: Told) -> tuple[Session, Show]:
 def pressed(book: Book, session: Session, key: str) -> tuple[Session, Do]:
     """A key was pressed. One that leads nowhere shows the same screen again."""
     page = _page(book, session)
-    leads = page.keys.get(key.strip().rstrip("#").strip(), "")
-    session = replace(session, pressed=key.strip())
+    key = key.strip().rstrip("#").strip()
+    leads = page.keys.get(key, "")
+    if key in tuple(DIGITS):
+        pressed = (*(one for one in session.pressed if one != key), key)
+        session = replace(session, pressed=pressed[-AVOIDED:])
     here = session.way[-1]
     if leads == ONWARDS or (leads == BACKWARDS and here.page):
         return _show(book, _here(session, replace(here, page=here.page + (1 if leads == ONWARDS else -1))))

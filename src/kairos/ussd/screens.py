@@ -7,7 +7,7 @@ takes two units is never parted, because pages are cut between characters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from kairos.smpp.text import Encoding, measure
@@ -46,17 +46,24 @@ class Page(NamedTuple):
 
 
 def pages(
-    body: str, choices: Sequence[tuple[str, str]], *, more: str, back: str, room: Room, rises: bool, avoid: str = ""
+    body: str,
+    choices: Sequence[tuple[str, str]],
+    *,
+    more: str,
+    back: str,
+    room: Room,
+    rises: bool,
+    avoid: Collection[str] = (),
 ) -> list[Page]:
     """The body, then the choices (label, where it leads), in as few pages as they take: one at least.
 
-    `rises`: the first page has a way back, too. `avoid` is a key that no choice gets.
+    `rises`: the first page has a way back, too. `avoid` are keys that no choice gets.
 
     >>> [page.text for page in pages("Offers", [("1 GB", "a"), ("2 GB", "b")], more="More", back="Back", room=Room(),
-    ...     rises=True, avoid="1")]
+    ...     rises=True, avoid={"1"})]
     ['Offers\\n2 1 GB\\n3 2 GB\\n0 Back']
     """
-    digits = [digit for digit in DIGITS if digit != avoid]
+    digits = [digit for digit in DIGITS if digit not in avoid]
     waiting = list(choices)
     found: list[Page] = []
     rest = body.strip()
