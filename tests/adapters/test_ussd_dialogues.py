@@ -14,7 +14,7 @@ from tests.adapters.conftest import GatedStore
 from tests.conftest import NOON, TEXTS
 
 from kairos.adapters.ussd import dialogues
-from kairos.adapters.ussd.dialogues import Dialogues
+from kairos.adapters.ussd.dialogues import BUSY, Dialogues
 from kairos.adapters.ussd.doors import UssdDoors
 from kairos.adapters.ussd.http import HttpSystems, HttpUssd, XmlPush
 from kairos.adapters.ussd.smpp import UssdSmpp
@@ -86,7 +86,9 @@ async def opened(files: dict[str, str] = FILES, **options: Any) -> AsyncIterator
     await loop.submit(Event("p", "profile", NUMBER, NOON, known))
     await loop.submit(Event("e", "end_of_call", NUMBER, NOON - 3_600_000, {"service": "voice", "balances": balances}))
     try:
-        yield Desk(store, loop, Dialogues(loop, lambda: now[0], **options), now, sent)
+        desk = Desk(store, loop, Dialogues(loop, lambda: now[0], **options), now, sent)
+        desk.dialogues.settled = 0  # kairos has run for long
+        yield desk
     finally:
         store.gate.set()
         loop.close()
@@ -225,6 +227,10 @@ def pushed(**more: Any) -> Text:
     return Text("5000", NUMBER, "2 GB for T$45?", True, offer="k", reply_in="en", **more)
 
 
+def unbound(handle: Any) -> Client:
+    return Client("127.0.0.1", 9, BindTransceiver(system_id="kairos", password="kairos"), handle)
+
+
 @asynccontextmanager
 async def on_gateway(desk: Desk, **profile: Any) -> AsyncIterator[tuple[UssdGateway, UssdSmpp]]:
     gateway = UssdGateway(asyncio.get_running_loop().time)
@@ -234,7 +240,7 @@ async def on_gateway(desk: Desk, **profile: Any) -> AsyncIterator[tuple[UssdGate
     def client(handle: Any) -> Client:
         return Client("127.0.0.1", gateway.port, bind, handle, SessionOptions(response_timeout=5.0))
 
-    door = UssdSmpp(client, desk.dialogues, replace(PROFILES["6d"], **profile))
+    door = UssdSmpp(client, desk.dialogues, replace(PROFILES["6d"], **profile), chance={0x7FFF: 0}.__getitem__)
     await door.client.start()
     try:
         async with asyncio.timeout(10):
@@ -296,6 +302,23 @@ async def test_whoever_is_in_a_dialogue_is_not_interrupted(instead: str, outcome
         assert gateway.dialogues == {}
         await desk.hear("", kind="abort")
         assert (await door.send(pushed(instead=instead))).status == "sent"
+
+
+async def test_for_as_long_as_a_dialogue_lasts_nothing_is_begun_after_a_start() -> None:
+    async with opened() as desk:
+        anew = Dialogues(desk.loop, lambda: desk.now[0])  # what was said before stands on handsets, and nowhere else
+        door = UssdSmpp(unbound, anew, PROFILES["6d"])
+        desk.now[0] += 179_999
+        assert (await door.send(pushed())).reason == BUSY
+        desk.now[0] += 1
+        assert not anew.busy(NUMBER)
+
+
+async def test_what_we_begin_after_a_restart_has_other_numbers() -> None:
+    async with opened() as desk:
+        for first in (0, 700, 0x7FFE):
+            door = UssdSmpp(unbound, desk.dialogues, PROFILES["6d"], chance={0x7FFF: first}.__getitem__)
+            assert door._line(pushed()).number == first + 1
 
 
 @pytest.mark.parametrize("renumbers", [False, True])

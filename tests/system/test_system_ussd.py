@@ -105,8 +105,9 @@ async def test_an_offer_of_a_notification_is_taken_by_ussd_and_by_sms_at_once_an
 
 
 async def test_who_leaves_before_an_offer_gets_it_by_sms_once_and_kairos_may_begin_itself(ussd: Ussd) -> None:
-    async with ussd() as system:
+    async with ussd(TTL_S=4) as system:
         gateway, msisdn = await gateway_bound(system), system.with_language("en")
+        started = asyncio.get_running_loop().time()
         await system.known(msisdn, main=120)
         await system.tell([("data_session", msisdn, {"app": "web", "bytes": 90_000_000})])
         dialogue = await gateway.dial(msisdn, "*123*4#")
@@ -125,6 +126,7 @@ async def test_who_leaves_before_an_offer_gets_it_by_sms_once_and_kairos_may_beg
         for one in (player, other):
             await system.known(one, dpi_consent=True)
             await system.tell([("data_session", one, {"app": "games", "bytes": 1000})] * 3)
+        await asyncio.sleep(started + 4 - asyncio.get_running_loop().time())  # nothing is begun right after a start
         pushed = await play(system, player)
         assert pushed.screens[0].text.endswith("1 Yes\n2 No thanks")
         assert (await pressed(gateway, pushed, "1")).more is False

@@ -72,6 +72,7 @@ class Dialogues:
     ) -> None:
         self.loop, self.clock, self.systems, self.region = loop, clock, systems, region
         self.ttl, self.within, self.room = round(ttl * 1000), within, room
+        self.settled = clock() + self.ttl  # until then a handset may show what was said before a restart
         self.counts: Counter[str] = Counter()
         self._talks: OrderedDict[str, Talk] = OrderedDict()  # the one that was heard of longest ago first
         self._of: dict[str, str] = {}  # a handset has one dialogue at a time: msisdn -> its key
@@ -138,7 +139,10 @@ class Dialogues:
         self._left(self._talks.pop(key, None))
 
     def busy(self, msisdn: str) -> bool:
-        """Whether they are in a dialogue: what they press next is meant for that one, and must not answer another."""
+        """Whether they are in a dialogue, or may be in one that a restart forgot: what they press next is meant for
+        that one, and must not answer another."""
+        if self.clock() < self.settled:
+            return True
         talk = self._talks.get(self._of.get(msisdn, ""))
         return talk is not None and not talk.steps.ended
 

@@ -74,9 +74,9 @@ class HttpUssd:
         return dialog_xml.answer(show, name, invoke if not show.more else said.invoke)
 
     def _name(self, said: dialog_xml.Dialog) -> str:
-        """Our name for a dialogue. `localId` alone is a counter of one node's, which another node, or the same one after
-        a restart, counts for somebody else. A key that comes without our name is for what began under its `localId`,
-        if that was one: else it is for nobody."""
+        """Our name for a dialogue. `localId` is a counter of one node's, which another node, or the same one after a
+        restart, counts for somebody else. A key without our name is for the one that began under its `localId`; where
+        several did, it is for none."""
         if not (said.local or said.named):
             raise EventError("`localId` is missing: the dialog has no name", "localId")
         if said.kind == "begin":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Final
@@ -38,15 +39,21 @@ GATEWAY: Final = "smpp"
 
 
 class UssdSmpp:
-    """An ESME's bind on the gateway, in the words of one profile. `address`: ours, where we begin."""
+    """An ESME's bind on the gateway, in the words of one profile. `address`: ours, where we begin. `chance`: for the
+    first number that we begin under, so that those of before a restart do not come again at once."""
 
     def __init__(
-        self, client: Callable[[Handler], Link], dialogues: Dialogues, profile: Profile, address: str = ""
+        self,
+        client: Callable[[Handler], Link],
+        dialogues: Dialogues,
+        profile: Profile,
+        address: str = "",
+        chance: Callable[[int], int] = random.randrange,
     ) -> None:
         self.client = client(self.handle)
         self.dialogues, self.profile, self.address = dialogues, profile, address
         self.counts: Counter[str] = Counter()
-        self._numbers = 0
+        self._numbers = chance(profile.session.most)
         self._began: dict[str, Line] = {}  # by the key of a dialogue that we began: as it was sent
         self._dialled: OrderedDict[str, None] = OrderedDict()  # of a gateway that renumbers: dialogues that they began
         self._tasks: set[asyncio.Task[None]] = set()
