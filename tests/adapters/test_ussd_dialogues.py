@@ -30,7 +30,7 @@ from kairos.errors import EventError, StoreError
 from kairos.learn import FixedPropensity
 from kairos.playbook import read
 from kairos.playbook.ussd import WORDS, WORDS_OF_OFFERS
-from kairos.simulate.ussd import UssdGateway
+from kairos.simulate.ussd import Dialogue, UssdGateway
 from kairos.smpp import BindTransceiver, Client, SessionOptions, Status
 from kairos.ussd import Heard, Show
 from kairos.ussd.profiles import PROFILES
@@ -336,6 +336,35 @@ async def test_a_key_of_a_dialogue_that_they_dialled_takes_nothing_that_we_say_i
             await gateway.press(dialled, "1")
             await asyncio.sleep(0.1)
         assert desk.statuses() == ["open"]
+
+
+async def test_a_late_key_of_what_we_began_and_is_over_takes_nothing_that_we_begin_next() -> None:
+    async with opened() as desk, on_gateway(desk, renumbers=True) as (gateway, door):
+        await desk.loop.ask(Visit("v", NUMBER, "ussd", desk.now[0]))
+        (offer,) = desk.offers()
+        assert (await door.send(pushed())).status == "sent"
+        first, second = (Dialogue(NUMBER, number, "5000", pushed=True) for number in (77, 78))  # the gateway's own
+        await gateway.press(first, "7")  # leads nowhere
+        desk.now[0] += 181_000
+        await desk.dialogues.sweep()  # nobody went on with it
+        assert (await door.send(Text("5000", NUMBER, "2 GB?", True, offer=offer.key, reply_in="en"))).status == "sent"
+        for key in ("1", "1"):
+            desk.now[0] += 1_000
+            await gateway.press(first, key)
+        assert desk.statuses() == ["open"]
+        await gateway.press(second, "1")
+        assert desk.statuses() == ["accepted"]
+
+
+async def test_a_number_that_they_dialled_long_ago_may_be_what_we_begin() -> None:
+    async with opened() as desk, on_gateway(desk, renumbers=True) as (gateway, door):
+        gateway.numbers = itertools.cycle([50])
+        await gateway.abort(await gateway.dial(NUMBER, "*123*4#"))
+        (offer,) = desk.offers()
+        desk.now[0] += 2 * desk.dialogues.ttl
+        assert (await door.send(Text("5000", NUMBER, "2 GB?", True, offer=offer.key, reply_in="en"))).status == "sent"
+        await gateway.press(Dialogue(NUMBER, 50, "5000", pushed=True), "1")
+        assert desk.statuses() == ["accepted"]
 
 
 async def test_where_nobody_begins_dialogues_it_is_refused_at_once() -> None:

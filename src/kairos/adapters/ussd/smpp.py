@@ -55,7 +55,8 @@ class UssdSmpp:
         self.counts: Counter[str] = Counter()
         self._numbers = chance(profile.session.most)
         self._began: dict[str, Line] = {}  # by the key of a dialogue that we began: as it was sent
-        self._dialled: OrderedDict[str, None] = OrderedDict()  # of a gateway that renumbers: dialogues that they began
+        # of a gateway that renumbers: what stood lately under a number (a key of ours; empty: they dialled), and when
+        self._under: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def handle(self, _session: Session, pdu: Pdu) -> Pdu:
@@ -121,16 +122,22 @@ class UssdSmpp:
     def _ours(self, said: Heard, line: Line) -> str:
         """A dialogue that we began with them, and that the gateway has given a number of its own: nobody dialled it.
 
-        A late key of one that they dialled must not answer it.
+        A late key of one that they dialled, or of another that we began, must not answer it.
         """
-        if said.kind == "begin":
-            self._dialled[line.session] = None
-            while len(self._dialled) > MOST:
-                self._dialled.popitem(last=False)
-        if line.session in self._dialled:
-            return ""
+        now = self.dialogues.clock()
+        while self._under and (len(self._under) > MOST or self._over(now)):
+            self._under.popitem(last=False)
+        known, _ = self._under.pop(line.session, (None, 0))
         key = self.dialogues.of(line.msisdn)
-        return key if key in self._began else ""
+        ours = key if key in self._began else ""
+        under = "" if said.kind == "begin" else ours if known is None else known
+        if under or known is not None or said.kind == "begin":
+            self._under[line.session] = under, now
+        return ours if under == ours else ""
+
+    def _over(self, now: int) -> bool:
+        """Whether what was heard of longest ago ended by itself, and its late keys are past, too."""
+        return next(iter(self._under.values()))[1] <= now - 2 * self.dialogues.ttl
 
     def _remember(self, key: str, line: Line) -> None:
         self._began[key] = line
