@@ -6,6 +6,7 @@ import pytest
 
 from kairos.playbook import check, measure_messages, new, read
 from kairos.playbook.keywords import tokens
+from kairos.playbook.ussd import WORDS, WORDS_OF_OFFERS
 from kairos.smpp.text import measure
 
 GOOD = new("Good")
@@ -139,6 +140,23 @@ def test_spellings_of_one_word(first: str, second: str) -> None:
 )
 def test_different_words_stay_different(first: str, second: str) -> None:
     assert tokens(first) != tokens(second)
+
+
+@pytest.mark.parametrize(("words", "warned"), [("{size}?", True), ("{size} at {price}?", False)])
+@pytest.mark.parametrize("charged", [True, False])
+def test_what_is_begun_by_ussd_and_charged_names_its_price(words: str, warned: bool, charged: bool) -> None:
+    offer = GOOD["offers/booster.yaml"].replace(
+        "{channel: sms, message: booster_sms}", "{channel: ussd_push, message: ask}"
+    )
+    spoken = "".join(f'  "{word}": Word\n' for word in (*WORDS, *WORDS_OF_OFFERS))
+    texts = GOOD | {
+        "offers/booster.yaml": offer if charged else offer.replace("charge: price, ", ""),
+        "messages.yaml": f"ask: {{en: '{words}'}}\n" + GOOD["messages.yaml"],
+        "ussd.yaml": f'entries: {{"*123#": offers}}\nwords:\n{spoken}',
+        "tests/booster.yaml": "[]",
+    }
+    said = [str(found) for found in check(read(texts))]
+    assert any("`ask` does not show the offer's `{price}`" in one for one in said) == (warned and charged)
 
 
 def test_a_link_is_as_long_as_the_page_of_the_settings_makes_it() -> None:

@@ -137,6 +137,32 @@ def test_a_price_that_the_words_leave_out_is_named_before_a_yes() -> None:
     assert player.press("1").text.startswith("A gigabyte for the weekend and for all that you watch T$5")
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("1 GB T$5", True),
+        ("For T$5, 1 GB.", True),
+        ("T$5: 1 GB", True),
+        ("1 GB, T$5.", True),
+        ("1 GB instead of T$50", False),
+        ("1 GB instead of T$5.50", False),
+        ("1 GB instead of T$5,000", False),
+        ("1 GB", False),
+    ],
+)
+def test_a_price_that_is_part_of_another_is_not_named(text: str, named: bool) -> None:
+    player = Player([told("a", text)])
+    player.dial("*123*4#")
+    assert player.press("1").text.split("\n")[0] == (text if named else f"{text} T$5")
+
+
+def test_a_price_that_begins_with_its_digits_is_not_named_by_the_end_of_another() -> None:
+    book = BOOK._replace(show=lambda price: f"{price // 100} T$")
+    player = Player([told("a", "1 GB, once 15 T$")], book=book)
+    player.dial("*123*4#")
+    assert player.press("1").text.startswith("1 GB, once 15 T$ 5 T$")
+
+
 def test_nobody_without_an_offer_waits_for_a_key() -> None:
     assert Player([]).dial("*123*4#") == Show("Nothing.", more=False)
 

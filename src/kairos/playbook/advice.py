@@ -126,6 +126,7 @@ def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
     places = _places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
     pushed = {message for channel, message, _ in by_channel if channel == USSD_PUSH}
+    priced = {message for channel, message, action in by_channel if channel == USSD_PUSH and action.charges}
     own = {message for channel, message, _ in by_channel if channel in OWN} - pushed | set(ANSWERS)
     shown = {(message, action.taken_by_reply) for channel, message, action in by_channel if channel not in NOT_READ}
     to_reply = {message for message, by_reply in shown if by_reply}
@@ -149,6 +150,9 @@ def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
         if message in to_reply and not {"number", LINK} & set(placeholders(place.text)):
             hint = "say how to take it, as in `Reply {number}`, or with its `{link}`"
             yield Diagnostic(place.file, place.line, f"`{message}` does not show the offer's `{{number}}`", hint)
+        if message in priced and "price" not in placeholders(place.text):
+            hint = "name it: one key takes the offer, and nobody takes what they were not told"
+            yield Diagnostic(place.file, place.line, f"`{message}` does not show the offer's `{{price}}`", hint)
         if first:
             yield from _untranslated(place, message, playbook)
         if found := measured.get(key):

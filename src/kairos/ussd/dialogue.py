@@ -11,6 +11,7 @@ offers and not into them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -303,7 +304,8 @@ def _line(book: Book, offer: Told) -> str:
 def _whole(book: Book, offer: Told) -> str:
     """An offer's words, and its price where they do not name it: nobody takes what they were not told."""
     price = book.show(offer.price) if offer.price else ""
-    return f"{offer.text} {price}" if price and price not in offer.text else offer.text
+    named = re.search(rf"(?<![\d.,]){re.escape(price)}(?![\d.,]*\d)", offer.text)
+    return offer.text if named else f"{offer.text} {price}"
 
 
 def _end(book: Book, session: Session, word: str, offer: Told) -> Show:
