@@ -20,6 +20,7 @@ from kairos.adapters.ussd.http import HttpSystems, HttpUssd, XmlPush
 from kairos.adapters.ussd.smpp import UssdSmpp
 from kairos.domain.event import Event
 from kairos.domain.inbound import Visit
+from kairos.domain.inputs import Fulfilment
 from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket, OpenOffer
 from kairos.engine.engine import Engine
@@ -186,6 +187,54 @@ async def test_another_subscriber_on_the_same_session_is_told_to_dial() -> None:
         await desk.hear("", kind="begin")
         other = Heard("s", "12025550199", "", "1", "input")
         assert await desk.dialogues.hear("test", other) == Show("again", more=False)
+
+
+async def pressed(desk: Desk, *keys: str) -> Show:
+    """A step of a gateway that counts them, and brings all keys each time."""
+    kind = "input" if keys else "begin"
+    return await desk.hear(keys[-1] if keys else "", kind=kind, step=len(keys), code="*123*4#", ahead=keys[:-1])
+
+
+async def test_a_session_that_is_used_again_after_its_end_is_another_dialogue() -> None:
+    async with opened() as desk:
+        await pressed(desk)
+        await pressed(desk, "1")
+        assert await pressed(desk, "1", "2") == Show("taken", more=False)
+        assert await pressed(desk, "1", "2") == Show("taken", more=False)  # a repeat
+        (offer,) = desk.offers()
+        order = next(row for row in desk.store.outgoing(range(1, 20)) if row.channel == "ocs")
+        done = Fulfilment(order.id, order.subscriber, offer.key, "refused", desk.now[0], "insufficient_funds")
+        await desk.loop.submit(done)
+        assert desk.statuses() == ["unpaid"]
+        assert (await pressed(desk)).text == "offers\n1 2 GB T$45"  # they topped up
+        assert desk.statuses() == ["unpaid"]
+        await pressed(desk, "1")
+        assert await pressed(desk, "1", "2") == Show("taken", more=False)
+        assert (desk.sent.count("ocs"), desk.statuses()) == (2, ["accepted"])
+
+
+async def test_other_keys_under_a_number_that_was_answered_are_another_dialogue_and_take_nothing() -> None:
+    async with opened() as desk:
+        await pressed(desk)
+        await pressed(desk, "1")
+        assert await pressed(desk, "1", "0") == Show("offers\n1 2 GB T$45", more=True)
+        assert await pressed(desk, "1", "2") == Show("offers\n1 2 GB T$45", more=True)
+        assert await pressed(desk, "1", "2") == Show("offers\n1 2 GB T$45", more=True)
+        assert desk.statuses() == ["open"]
+
+
+async def test_whoever_was_handed_back_may_begin_again_on_the_same_session() -> None:
+    menus = MENUS.replace("items: [", "items: [{label: Up, parent: yes}, ")
+    async with opened(FILES | {"ussd.yaml": menus}) as desk:
+        first = Heard("s", NUMBER, "*123#", "", "begin", 0)
+        for _ in range(2):
+            desk.now[0] += 20_000
+            assert (await desk.dialogues.hear("http", first, ("parent",))).text.startswith("Account\n1 Up")
+            up = Heard("s", NUMBER, "*123#", "1", "input", 1)
+            assert (await desk.dialogues.hear("http", up, ("parent",))).to == "parent"
+        assert (await desk.dialogues.hear("http", first, ("parent",))).text.startswith("Account")
+        two = Heard("s", NUMBER, "*123#", "2", "input", 1)
+        assert (await desk.dialogues.hear("http", two, ("parent",))).text.startswith("offers")
 
 
 @pytest.mark.parametrize("step", [-1, 0])

@@ -25,18 +25,31 @@ class Heard(Struct, frozen=True, gc=False):
     step: int = -1
     ahead: tuple[str, ...] = ()  # of a beginning: keys that were dialled with the code
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All that it brings, whether it begins a dialogue or goes on with one."""
+        return self.ahead if self.kind == "begin" else (*self.ahead, self.text)
+
 
 class Steps:
     """The answers that a dialogue was given, by the number of the step (the code is 0)."""
 
     def __init__(self) -> None:
         self.answers: dict[int, Show] = {}
+        self.keys: dict[int, tuple[str, ...]] = {}  # that they answer
         self.latest = Heard("", "", "", "", "begin")
         self.at = 0  # ms, when the latest answer was given
 
     @property
     def ended(self) -> bool:
         return bool(self.answers) and not self.answers[max(self.answers)].more
+
+    def anew(self, heard: Heard) -> bool:
+        """Whether the session's name is used again, for another dialogue: it begins after this one ended or was handed
+        over, or brings other keys under a number that was answered."""
+        if heard.kind == "begin":
+            return self.ended or (bool(self.answers) and bool(self.answers[max(self.answers)].to))
+        return heard.step in self.keys and self.keys[heard.step] != heard.keys
 
     def again(self, heard: Heard, now: int) -> Show | None:
         """The answer that this step was given before; None where it is a new one. A late one changes nothing: it is
@@ -55,5 +68,5 @@ class Steps:
 
     def note(self, heard: Heard, answer: Show, now: int) -> None:
         step = heard.step if heard.step >= 0 else len(self.answers)
-        self.answers[step] = answer
+        self.answers[step], self.keys[step] = answer, heard.keys
         self.latest, self.at = heard, now

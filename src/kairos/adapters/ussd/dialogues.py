@@ -103,6 +103,8 @@ class Dialogues:
         talk = self._talks.get(key)
         if talk and heard.msisdn and self._name(heard.msisdn) != talk.session.msisdn:
             talk = None
+        if talk and talk.steps.anew(heard):
+            talk = None
         if talk and (again := talk.steps.again(heard, self.clock())):
             self.counts["repeated"] += 1
             return again
