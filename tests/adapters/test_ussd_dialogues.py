@@ -165,6 +165,30 @@ async def test_a_break_that_cannot_be_kept_is_to_be_brought_again() -> None:
         assert desk.sent == ["sms"]
 
 
+async def test_who_dials_while_what_they_left_is_broken_off_stays_in_the_new_dialogue() -> None:
+    async with opened() as desk:
+        await desk.hear("", kind="begin")
+        await desk.hear("1")
+        desk.store.gate.clear()
+        broken = asyncio.create_task(desk.hear("", kind="abort"))
+        await asyncio.sleep(0.05)
+        begun = asyncio.create_task(desk.hear("", kind="begin"))
+        await asyncio.sleep(0.05)
+        desk.store.gate.set()
+        await broken
+        assert (await begun).text.startswith("offers")
+        assert desk.dialogues.busy(NUMBER)
+        assert (await desk.hear("1")).text.startswith("2 GB")
+
+
+async def test_a_push_that_never_came_to_be_takes_nothing_of_what_was_dialled_meanwhile() -> None:
+    async with opened() as desk:
+        desk.dialogues.push("test:s", pushed())
+        await desk.hear("", kind="begin")
+        desk.dialogues.forget("test:s")
+        assert (await desk.hear("1")).text.startswith("2 GB")
+
+
 async def test_who_took_an_offer_and_hangs_up_gets_no_sms() -> None:
     async with opened() as desk:
         await desk.hear("", kind="begin")
@@ -216,10 +240,9 @@ async def test_a_session_that_is_used_again_after_its_end_is_another_dialogue() 
 async def test_other_keys_under_a_number_that_was_answered_are_another_dialogue_and_take_nothing() -> None:
     async with opened() as desk:
         await pressed(desk)
-        await pressed(desk, "1")
-        assert await pressed(desk, "1", "0") == Show("offers\n1 2 GB T$45", more=True)
-        assert await pressed(desk, "1", "2") == Show("offers\n1 2 GB T$45", more=True)
-        assert await pressed(desk, "1", "2") == Show("offers\n1 2 GB T$45", more=True)
+        assert (await pressed(desk, "1")).text.startswith("2 GB")
+        assert await pressed(desk, "2") == Show("offers\n1 2 GB T$45", more=True)
+        assert await pressed(desk, "2") == Show("offers\n1 2 GB T$45", more=True)
         assert desk.statuses() == ["open"]
 
 

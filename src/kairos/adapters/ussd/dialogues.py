@@ -137,8 +137,10 @@ class Dialogues:
         return show
 
     def forget(self, key: str) -> None:
-        """A dialogue that we began never came to be."""
-        self._left(self._talks.pop(key, None))
+        """A dialogue that we began never came to be; one that was dialled under its name meanwhile stays."""
+        talk = self._talks.get(key)
+        if talk and not talk.session.code:
+            self._drop(talk)
 
     def busy(self, msisdn: str) -> bool:
         """Whether they are in a dialogue, or may be in one that a restart forgot: what they press next is meant for
@@ -173,7 +175,7 @@ class Dialogues:
                 await self._broken_off(talk.key, "abandoned")
             except KairosError as error:
                 log.warning("an offer was not said again", reason=str(error))
-                self.forget(talk.key)
+                self._drop(talk)
 
     # -- one step ------------------------------------------------------------------------------------------------------
 
@@ -188,14 +190,18 @@ class Dialogues:
         return self._enter(key, session)
 
     def _enter(self, key: str, session: Session) -> Talk:
-        self._left(self._talks.pop(self._of.get(session.msisdn, ""), None))
-        self._left(self._talks.pop(key, None))
+        for left in (self._talks.get(self._of.get(session.msisdn, "")), self._talks.get(key)):
+            self._drop(left)
         self._of[session.msisdn] = key
         talk = self._talks[key] = Talk(key, session, self.clock())
         return talk
 
-    def _left(self, talk: Talk | None) -> None:
-        if talk and self._of.get(talk.session.msisdn) == talk.key:
+    def _drop(self, talk: Talk | None) -> None:
+        """It is over; another that has begun under its name meanwhile is not."""
+        if talk is None or self._talks.get(talk.key) is not talk:
+            return
+        del self._talks[talk.key]
+        if self._of.get(talk.session.msisdn) == talk.key:
             del self._of[talk.session.msisdn]
 
     def _name(self, written: str) -> str:
@@ -300,7 +306,7 @@ class Dialogues:
             if offers:
                 session = talk.session
                 await self.loop.submit(Recall(f"ussd/{session.id}/recall", session.msisdn, offers, self.clock()))
-        self._left(self._talks.pop(key, None))
+        self._drop(talk)
 
 
 def _pushed(text: Text) -> Told:
