@@ -41,13 +41,13 @@ _ORDERED: Final[tuple[Type, ...]] = ("number", "money", "date", "time")
 _STRICT = "CASE WHEN {known} THEN %s({all}) END"  # DuckDB's own least and greatest skip NULLs
 
 FUNCTIONS: Final[tuple[Function, ...]] = (
-    # DuckDB 2.0's own abs, inside coalesce or CASE, spoils the column beside it: [NULL, 0, -2] >= coalesce(abs(..), 1)
-    *_same("abs", ("number",), "abs({0})", "greatest({0}, -({0}))", "the size without the sign", "abs(data_trend) > 10"),
+    # not abs of a bare column: inside coalesce it makes DuckDB 2.0 compare the column wrongly
+    *_same("abs", ("number",), "abs({0})", "abs(-({0}))", "the size without the sign", "abs(data_trend) > 10"),
     *_same(
         "abs",
         ("money",),
         "abs({0})",
-        "greatest(CAST({0} AS HUGEINT), -CAST({0} AS HUGEINT))",
+        "abs(CAST({0} AS HUGEINT))",
         "the size without the sign",
         "abs(balance - cost) < 1",
     ),
