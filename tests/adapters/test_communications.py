@@ -154,7 +154,7 @@ async def test_in_the_night_it_is_delayed_and_can_be_cancelled(start: Any) -> No
         assert (await http.delete(other["href"])).status_code == 404
         assert [one["id"] for one in (await http.get(MESSAGE)).json()] == [made["id"]]
         assert world.store.passages(other["id"])[0].stand == "cancelled"
-    assert not world.bench.state().passing.waiting
+    assert world.bench.state().passing is None
 
 
 async def test_what_is_on_its_way_cannot_be_cancelled_nor_changed(start: Any) -> None:
