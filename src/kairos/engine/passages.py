@@ -303,7 +303,7 @@ def _stands(
 
 
 def _listening(listeners: Mapping[str, tuple[Hub, ...]], sender: str) -> tuple[Hub, ...]:
-    """The sender's own; and those who came in by a door without locks."""
+    """The sender's own; and, while the door has no lock, those who came in by it."""
     return (*listeners.get(sender, ()), *listeners.get("", ()))
 
 
