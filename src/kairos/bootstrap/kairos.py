@@ -178,7 +178,11 @@ class Kairos:
             lambda text: self.smsc.send(text),
             settings.notifications.decide_within_ms / 1000,
         )
-        self.gateway.wire(self.esmes, round(settings.gateway.merge_within_s * 1000))
+        self.gateway.wire(
+            self.esmes,
+            round(settings.gateway.merge_within_s * 1000),
+            locked=bool(settings.clients or settings.oidc.issuer),
+        )
         self.smsc = Smsc(
             partial(smsc_binds, settings.smsc),
             self.loop,
