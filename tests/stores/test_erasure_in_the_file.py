@@ -144,7 +144,7 @@ def test_nothing_of_them_is_left_but_a_blank_purchase_and_a_mark(town: Town) -> 
     town.store = SqliteStore(town.path)
     communication = town.store.communication("c1")
     assert communication
-    assert communication.document["receiver"] == [{"phoneNumber": "+"}, {"phoneNumber": "+12025550777"}]
+    assert communication.document["receiver"] == [{"phoneNumber": ""}, {"phoneNumber": "+12025550777"}]
     assert town.store.passage("c1.1") is None
     purchase = town.store.purchase(town.key)
     assert purchase is not None
@@ -186,7 +186,7 @@ def test_what_must_still_be_sent_is_swept_up_afterwards(town: Town) -> None:
     assert town.sweep() == []
     with closing(SqliteSweep(town.path)) as sweep:
         assert [one["done"] for one in sweep.latest()] == [0]
-        assert [MSISDN in one.values for one in sweep.waiting()] == [True]
+        assert [MSISDN in one.person.numbers for one in sweep.waiting()] == [True]
     town.sent()
     assert len(town.sweep()) == 1
     with closing(SqliteSweep(town.path)) as sweep:
@@ -216,6 +216,39 @@ def test_a_purchase_that_goes_on_keeps_its_number_until_it_has_ended(town: Town)
     assert (purchase.status, purchase.msisdn) == ("done", "")
     town.store.close()
     assert town.found("Grace") == 0
+
+
+OTHER = "12025554711"
+
+
+@pytest.mark.parametrize("account", ["4711", '"', "o", OTHER])
+def test_an_account_that_stands_in_other_peoples_words_takes_nothing_of_theirs(town: Town, account: str) -> None:
+    document = {"content": "Your code is 4711", "receiver": [{"phoneNumber": f"+{OTHER}", "name": "4711"}]}
+    letters = [
+        DeadLetter("rejected", "s/1", town.now, "", "no field `4711`", f'{{"subject":"+{OTHER}"}}'.encode()),
+        DeadLetter("unread", "s/2", town.now, f"+{OTHER}", "no pattern", b"Your code is 4711"),
+        DeadLetter("rejected", "s/3", town.now, "", "", b'{"account":"47110","code":"4711"}'),
+        DeadLetter("rejected", "s/4", town.now, "", "", msgspec.json.encode({"account": account})),
+        DeadLetter("rejected", "s/5", town.now, "", "", msgspec.json.encode({"subject": f"account:{account}"})),
+    ]
+    town.take(
+        Communication("c2", "vas", town.now, town.now, document),
+        Handed("c2.1", "vas", OTHER, "1234", "Your code is 4711", "service", town.now, town.now + 1000, 0, "c2"),
+        msgspec.structs.replace(town.event("recharge", amount=1), named={"account": account}),
+    )
+    town.store.commit(Batch(dead_letters=letters))
+    with closing(SqliteQueries(town.path)) as queries:
+        queries.put(Kept("k4", OTHER, town.now, "done", Sought(OTHER, "care"), b"{}", True), 0, 10)
+    town.take(Erasure("e", MSISDN, town.now))
+    town.sent()
+    assert len(town.sweep()) == 1
+    communication = town.store.communication("c2")
+    assert communication is not None
+    assert communication.document == document
+    assert town.store.passage("c2.1") is not None
+    assert {one.identity for one in town.store.dead_letters()} == {"another", "s/1", "s/2", "s/3"}
+    with closing(SqliteQueries(town.path)) as queries:
+        assert queries.get("k4") is not None
 
 
 def test_the_store_goes_on_after_a_sweep_and_a_start(town: Town) -> None:
