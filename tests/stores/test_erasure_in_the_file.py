@@ -251,6 +251,43 @@ def test_an_account_that_stands_in_other_peoples_words_takes_nothing_of_theirs(t
         assert queries.get("k4") is not None
 
 
+HOWEVER = ["+1 202 555 0123", "+1-202-555-0123", "+1 (202) 555-0123", "(202) 555-0123", "1.202.555.0123"]
+
+
+@pytest.mark.parametrize("written", HOWEVER)
+def test_a_number_is_found_however_it_is_written(town: Town, written: str) -> None:
+    ana = {"phoneNumber": written, "name": "Ana", "party": {"id": "ana"}}
+    ben = {"phoneNumber": f"+{OTHER}", "name": "Ben"}
+    said = {"content": "Dear Ana", "subject": "Ana", "description": "for Ana", "messageType": "SMS"}
+    town.take(
+        Communication("c2", "vas", town.now, town.now, said | {"receiver": [ana, ana]}),
+        Communication("c3", "vas", town.now, town.now, said | {"receiver": [ben, ana]}),
+        Communication("c4", "vas", town.now, town.now, said | {"receiver": [ben]}),
+    )
+    unread = DeadLetter("unread", "a", town.now, "", "no pattern", b"Call ended")
+    letters = [
+        msgspec.structs.replace(unread, identity="b", payload=f"At 12:30, {written}: call ended".encode()),
+        msgspec.structs.replace(unread, identity="c", trace=f"ValueError: 7 {written} is no number"),
+        msgspec.structs.replace(unread, identity="d", subscriber=written),
+        msgspec.structs.replace(unread, identity="e", reason=f"of `{written}`"),
+        msgspec.structs.replace(unread, identity="f", kind="unmapped", payload=msgspec.json.encode({written: 1})),
+        msgspec.structs.replace(unread, identity="g", kind="rejected", payload=b"[" * 50_000 + written.encode()),
+        msgspec.structs.replace(unread, identity="h", payload=b"+1 202 555 01234 +44 202 555 0123 5202 5550123"),
+    ]
+    town.store.commit(Batch(dead_letters=[unread, *letters]))
+    town.take(Erasure("e", MSISDN, town.now))
+    town.sent()
+    assert len(town.sweep()) == 1
+    found = [town.store.communication(one) for one in ("c2", "c3", "c4")]
+    nobody = {"phoneNumber": ""}
+    assert [one.document for one in found if one] == [
+        {"content": "", "messageType": "SMS", "receiver": [nobody, nobody]},
+        said | {"receiver": [ben, nobody]},
+        said | {"receiver": [ben]},
+    ]
+    assert {one.identity for one in town.store.dead_letters()} == {"another", "a", "h"}
+
+
 def test_the_store_goes_on_after_a_sweep_and_a_start(town: Town) -> None:
     town.take(Erasure("e", MSISDN, town.now))
     town.sent()

@@ -93,7 +93,7 @@ class _Number:
 
 def leaves(letter: DeadLetter) -> Iterator[Leaf]:
     """All that a letter says."""
-    yield from (("", one) for one in (letter.identity, letter.reason))
+    yield from (("", one) for one in (letter.identity, letter.reason, letter.trace))
     try:
         open_: list[tuple[str, Any]] = [("", opened(letter))]
     except RecursionError:  # nested too deep to be read
@@ -112,10 +112,14 @@ def leaves(letter: DeadLetter) -> Iterator[Leaf]:
 
 
 NOBODY: Final = {"phoneNumber": ""}
+TO_ONE: Final = ("subject", "description")  # besides the content
 
 
 def without(document: bytes, people: Iterable[Person]) -> bytes | None:
-    """Another system's message without receivers that are theirs; None where none is."""
+    """Another system's message without receivers that are theirs; None where none is.
+
+    What it says goes with the last of its receivers: to others it was said, too.
+    """
     try:
         message = msgspec.json.decode(document)
     except msgspec.DecodeError:
@@ -126,4 +130,6 @@ def without(document: bytes, people: Iterable[Person]) -> bytes | None:
     if left == receivers:
         return None
     message["receiver"] = left
+    if all(one == NOBODY for one in left):
+        message = {name: value for name, value in message.items() if name not in TO_ONE} | {"content": ""}
     return msgspec.json.encode(message)
