@@ -22,7 +22,7 @@ from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.inbound import Sought
-from kairos.domain.inputs import Delivery, Fulfilment, Reply
+from kairos.domain.inputs import Change, Delivery, Fulfilment, Reply
 from kairos.domain.passage import Communication, Handed
 from kairos.domain.recommendation import Kept
 from kairos.domain.subscriber import Bucket
@@ -326,6 +326,52 @@ def test_an_export_has_every_table(town: Town) -> None:
     assert {one["identity"] for one in found["dead_letters"]} == {"e1", "shape"}
     assert [one["key"] for one in found["messages_of_others"]] == ["c1.1"]
     assert found["state"]["proofs"]["marketing_consent"]["value"] is False
+
+
+@pytest.mark.parametrize("first", [MSISDN, OTHER])
+def test_an_export_has_no_letters_of_the_others_of_an_account(town: Town, first: str) -> None:
+    account = "FAMILY-17"
+    for one in (first, MSISDN, OTHER):
+        town.take(msgspec.structs.replace(town.event("recharge", one, amount=1), named={"account": account}))
+    letters = [
+        DeadLetter("rejected", "s/1", town.now, "", "", f'{{"subject":"+{OTHER}","account":"{account}"}}'.encode()),
+        DeadLetter("rejected", "s/2", town.now, "", "", f'{{"subject":"+{MSISDN}","account":"{account}"}}'.encode()),
+        DeadLetter("rejected", "s/3", town.now, "", "", f'{{"account":"{account}"}}'.encode()),
+        DeadLetter("event", "s/4", town.now, f"account:{account}", "broke", b"x"),
+    ]
+    town.store.commit(Batch(dead_letters=letters))
+
+    def exported() -> set[str]:
+        with closing(SqlitePerson(town.path)) as person:
+            found = person.export(MSISDN, town.now)
+        assert found is not None
+        assert [one["value"] for one in found["identities"] if one["kind"] == "account"] == [account]
+        return {one["identity"] for one in found["dead_letters"]}
+
+    assert exported() == {"e1", "shape", "s/2"}
+    town.take(Erasure("e", OTHER, town.now))
+    town.sent()
+    town.sweep()
+    assert exported() == {"e1", "shape", "s/2", "s/3", "s/4"}  # by now it is theirs alone
+
+
+def test_an_export_has_no_letters_of_who_got_their_number_next(town: Town) -> None:
+    new = "12025550188"
+    letter = DeadLetter("event", "s/1", town.now, MSISDN, "broke", b"x")
+    town.store.commit(Batch(dead_letters=[letter]))
+
+    def exported() -> set[str]:
+        with closing(SqlitePerson(town.path)) as person:
+            found = person.export(new, town.now)
+        assert found is not None
+        return {one["identity"] for one in found["dead_letters"]}
+
+    town.now += 1000
+    town.take(Change("c1", "number_changed", MSISDN, town.now, number=new))
+    assert exported() == {"e1", "shape", "s/1"}
+    town.now += 1000
+    town.take(Change("c2", "number_assigned", MSISDN, town.now))
+    assert exported() == set()
 
 
 def test_every_table_of_the_store_is_known_to_the_export(town: Town) -> None:
