@@ -288,6 +288,17 @@ def test_a_number_is_found_however_it_is_written(town: Town, written: str) -> No
     assert {one.identity for one in town.store.dead_letters()} == {"another", "a", "h"}
 
 
+@pytest.mark.parametrize(("kind", "value"), [("imsi", "001010000000017"), ("imei", "35000000000001")])
+def test_a_card_is_found_in_a_text_as_a_whole(town: Town, kind: str, value: str) -> None:
+    town.take(msgspec.structs.replace(town.event("recharge", amount=1), named={kind: value}))
+    unread = DeadLetter("unread", "a", town.now, "", "no pattern", f"{value}1 was seen".encode())
+    town.store.commit(Batch(dead_letters=[unread, DeadLetter("timer", "b", town.now, "", f"of {value}:", b"")]))
+    town.take(Erasure("e", MSISDN, town.now))
+    town.sent()
+    town.sweep()
+    assert {one.identity for one in town.store.dead_letters()} == {"another", "a"}
+
+
 def test_the_store_goes_on_after_a_sweep_and_a_start(town: Town) -> None:
     town.take(Erasure("e", MSISDN, town.now))
     town.sent()

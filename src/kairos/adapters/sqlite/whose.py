@@ -16,6 +16,7 @@ from kairos.engine.dead_letters import opened
 from kairos.errors import EventError
 from kairos.ingest import normalise
 
+CARDS: Final = ("imsi", "imei")  # digits, of a SIM and of what it is in
 _BETWEEN: Final = r"[\s()./\u2010-\u2013-]{0,3}"  # the digits of a number
 _NO_DIGIT: Final = re.compile(r"\D+")
 
@@ -33,7 +34,7 @@ class Person:
         self.numbers = frozenset(value for kind, value in self.names if kind == "msisdn")
         self.known_as = frozenset(name_of(*one) for one in self.names)
         self._numbers = [_Number(one) for one in self.numbers]
-        self._imsis = [re.compile(rf"(?<!\d){value}(?!\d)") for kind, value in self.names if kind == "imsi"]
+        self._cards = [re.compile(rf"(?<!\d){value}(?!\d)") for kind, value in self.names if kind in CARDS]
 
     def has(self, written: str) -> bool:
         """Whether a number is theirs, however it is written.
@@ -55,7 +56,7 @@ class Person:
             leaf in self.names
             or text in self.known_as
             or any(one.is_in(text) for one in self._numbers)
-            or any(one.search(text) for one in self._imsis)
+            or any(one.search(text) for one in self._cards)
         )
 
 
