@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.queries import SqliteQueries
 from kairos.api import create_app
 from kairos.api.recommendations import BASE, QUERY, add_recommendations
+from kairos.domain.inbound import Sought
+from kairos.domain.recommendation import Listener
 
 DAY = 86_400_000
 NUMBER = "+12025550123"
@@ -305,6 +309,76 @@ async def test_listeners_are_told_of_both_events_until_they_leave(
     assert gone.status_code == 404
 
 
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(5):
+        while not await holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_listener_that_cannot_be_called_keeps_nobody_from_being_told(
+    client: httpx.AsyncClient, kept: HttpRecommendations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kairos.adapters.recommendations.PAUSES", (0.0,))
+    told: list[str] = []
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        told.append(request.url.path)
+        return httpx.Response(201)
+
+    for key, callback in (("a", "http://127.0.0.1/in/\x01"), ("b", "http://xn--/in"), ("c", "http://127.0.0.1/in/c")):
+        await kept._do(methodcaller("listen", Listener(key, callback)))  # as an older kairos took it
+    await client.post(QUERY, json=LATER)
+    await kept.answer_kept()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+        assert await kept.tell_ended(out)
+        assert not await kept.tell_ended(out)
+    assert told == ["/in/c"] * 2
+
+
+async def test_one_that_breaks_ends_and_the_next_is_answered(
+    client: httpx.AsyncClient, kept: HttpRecommendations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = [(await client.post(QUERY, json=LATER)).json() for _ in range(2)]
+    recommend = kept.recommend
+
+    async def breaks(key: str, sought: Sought) -> Mapping[str, Any] | None:
+        if key == broken["id"]:
+            raise ZeroDivisionError
+        return await recommend(key, sought)
+
+    monkeypatch.setattr(kept, "recommend", breaks)
+    assert await kept.answer_kept()
+    ended = [(await client.get(one["href"])).json() for one in (broken, sound)]
+    assert [one["state"] for one in ended] == ["terminatedWithError", "done"]
+    assert "the log says why" in ended[0]["reason"]
+
+
+async def test_what_breaks_does_not_end_the_server(
+    client: httpx.AsyncClient, kept: HttpRecommendations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, broke = kept.answer_kept, list[int]()
+
+    async def breaks() -> bool:
+        if len(broke) < 2:
+            broke.append(1)
+            raise ZeroDivisionError
+        return await answer()
+
+    monkeypatch.setattr(kept, "answer_kept", breaks)
+    made = (await client.post(QUERY, json=LATER)).json()
+
+    async def done() -> bool:
+        assert not running.done(), running.exception()
+        return bool((await client.get(made["href"])).json()["state"] == "done")
+
+    running = asyncio.create_task(kept.run(every=0.01))
+    try:
+        await until(done)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
 @pytest.mark.parametrize(
     "callback",
     [
@@ -316,6 +390,10 @@ async def test_listeners_are_told_of_both_events_until_they_leave(
         "http://a@127.0.0.1/in",
         "file:///in",
         "http://[/in",
+        "http://127.0.0.1/in/\x01",
+        "http://127.0.0.1/in/\n",
+        "http://127.0.0.1\t/in",
+        "http://xn--/in",
         "",
     ],
 )

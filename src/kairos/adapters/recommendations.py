@@ -107,9 +107,10 @@ class HttpRecommendations:
         We call whatever they name, so operations say which addresses these may be.
         """
         try:
+            httpx.URL(callback)
             address = urlsplit(callback)
             place = (address.scheme, address.hostname, address.port)
-        except ValueError:
+        except (httpx.InvalidURL, ValueError):  # a control character, a host that is no name
             raise EventError("`callback` is no address of HTTP", "callback") from None
         if address.scheme not in ("http", "https") or not address.hostname or address.username is not None:
             raise EventError("`callback` is no address of HTTP: write it like `https://host/path`", "callback")
@@ -146,6 +147,11 @@ class HttpRecommendations:
                 if str(error) != trouble:
                     trouble = str(error)
                     log.warning("recommendations that are kept wait", reason=trouble)
+            except Exception as error:  # what is wrong with one of them must not end the server
+                done = False
+                if repr(error) != trouble:
+                    trouble = repr(error)
+                    log.exception("recommendations that are kept broke")
             if not done:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), every)
@@ -174,6 +180,11 @@ class HttpRecommendations:
             why = f"nobody is known by `{kept.sought.subscriber}`"
         except EventError as error:  # the playbook has changed since
             found, why = None, str(error)
+        except KairosError:
+            raise
+        except Exception:  # it would break each time, and those beside it would wait
+            log.exception("a recommendation cannot be answered", recommendation=kept.key)
+            found, why = None, "it could not be answered; the log says why"
         end = found or {
             "state": FAILED,
             "lifecycleStatus": FAILED,
@@ -184,11 +195,14 @@ class HttpRecommendations:
 
     async def _tell(self, client: httpx.AsyncClient, listener: Listener, several: Sequence[Kept]) -> None:
         """Each as it was made and as it ended. Who does not take one after a few tries misses those beside it, too."""
-        for kept in several:
-            for event in _events(kept):
-                if listener.event_type in ("", event["eventType"]) and not await _posted(client, listener, event):
-                    log.warning("a listener was not told", callback=listener.callback, recommendation=kept.key)
-                    return
+        try:
+            for kept in several:
+                for event in _events(kept):
+                    if listener.event_type in ("", event["eventType"]) and not await _posted(client, listener, event):
+                        log.warning("a listener was not told", callback=listener.callback, recommendation=kept.key)
+                        return
+        except Exception:  # the others are not told anew because of it
+            log.exception("a listener was not told", callback=listener.callback)
 
     async def _do(self, what: Callable[[Queries], R]) -> R:
         def done() -> R:
@@ -237,7 +251,7 @@ async def _posted(client: httpx.AsyncClient, listener: Listener, event: Mapping[
     body = msgspec.json.encode(event)
     for pause in PAUSES:
         await asyncio.sleep(pause)
-        with suppress(httpx.HTTPError):
+        with suppress(httpx.HTTPError, httpx.InvalidURL):
             answer = await client.post(listener.callback, content=body, headers={"content-type": "application/json"})
             if answer.is_success:
                 return True
