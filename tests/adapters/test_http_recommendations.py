@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from operator import methodcaller
@@ -333,6 +334,43 @@ async def test_a_listener_that_cannot_be_called_keeps_nobody_from_being_told(
         assert await kept.tell_ended(out)
         assert not await kept.tell_ended(out)
     assert told == ["/in/c"] * 2
+
+
+@pytest.mark.parametrize(("begins", "tries"), [(b"HTTP/1.1 200 OK\r\n\r\n", 2), (b"HTTP/1.1 200 OK\r\nx: ", 1)])
+async def test_an_endless_listener_is_not_listened_to(
+    client: httpx.AsyncClient,
+    kept: HttpRecommendations,
+    monkeypatch: pytest.MonkeyPatch,
+    begins: bytes,
+    tries: int,
+) -> None:
+    """An endless body is not read, and headers that drip take no longer than a try may."""
+    monkeypatch.setattr("kairos.adapters.recommendations.PAUSES", (0.0,))
+    monkeypatch.setattr("kairos.adapters.recommendations.TIMEOUT", 0.3)
+    called: list[Any] = []
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.append(asyncio.current_task())
+        with suppress(ConnectionError):
+            writer.write(begins)
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in"
+        kept.allowed = [address]
+        assert (await client.post(f"{BASE}/hub", json={"callback": address})).status_code == 201
+        await client.post(QUERY, json=LATER)
+        await kept.answer_kept()
+        async with asyncio.timeout(5), httpx.AsyncClient(timeout=5.0, trust_env=False) as out:
+            assert await kept.tell_ended(out)
+        await asyncio.wait(called, timeout=5)
+    assert len(called) == tries  # who answered 200 has taken the first event, and is told the second
 
 
 async def test_one_that_breaks_ends_and_the_next_is_answered(

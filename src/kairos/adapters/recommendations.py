@@ -30,7 +30,8 @@ R = TypeVar("R")
 FAILED: Final = "terminatedWithError"
 CREATED: Final = "QueryProductRecommendationCreateEvent"
 CHANGED: Final = "QueryProductRecommendationStateChangeEvent"
-TIMEOUT: Final = 5.0  # seconds that a listener may take
+TIMEOUT: Final = 5.0  # seconds that a listener may take each time
+JSON: Final = {"content-type": "application/json"}
 PAUSES: Final = (0.0, 1.0, 3.0)  # seconds before each try to tell one
 AT_ONCE: Final = 100  # recommendations that are answered, or told, in one round
 LISTENERS: Final = 100
@@ -251,10 +252,13 @@ async def _posted(client: httpx.AsyncClient, listener: Listener, event: Mapping[
     body = msgspec.json.encode(event)
     for pause in PAUSES:
         await asyncio.sleep(pause)
-        with suppress(httpx.HTTPError, httpx.InvalidURL):
-            answer = await client.post(listener.callback, content=body, headers={"content-type": "application/json"})
-            if answer.is_success:
-                return True
+        with suppress(httpx.HTTPError, httpx.InvalidURL, TimeoutError):
+            async with (
+                asyncio.timeout(TIMEOUT),  # for all of it: httpx's own is for each read
+                client.stream("POST", listener.callback, content=body, headers=JSON) as answer,
+            ):
+                if answer.is_success:  # what it says beside that is not read
+                    return True
     return False
 
 
