@@ -336,6 +336,23 @@ async def test_a_listener_that_cannot_be_called_keeps_nobody_from_being_told(
     assert told == ["/in/c"] * 2
 
 
+async def test_who_is_no_longer_allowed_is_told_no_more(client: httpx.AsyncClient, kept: HttpRecommendations) -> None:
+    told: list[str] = []
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        told.append(request.url.path)
+        return httpx.Response(201)
+
+    for callback in ("http://127.0.0.1/in/a", "http://127.0.0.1/in/b"):
+        assert (await client.post(f"{BASE}/hub", json={"callback": callback})).status_code == 201
+    kept.allowed = ["HTTP://127.0.0.1/in/b"]
+    await client.post(QUERY, json=LATER)
+    await kept.answer_kept()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+        await kept.tell_ended(out)
+    assert told == ["/in/b"] * 2
+
+
 @pytest.mark.parametrize(("begins", "tries"), [(b"HTTP/1.1 200 OK\r\n\r\n", 2), (b"HTTP/1.1 200 OK\r\nx: ", 1)])
 async def test_an_endless_listener_is_not_listened_to(
     client: httpx.AsyncClient,
@@ -432,6 +449,10 @@ async def test_what_breaks_does_not_end_the_server(
         "http://127.0.0.1/in/\n",
         "http://127.0.0.1\t/in",
         "http://xn--/in",
+        "http://127.0.0.1/in/../admin",
+        "http://127.0.0.1/in/%2e%2E/admin",
+        "http://127.0.0.1/in/..%2fadmin",
+        "http://127.0.0.1/in/..\\admin",
         "",
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -107,19 +107,10 @@ class HttpRecommendations:
 
         We call whatever they name, so operations say which addresses these may be.
         """
-        try:
-            httpx.URL(callback)
-            address = urlsplit(callback)
-            place = (address.scheme, address.hostname, address.port)
-        except (httpx.InvalidURL, ValueError):  # a control character, a host that is no name
-            raise EventError("`callback` is no address of HTTP", "callback") from None
-        if address.scheme not in ("http", "https") or not address.hostname or address.username is not None:
+        address = _address(callback)
+        if address is None or address.scheme not in ("http", "https") or address.userinfo:
             raise EventError("`callback` is no address of HTTP: write it like `https://host/path`", "callback")
-        begins = [urlsplit(one) for one in self.allowed]
-        if not any(
-            (one.scheme, one.hostname, one.port) == place and (address.path or "/").startswith(one.path or "/")
-            for one in begins
-        ):
+        if not any(_begins(address, one) for one in map(_address, self.allowed)):
             hint = "name how it begins in `listeners` of [recommendations] in the settings"
             raise EventError(f"`callback` is none of the addresses that may be told; {hint}", "callback")
         name, _, event_type = query.partition("=")
@@ -197,11 +188,14 @@ class HttpRecommendations:
     async def _tell(self, client: httpx.AsyncClient, listener: Listener, several: Sequence[Kept]) -> None:
         """Each as it was made and as it ended. Who does not take one after a few tries misses those beside it, too."""
         try:
+            self._checked(listener.callback, listener.query)  # the settings may have changed since
             for kept in several:
                 for event in _events(kept):
                     if listener.event_type in ("", event["eventType"]) and not await _posted(client, listener, event):
                         log.warning("a listener was not told", callback=listener.callback, recommendation=kept.key)
                         return
+        except EventError as error:
+            log.warning("a listener was not told", callback=listener.callback, reason=str(error))
         except Exception:  # the others are not told anew because of it
             log.exception("a listener was not told", callback=listener.callback)
 
@@ -246,6 +240,24 @@ def _events(kept: Kept) -> Iterator[dict[str, Any]]:
             "title": kind,
             "event": {"queryProductRecommendation": resource},
         }
+
+
+def _address(written: str) -> httpx.URL | None:
+    """As it is called: without `..`, which would lead out of what is allowed; None for what cannot be."""
+    try:
+        address = httpx.URL(written)
+        hidden = re.split(r"[/\\]", address.path)  # what is escaped is undone here, as who is called may do it
+        return None if not address.host or ".." in hidden else address
+    except (httpx.InvalidURL, ValueError):  # a control character, a host that is no name
+        return None
+
+
+def _begins(address: httpx.URL, allowed: httpx.URL | None) -> bool:
+    return (
+        allowed is not None
+        and (address.scheme, address.host, address.port) == (allowed.scheme, allowed.host, allowed.port)
+        and address.path.startswith(allowed.path)
+    )
 
 
 async def _posted(client: httpx.AsyncClient, listener: Listener, event: Mapping[str, Any]) -> bool:
