@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from operator import methodcaller
@@ -22,7 +23,9 @@ from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.queries import SqliteQueries
 from kairos.api import create_app
+from kairos.api.lock import Lock, Untold
 from kairos.api.recommendations import BASE, QUERY, add_recommendations
+from kairos.domain.caller import Caller
 from kairos.domain.inbound import Sought
 from kairos.domain.recommendation import Listener
 
@@ -229,6 +232,46 @@ async def test_what_is_no_filter_is_refused(client: httpx.AsyncClient, published
     answer = await client.get(f"{QUERY}?{query}")
     published.judge_response("/queryProductRecommendation", "get", answer.status_code, answer.json())
     assert answer.status_code == 400
+
+
+@dataclass
+class Trailed(Untold):
+    told: list[tuple[str, ...]] = field(default_factory=list)
+
+    def line(self, who: Caller, did: str, about: str, status: int, address: str, detail: str) -> None:
+        self.told.append((who.name, did.split()[0], about, str(status), detail))
+
+
+class Known:
+    async def who(self, credential: str) -> Caller | None:
+        return Caller(credential, roles=frozenset({"decide" if credential in ("app", "web") else credential}))
+
+
+async def test_each_client_sees_its_own_and_the_care_desk_all(
+    counter: tuple[HttpInbound, Any], kept: HttpRecommendations
+) -> None:
+    nothing: Any = object()
+    more, trail = [partial(add_recommendations, recommendations=kept)], Trailed()
+    app = create_app(nothing, nothing, CollectorRegistry(), lambda: 0, inbound=counter[0], more=more)
+    locked = httpx.ASGITransport(Lock(app, Known(), trail))
+    async with httpx.AsyncClient(transport=locked, base_url="http://127.0.0.1") as client:
+
+        async def called(who: str, method: str, path: str, **more: Any) -> httpx.Response:
+            return await client.request(method, path, headers={"x-api-key": who}, **more)
+
+        made = {who: (await called(who, "POST", QUERY, json=LATER | {"name": who})).json() for who in ("app", "web")}
+        await kept.answer_kept()
+        seen = {"app": ["app"], "web": ["web"], "care": ["app", "web"], "admin": ["app", "web"]}
+        trail.told.clear()
+        for who, names in seen.items():
+            listed = await called(who, "GET", QUERY)
+            assert [one["name"] for one in listed.json()] == names
+            assert listed.headers["x-total-count"] == str(len(names))
+            assert trail.told.pop() == (who, "GET", NUMBER, "200", f"shown: {len(names)}")
+            for asked, one in made.items():
+                status = 200 if asked in names else 404
+                assert (await called(who, "GET", one["href"])).status_code == status
+                assert trail.told.pop() == (who, "GET", NUMBER if status == 200 else "", str(status), "")
 
 
 async def test_the_oldest_go_and_what_is_old(

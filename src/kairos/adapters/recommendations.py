@@ -70,24 +70,24 @@ class HttpRecommendations:
         )
         return None if found is None else recommended(found["offers"], self.inbound.loop.clock())
 
-    async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any], client: str) -> Mapping[str, Any]:
         name = self.inbound.name(sought.subscriber)
         kind, data = self._why(sought)
         self.inbound.reader().fields(kind, data)  # what cannot be read is refused now
         now = self.clock()
         stands = {**resource, "state": UNDER_WAY, "lifecycleStatus": UNDER_WAY, "lastUpdate": timestamp(now)}
-        kept = Kept(key, name, now, UNDER_WAY, sought, msgspec.json.encode(stands))
+        kept = Kept(key, name, now, UNDER_WAY, sought, msgspec.json.encode(stands), client=client)
         before = now - self.kept_for if self.kept_for else 0
         await self._do(lambda queries: queries.put(kept, before, self.most))
         self._came.set()
         return stands
 
-    async def kept(self, key: str) -> Mapping[str, Any] | None:
+    async def kept(self, key: str, client: str | None) -> Mapping[str, Any] | None:
         found = await self._do(lambda queries: queries.get(key))
-        return _plain(found.resource) if found else None
+        return _plain(found.resource) if found and client in (None, found.client) else None
 
-    async def all_kept(self) -> Sequence[Mapping[str, Any]]:
-        return await self._do(lambda queries: [_plain(resource) for resource in queries.resources()])
+    async def all_kept(self, client: str | None) -> Sequence[Mapping[str, Any]]:
+        return await self._do(lambda queries: [_plain(resource) for resource in queries.resources(client)])
 
     async def listen(self, callback: str, query: str) -> Listener | None:
         listener = Listener(uuid.uuid4().hex, callback, query, self._checked(callback, query))
