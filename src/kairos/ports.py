@@ -315,8 +315,8 @@ class Queries(Protocol):
 
     def get(self, key: str) -> Kept | None: ...
 
-    def resources(self) -> list[bytes]:
-        """All of them, the oldest first."""
+    def resources(self, client: str | None) -> list[bytes]:
+        """Those that a client asked for, or (None) all of them; the oldest first."""
         ...
 
     def under_way(self, limit: int) -> list[Kept]: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from fastapi import FastAPI
 from tests.conftest import HOUR, MSISDN, NOON
@@ -17,6 +19,7 @@ from tests.conftest import HOUR, MSISDN, NOON
 from kairos.adapters.gateway import EVENT
 from kairos.api.communications import BASE, MESSAGE, add_communications
 from kairos.api.problem import handle_errors
+from kairos.domain.message import Text
 from kairos.smpp import MessageState
 
 SWAGGER = Path("/work/shared/specs/TMF681-Communication-v4.0.0.swagger.json")
@@ -154,7 +157,7 @@ async def test_in_the_night_it_is_delayed_and_can_be_cancelled(start: Any) -> No
         assert (await http.delete(other["href"])).status_code == 404
         assert [one["id"] for one in (await http.get(MESSAGE)).json()] == [made["id"]]
         assert world.store.passages(other["id"])[0].stand == "cancelled"
-    assert not world.bench.state().passing.waiting
+    assert world.bench.state().passing is None
 
 
 async def test_what_is_on_its_way_cannot_be_cancelled_nor_changed(start: Any) -> None:
@@ -319,13 +322,21 @@ async def listener(answers: list[int]) -> AsyncIterator[tuple[str, list[Any]]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", got
 
 
+def allow(world: Any, *callbacks: str) -> None:
+    """As if the settings allowed these callbacks to each sender."""
+    world.gateway.senders = {
+        name: dataclasses.replace(one, callbacks=callbacks) for name, one in world.gateway.senders.items()
+    }
+
+
+def told(world: Any) -> list[Text]:
+    return [msgspec.msgpack.decode(row.payload, type=Text) for row in world.handed if row.channel == "callback"]
+
+
 async def test_listeners_are_told_of_each_change_until_they_take_it(start: Any, definition: Any) -> None:
     world = await start()
     async with door(world) as http, listener([503, 500]) as (url, got):
-        world.gateway.senders = {
-            name: type(one)(one.name, one.ids, one.sends, callbacks=(url,))
-            for name, one in world.gateway.senders.items()
-        }
+        allow(world, url)
         made = (await http.post(f"{BASE}/hub", json={"callback": f"{url}/listener"})).json()
         assert (await http.post(f"{BASE}/hub", json={"callback": f"{url}/listener"})).status_code == 409
         sent = (await http.post(MESSAGE, json=message())).json()
@@ -350,6 +361,16 @@ async def test_listeners_are_told_of_each_change_until_they_take_it(start: Any, 
         ({"callback": "http://elsewhere.example/x"}, 403),
         ({"callback": "http://127.0.0.1.evil.example/"}, 403),
         ({"callback": "http://127.0.0.1@evil.example/"}, 403),
+        ({"callback": "http://127.0.0.1/hook"}, 403),
+        ({"callback": "http://127.0.0.1/x/../admin"}, 403),
+        ({"callback": "http://127.0.0.1/x/%2e%2e/admin"}, 400),
+        ({"callback": "http://127.0.0.1/x/..%2Fadmin"}, 400),
+        ({"callback": "http://127.0.0.1/x/..;/admin"}, 400),
+        ({"callback": "http://127.0.0.1/x/\u0001"}, 400),
+        ({"callback": "http://127.0.0.1/x/\u0085"}, 400),
+        ({"callback": "http://[::1/x"}, 400),
+        ({"callback": "127.0.0.1/x"}, 400),
+        ({"callback": "file:///x"}, 400),
         ({"callback": "http://127.0.0.1/x", "query": "eventType=Other"}, 400),
         ({}, 400),
         ({"callback": 7}, 400),
@@ -357,6 +378,44 @@ async def test_listeners_are_told_of_each_change_until_they_take_it(start: Any, 
 )
 async def test_callbacks_go_where_operations_allowed(start: Any, body: Any, status: int) -> None:
     world = await start()
+    allow(world, "http://127.0.0.1/x")
     async with door(world) as http:
         assert (await http.post(f"{BASE}/hub", json=body)).status_code == status
     assert world.store.listeners() == []
+
+
+async def test_a_callback_may_be_written_in_any_way_that_means_the_allowed_one(start: Any) -> None:
+    world = await start()
+    allow(world, "http://LocalHost:80/x")
+    async with door(world) as http:
+        for callback in ("http://localhost/x", "http://localhost:80/x/é?y=1", "http://LOCALHOST/y/../x/z"):
+            assert (await http.post(f"{BASE}/hub", json={"callback": callback})).status_code == 201
+
+
+async def test_who_listens_is_allowed_anew_at_every_start(start: Any, capsys: Any) -> None:
+    world = await start()
+    allow(world, "http://127.0.0.1/x")
+    async with door(world) as http:
+        made = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/x/1"})).json()
+        assert world.gateway.callbacks.known == {made["id"]}
+        allow(world, "http://127.0.0.1/y")
+        world.gateway.wire(world.esmes, 600_000)
+        assert world.gateway.callbacks.known == set()
+        assert capsys.readouterr().out.count("http://127.0.0.1/x/1") == 1
+        other = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/y"})).json()
+        assert world.gateway.callbacks.known == {other["id"]}, "and with the next listener, too"
+        await http.post(MESSAGE, json=message())
+        assert {text.source for text in told(world)} == {other["id"]}
+
+
+async def test_who_listens_since_the_door_had_no_lock_hears_nobody_behind_it(start: Any) -> None:
+    world = await start()
+    async with door(world, "") as http:
+        made = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/x"})).json()
+        await http.post(MESSAGE, json=message("One"))
+        assert {text.source for text in told(world)} == {made["id"]}
+    heard = len(told(world))
+    world.gateway.wire(world.esmes, 600_000, locked=True)
+    async with door(world) as http:
+        assert (await http.post(MESSAGE, json=message("Two"))).status_code == 201
+    assert len(told(world)) == heard

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,11 @@ from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.queries import SqliteQueries
 from kairos.api import create_app
+from kairos.api.lock import Lock, Untold
 from kairos.api.recommendations import BASE, QUERY, add_recommendations
+from kairos.domain.caller import Caller
+from kairos.domain.inbound import Sought
+from kairos.domain.recommendation import Listener
 
 DAY = 86_400_000
 NUMBER = "+12025550123"
@@ -226,6 +234,46 @@ async def test_what_is_no_filter_is_refused(client: httpx.AsyncClient, published
     assert answer.status_code == 400
 
 
+@dataclass
+class Trailed(Untold):
+    told: list[tuple[str, ...]] = field(default_factory=list)
+
+    def line(self, who: Caller, did: str, about: str, status: int, address: str, detail: str) -> None:
+        self.told.append((who.name, did.split()[0], about, str(status), detail))
+
+
+class Known:
+    async def who(self, credential: str) -> Caller | None:
+        return Caller(credential, roles=frozenset({"decide" if credential in ("app", "web") else credential}))
+
+
+async def test_each_client_sees_its_own_and_the_care_desk_all(
+    counter: tuple[HttpInbound, Any], kept: HttpRecommendations
+) -> None:
+    nothing: Any = object()
+    more, trail = [partial(add_recommendations, recommendations=kept)], Trailed()
+    app = create_app(nothing, nothing, CollectorRegistry(), lambda: 0, inbound=counter[0], more=more)
+    locked = httpx.ASGITransport(Lock(app, Known(), trail))
+    async with httpx.AsyncClient(transport=locked, base_url="http://127.0.0.1") as client:
+
+        async def called(who: str, method: str, path: str, **more: Any) -> httpx.Response:
+            return await client.request(method, path, headers={"x-api-key": who}, **more)
+
+        made = {who: (await called(who, "POST", QUERY, json=LATER | {"name": who})).json() for who in ("app", "web")}
+        await kept.answer_kept()
+        seen = {"app": ["app"], "web": ["web"], "care": ["app", "web"], "admin": ["app", "web"]}
+        trail.told.clear()
+        for who, names in seen.items():
+            listed = await called(who, "GET", QUERY)
+            assert [one["name"] for one in listed.json()] == names
+            assert listed.headers["x-total-count"] == str(len(names))
+            assert trail.told.pop() == (who, "GET", NUMBER, "200", f"shown: {len(names)}")
+            for asked, one in made.items():
+                status = 200 if asked in names else 404
+                assert (await called(who, "GET", one["href"])).status_code == status
+                assert trail.told.pop() == (who, "GET", NUMBER if status == 200 else "", str(status), "")
+
+
 async def test_the_oldest_go_and_what_is_old(
     client: httpx.AsyncClient, counter: tuple[HttpInbound, Any], kept: HttpRecommendations
 ) -> None:
@@ -305,6 +353,130 @@ async def test_listeners_are_told_of_both_events_until_they_leave(
     assert gone.status_code == 404
 
 
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(5):
+        while not await holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_listener_that_cannot_be_called_keeps_nobody_from_being_told(
+    client: httpx.AsyncClient, kept: HttpRecommendations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kairos.adapters.recommendations.PAUSES", (0.0,))
+    told: list[str] = []
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        told.append(request.url.path)
+        return httpx.Response(201)
+
+    for key, callback in (("a", "http://127.0.0.1/in/\x01"), ("b", "http://xn--/in"), ("c", "http://127.0.0.1/in/c")):
+        await kept._do(methodcaller("listen", Listener(key, callback)))  # as an older kairos took it
+    await client.post(QUERY, json=LATER)
+    await kept.answer_kept()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+        assert await kept.tell_ended(out)
+        assert not await kept.tell_ended(out)
+    assert told == ["/in/c"] * 2
+
+
+async def test_who_is_no_longer_allowed_is_told_no_more(client: httpx.AsyncClient, kept: HttpRecommendations) -> None:
+    told: list[str] = []
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        told.append(request.url.path)
+        return httpx.Response(201)
+
+    for callback in ("http://127.0.0.1/in/a", "http://127.0.0.1/in/b"):
+        assert (await client.post(f"{BASE}/hub", json={"callback": callback})).status_code == 201
+    kept.allowed = ["HTTP://127.0.0.1/in/b"]
+    await client.post(QUERY, json=LATER)
+    await kept.answer_kept()
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+        await kept.tell_ended(out)
+    assert told == ["/in/b"] * 2
+
+
+@pytest.mark.parametrize(("begins", "tries"), [(b"HTTP/1.1 200 OK\r\n\r\n", 2), (b"HTTP/1.1 200 OK\r\nx: ", 1)])
+async def test_an_endless_listener_is_not_listened_to(
+    client: httpx.AsyncClient,
+    kept: HttpRecommendations,
+    monkeypatch: pytest.MonkeyPatch,
+    begins: bytes,
+    tries: int,
+) -> None:
+    """An endless body is not read, and headers that drip take no longer than a try may."""
+    monkeypatch.setattr("kairos.adapters.recommendations.PAUSES", (0.0,))
+    monkeypatch.setattr("kairos.adapters.recommendations.TIMEOUT", 0.3)
+    called: list[Any] = []
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.append(asyncio.current_task())
+        with suppress(ConnectionError):
+            writer.write(begins)
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in"
+        kept.allowed = [address]
+        assert (await client.post(f"{BASE}/hub", json={"callback": address})).status_code == 201
+        await client.post(QUERY, json=LATER)
+        await kept.answer_kept()
+        async with asyncio.timeout(5), httpx.AsyncClient(timeout=5.0, trust_env=False) as out:
+            assert await kept.tell_ended(out)
+        await asyncio.wait(called, timeout=5)
+    assert len(called) == tries  # who answered 200 has taken the first event, and is told the second
+
+
+async def test_one_that_breaks_ends_and_the_next_is_answered(
+    client: httpx.AsyncClient, kept: HttpRecommendations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = [(await client.post(QUERY, json=LATER)).json() for _ in range(2)]
+    recommend = kept.recommend
+
+    async def breaks(key: str, sought: Sought) -> Mapping[str, Any] | None:
+        if key == broken["id"]:
+            raise ZeroDivisionError
+        return await recommend(key, sought)
+
+    monkeypatch.setattr(kept, "recommend", breaks)
+    assert await kept.answer_kept()
+    ended = [(await client.get(one["href"])).json() for one in (broken, sound)]
+    assert [one["state"] for one in ended] == ["terminatedWithError", "done"]
+    assert "the log says why" in ended[0]["reason"]
+
+
+async def test_what_breaks_does_not_end_the_server(
+    client: httpx.AsyncClient, kept: HttpRecommendations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, broke = kept.answer_kept, list[int]()
+
+    async def breaks() -> bool:
+        if len(broke) < 2:
+            broke.append(1)
+            raise ZeroDivisionError
+        return await answer()
+
+    monkeypatch.setattr(kept, "answer_kept", breaks)
+    made = (await client.post(QUERY, json=LATER)).json()
+
+    async def done() -> bool:
+        assert not running.done(), running.exception()
+        return bool((await client.get(made["href"])).json()["state"] == "done")
+
+    running = asyncio.create_task(kept.run(every=0.01))
+    try:
+        await until(done)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
 @pytest.mark.parametrize(
     "callback",
     [
@@ -316,6 +488,14 @@ async def test_listeners_are_told_of_both_events_until_they_leave(
         "http://a@127.0.0.1/in",
         "file:///in",
         "http://[/in",
+        "http://127.0.0.1/in/\x01",
+        "http://127.0.0.1/in/\n",
+        "http://127.0.0.1\t/in",
+        "http://xn--/in",
+        "http://127.0.0.1/in/../admin",
+        "http://127.0.0.1/in/%2e%2E/admin",
+        "http://127.0.0.1/in/..%2fadmin",
+        "http://127.0.0.1/in/..\\admin",
         "",
     ],
 )

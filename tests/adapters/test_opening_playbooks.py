@@ -10,7 +10,7 @@ import pytest
 
 from kairos.adapters.memory import MemoryStore
 from kairos.adapters.sqlite import SqliteStore
-from kairos.bootstrap import check_links, open_playbook, page_links
+from kairos.bootstrap import Kairos, check_links, open_playbook, page_links
 from kairos.deliver import OfferLinks
 from kairos.engine.program import compile_program
 from kairos.errors import PlaybookError, SettingsError
@@ -59,6 +59,18 @@ def test_a_message_that_has_only_a_link_needs_a_page(texts: dict[str, str]) -> N
     assert check_links(links, program) == []
     with pytest.raises(PlaybookError, match="every text of `booster_line` says"):
         check_links(None, program)
+
+
+async def test_another_systems_sender_id_is_no_short_code_of_the_playbook(texts: dict[str, str], small: Any) -> None:
+    """A yes to its messages would take our offers: not at the start, nor with a new playbook."""
+    refused = r"`senders\.vas\.ids`: replies to `5000` take the playbook's offers; .*`vas`"
+    with pytest.raises(SettingsError, match=refused):
+        Kairos(read_settings('[senders.vas]\nids = ["1234", "5000"]\n', {}), MemoryStore(), small)
+    server = Kairos(read_settings('[senders.vas]\nids = ["1234", "Games"]\n', {}), MemoryStore(), small)
+    also = texts["replies.yaml"] + texts["replies.yaml"].replace('"5000"', '"1234"')
+    with pytest.raises(SettingsError, match="replies to `1234`"):
+        server._check(compile_program(read(texts | {"replies.yaml": also})))
+    server._check(small)
 
 
 def test_what_a_tap_may_cost_is_an_amount_of_the_currency(small: Any) -> None:

@@ -92,6 +92,15 @@ async def test_an_agent_is_given_a_call_and_a_yes_on_it_is_a_purchase(call_bench
     assert state.offers[0].proof[0].text == "yes (calls, agent 17)"
 
 
+async def test_a_text_takes_nothing_that_only_waits_for_an_agent(call_bench: Any) -> None:
+    await told(call_bench, "12025550123")
+    (offer,) = call_bench.state().offers
+    call_bench.apply(call_bench.reply("OK"))
+    assert [one.status for one in call_bench.state().offers] == ["open"]
+    call_bench.apply(call_bench.reply(str(offer.number)))
+    assert [one.status for one in call_bench.state().offers] == ["accepted"]
+
+
 async def test_two_agents_never_have_the_same_call(call_bench: Any) -> None:
     numbers = [f"1202555010{n}" for n in range(10)]
     await told(call_bench, *numbers)

@@ -294,6 +294,19 @@ def test_what_demands_two_yeses_gets_two_and_one_may_be_a_reply(shop: Any) -> No
     assert len(orders(bench.apply(bench.reply("1")))) == 1
 
 
+@pytest.mark.parametrize("channel", ["care", "app", "ussd"])
+def test_a_yes_to_a_text_that_has_ended_takes_nothing_that_was_told_elsewhere(shop: Any, channel: str) -> None:
+    bench = shop()
+    bench.apply(bench.event("end_of_call", service="voice", cost=1, balances=wallet(bench)))
+    bench.now += 25 * HOUR
+    ask(bench, channel, at_most=1)
+    texted, told = bench.state().offers
+    assert (texted.channel, told.channel, told.status) == ("sms", channel, "open")
+    assert orders(bench.apply(bench.reply("YES"))) == []
+    bench.apply(bench.reply(str(told.number)))
+    assert [one.status for one in bench.state().offers] == [texted.status, "accepted"]
+
+
 def test_after_a_change_of_sim_nothing_is_charged_and_the_agent_is_told_why(shop: Any) -> None:
     bench = topped_up(shop(policy="after_sim_swap: 3 days\n"))
     key = ask(bench)[0].offers[0].key

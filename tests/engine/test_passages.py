@@ -214,15 +214,61 @@ def test_a_freeze_window_is_waited_for(town: Any) -> None:
 
 
 @pytest.mark.parametrize("sends", ["service", "care", *MINDS_ALL])
-def test_the_same_text_is_merged_whoever_sends_it(town: Any, sends: str) -> None:
-    bench = town("limits: [{at_most: 9, per: 1 day}]")
+def test_the_same_text_of_the_same_sender_is_merged(town: Any, sends: str) -> None:
+    bench = town()
     first = handed(sends, "Your parcel is here.")
     assert take(bench, first).status == "accepted"
-    again = handed(sends, "Your  parcel is here. ", sender="bank")
-    assert take(bench, again) == Answer("merged", first.key)
+    again = handed(sends, "Your  parcel is here. ")
+    assert take(bench, again) == Answer("merged", first.key), "and not refused for the first one's own contact"
     assert stand(bench, again)[:2] == ("merged", first.key)
     bench.now += 600_001
-    assert take(bench, handed(sends, "Your parcel is here.", at=bench.now)).status == "accepted"
+    bench.state().contacts.clear()
+    assert take(bench, handed(sends, "Your parcel is here.", at=bench.now)).status != "merged"
+
+
+def test_a_sender_cannot_find_out_what_another_has_sent(town: Any) -> None:
+    bench = town(marketing_consent=False)
+    assert take(bench, handed("service", "Bank: your code is 4711", sender="bank")).status == "accepted"
+    guesses = [handed(text=f"Bank: your code is {code}", sender="games") for code in (4710, 4711)]
+    assert [take(bench, one) for one in guesses] == [Answer("refused", "marketing consent")] * 2
+
+
+def test_a_sender_cannot_stop_what_another_sends(town: Any) -> None:
+    bench = town()
+    take(bench, handed(text="Bank: your card was used.", sender="games", not_before=NOON + HOUR))
+    assert take(bench, handed("service", "Bank: your card was used.", sender="bank")).status == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("failed", "undeliverable"), ("dropped", "too late"), ("dropped", "taken back"), ("dropped", "network freeze")],
+)
+def test_what_did_not_go_out_swallows_nothing(town: Any, status: str, reason: str) -> None:
+    bench = town()
+    one = handed("service", "Hello")
+    take(bench, one)
+    bench.apply(news(one, bench, "sent"))
+    assert take(bench, handed("service", "Hello")).status == "merged"
+    bench.apply(news(one, bench, status, reason=reason))
+    assert take(bench, handed("service", "Hello")).status == "accepted"
+
+
+def test_what_was_taken_back_while_it_waited_swallows_nothing(town: Any) -> None:
+    bench = town()
+    one = handed("service", "Hello", not_before=NOON + HOUR)
+    take(bench, one)
+    assert take(bench, Withdrawal(one.key, "vas", bench.state().id, NOON)).status == "applied"
+    assert take(bench, handed("service", "Hello")).status == "accepted"
+
+
+def test_what_was_refused_when_its_waiting_ended_swallows_nothing(town: Any) -> None:
+    bench = town()
+    take(bench, handed(text="Hello", not_before=NOON + 60_000))
+    bench.profile(marketing_consent=False)
+    bench.now += 60_000
+    bench.apply(*bench.store.timers_due(bench.now, 10))
+    bench.profile(marketing_consent=True)
+    assert take(bench, handed(text="Hello", at=bench.now)).status == "accepted"
 
 
 def test_what_was_refused_swallows_nothing(town: Any) -> None:

@@ -73,6 +73,17 @@ def test_past_limits_pauses_and_holdout_and_into_no_figure(bench: Any) -> None:
     assert (said(bench, other), record(other).test, counts["decisions"]) == ("marketing consent", False, 1)
 
 
+@pytest.mark.parametrize("rides", [True, False])
+def test_a_bare_yes_takes_what_a_tester_was_texted(bench: Any, rides: bool) -> None:
+    """Though no contact of theirs is kept."""
+    bench.apply(bench.event("profile", msisdn=TESTER, plan="prepaid", language="en"))
+    bench.apply(call(bench) if rides else trial(bench, "booster/large"))
+    (offer,) = bench.state().offers
+    assert (offer.channel, bench.state().contacts) == ("notification" if rides else "sms", [])
+    bench.apply(bench.reply("YES"))
+    assert bench.state().offers[0].status == "accepted"
+
+
 def test_a_stop_is_a_no_for_a_tester_too(bench: Any) -> None:
     bench.profile()
     assert said(bench, bench.apply(call(bench))) == "booster/large"

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kairos.domain.inputs import Reply
-from kairos.domain.subscriber import OpenOffer, State
+from kairos.domain.purchase import Said
+from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.playbook.keywords import fold, tokens
 from kairos.playbook.playbook import ANSWERS
 from kairos.playbook.replies import ReplyWords
@@ -139,6 +140,43 @@ def test_ways_of_saying_it(meant: Meant, make_offer: SHAPE, text: str, meaning: 
 )
 def test_several_open_offers(meant: Meant, make_offer: SHAPE, text: str, meaning: str, number: int) -> None:
     assert meant(text, make_offer(1), make_offer(4)) == (meaning, number)
+
+
+@pytest.mark.parametrize("channel", ["care", "app", "page", "ussd", "ussd_push", "calls", "ivr", "email", "push"])
+def test_a_bare_yes_takes_only_what_was_texted(meant: Meant, make_offer: SHAPE, channel: str) -> None:
+    """What was told elsewhere, or waits to be, nobody has read there: it takes its number."""
+    elsewhere = make_offer(4, channel=channel)
+    assert [meant(text, elsewhere) for text in ("yes", "yes 4", "4")] == [("which_one", 0), *[("accept", 4)] * 2]
+    assert meant("no", elsewhere) == ("decline", 4)
+    for texted in ("sms", "notification"):
+        assert meant("yes", make_offer(1, channel=texted), elsewhere) == ("accept", 1)
+        assert meant("yes", make_offer(1, "expired", channel=texted), elsewhere) == ("which_one", 0)
+        assert meant("yes", make_offer(1, "fulfilled", channel=texted), elsewhere) == ("taken", 1)
+        assert meant("yes", make_offer(1, channel=texted), make_offer(2), elsewhere) == ("which_one", 0)
+    for status, meaning in (("fulfilled", "taken"), ("expired", "expired"), ("refused", "refused_before")):
+        assert meant("yes", make_offer(4, status, channel=channel)) == (meaning, 4)
+
+
+def test_a_text_that_spoke_of_it_later_is_one(
+    replies: Replies,
+    meant: Meant,
+    make_offer: SHAPE,
+    make_state: Callable[..., State],
+    make_reply: Callable[..., Reply],
+) -> None:
+    """One in the place of another message; the question for a second yes; the news that money is wanting."""
+    state = make_state(make_offer(1, channel="ussd_push"), make_offer(2, channel="ussd_push"))
+    state.contacts = [Contact(NOW, 1, "ussd_push", "", "", False), Contact(NOW, 2, "sms", "", "", False)]
+    found = understand(replies, make_reply("yes"), state, "en", NOW)
+    assert (found.meaning, found.offer) == ("accept", state.offers[1])
+    first = (Said("r0", "1", NOW - 60_000),)
+    assert meant("yes", make_offer(1, channel="care", twice=True, proof=first)) == ("accept", 1)
+    assert meant("yes", make_offer(1, channel="care", twice=True)) == ("which_one", 0)
+    assert meant("yes", make_offer(1, "unpaid", channel="care")) == ("accept", 1)
+
+
+def test_a_yes_to_a_promise_that_was_told_elsewhere_is_explained(meant: Meant, make_offer: SHAPE) -> None:
+    assert meant("yes", make_offer(0, kind="promise", channel="care")) == ("help", 0)
 
 
 @pytest.mark.parametrize("text", ["1", "yes", "YES 1"])

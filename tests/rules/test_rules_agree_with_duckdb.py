@@ -243,6 +243,12 @@ def assert_check_equals_its_conditions(arms: Sequence[Sequence[Condition]], data
         assert check(row) == (alive, failed), (check.source, row)
 
 
+def test_a_size_beside_its_own_column_where_some_are_not_known(duck: Duck) -> None:
+    at = COLUMNS.index("value")
+    data = [tuple(value if place == at else None for place in range(len(COLUMNS))) for value in (None, 0.0, -2.0)]
+    assert_python_and_duckdb_agree(duck, ["value >= coalesce(abs(value), 1.0)"], data)
+
+
 @pytest.mark.long
 @settings(deadline=None, max_examples=4_000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(many_rules, many_rows)

@@ -22,7 +22,7 @@ from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.inbound import Sought
-from kairos.domain.inputs import Delivery, Fulfilment, Reply
+from kairos.domain.inputs import Change, Delivery, Fulfilment, Reply
 from kairos.domain.passage import Communication, Handed
 from kairos.domain.recommendation import Kept
 from kairos.domain.subscriber import Bucket
@@ -144,7 +144,7 @@ def test_nothing_of_them_is_left_but_a_blank_purchase_and_a_mark(town: Town) -> 
     town.store = SqliteStore(town.path)
     communication = town.store.communication("c1")
     assert communication
-    assert communication.document["receiver"] == [{"phoneNumber": "+"}, {"phoneNumber": "+12025550777"}]
+    assert communication.document["receiver"] == [{"phoneNumber": ""}, {"phoneNumber": "+12025550777"}]
     assert town.store.passage("c1.1") is None
     purchase = town.store.purchase(town.key)
     assert purchase is not None
@@ -186,7 +186,7 @@ def test_what_must_still_be_sent_is_swept_up_afterwards(town: Town) -> None:
     assert town.sweep() == []
     with closing(SqliteSweep(town.path)) as sweep:
         assert [one["done"] for one in sweep.latest()] == [0]
-        assert [MSISDN in one.values for one in sweep.waiting()] == [True]
+        assert [MSISDN in one.person.numbers for one in sweep.waiting()] == [True]
     town.sent()
     assert len(town.sweep()) == 1
     with closing(SqliteSweep(town.path)) as sweep:
@@ -216,6 +216,87 @@ def test_a_purchase_that_goes_on_keeps_its_number_until_it_has_ended(town: Town)
     assert (purchase.status, purchase.msisdn) == ("done", "")
     town.store.close()
     assert town.found("Grace") == 0
+
+
+OTHER = "12025554711"
+
+
+@pytest.mark.parametrize("account", ["4711", '"', "o", OTHER])
+def test_an_account_that_stands_in_other_peoples_words_takes_nothing_of_theirs(town: Town, account: str) -> None:
+    document = {"content": "Your code is 4711", "receiver": [{"phoneNumber": f"+{OTHER}", "name": "4711"}]}
+    letters = [
+        DeadLetter("rejected", "s/1", town.now, "", "no field `4711`", f'{{"subject":"+{OTHER}"}}'.encode()),
+        DeadLetter("unread", "s/2", town.now, f"+{OTHER}", "no pattern", b"Your code is 4711"),
+        DeadLetter("rejected", "s/3", town.now, "", "", b'{"account":"47110","code":"4711"}'),
+        DeadLetter("rejected", "s/4", town.now, "", "", msgspec.json.encode({"account": account})),
+        DeadLetter("rejected", "s/5", town.now, "", "", msgspec.json.encode({"subject": f"account:{account}"})),
+    ]
+    town.take(
+        Communication("c2", "vas", town.now, town.now, document),
+        Handed("c2.1", "vas", OTHER, "1234", "Your code is 4711", "service", town.now, town.now + 1000, 0, "c2"),
+        msgspec.structs.replace(town.event("recharge", amount=1), named={"account": account}),
+    )
+    town.store.commit(Batch(dead_letters=letters))
+    with closing(SqliteQueries(town.path)) as queries:
+        queries.put(Kept("k4", OTHER, town.now, "done", Sought(OTHER, "care"), b"{}", True), 0, 10)
+    town.take(Erasure("e", MSISDN, town.now))
+    town.sent()
+    assert len(town.sweep()) == 1
+    communication = town.store.communication("c2")
+    assert communication is not None
+    assert communication.document == document
+    assert town.store.passage("c2.1") is not None
+    assert {one.identity for one in town.store.dead_letters()} == {"another", "s/1", "s/2", "s/3"}
+    with closing(SqliteQueries(town.path)) as queries:
+        assert queries.get("k4") is not None
+
+
+HOWEVER = ["+1 202 555 0123", "+1-202-555-0123", "+1 (202) 555-0123", "(202) 555-0123", "1.202.555.0123"]
+
+
+@pytest.mark.parametrize("written", HOWEVER)
+def test_a_number_is_found_however_it_is_written(town: Town, written: str) -> None:
+    ana = {"phoneNumber": written, "name": "Ana", "party": {"id": "ana"}}
+    ben = {"phoneNumber": f"+{OTHER}", "name": "Ben"}
+    said = {"content": "Dear Ana", "subject": "Ana", "description": "for Ana", "messageType": "SMS"}
+    town.take(
+        Communication("c2", "vas", town.now, town.now, said | {"receiver": [ana, ana]}),
+        Communication("c3", "vas", town.now, town.now, said | {"receiver": [ben, ana]}),
+        Communication("c4", "vas", town.now, town.now, said | {"receiver": [ben]}),
+    )
+    unread = DeadLetter("unread", "a", town.now, "", "no pattern", b"Call ended")
+    letters = [
+        msgspec.structs.replace(unread, identity="b", payload=f"At 12:30, {written}: call ended".encode()),
+        msgspec.structs.replace(unread, identity="c", trace=f"ValueError: 7 {written} is no number"),
+        msgspec.structs.replace(unread, identity="d", subscriber=written),
+        msgspec.structs.replace(unread, identity="e", reason=f"of `{written}`"),
+        msgspec.structs.replace(unread, identity="f", kind="unmapped", payload=msgspec.json.encode({written: 1})),
+        msgspec.structs.replace(unread, identity="g", kind="rejected", payload=b"[" * 50_000 + written.encode()),
+        msgspec.structs.replace(unread, identity="h", payload=b"+1 202 555 01234 +44 202 555 0123 5202 5550123"),
+    ]
+    town.store.commit(Batch(dead_letters=[unread, *letters]))
+    town.take(Erasure("e", MSISDN, town.now))
+    town.sent()
+    assert len(town.sweep()) == 1
+    found = [town.store.communication(one) for one in ("c2", "c3", "c4")]
+    nobody = {"phoneNumber": ""}
+    assert [one.document for one in found if one] == [
+        {"content": "", "messageType": "SMS", "receiver": [nobody, nobody]},
+        said | {"receiver": [ben, nobody]},
+        said | {"receiver": [ben]},
+    ]
+    assert {one.identity for one in town.store.dead_letters()} == {"another", "a", "h"}
+
+
+@pytest.mark.parametrize(("kind", "value"), [("imsi", "001010000000017"), ("imei", "35000000000001")])
+def test_a_card_is_found_in_a_text_as_a_whole(town: Town, kind: str, value: str) -> None:
+    town.take(msgspec.structs.replace(town.event("recharge", amount=1), named={kind: value}))
+    unread = DeadLetter("unread", "a", town.now, "", "no pattern", f"{value}1 was seen".encode())
+    town.store.commit(Batch(dead_letters=[unread, DeadLetter("timer", "b", town.now, "", f"of {value}:", b"")]))
+    town.take(Erasure("e", MSISDN, town.now))
+    town.sent()
+    town.sweep()
+    assert {one.identity for one in town.store.dead_letters()} == {"another", "a"}
 
 
 def test_the_store_goes_on_after_a_sweep_and_a_start(town: Town) -> None:
@@ -256,6 +337,52 @@ def test_an_export_has_every_table(town: Town) -> None:
     assert {one["identity"] for one in found["dead_letters"]} == {"e1", "shape"}
     assert [one["key"] for one in found["messages_of_others"]] == ["c1.1"]
     assert found["state"]["proofs"]["marketing_consent"]["value"] is False
+
+
+@pytest.mark.parametrize("first", [MSISDN, OTHER])
+def test_an_export_has_no_letters_of_the_others_of_an_account(town: Town, first: str) -> None:
+    account = "FAMILY-17"
+    for one in (first, MSISDN, OTHER):
+        town.take(msgspec.structs.replace(town.event("recharge", one, amount=1), named={"account": account}))
+    letters = [
+        DeadLetter("rejected", "s/1", town.now, "", "", f'{{"subject":"+{OTHER}","account":"{account}"}}'.encode()),
+        DeadLetter("rejected", "s/2", town.now, "", "", f'{{"subject":"+{MSISDN}","account":"{account}"}}'.encode()),
+        DeadLetter("rejected", "s/3", town.now, "", "", f'{{"account":"{account}"}}'.encode()),
+        DeadLetter("event", "s/4", town.now, f"account:{account}", "broke", b"x"),
+    ]
+    town.store.commit(Batch(dead_letters=letters))
+
+    def exported() -> set[str]:
+        with closing(SqlitePerson(town.path)) as person:
+            found = person.export(MSISDN, town.now)
+        assert found is not None
+        assert [one["value"] for one in found["identities"] if one["kind"] == "account"] == [account]
+        return {one["identity"] for one in found["dead_letters"]}
+
+    assert exported() == {"e1", "shape", "s/2"}
+    town.take(Erasure("e", OTHER, town.now))
+    town.sent()
+    town.sweep()
+    assert exported() == {"e1", "shape", "s/2", "s/3", "s/4"}  # by now it is theirs alone
+
+
+def test_an_export_has_no_letters_of_who_got_their_number_next(town: Town) -> None:
+    new = "12025550188"
+    letter = DeadLetter("event", "s/1", town.now, MSISDN, "broke", b"x")
+    town.store.commit(Batch(dead_letters=[letter]))
+
+    def exported() -> set[str]:
+        with closing(SqlitePerson(town.path)) as person:
+            found = person.export(new, town.now)
+        assert found is not None
+        return {one["identity"] for one in found["dead_letters"]}
+
+    town.now += 1000
+    town.take(Change("c1", "number_changed", MSISDN, town.now, number=new))
+    assert exported() == {"e1", "shape", "s/1"}
+    town.now += 1000
+    town.take(Change("c2", "number_assigned", MSISDN, town.now))
+    assert exported() == set()
 
 
 def test_every_table_of_the_store_is_known_to_the_export(town: Town) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ COME_BACK: Final = frozenset({401, 403, 408, 425, 429})
 TAKEN, CLIENT_ERROR, SERVER_ERROR = range(200, 300), 400, 500
 SENT_PLAIN: Final = "sent plain: nothing could be decided or kept"
 ARRIVED: Final = frozenset({"sent", "delivered", "merged"})
+# What a server may take for a step up or none, where httpx does not: it was escaped, or a parameter follows.
+STEPS: Final = re.compile(r"(?:^|[/\\])\.\.?(?:$|[/\\;])")
 
 Resource = dict[str, Any]
 
@@ -53,11 +56,12 @@ class Gateway:
     ) -> None:
         self.loop, self.store, self.senders, self.msisdn = loop, store, senders, msisdn
         self.send, self.decide_within = send, decide_within
+        self.locked = False
         self.callbacks = Callbacks(store, self.shown)
 
-    def wire(self, esmes: Esmes, merge_within: int) -> None:
-        """Tell the engine who sends, who listens, and how long a text is known."""
-        engine = self.loop.engine
+    def wire(self, esmes: Esmes, merge_within: int, *, locked: bool = False) -> None:
+        """Tell the engine who sends, who listens, and how long a text is known. `locked`: who calls has a name."""
+        self.locked, engine = locked, self.loop.engine
         engine.senders, engine.merge_within = frozenset(self.senders), merge_within
 
         def whole(account: str, key: str, parts: tuple[Carried, ...]) -> Any:
@@ -65,7 +69,10 @@ class Gateway:
             return read(account, key, parts)
 
         engine.read_whole = whole
-        self._listen_to(self.store.listeners())
+        there = self.store.listeners()
+        self._listen_to(there)
+        if left_out := [one.callback for one in there if not self._may_hear(one)]:
+            log.warning("listeners that the settings do not allow any more are told nothing", callbacks=left_out)
 
     async def close(self) -> None:
         await self.callbacks.close()
@@ -276,8 +283,9 @@ class Gateway:
         """Tell somebody of every change; None where they are told already. Raises EventError, ForbiddenError."""
         if query not in QUERIES:
             raise EventError(f"`query`: there is one kind of event; write `{QUERIES[1]}`, or leave it out", "query")
-        allowed = [one for name in self._named(client) for one in self.senders[name].callbacks]
-        if not any(_within(callback, one) for one in allowed):
+        address_of(callback)
+        made = Hub(uuid.uuid4().hex, client, callback, query, self.loop.clock())
+        if not self._may_hear(made):
             raise ForbiddenError(f"`{callback[:200]}` is none of the `callbacks` that the settings allow")
         there = await asyncio.to_thread(self.store.listeners)
         own = [one for one in there if one.client == client]
@@ -285,7 +293,6 @@ class Gateway:
             return None
         if len(own) >= LISTENERS_AT_MOST:
             raise ForbiddenError(f"there are {LISTENERS_AT_MOST} listeners already; remove one")
-        made = Hub(uuid.uuid4().hex, client, callback, query, self.loop.clock())
         await asyncio.to_thread(self.store.put_listener, made)
         self._listen_to([*there, made])
         return made
@@ -301,9 +308,16 @@ class Gateway:
     def _named(self, client: str) -> list[str]:
         return [client] if client in self.senders else [] if client else list(self.senders)
 
+    def _may_hear(self, listener: Hub) -> bool:
+        """Whether the settings, as they are now, allow it; who came by an open door hears nobody behind a lock."""
+        if self.locked and not listener.client:
+            return False
+        allowed = (one for name in self._named(listener.client) for one in self.senders[name].callbacks)
+        return any(_within(listener.callback, one) for one in allowed)
+
     def _listen_to(self, listeners: Iterable[Hub]) -> None:
         found: dict[str, tuple[Hub, ...]] = {}
-        for one in listeners:
+        for one in filter(self._may_hear, listeners):
             found[one.client] = (*found.get(one.client, ()), one)
         self.loop.engine.listeners = found
         self.callbacks.known = frozenset(one.id for of in found.values() for one in of)
@@ -395,6 +409,26 @@ def _stands_at(handed: Handed, stand: Stand, now: int) -> Passage:
     )
 
 
+def address_of(written: str) -> str:
+    """An address as httpx will call it: without dot segments and the port that goes without saying.
+
+    Raises EventError for what is none, and for what a server might read as another.
+
+    >>> address_of("https://VAS.example:443/hook/../admin")
+    'https://vas.example/admin'
+    """
+    try:
+        url = httpx.URL(written)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host or not written.isprintable() or STEPS.search(url.path):
+        shown = "".join(one if one.isprintable() else "?" for one in written[:200])
+        raise EventError(
+            f"`callback`: `{shown}` is no address to call; write it like `https://vas.example/kairos`", "callback"
+        )
+    return str(url)
+
+
 def _within(address: str, allowed: str) -> bool:
     """Whether an address is an allowed one, or below it.
 
@@ -402,7 +436,13 @@ def _within(address: str, allowed: str) -> bool:
     True
     >>> _within("https://vas.example.evil.example/", "https://vas.example"), _within("https://a@b/", "https://a")
     (False, False)
+    >>> _within("https://vas.example/hook/../admin", "https://vas.example/hook")
+    False
     """
+    try:
+        address, allowed = address_of(address), address_of(allowed)
+    except EventError:
+        return False
     return address == allowed or address.startswith(allowed.rstrip("/") + "/")
 
 

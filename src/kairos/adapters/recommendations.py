@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -30,7 +30,8 @@ R = TypeVar("R")
 FAILED: Final = "terminatedWithError"
 CREATED: Final = "QueryProductRecommendationCreateEvent"
 CHANGED: Final = "QueryProductRecommendationStateChangeEvent"
-TIMEOUT: Final = 5.0  # seconds that a listener may take
+TIMEOUT: Final = 5.0  # seconds that a listener may take each time
+JSON: Final = {"content-type": "application/json"}
 PAUSES: Final = (0.0, 1.0, 3.0)  # seconds before each try to tell one
 AT_ONCE: Final = 100  # recommendations that are answered, or told, in one round
 LISTENERS: Final = 100
@@ -69,24 +70,24 @@ class HttpRecommendations:
         )
         return None if found is None else recommended(found["offers"], self.inbound.loop.clock())
 
-    async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any], client: str) -> Mapping[str, Any]:
         name = self.inbound.name(sought.subscriber)
         kind, data = self._why(sought)
         self.inbound.reader().fields(kind, data)  # what cannot be read is refused now
         now = self.clock()
         stands = {**resource, "state": UNDER_WAY, "lifecycleStatus": UNDER_WAY, "lastUpdate": timestamp(now)}
-        kept = Kept(key, name, now, UNDER_WAY, sought, msgspec.json.encode(stands))
+        kept = Kept(key, name, now, UNDER_WAY, sought, msgspec.json.encode(stands), client=client)
         before = now - self.kept_for if self.kept_for else 0
         await self._do(lambda queries: queries.put(kept, before, self.most))
         self._came.set()
         return stands
 
-    async def kept(self, key: str) -> Mapping[str, Any] | None:
+    async def kept(self, key: str, client: str | None) -> Mapping[str, Any] | None:
         found = await self._do(lambda queries: queries.get(key))
-        return _plain(found.resource) if found else None
+        return _plain(found.resource) if found and client in (None, found.client) else None
 
-    async def all_kept(self) -> Sequence[Mapping[str, Any]]:
-        return await self._do(lambda queries: [_plain(resource) for resource in queries.resources()])
+    async def all_kept(self, client: str | None) -> Sequence[Mapping[str, Any]]:
+        return await self._do(lambda queries: [_plain(resource) for resource in queries.resources(client)])
 
     async def listen(self, callback: str, query: str) -> Listener | None:
         listener = Listener(uuid.uuid4().hex, callback, query, self._checked(callback, query))
@@ -106,18 +107,10 @@ class HttpRecommendations:
 
         We call whatever they name, so operations say which addresses these may be.
         """
-        try:
-            address = urlsplit(callback)
-            place = (address.scheme, address.hostname, address.port)
-        except ValueError:
-            raise EventError("`callback` is no address of HTTP", "callback") from None
-        if address.scheme not in ("http", "https") or not address.hostname or address.username is not None:
+        address = _address(callback)
+        if address is None or address.scheme not in ("http", "https") or address.userinfo:
             raise EventError("`callback` is no address of HTTP: write it like `https://host/path`", "callback")
-        begins = [urlsplit(one) for one in self.allowed]
-        if not any(
-            (one.scheme, one.hostname, one.port) == place and (address.path or "/").startswith(one.path or "/")
-            for one in begins
-        ):
+        if not any(_begins(address, one) for one in map(_address, self.allowed)):
             hint = "name how it begins in `listeners` of [recommendations] in the settings"
             raise EventError(f"`callback` is none of the addresses that may be told; {hint}", "callback")
         name, _, event_type = query.partition("=")
@@ -146,6 +139,11 @@ class HttpRecommendations:
                 if str(error) != trouble:
                     trouble = str(error)
                     log.warning("recommendations that are kept wait", reason=trouble)
+            except Exception as error:  # what is wrong with one of them must not end the server
+                done = False
+                if repr(error) != trouble:
+                    trouble = repr(error)
+                    log.exception("recommendations that are kept broke")
             if not done:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(wake.wait(), every)
@@ -174,6 +172,11 @@ class HttpRecommendations:
             why = f"nobody is known by `{kept.sought.subscriber}`"
         except EventError as error:  # the playbook has changed since
             found, why = None, str(error)
+        except KairosError:
+            raise
+        except Exception:  # it would break each time, and those beside it would wait
+            log.exception("a recommendation cannot be answered", recommendation=kept.key)
+            found, why = None, "it could not be answered; the log says why"
         end = found or {
             "state": FAILED,
             "lifecycleStatus": FAILED,
@@ -184,11 +187,17 @@ class HttpRecommendations:
 
     async def _tell(self, client: httpx.AsyncClient, listener: Listener, several: Sequence[Kept]) -> None:
         """Each as it was made and as it ended. Who does not take one after a few tries misses those beside it, too."""
-        for kept in several:
-            for event in _events(kept):
-                if listener.event_type in ("", event["eventType"]) and not await _posted(client, listener, event):
-                    log.warning("a listener was not told", callback=listener.callback, recommendation=kept.key)
-                    return
+        try:
+            self._checked(listener.callback, listener.query)  # the settings may have changed since
+            for kept in several:
+                for event in _events(kept):
+                    if listener.event_type in ("", event["eventType"]) and not await _posted(client, listener, event):
+                        log.warning("a listener was not told", callback=listener.callback, recommendation=kept.key)
+                        return
+        except EventError as error:
+            log.warning("a listener was not told", callback=listener.callback, reason=str(error))
+        except Exception:  # the others are not told anew because of it
+            log.exception("a listener was not told", callback=listener.callback)
 
     async def _do(self, what: Callable[[Queries], R]) -> R:
         def done() -> R:
@@ -233,14 +242,35 @@ def _events(kept: Kept) -> Iterator[dict[str, Any]]:
         }
 
 
+def _address(written: str) -> httpx.URL | None:
+    """As it is called: without `..`, which would lead out of what is allowed; None for what cannot be."""
+    try:
+        address = httpx.URL(written)
+        hidden = re.split(r"[/\\]", address.path)  # what is escaped is undone here, as who is called may do it
+        return None if not address.host or ".." in hidden else address
+    except (httpx.InvalidURL, ValueError):  # a control character, a host that is no name
+        return None
+
+
+def _begins(address: httpx.URL, allowed: httpx.URL | None) -> bool:
+    return (
+        allowed is not None
+        and (address.scheme, address.host, address.port) == (allowed.scheme, allowed.host, allowed.port)
+        and address.path.startswith(allowed.path)
+    )
+
+
 async def _posted(client: httpx.AsyncClient, listener: Listener, event: Mapping[str, Any]) -> bool:
     body = msgspec.json.encode(event)
     for pause in PAUSES:
         await asyncio.sleep(pause)
-        with suppress(httpx.HTTPError):
-            answer = await client.post(listener.callback, content=body, headers={"content-type": "application/json"})
-            if answer.is_success:
-                return True
+        with suppress(httpx.HTTPError, httpx.InvalidURL, TimeoutError):
+            async with (
+                asyncio.timeout(TIMEOUT),  # for all of it: httpx's own is for each read
+                client.stream("POST", listener.callback, content=body, headers=JSON) as answer,
+            ):
+                if answer.is_success:  # what it says beside that is not read
+                    return True
     return False
 
 

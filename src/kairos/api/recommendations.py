@@ -14,8 +14,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
-from kairos.api.lock import about
+from kairos.api.lock import about, may
 from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
+from kairos.domain.caller import ADMIN, CARE
 from kairos.domain.inbound import MOST, Sought
 from kairos.domain.recommendation import Listener
 
@@ -130,16 +131,16 @@ class Recommendations(Protocol):
         """What is best for them, as attributes of the resource; None for somebody who is not known."""
         ...
 
-    async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keep one that is to be answered later; the resource as it is now. Durable when this returns."""
+    async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any], client: str) -> Mapping[str, Any]:
+        """Keep one that a client wants answered later; the resource as it is now. Durable when this returns."""
         ...
 
-    async def kept(self, key: str) -> Mapping[str, Any] | None:
-        """One that is kept."""
+    async def kept(self, key: str, client: str | None) -> Mapping[str, Any] | None:
+        """One that is kept, if that client asked for it; None: whoever did."""
         ...
 
-    async def all_kept(self) -> Sequence[Mapping[str, Any]]:
-        """All that are kept, the oldest first."""
+    async def all_kept(self, client: str | None) -> Sequence[Mapping[str, Any]]:
+        """All that are kept and that client asked for (None: whoever did), the oldest first."""
         ...
 
     async def listen(self, callback: str, query: str) -> Listener | None:
@@ -161,7 +162,7 @@ def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
         about(request, wanted.related_party.id)
         key = uuid.uuid4().hex
         if not wanted.instant_sync_recommendation:
-            kept = await recommendations.keep(key, wanted.sought, resource_of(sent, key, {}))
+            kept = await recommendations.keep(key, wanted.sought, resource_of(sent, key, {}), _client(request))
             return tmf_json(kept, 201, {"location": kept["href"]})
         found = await recommendations.recommend(key, wanted.sought)
         if found is None:
@@ -171,10 +172,11 @@ def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
 
     @app.get(QUERY, response_model=None)
     async def queries(request: Request) -> Response:
-        """Those that are kept: `fields`, `offset`, `limit`, and any attribute of theirs as a filter."""
+        """Those kept that the caller may see: `fields`, `offset`, `limit`, and any attribute as a filter."""
         page = read_page(request.query_params.multi_items(), ATTRIBUTES)
-        found = [one for one in await recommendations.all_kept() if matches(one, page.filters)]
+        found = [one for one in await recommendations.all_kept(_seen(request)) if matches(one, page.filters)]
         shown = found[page.offset : page.offset + page.limit]
+        about(request, shown[0]["relatedParty"]["id"] if shown else "", f"shown: {len(shown)}")
         counts = {"x-total-count": str(len(found)), "x-result-count": str(len(shown))}
         return tmf_json([selected(one, page.fields) for one in shown], 200, counts)
 
@@ -182,11 +184,12 @@ def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
     async def one(key: str, request: Request) -> Response:
         """One that is kept: how it stands, and what was found."""
         fields = read_page(request.query_params.multi_items(), ATTRIBUTES).fields
-        found = await recommendations.kept(key)
+        found = await recommendations.kept(key, _seen(request))
         if found is None:
             raise TmfError(
                 404, f"there is no queryProductRecommendation `{key}`", "those answered at once are not kept"
             )
+        about(request, found["relatedParty"]["id"])
         return tmf_json(selected(found, fields))
 
     @app.post(f"{BASE}/hub", response_model=None, status_code=201)
@@ -205,6 +208,16 @@ def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
         if not await recommendations.unlisten(key):
             raise TmfError(404, f"there is no listener `{key}`")
         return Response(None, 204)
+
+
+def _client(request: Request) -> str:
+    """Who asks, by the lock; empty where the door has none."""
+    return str(getattr(request.state, "client", ""))
+
+
+def _seen(request: Request) -> str | None:
+    """The client whose recommendations a caller may see; None: everybody's, for who may see all about a subscriber."""
+    return None if may(request, CARE) or may(request, ADMIN) else _client(request)
 
 
 async def read_wanted(request: Request) -> tuple[dict[str, Any], Wanted]:

@@ -53,6 +53,7 @@ from kairos.api.ussd import add_ussd
 from kairos.bootstrap.doors import callers_of, door_tls, http_server, http_socket, listening
 from kairos.bootstrap.playbooks import (
     check_links,
+    check_senders,
     old_vocabulary,
     open_playbook,
     own_model,
@@ -112,6 +113,7 @@ class Kairos:
         """What decides, and what it needs of the playbook and the store."""
         settings, store, program = self.settings, self.store, self.program
         self.model = own_model(settings, program)
+        check_senders(settings, program)
         compile_mappings(settings.mappings, program, settings.region)
         self.page_links = page_links(settings, program.playbook.currency)
         if without := check_links(self.page_links, program):
@@ -178,7 +180,11 @@ class Kairos:
             lambda text: self.smsc.send(text),
             settings.notifications.decide_within_ms / 1000,
         )
-        self.gateway.wire(self.esmes, round(settings.gateway.merge_within_s * 1000))
+        self.gateway.wire(
+            self.esmes,
+            round(settings.gateway.merge_within_s * 1000),
+            locked=bool(settings.clients or settings.oidc.issuer),
+        )
         self.smsc = Smsc(
             partial(smsc_binds, settings.smsc),
             self.loop,
@@ -453,5 +459,6 @@ class Kairos:
         if self.model:
             self.model.check(program)
         check_links(self.page_links, program)
+        check_senders(self.settings, program)
         require_ways(program.playbook, self.settings.channels)
         compile_mappings(self.settings.mappings, program, self.settings.region)

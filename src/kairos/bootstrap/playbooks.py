@@ -101,6 +101,26 @@ def check_links(links: OfferLinks | None, program: Program) -> list[str]:
     return sorted(program.linked)
 
 
+def check_senders(settings: Settings, program: Program) -> None:
+    """Refuse another system's sender id that is a short code of ours: a yes to its messages would take our offers.
+
+    Raises SettingsError that names both.
+    """
+    found = [
+        Diagnostic(
+            "",
+            0,
+            f"`senders.{name}.ids`: replies to `{one}` take the playbook's offers",
+            f"give `{name}` another sender id, or leave `{one}` out of replies.yaml",
+        )
+        for name, sender in settings.senders.items()
+        for one in sender.ids
+        if one in program.playbook.replies
+    ]
+    if found:
+        raise SettingsError(found)
+
+
 def read_patterns(settings: Settings, program: Program) -> Patterns:
     """The notification patterns of the settings, typed after the playbook's vocabulary. Raises SettingsError."""
     templates = [

@@ -13,7 +13,7 @@ class Kept(Struct, frozen=True, gc=False):
     """One that was asked for: `sought` in kairos' words, `resource` (JSON) as its requester reads it.
 
     `name`: of the subscriber, as ingest resolves it, so that what concerns a person is found. `told`: listeners know
-    how it ended.
+    how it ended. `client`: of ours that asked, and sees it (empty: through a door without a lock).
     """
 
     key: str
@@ -23,6 +23,7 @@ class Kept(Struct, frozen=True, gc=False):
     sought: Sought
     resource: bytes
     told: bool = False
+    client: str = ""
 
 
 class Listener(Struct, frozen=True, gc=False):

@@ -51,6 +51,7 @@ URGENT: Final = "urgent"  # the channel of what goes before everything else
 SMS: Final = "sms"
 WAIT_AT_MOST: Final = 20  # messages of one subscriber
 LATELY: Final = 20  # texts of one subscriber that are known again
+LOST: Final[frozenset[Stand]] = frozenset({"refused", "expired", "cancelled", "failed"})  # it does not go out
 RECEIPTS: Final = 0x03  # of registered_delivery: a final receipt is asked for
 
 # How a receipt names what never reached the SMSC: its state, and its network error.
@@ -150,6 +151,7 @@ def _found(engine: Engine, work: Work, state: State | None, handed: Handed, *, a
     if state is None:
         return ("accepted", "", 0) if handed.always else ("refused", UNKNOWN, 0)
     urgent = handed.purpose == "regulatory"
+    # Before the policy: else the first one's own contact would refuse its repetition. It tells a sender only of itself.
     if not urgent and not anew and (first := _told_lately(engine, work, state, handed)):
         return "merged", first.key, 0
     verdict = Verdict(SCHEDULED, handed.not_before, waits=True) if handed.not_before > now else PASSES
@@ -227,11 +229,13 @@ def _put_in(state: State, handed: Handed) -> None:
 
 
 def _digest(handed: Handed) -> bytes:
-    return blake2b(" ".join(handed.text.split()).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    """Of a text and its sender: across senders, `merged` would tell one what another has sent, and swallow it."""
+    said = f"{handed.sender}\n{' '.join(handed.text.split())}"  # a sender's name has no line
+    return blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def _told_lately(engine: Engine, work: Work, state: State, handed: Handed) -> Passed | None:
-    """The message, whoever sent it, that said the same a short while ago."""
+    """The message of the same sender that said the same a short while ago."""
     since, digest = work.now - engine.merge_within, _digest(handed)
     lately = state.passing.lately if state.passing else []
     return next((one for one in lately if one.digest == digest and one.at > since), None)
@@ -241,6 +245,15 @@ def _remember_text(engine: Engine, work: Work, state: State, handed: Handed) -> 
     passing, since = state.passing or Passing(), work.now - engine.merge_within
     lately = [one for one in passing.lately if one.at > since][1 - LATELY :]
     state.passing = Passing(passing.waiting, [*lately, Passed(_digest(handed), handed.key, work.now)])
+
+
+def _forget_text(work: Work, state: State, key: str) -> None:
+    """What does not go out swallows nothing: its sender's next try is a message of its own."""
+    passing = state.passing or Passing()
+    lately = [one for one in passing.lately if one.key != key]
+    if len(lately) < len(passing.lately):
+        state.passing = Passing(passing.waiting, lately) or None
+        work.changed.add(state.id)
 
 
 # -- the record, and whom it is told -----------------------------------------------------------------------------------
@@ -278,6 +291,8 @@ def _stands(
     """Write down how a message stands, count it, and tell those who listen."""
     work.batch.passage_news.append(PassageNews(key, stand, work.now, why, until, outgoing))
     engine.statistics.counts[f"gateway.{stand}"] += 1
+    if stand in LOST and (state := engine.state(work, subscriber)):
+        _forget_text(work, state, key)
     if not engine.listeners:
         return
     communication = key.rpartition(".")[0]
@@ -288,7 +303,7 @@ def _stands(
 
 
 def _listening(listeners: Mapping[str, tuple[Hub, ...]], sender: str) -> tuple[Hub, ...]:
-    """The sender's own; and those who came in by a door without locks."""
+    """The sender's own; and, while the door has no lock, those who came in by it."""
     return (*listeners.get(sender, ()), *listeners.get("", ()))
 
 

@@ -5,8 +5,9 @@ The grammar is small, because a yes costs money:
 - A reply begins with keywords and offer numbers (1 to 99), in any order: `yes`, `1`, `YES 1`, `1 oui`.
 - STOP among them is a stop, whatever else is said; then HELP is help.
 - NO is a no: to the number given, else to the offer made last. Anything may follow it. A promise is kept.
-- YES, a number or both is a yes: to the number given, else to the only open offer. At most POLITE more words may follow
-  ("yes please", "1 thank you"), and none of them may be a keyword; a longer text is unclear ("2 days without network").
+- YES, a number or both is a yes: to the number given, else to the only open offer that was said by text. What was told
+  elsewhere, or waits to be, nobody has read there. At most POLITE more words may follow ("yes please", "1 thank you"),
+  and none of them may be a keyword; a longer text is unclear ("2 days without network").
 - YES and NO together are unclear; a yes with two different numbers gets the question which one.
 - What begins with another service's word goes to that service, unchanged.
 - A text of at most SHORT words with STOP anywhere in it is a stop: "please stop".
@@ -21,9 +22,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from kairos.domain.channel import NOTIFICATION, SMS
 from kairos.domain.inputs import Reply
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.playbook.keywords import tokens
+from kairos.respond.confirmation import waits
 from kairos.respond.numbers import HIGHEST
 from kairos.respond.offers import is_open
 from kairos.respond.replies import Replies
@@ -56,6 +59,7 @@ ANSWER: Final[dict[Meaning, str]] = {
 
 POLITE: Final = 2
 SHORT: Final = 3
+TEXTED: Final = (NOTIFICATION, SMS)  # where an offer is read that a bare yes answers
 
 # What a closed offer answers to whoever takes it. After a decline or a STOP it is simply over.
 _CLOSED: Final[dict[str, Meaning]] = {
@@ -107,7 +111,7 @@ def understand(replies: Replies, reply: Reply, state: State, language: str, now:
         return Understood("stop", withdraws=code.withdraws)
     if begins.said or begins.numbers:
         offers = [offer for offer in state.offers if offer.short_code == reply.short_code]
-        return _answer(begins, table, offers, now)
+        return _answer(begins, table, offers, state, now)
     if service := match(code.services, words, 0):
         return Understood("relay", account=service[1])
     if len(words) <= SHORT and "stop" in _keywords(table, words):
@@ -139,7 +143,7 @@ def _keywords(table: Table, words: Tokens) -> set[str]:
     return {found[1] for at in range(len(words)) if (found := match(table, words, at))}
 
 
-def _answer(begins: _Beginning, table: Table, offers: list[OpenOffer], now: int) -> Understood:
+def _answer(begins: _Beginning, table: Table, offers: list[OpenOffer], state: State, now: int) -> Understood:
     """A reply that begins with help, a no, a yes or a number."""
     declines = "decline" in begins.said
     if "help" in begins.said or (declines and "accept" in begins.said):
@@ -151,7 +155,7 @@ def _answer(begins: _Beginning, table: Table, offers: list[OpenOffer], now: int)
     if begins.numbers:
         (number,) = begins.numbers
         return _by_number(number, declines, offers, now)
-    return _decline_latest(offers, now) if declines else _accept_only(offers, now)
+    return _decline_latest(offers, now) if declines else _accept_only(offers, state, now)
 
 
 def _by_number(number: int, declines: bool, offers: list[OpenOffer], now: int) -> Understood:
@@ -166,11 +170,16 @@ def _by_number(number: int, declines: bool, offers: list[OpenOffer], now: int) -
     return Understood("help" if offer.kind == "promise" else "accept", offer)
 
 
-def _accept_only(offers: list[OpenOffer], now: int) -> Understood:
-    """A yes without a number: to the only offer that can be taken by reply, else explained by what was said last."""
+def _accept_only(offers: list[OpenOffer], state: State, now: int) -> Understood:
+    """A yes without a number: to the only offer that was texted and can be taken, else explained by what was said last.
+
+    Where only what was not texted is open, it takes the number to tell that they know of it.
+    """
+    untexted = [offer for offer in offers if is_open(offer, now) and not _texted(offer, state, now)]
+    offers = [offer for offer in offers if offer not in untexted]
     open_ones = [offer for offer in offers if offer.status == "open" and is_open(offer, now)]
     open_ones = open_ones or [offer for offer in offers if is_open(offer, now)]
-    takeable = [offer for offer in open_ones if offer.number and offer.kind != "promise"]
+    takeable = [offer for offer in open_ones if _by_reply(offer)]
     if len(takeable) == 1:
         return Understood("accept", takeable[0])
     if takeable:
@@ -178,7 +187,22 @@ def _accept_only(offers: list[OpenOffer], now: int) -> Understood:
     if open_ones:
         return Understood("help", _latest(open_ones))
     last = _latest(offers)
-    return Understood(_CLOSED.get(last.status, "expired"), last) if last else Understood("nothing_open")
+    explained = Understood(_CLOSED.get(last.status, "expired"), last) if last else Understood("nothing_open")
+    return Understood("which_one") if untexted and explained.meaning in ("expired", "nothing_open") else explained
+
+
+def _by_reply(offer: OpenOffer) -> bool:
+    return bool(offer.number) and offer.kind != "promise"
+
+
+def _texted(offer: OpenOffer, state: State, now: int) -> bool:
+    """Whether a text spoke of it: the first, one in the place of another message, or the answer to a yes of theirs.
+
+    What no reply takes needs none.
+    """
+    if not _by_reply(offer) or offer.channel in TEXTED or offer.status == "unpaid" or waits(offer, now):
+        return True
+    return any(one.decision == offer.decision and one.channel in TEXTED for one in state.contacts)
 
 
 def _decline_latest(offers: list[OpenOffer], now: int) -> Understood:

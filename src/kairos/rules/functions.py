@@ -41,7 +41,8 @@ _ORDERED: Final[tuple[Type, ...]] = ("number", "money", "date", "time")
 _STRICT = "CASE WHEN {known} THEN %s({all}) END"  # DuckDB's own least and greatest skip NULLs
 
 FUNCTIONS: Final[tuple[Function, ...]] = (
-    *_same("abs", ("number",), "abs({0})", "abs({0})", "the size without the sign", "abs(data_trend) > 10"),
+    # not abs of a bare column: inside coalesce it makes DuckDB 2.0 compare the column wrongly
+    *_same("abs", ("number",), "abs({0})", "abs(-({0}))", "the size without the sign", "abs(data_trend) > 10"),
     *_same(
         "abs",
         ("money",),

@@ -11,8 +11,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from kairos.adapters.sqlite.erasure import OTHERS
 from kairos.adapters.sqlite.records import SqliteRecords
 from kairos.adapters.sqlite.sweep import SHARE
+from kairos.adapters.sqlite.whose import Person, leaves
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.decision import Decision
 from kairos.domain.identity import Party, name_of, split_name
@@ -22,6 +24,8 @@ from kairos.engine.dead_letters import opened
 from kairos.engine.program import Program, compile_program
 from kairos.engine.work import decode_state
 from kairos.playbook import read
+
+LAST: Final = "SELECT subscriber FROM identity WHERE kind = ? AND value = ?"
 
 _record: Final = msgspec.msgpack.Decoder(Decision).decode
 _order: Final = msgspec.msgpack.Decoder(Order).decode
@@ -44,7 +48,8 @@ class SqlitePerson(SqliteRecords):
             return None
         state = decode_state(loaded.states[subscriber])
         identities = self._identities(state)
-        texts = {one["value"] for one in identities} | {str(subscriber)}
+        party = self._party(state)
+        person = self._person(subscriber, identities, shared=party is not None and party.members != [subscriber])
         decisions = [_record(record) for (record,) in self._of("decision", "record", subscriber)]
         chances = self.choices([one.id for one in decisions])
         return {
@@ -53,15 +58,15 @@ class SqlitePerson(SqliteRecords):
             "identities": identities,
             "profile": self._profile(state),
             "state": _named(state),
-            "account": _named(self._party(state)),
+            "account": _named(party),
             "decisions": [self._decision(one) | {"drawn": _named(chances.get(one.id))} for one in decisions],
             "responses": self._rows_of("response", "decision, offer, outcome, reason, at", subscriber),
             "messages": [_message(row) for row in self._rows_of("outbox", MESSAGE, subscriber)],
             "messages_of_others": [_named(one) for one in self.passages_to(subscriber, SHARE)],
             "timers": self._rows_of("timer", "id, due, payload", subscriber),
-            "purchases": [_named(one) for one in self._purchases(subscriber, texts)],
-            "dead_letters": list(self._letters(texts)),
-            "recommendations": self._recommendations(identities),
+            "purchases": [_named(one) for one in self._purchases(person)],
+            "dead_letters": list(self._letters(person)),
+            "recommendations": self._recommendations(person),
             "erasures": self._erasures(subscriber),
         }
 
@@ -78,6 +83,17 @@ class SqlitePerson(SqliteRecords):
             for kind, value in map(split_name, sorted(names))
             for (since,) in self._rows("SELECT since FROM identity WHERE kind = ? AND value = ?", kind, value)
         ]
+
+    def _person(self, subscriber: int, identities: list[dict[str, Any]], *, shared: bool) -> Person:
+        """Under the names that are theirs alone: not their account's, where it is `shared`, or that others have had."""
+        names = {(one["kind"], one["value"]) for one in identities if not (shared and one["kind"] == "account")}
+        return Person(subscriber, [one for one in names if self._theirs(subscriber, *one)])
+
+    def _theirs(self, subscriber: int, kind: str, value: str) -> bool:
+        """They have it, or had it, and nobody after them."""
+        last = self._rows(LAST, kind, value)
+        holder = last[0][0] if last else 0
+        return holder == subscriber or (not holder and not self._rows(OTHERS, kind, value, subscriber))
 
     def _profile(self, state: State) -> dict[str, Any]:
         """Attributes by their names, where the vocabulary that they were written with is still known."""
@@ -108,23 +124,21 @@ class SqlitePerson(SqliteRecords):
             self._programs[revision] = compile_program(read(texts)) if texts else None
         return self._programs[revision]
 
-    def _purchases(self, subscriber: int, texts: set[str]) -> Iterator[Any]:
+    def _purchases(self, person: Person) -> Iterator[Any]:
         """Those that they received, or paid for."""
         after = ""
         while several := self.purchases(after, SHARE):
             after = several[-1].key
-            yield from (one for one in several if one.subscriber == subscriber or one.payer in texts)
+            yield from (one for one in several if one.subscriber == person.subscriber or one.payer in person.numbers)
 
-    def _letters(self, texts: set[str]) -> Iterator[dict[str, Any]]:
-        written = [text.encode() for text in texts if len(text) > 6]  # an id is no text to be found in others
+    def _letters(self, person: Person) -> Iterator[dict[str, Any]]:
         for one in self.dead_letters(limit=1_000_000):
-            if one.subscriber.lstrip("+") in texts or any(text in one.payload for text in written):
+            if person.is_named(one, leaves(one)):
                 yield _named(one) | {"payload": _opened(one)}
 
-    def _recommendations(self, identities: list[dict[str, Any]]) -> list[Any]:
-        names = {name_of(one["kind"], one["value"]) for one in identities}
+    def _recommendations(self, person: Person) -> list[Any]:
         several = self._rows("SELECT name, resource FROM recommendation ORDER BY id")
-        return [json.loads(resource) for name, resource in several if name in names]
+        return [json.loads(resource) for name, resource in several if name in person.known_as]
 
     def _erasures(self, subscriber: int) -> list[dict[str, Any]]:
         rows = self._rows("SELECT at, reason, done FROM erasure WHERE subscriber = ?", subscriber)

@@ -17,7 +17,7 @@ from kairos.adapters.sqlite.store import transaction
 from kairos.domain.inbound import Sought
 from kairos.domain.recommendation import UNDER_WAY, Kept, Listener
 
-COLUMNS: Final = "key, name, at, state, sought, resource, told"
+COLUMNS: Final = "key, name, at, state, sought, resource, told, client"
 OLD: Final = "DELETE FROM recommendation WHERE at < ? OR id <= (SELECT max(id) - ? FROM recommendation)"
 
 _sought: Final = msgspec.msgpack.Decoder(Sought).decode
@@ -31,16 +31,18 @@ class SqliteQueries:
         self.close = self._file.close
 
     def put(self, kept: Kept, before: int, most: int) -> None:
-        row = (kept.key, kept.name, kept.at, kept.state, msgspec.msgpack.encode(kept.sought), kept.resource, kept.told)
+        sought = msgspec.msgpack.encode(kept.sought)
+        row = (kept.key, kept.name, kept.at, kept.state, sought, kept.resource, kept.told, kept.client)
         with self._file.told("write to"), transaction(self._file.connection, "IMMEDIATE"):
-            self._file.connection.execute(f"INSERT INTO recommendation({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            self._file.connection.execute(f"INSERT INTO recommendation({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             self._file.connection.execute(OLD, (before, most))
 
     def get(self, key: str) -> Kept | None:
         return next(iter(self._kept("WHERE key = ?", key)), None)
 
-    def resources(self) -> list[bytes]:
-        return [resource for (resource,) in self._file.rows("SELECT resource FROM recommendation ORDER BY id")]
+    def resources(self, client: str | None) -> list[bytes]:
+        sql = "SELECT resource FROM recommendation WHERE client = ifnull(?, client) ORDER BY id"
+        return [resource for (resource,) in self._file.rows(sql, client)]
 
     def under_way(self, limit: int) -> list[Kept]:
         return self._kept("WHERE state = ? ORDER BY id LIMIT ?", UNDER_WAY, limit)
@@ -68,8 +70,8 @@ class SqliteQueries:
     def _kept(self, where: str, *values: Any) -> list[Kept]:
         rows = self._file.rows(f"SELECT {COLUMNS} FROM recommendation {where}", *values)
         return [
-            Kept(key, name, at, state, _sought(sought), resource, bool(told))
-            for key, name, at, state, sought, resource, told in rows
+            Kept(key, name, at, state, _sought(sought), resource, bool(told), client)
+            for key, name, at, state, sought, resource, told, client in rows
         ]
 
     def _write(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:

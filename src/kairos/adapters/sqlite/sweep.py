@@ -12,16 +12,20 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
 from kairos.adapters.sqlite.file import PATIENCE, StoreFile
+from kairos.adapters.sqlite.letters import COLUMNS
 from kairos.adapters.sqlite.purchases import read_purchase
 from kairos.adapters.sqlite.statements import select
 from kairos.adapters.sqlite.store import PAGE, transaction
+from kairos.adapters.sqlite.whose import Person, leaves, without
+from kairos.domain.dead_letter import DeadLetter
+from kairos.domain.passage import Passage
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import read_state
 from kairos.fulfil import ENDED
@@ -38,9 +42,12 @@ ROWS: Final = {
     "identity_past": "TRUE",
     "passage": "TRUE",
 }
-TO_NOBODY: Final = "DELETE FROM passage WHERE subscriber = 0 AND instr(record, CAST(? AS BLOB))"
-NAMING: Final = "SELECT id, document FROM communication WHERE instr(document, CAST(? AS BLOB))"
+TO_NOBODY: Final = "SELECT id, record FROM passage WHERE id > ? AND subscriber = 0 ORDER BY id LIMIT 2000"
+MESSAGES: Final = "SELECT id, document FROM communication WHERE id > ? ORDER BY id LIMIT 2000"
+LETTERS: Final = f"SELECT {COLUMNS} FROM dead_letter WHERE id > ? ORDER BY id LIMIT 100"
 UNSENT: Final = "SELECT DISTINCT subscriber FROM outbox WHERE status IN ('pending', 'sending') AND subscriber IN "
+
+_passage: Final = msgspec.msgpack.Decoder(Passage).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +55,11 @@ class Waiting:
     """Somebody of whom there may be rows left."""
 
     id: int
-    subscriber: int
-    values: frozenset[str]  # of their names: numbers, IMSI, account
+    person: Person
+
+    @property
+    def subscriber(self) -> int:
+        return self.person.subscriber
 
 
 class SqliteSweep:
@@ -62,7 +72,7 @@ class SqliteSweep:
 
     def waiting(self) -> list[Waiting]:
         rows = self._file.rows("SELECT id, subscriber, names FROM erasure WHERE done = 0")
-        return [Waiting(one, who, frozenset(value for _, value in json.loads(names))) for one, who, names in rows]
+        return [Waiting(one, Person(who, map(tuple, json.loads(names)))) for one, who, names in rows]
 
     def sweep(self, now: int) -> list[int]:
         """One pass for all who wait; the subscribers of whom nothing is left."""
@@ -71,14 +81,14 @@ class SqliteSweep:
             return []
         who = {one.subscriber for one in several}
         open_ = {subscriber for (subscriber,) in self._select(UNSENT, who)}
-        open_ |= self._purchases(who, frozenset().union(*(one.values for one in several)))
+        open_ |= self._purchases(who, frozenset().union(*(one.person.numbers for one in several)))
         for table, goes in ROWS.items():
             for ids in self._of(table, who, goes):
                 self._delete(table, ids)
                 if table == "decision":
                     self._many("DELETE FROM choice WHERE decision = ?", [(one,) for one in ids])
         self._states(who, open_)
-        self._about(several)
+        self._about([one.person for one in several])
         ended = [one for one in several if one.subscriber not in open_]
         self._scrub()
         self._many("UPDATE erasure SET names = '[]', done = ? WHERE id = ?", [(now, one.id) for one in ended])
@@ -142,25 +152,27 @@ class SqliteSweep:
             self._many("UPDATE purchase SET record = ? WHERE key = ?", blank)
         return open_
 
-    def _about(self, several: Iterable[Waiting]) -> None:
+    def _about(self, people: Sequence[Person]) -> None:
         """Letters, recommendations and other systems' messages that name them."""
-        for one in several:
-            written = [value.encode() for value in one.values]
-            letters = self._file.rows("SELECT id, subscriber, payload, reason, identity FROM dead_letter")
-            gone = [
-                id_
-                for id_, about, payload, reason, identity in letters
-                if about.lstrip("+") in {*one.values, str(one.subscriber)}
-                or any(value in b" ".join((payload, reason.encode(), identity.encode())) for value in written)
-            ]
+        for rows in self._pages(LETTERS, last=-1):
+            letters = [(one, list(leaves(one))) for one in (DeadLetter(*row) for row in rows)]
+            gone = [one.id for one, said in letters if any(who.is_named(one, said) for who in people)]
             self._delete("dead_letter", gone)
-            names = [name for value in one.values for name in (value, f"imsi:{value}", f"account:{value}")]
-            self._many("DELETE FROM recommendation WHERE name = ?", [(name,) for name in names])
-            for value in one.values:
-                self._many(TO_NOBODY, [(value,)])
-                rows = self._file.rows(NAMING, value)
-                blank = [(document.replace(value.encode(), b""), id_) for id_, document in rows]
-                self._many("UPDATE communication SET document = ? WHERE id = ?", blank)
+        names = frozenset().union(*(who.known_as for who in people))
+        self._many("DELETE FROM recommendation WHERE name = ?", [(name,) for name in names])
+        numbers = frozenset().union(*(who.numbers for who in people))
+        for rows in self._pages(TO_NOBODY):
+            self._delete("passage", [id_ for id_, record in rows if _passage(record).msisdn in numbers])
+        for rows in self._pages(MESSAGES):
+            blank = [(document, id_) for id_, written in rows if (document := without(written, people))]
+            self._many("UPDATE communication SET document = ? WHERE id = ?", blank)
+
+    def _pages(self, page: str, last: int = 0) -> Iterator[list[tuple[Any, ...]]]:
+        """All rows of a table; the id is the column `last` of a page's."""
+        after = 0
+        while rows := self._file.rows(page, after):
+            after = rows[-1][last]
+            yield rows
 
     def _scrub(self) -> None:
         """Overwrite the pages that are free by now: they are filled with zeros, and come free again."""
