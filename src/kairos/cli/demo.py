@@ -213,6 +213,7 @@ def environment_for(
         "KAIROS_HTTP_PORT": "0",
         "KAIROS_CLIENTS_SYNTHETIC_ROLES": "ingest operator",
         "KAIROS_CLIENTS_SYNTHETIC_KEY": key,
+        "KAIROS_USSD_TTL_S": "5",  # so long after its start kairos begins no dialogue: somebody may be in one
         "KAIROS_PAGE_URL": "https://offers.example",  # which the operator's network leads to the port that is chosen
         "KAIROS_PAGE_SECRET": secrets.token_hex(32),
         "KAIROS_PAGE_NUMBER_HEADER": "x-msisdn",
