@@ -223,6 +223,7 @@ class Lock:
             bucket = self._buckets[who] = Bucket(rate, max(1.0, rate), self._tick())
             if len(self._buckets) > BUCKETS:
                 self._buckets.popitem(last=False)
+        self._buckets.move_to_end(who)
         wait = bucket.take(self._tick())
         left = f'"client";r={int(bucket.left)};t={math.ceil((bucket.burst - bucket.left) / rate)}'
         if not wait:
