@@ -234,6 +234,14 @@ def test_the_key_is_made_once_and_one_that_is_given_is_not_mixed_with_another(tm
         opened(tmp_path / "b", "")
 
 
+def test_a_client_that_is_a_number_has_a_pseudonym(tmp_path: Path, trail: Trail) -> None:
+    trail.start()
+    trail.line(Caller("oidc:12025550123", "12025550123"), "GET /v1/status", "", 403, "", "")
+    trail.counted(Caller("oidc:12025550123"), "POST /v1/events", 429)
+    trail.close()
+    assert [line["client"] for line in lines(tmp_path)] == [f"oidc:{WHOM}"] * 2
+
+
 def test_lines_are_small(tmp_path: Path, trail: Trail) -> None:
     trail.start()
     for _ in range(100):

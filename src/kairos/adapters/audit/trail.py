@@ -142,7 +142,7 @@ class Trail:
         """A line, without what is empty."""
         fields: dict[str, Any] = {
             "at": _ms(at),
-            "client": client,
+            "client": self._text(client),  # of a token it may be whom it is about
             "subject": self._text(subject),
             "from": address,
             "did": did,
