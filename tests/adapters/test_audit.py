@@ -134,6 +134,39 @@ def test_what_is_done_to_it_is_seen(tmp_path: Path, how: str) -> None:
     assert faults(tmp_path)
 
 
+CUTS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "some": lambda kept: kept[:3],
+    "all": lambda kept: kept[:0],
+    "others in their place": lambda kept: [*kept[:3], kept[3].replace(b"thing", b"other"), *kept[3:], kept[4]],
+}
+
+
+@pytest.mark.parametrize("how", CUTS)
+def test_what_is_cut_from_under_a_running_one_is_told_in_the_trail_and_in_status(
+    tmp_path: Path, trail: Trail, how: str
+) -> None:
+    chain = trail._chain
+    for number in range(5):
+        chain.add([{"at": number, "did": f"thing {number}"}])
+    seal, file = chain.seal, file_of(tmp_path)
+    file.write_bytes(b"".join(CUTS[how](file.read_bytes().splitlines(keepends=True))))
+    trail.start()
+    trail.line(CARE, "GET /v1/purchases/{key}", "", 200, "", "")
+    trail.close()
+    told = [one for one in read(tmp_path, KEY) if isinstance(one, dict)]
+    assert [line["did"] for line in told[-2:]] == ["cut", "GET /v1/purchases/{key}"]
+    assert told[-2]["detail"].startswith(f"line 5 with the seal {seal} is gone")
+    assert trail.trouble == "lines of the audit trail were taken out or changed: line 5 is gone"
+    assert how == "others in their place" or not faults(tmp_path)
+
+
+def test_what_a_command_adds_is_no_cut(tmp_path: Path, trail: Trail) -> None:
+    for number in range(3):
+        trail._chain.add([{"at": number, "did": "ours"}])
+        Chain(tmp_path, KEY).add([{"at": number, "did": "of a command"}])
+    assert (trail._chain.trouble, len(lines(tmp_path))) == ("", 6)
+
+
 def test_who_has_another_key_cannot_seal(tmp_path: Path) -> None:
     filled(tmp_path)
     Chain(tmp_path, b"another").add([{"at": 1, "did": "forged"}])
@@ -199,6 +232,14 @@ def test_the_key_is_made_once_and_one_that_is_given_is_not_mixed_with_another(tm
     note(tmp_path / "b", "given in the environment, and long", "ada", "switch off")
     with pytest.raises(KairosError, match="sealed with another key; set KAIROS_AUDIT_KEY"):
         opened(tmp_path / "b", "")
+
+
+def test_a_client_that_is_a_number_has_a_pseudonym(tmp_path: Path, trail: Trail) -> None:
+    trail.start()
+    trail.line(Caller("oidc:12025550123", "12025550123"), "GET /v1/status", "", 403, "", "")
+    trail.counted(Caller("oidc:12025550123"), "POST /v1/events", 429)
+    trail.close()
+    assert [line["client"] for line in lines(tmp_path)] == [f"oidc:{WHOM}"] * 2
 
 
 def test_lines_are_small(tmp_path: Path, trail: Trail) -> None:

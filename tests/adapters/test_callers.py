@@ -242,6 +242,17 @@ async def test_where_a_token_opens_one_request_a_replay_opens_none() -> None:
     assert await callers.who(token(jti="c", iat=now() - 60)) is None  # of the time before we started: perhaps used then
 
 
+async def test_a_token_that_ends_late_keeps_none_that_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kairos.adapters.oidc.REMEMBERED", 3)
+    clock = [float(now() - 10)]
+    reader = tokens(once=True, clock=lambda: clock[0])
+    assert await reader.caller(token(jti="long", exp=now() + 100_000)) is not None
+    for number in range(10):
+        clock[0] += 1000
+        assert await reader.caller(token(jti=f"{number}")) is not None, number
+    assert await reader.caller(token(jti="long", exp=now() + 100_000)) is None
+
+
 # -- the issuer's keys -------------------------------------------------------------------------------------------------
 
 

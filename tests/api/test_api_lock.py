@@ -313,6 +313,14 @@ async def test_nobody_goes_beyond_their_rate_and_who_waits_as_told_is_served(rat
             assert last - first + 1 <= max(1.0, rate) + rate * (served[last] - begin) + 1e-6
 
 
+async def test_who_calls_often_is_not_forgotten_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kairos.api.lock.BUCKETS", 2)
+    callers = Known({name: Caller(name, "", frozenset({"care"}), 2.0) for name in "abc"})
+    async with door(callers, tick=lambda: 100.0) as client:
+        found = [(await client.get("/v1/purchases/7", headers=bearer(name))).status_code for name in "abaca"]
+    assert found == [200, 200, 200, 200, 429]
+
+
 async def test_headers_and_bodies_have_limits() -> None:
     async with door(body_limit=100) as client:
         many = {f"x-{number}": "1" for number in range(120)}

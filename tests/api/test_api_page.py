@@ -261,6 +261,15 @@ async def test_without_the_networks_word_a_tap_takes_only_what_is_cheap(page_wit
     assert (len(page.orders()), page.offer().proof[0].text) == (1, "yes (page, vouched for by the network)")
 
 
+async def test_two_words_of_the_network_are_none(page_with: Any) -> None:
+    page = page_with("44.99")
+    link = (await page.offered()).rpartition(" ")[2]
+    both = Visitor(page, link)
+    for one, other in ((NUMBER, "12025550199"), ("12025550199", NUMBER), (NUMBER, NUMBER)):
+        both.http.headers = httpx.Headers([(HEADER, one), (HEADER, other)])
+        assert buttons(await both.look()) == []
+
+
 async def test_whom_the_network_knows_by_another_number_sees_nothing_and_takes_nothing(page_with: Any) -> None:
     page = page_with()
     link = (await page.offered()).rpartition(" ")[2]

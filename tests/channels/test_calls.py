@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
+from tests.api.test_api_lock import KNOWN, Kept
 from tests.channels.conftest import bench_of, by_mail
 from tests.channels.dispatching import dispatching, settled
 
 from kairos.adapters.calls import CallDesk, CallList
 from kairos.api import create_app
 from kairos.api.calls import add_calls
+from kairos.api.lock import Lock
 
 OTHER = "12025550124"
 
@@ -38,7 +40,9 @@ class Desk:
         self.calls = calls
         nothing: Any = object()
         app = create_app(nothing, nothing, CollectorRegistry(), lambda: 0, more=[lambda app: add_calls(app, desk)])
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kairos")
+        self.kept = Kept()
+        transport, key = httpx.ASGITransport(Lock(app, KNOWN, self.kept)), {"authorization": "Bearer care"}
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://kairos", headers=key)
 
     async def claim(self, limit: int = 1) -> list[dict[str, Any]]:
         answer = await self.http.post(f"/v1/calls?limit={limit}")
@@ -99,6 +103,21 @@ async def test_a_text_takes_nothing_that_only_waits_for_an_agent(call_bench: Any
     assert [one.status for one in call_bench.state().offers] == ["open"]
     call_bench.apply(call_bench.reply(str(offer.number)))
     assert [one.status for one in call_bench.state().offers] == ["accepted"]
+
+
+async def test_the_trail_says_who_was_given_which_call_and_what_they_brought(call_bench: Any) -> None:
+    await told(call_bench, "12025550123", OTHER)
+    async with centre(call_bench) as desk:
+        await desk.waits(2)
+        first, second = await desk.claim(5)
+        await desk.bring(first, "accepted")
+        await desk.bring(second, "keep")
+    given = [f"line care POST /v1/calls {one['subscriber']} 200 claimed {one['offer']}" for one in (first, second)]
+    assert [line for line in desk.kept.told if "POST" in line][:4] == [
+        *given,
+        f"line care POST /v1/calls/{{offer}} {first['subscriber']} 200 accepted {first['offer']}",
+        f"line care POST /v1/calls/{{offer}} {second['subscriber']} 200 keep {second['offer']}",
+    ]
 
 
 async def test_two_agents_never_have_the_same_call(call_bench: Any) -> None:

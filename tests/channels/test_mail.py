@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,6 +141,44 @@ def test_nothing_that_is_filled_in_becomes_a_header_or_another_recipient(subject
     allowed = {b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted", b"MIME-Version"}
     assert set(names) <= allowed | {b"Content-Type", b"Content-Transfer-Encoding"}
     assert len(names) == len(set(names))
+
+
+BREAKING = [
+    "=?utf-8?q?=2C_=0D=0ABcc=3Aeve=40evil.example@x.example",
+    "=?utf-8?q?=2C_=0D=0A=0D=0AFree_money=3A_evil.example=0D=0A@x.example",
+    "=?utf-8?q?=2C_=0D=0AReply-To=3Aeve=40evil.example=0D=0AX=3A@x.example",
+]
+
+
+@pytest.mark.parametrize("address", BREAKING)
+async def test_an_address_that_would_decode_to_a_header_is_none_and_nothing_goes(mail: Any, address: str) -> None:
+    assert not usable("email", address)
+    async with mail() as server, mailing(server.port) as channel:
+        assert (await channel.send(msgspec.structs.replace(TEXT, destination=address))).status == "failed"
+        assert server.got == []
+
+
+PIECES = ["=?utf-8?q?", "=?utf-8?b?DQpCY2M6IHg=?=", "=0D=0A", "=0A", "_", "Bcc:_x@y.example", "?=", " ", "\u00e9", "a"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
+def test_no_subject_decodes_to_a_header(subject: str) -> None:
+    message = written(msgspec.structs.replace(TEXT, subject=subject, html=""), SENDER, NOW).as_bytes()
+    head, _, body = message.partition(b"\r\n\r\n")
+    names = [line.partition(b":")[0] for line in head.split(b"\r\n") if not line.startswith((b" ", b"\t"))]
+    assert names[:6] == [b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted"]
+    assert body.startswith(b"More data")
+
+
+LOCAL = st.text("!#$%&'*+/^_`{|}~-aZ0.=?", min_size=1, max_size=64)
+DOMAIN = st.lists(st.text("aZ0-", min_size=1, max_size=63), min_size=1, max_size=4).map(".".join)
+
+
+@given(st.tuples(LOCAL, DOMAIN).map("@".join).filter(lambda address: usable("email", f"{address}.example")))
+def test_every_address_that_is_used_is_written_as_it_is(before: str) -> None:
+    address = f"{before}.example"
+    head = written(msgspec.structs.replace(TEXT, destination=address), SENDER, NOW).as_bytes()
+    assert f"\r\nTo: {address}\r\nSubject: ".encode() in head
 
 
 @given(st.text(), st.sampled_from('\r\n\0 <>,;:\t"\\\u2028\u0085'), st.text())

@@ -2,6 +2,7 @@
 
 no connection, no TLS, no login, 4xx        it surely did not go: come back
 5xx to the recipient or to the message      it never will
+what cannot be written as a message         it never will, either
 no answer, or a lost one, after DATA began  it may have gone: it is not sent again
 """
 
@@ -13,6 +14,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as POLICY
 from email.utils import format_datetime, parseaddr
@@ -32,6 +34,7 @@ GREYLISTED: Final = (
 IDLE: Final = 30.0  # seconds for which a connection is kept: servers give up after one to five minutes
 MAX_REASON: Final = 200  # characters that are kept
 PERMANENT: Final = 500
+BROKEN: Final = re.compile(rb"\r\n(?![ \t]|\Z)|\r(?!\n)|(?<!\r)\n")  # what ends a header before its end
 
 
 class Mail:
@@ -65,8 +68,12 @@ class Mail:
 
     async def send(self, text: Text) -> Outcome:
         """One attempt. Never raises for what the network or the server does."""
-        message = written(text, self.sender, self.clock(), self.unsubscribe)
-        attempt = _Attempt(self, text.destination, message.as_bytes(policy=POLICY))
+        try:
+            message = written(text, self.sender, self.clock(), self.unsubscribe)
+            octets = message.as_bytes(policy=POLICY)
+        except Exception as error:  # whatever the email package makes of it: nothing went
+            return self._noted(Outcome("failed", reason=f"it cannot be written as an e-mail ({type(error).__name__})"))
+        attempt = _Attempt(self, text.destination, octets)
         try:
             async with asyncio.timeout(self.timeout_s):
                 await attempt.run()
@@ -169,10 +176,13 @@ class _Attempt:
 
 
 def written(text: Text, sender: str, now: int, unsubscribe: Callable[[str], str] | None = None) -> EmailMessage:
-    """The message: a text, and HTML if there is any. Its Message-ID is the offer's, so a repeat would be the same."""
+    """The message: a text, and HTML if there is any. Its Message-ID is the offer's, so a repeat would be the same.
+
+    Raises ValueError for a header that would end before its end, and what the email package raises.
+    """
     message = EmailMessage(policy=POLICY)
     message["From"] = sender
-    message["To"] = text.destination
+    message["To"] = Address(addr_spec=text.destination)
     message["Subject"] = _one_line(text.subject)
     message["Date"] = format_datetime(datetime.fromtimestamp(now / 1000, UTC))
     message["Message-ID"] = f"<{re.sub(r'[^A-Za-z0-9-]', '-', text.offer)}@{parseaddr(sender)[1].partition('@')[2]}>"
@@ -183,16 +193,22 @@ def written(text: Text, sender: str, now: int, unsubscribe: Callable[[str], str]
     message.set_content(text.text, cte="quoted-printable")
     if text.html:
         message.add_alternative(text.html, subtype="html", cte="quoted-printable")
+    for name, value in message.items():
+        if BROKEN.search(POLICY.fold_binary(name, value)):
+            raise ValueError(f"`{name}` has a line break in it")
     return message
 
 
 def _one_line(text: str) -> str:
-    """Without control characters: nothing that is filled in can begin a header.
+    """Without control characters, and without what the email package would decode to some (RFC 2047): nothing that is
+    filled in can begin a header.
 
     >>> _one_line("Hi\\r\\nBcc: all@mail.example")
     'Hi Bcc: all@mail.example'
+    >>> _one_line("=?utf-8?q?Hi=0D=0ABcc:_all@mail.example?=")
+    '= ?utf-8?q?Hi=0D=0ABcc:_all@mail.example?='
     """
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace("=?", "= ?")
 
 
 def _words(text: str) -> str:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -67,7 +67,8 @@ class Tokens:
         self._looking = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         self._began = clock()
-        self._used: OrderedDict[str, float] = OrderedDict()  # jti -> until when
+        self._used: set[str] = set()  # by jti
+        self._ends: list[tuple[float, str]] = []  # the same as a heap, whose first ends first
 
     async def caller(self, token: str) -> Caller | None:
         """Whom a token speaks for; None for every token that is not good now, whatever is wrong with it."""
@@ -108,11 +109,12 @@ class Tokens:
         now, until = self._clock(), float(claims["exp"]) + self.leeway
         if int(claims["iat"]) < int(self._began):
             return False
-        while self._used and next(iter(self._used.values())) < now:
-            self._used.popitem(last=False)
+        while self._ends and self._ends[0][0] < now:
+            self._used.discard(heappop(self._ends)[1])
         if claims["jti"] in self._used or len(self._used) >= REMEMBERED:
             return False
-        self._used[claims["jti"]] = until
+        self._used.add(claims["jti"])
+        heappush(self._ends, (until, claims["jti"]))
         return True
 
     # -- keys ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
+from kairos.api.lock import about
 from kairos.api.problem import problem
 from kairos.errors import EventError, KairosError
 
@@ -59,15 +60,19 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
         return _json({"waiting": calls.waiting()})
 
     @app.post("/v1/calls", response_model=None)
-    async def claim(limit: Annotated[int, Query(ge=1, le=100)] = 1) -> Response:
+    async def claim(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 1) -> Response:
         """Claim the next calls, those first that must be made soonest: nobody else gets them."""
-        return _json({"calls": await calls.claim(limit)})
+        claimed = await calls.claim(limit)
+        for one in claimed:
+            about(request, one["subscriber"], f"claimed {one['offer']}")
+        return _json({"calls": claimed})
 
     @app.post("/v1/calls/{offer}", response_model=None, openapi_extra=_body())
     async def settle(offer: str, request: Request) -> Response:
         """What came of a call: accepted, declined, keep, stop, not_reached or wrong_person."""
         try:
             brought = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=Brought)
+            about(request, brought.subscriber, f"{brought.result} {offer}")
             found = await calls.settle(brought.id, offer, brought.subscriber, brought.result, brought.who)
         except (TooLargeError, ClientDisconnect):
             return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")

@@ -77,8 +77,9 @@ class Untold:
 
 
 def about(request: Request, subscriber: str, detail: str = "") -> None:
-    """Whom a call is about, and what else the audit trail should say, where the body says it and not the path."""
-    request.state.about, request.state.detail = subscriber, detail
+    """Whom a call is about, and what else the audit trail should say, where the body says it and not the path; said of
+    several, each is a line."""
+    request.state.about = [*getattr(request.state, "about", ()), (subscriber, detail)]
 
 
 def caller_of(state: State) -> str:
@@ -222,6 +223,7 @@ class Lock:
             bucket = self._buckets[who] = Bucket(rate, max(1.0, rate), self._tick())
             if len(self._buckets) > BUCKETS:
                 self._buckets.popitem(last=False)
+        self._buckets.move_to_end(who)
         wait = bucket.take(self._tick())
         left = f'"client";r={int(bucket.left)};t={math.ceil((bucket.burst - bucket.left) / rate)}'
         if not wait:
@@ -271,7 +273,8 @@ class Lock:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if kept == "first":
-                    await self._trail.first(*self._told_of(gate, caller, scope, status))
+                    for told in self._told_of(gate, caller, scope, status):
+                        await self._trail.first(*told)
             await send(message)
 
         try:
@@ -280,19 +283,26 @@ class Lock:
             if kept == "counted":
                 self._trail.counted(caller, gate.method + " " + gate.template, status)
             elif kept == "line" or not status:  # who went away before the answer did something all the same
-                self._trail.line(*self._told_of(gate, caller, scope, status))
+                self._tell(gate, caller, scope, status)
 
-    def _told_of(self, gate: Gate, caller: Caller, scope: Scope, status: int) -> tuple[Caller, str, str, int, str, str]:
-        state = scope["state"]
-        whom = state.get("about") or scope.get("path_params", {}).get(gate.row.about, "")
+    def _tell(self, gate: Gate, caller: Caller, scope: Scope, status: int) -> None:
+        for told in self._told_of(gate, caller, scope, status):
+            self._trail.line(*told)
+
+    def _told_of(
+        self, gate: Gate, caller: Caller, scope: Scope, status: int
+    ) -> list[tuple[Caller, str, str, int, str, str]]:
+        """The lines of a call: one, or one for each whom it was about."""
+        in_path = str(scope.get("path_params", {}).get(gate.row.about, ""))
         address = scope["client"][0] if scope.get("client") else ""
-        return caller, f"{gate.method} {gate.template}", str(whom), status, address, state.get("detail", "")
+        did, said = f"{gate.method} {gate.template}", scope["state"].get("about") or [("", "")]
+        return [(caller, did, whom or in_path, status, address, detail) for whom, detail in said]
 
     def _note_refusal(self, scope: Scope, gate: Gate, caller: Caller, status: int) -> None:
         """A known caller's is kept. Of strangers the log tells, once a second at most: they must not fill the disk."""
         if caller.name:
             if status == 403:
-                self._trail.line(*self._told_of(gate, caller, scope, status))
+                self._tell(gate, caller, scope, status)
             else:
                 self._trail.counted(caller, f"{gate.method} {gate.template}".strip() or "elsewhere", status)
             return

@@ -159,7 +159,8 @@ class _Door:
 
     def _number(self, request: Request) -> str:
         """Whom the subscriber's own network says that this is; empty where it says nothing, or anybody could say it."""
-        said = request.headers.get(self.header, "").strip() if self.header else ""
+        lines = request.headers.getlist(self.header) if self.header else []
+        said = lines[0].strip() if len(lines) == 1 else ""  # of two, one is perhaps the visitor's own
         peer = request.client.host if said and request.client else ""
         try:
             trusted = bool(peer) and any(ip_address(peer) in network for network in self.proxies)

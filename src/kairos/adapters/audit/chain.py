@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from kairos.adapters.pseudonyms import KEY_FILE, derived, key_in
 from kairos.errors import KairosError
+
+log = structlog.get_logger("kairos.audit")
 
 SEAL = b',"seal":"'
 LONGEST = 16_384  # bytes of a line
@@ -45,6 +48,7 @@ class Chain:
         self.folder, self._key = folder, derived(key, "seals")
         self.n, self.seal = 0, ""  # of the last line that is known
         self._path, self._end, self._torn = folder, -1, False
+        self._cut = self.trouble = ""  # what was taken from under us: not yet in a line, and ever
 
     def add(self, entries: Sequence[Entry], *, sync: bool = True) -> None:
         """All of them or none, in this order; `sync`: they are on the disk when this returns. Raises OSError."""
@@ -55,7 +59,9 @@ class Chain:
                 self._catch_up(path)
                 before, n, seal = os.fstat(file.fileno()).st_size, self.n, self.seal
                 lines = [b"\n"] if self._torn else []
-                for entry in [*([TORN | {"at": _now()}] if self._torn else []), *entries]:
+                torn: list[Entry] = [TORN | {"at": _now()}] if self._torn else []
+                cut: list[Entry] = [{"at": _now(), "did": "cut", "detail": self._cut}] if self._cut else []
+                for entry in [*torn, *cut, *entries]:
                     n += 1
                     after = {"after": seal} if not before and len(lines) == 0 else {}
                     body = msgspec.json.encode({"n": n, **entry, **after})[:-1]
@@ -73,6 +79,7 @@ class Chain:
                     os.ftruncate(file.fileno(), before)
                     raise
                 self.n, self.seal, self._path, self._end, self._torn = n, seal, path, before + len(data), False
+                self._cut = ""
 
     def sync(self) -> None:
         """What was added is on the disk when this returns. Raises OSError."""
@@ -89,6 +96,23 @@ class Chain:
         """The last line, where somebody else has added some."""
         if path == self._path and path.stat().st_size == self._end:
             return
+        n, seal, there = self.n, self.seal, self._there()
+        self._to_the_last(path)
+        if not there or self.n < n:
+            self._cut = self._cut or f"line {n} with the seal {seal} is gone; line {self.n} is the last before this"
+            self.trouble = f"lines of the audit trail were taken out or changed: line {n} is gone"
+            log.error("the audit trail was cut", lines=n, seal=seal, left=self.n)
+
+    def _there(self) -> bool:
+        """Whether the last line that we know ends where it did; nobody can tell where its month was deleted."""
+        ending = self.seal.encode() + b'"}\n'
+        if self._end < 0 or self._cut or not self._path.exists():
+            return True
+        with self._path.open("rb") as file:
+            file.seek(self._end - len(ending))
+            return file.read(len(ending)) == ending
+
+    def _to_the_last(self, path: Path) -> None:
         self.n, self.seal, self._torn = 0, "", False
         for file in sorted(self.folder.glob("*.jsonl"), reverse=True):
             with file.open("rb") as opened:

@@ -42,7 +42,7 @@ class Trail:
         self._counts: Counter[tuple[str, str, str, int]] = Counter()
         self._wake, self._over = threading.Event(), False
         self._lost = 0
-        self.trouble = ""  # why lines cannot be written
+        self.trouble = ""  # why lines cannot be written, or that some are gone
         self._told = self._synced = self._summed = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
@@ -107,7 +107,7 @@ class Trail:
         else:
             self._lost -= lost
             self._synced = now if sync else self._synced
-            self.trouble = ""
+            self.trouble = self._chain.trouble
         for answer in answers:
             answer.get_loop().call_soon_threadsafe(_done, answer)
         if now - self._told >= HOUR or last:
@@ -142,7 +142,7 @@ class Trail:
         """A line, without what is empty."""
         fields: dict[str, Any] = {
             "at": _ms(at),
-            "client": client,
+            "client": self._text(client),  # of a token it may be whom it is about
             "subject": self._text(subject),
             "from": address,
             "did": did,
