@@ -9,7 +9,7 @@ nobody else gets it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -26,6 +26,7 @@ Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_p
 
 CALLS: Final = "calls"
 SAID: Final[Mapping[str, Verb | Literal["stop"]]] = {"accepted": "accept", "declined": "decline", "stop": "stop"}
+GIVEN_WITHIN: Final = 5.0  # seconds that an agent waits for a call to be theirs
 ENDED: Final = "its lease has ended, or nobody claimed it: claim another"
 
 
@@ -92,7 +93,7 @@ class CallList:
             for entry in next_:
                 del self._waiting[entry.text.offer]
                 entry.claimed.set()
-            await asyncio.gather(*(entry.settled.wait() for entry in next_))
+            await _settled(next_)
             given += [entry for entry in next_ if entry.until]
         return given
 
@@ -108,6 +109,13 @@ class CallList:
         else:
             entry.result.set_result(Outcome("sent", offer))
         return True
+
+
+async def _settled(entries: Iterable[Entry]) -> None:
+    """Wait for them, but not for long: an agent asks again, and whoever is behind has a lease that ends."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GIVEN_WITHIN):
+            await asyncio.gather(*(entry.settled.wait() for entry in entries))
 
 
 class CallDesk:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.lock import about, may
 from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
-from kairos.domain.caller import ADMIN, CARE
+from kairos.domain.caller import CARE
 from kairos.domain.inbound import MOST, Sought
 from kairos.domain.recommendation import Listener
 
@@ -217,7 +217,7 @@ def _client(request: Request) -> str:
 
 def _seen(request: Request) -> str | None:
     """The client whose recommendations a caller may see; None: everybody's, for who may see all about a subscriber."""
-    return None if may(request, CARE) or may(request, ADMIN) else _client(request)
+    return None if may(request, CARE) else _client(request)
 
 
 async def read_wanted(request: Request) -> tuple[dict[str, Any], Wanted]:
