@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,6 +48,17 @@ def call_bench(texts: dict[str, str]) -> Any:
     booster = files["offers/booster.yaml"].replace("channel: email", "channel: ivr")
     policy = files["contact_policy.yaml"].replace("{email: mail_consent}", "{ivr: mail_consent}")
     return bench_of(files | {"offers/booster.yaml": booster, "contact_policy.yaml": policy})
+
+
+@pytest.fixture
+def twice_bench(texts: dict[str, str]) -> Any:
+    """As `call_bench`, and the yes must be said twice."""
+    files = by_mail(texts)
+    booster = files["offers/booster.yaml"].replace("channel: email", "channel: ivr") + "\nconfirm: twice\n"
+    policy = files["contact_policy.yaml"].replace("{email: mail_consent}", "{ivr: mail_consent}")
+    asks = '\nconfirm: {en: "Reply {number} again to buy {title} for {price}"}\n'
+    changed = {"offers/booster.yaml": booster, "contact_policy.yaml": policy}
+    return bench_of(files | changed | {"messages.yaml": files["messages.yaml"] + asks})
 
 
 @asynccontextmanager
@@ -107,6 +119,27 @@ async def test_a_form_is_answered_with_a_voice(call_bench: Any, web: Web) -> Non
         taken = await line.http.post(at, content="CallSid=c1&Digits=1", headers=FORM)
         assert "<disconnect/>" in taken.text
         assert line.offer.status == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("pressed", "gaps"),
+    [("11", (2_000, 4_000)), ("111", (2_000, 2_000, 2_000)), ("711", (500, 500, 4_000)), ("171", (500, 500, 4_000))],
+)
+async def test_who_presses_too_soon_or_another_digit_can_still_say_yes_twice(
+    twice_bench: Any, web: Web, pressed: str, gaps: tuple[int, ...]
+) -> None:
+    async with calling(twice_bench, web) as line:
+        said = (await line.http.get(f"{PATH}/{line.offer.key}")).text
+        for digit, gap in zip(pressed, gaps, strict=True):
+            twice_bench.now += gap
+            assert line.offer.status == "open"
+            (call,) = set(re.findall(r"""name="call" expr="'([\w-]+)'\"""", said))
+            form = f"offer={line.offer.key}&digits={digit}&call={call}"
+            for _ in range(2):  # a submit that is repeated is one answer
+                said = (await line.http.post(PATH, content=form, headers=FORM)).text
+                twice_bench.now += 1
+        assert line.offer.status == "accepted"
+        assert "<disconnect/>" in said
 
 
 @pytest.mark.parametrize("state", ["no-answer", "busy", "failed"])
