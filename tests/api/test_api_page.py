@@ -427,3 +427,13 @@ async def test_it_stops_long_after_the_offer_too(page_with: Any) -> None:
     assert (await visitor.http.post(visitor.path, data={"List-Unsubscribe": "One-Click"})).status_code == 200
     state = page.bench.state()
     assert state.attributes[page.bench.program.plan.places["marketing_consent"]] is False
+
+
+async def test_a_link_of_another_store_stops_nobody_here(page_with: Any) -> None:
+    page = page_with()
+    await page.offered()
+    theirs = LINKS.unsubscribe(f"another-{page.offer().decision}")  # one begun anew counts the same decisions
+    visitor = Visitor(page, theirs)
+    await visitor.http.post(visitor.path, data={"List-Unsubscribe": "One-Click"})
+    consent = page.bench.state().attributes[page.bench.program.plan.places["marketing_consent"]]
+    assert (consent, page.offer().status) == (True, "open")
