@@ -149,6 +149,21 @@ async def test_do_not_call_again_withdraws_what_is_named_for_calls_alone(call_be
     assert known == {"mail_consent": False, "marketing_consent": True}
 
 
+@pytest.mark.parametrize("result", ["accepted", "declined", "stop", "keep", "not_reached", "wrong_person"])
+async def test_what_is_brought_for_another_subscriber_changes_nothing(call_bench: Any, result: str) -> None:
+    await told(call_bench, "12025550123", OTHER)
+    async with centre(call_bench) as desk:
+        await desk.waits(2)
+        mine, theirs = await desk.claim(2)
+        answer = await desk.bring(mine, result, subscriber=theirs["subscriber"])
+        assert answer.status_code == 404, answer.text
+        place = call_bench.program.plan.places["mail_consent"]
+        for call in (mine, theirs):
+            state = call_bench.state(call["subscriber"].lstrip("+"))
+            assert (state.offers[0].status, state.attributes[place]) == ("open", None)
+            assert (await desk.bring(call, "keep")).json()["noted"]  # both calls are still theirs who have them
+
+
 async def test_an_agent_who_never_comes_back_leaves_a_call_that_nobody_else_makes(call_bench: Any) -> None:
     await told(call_bench, "12025550123")
     async with centre(call_bench, lease_s=0.05) as desk:

@@ -21,6 +21,7 @@ from kairos.adapters.ivr import GOODBYE, Dialler, Voice
 from kairos.adapters.webhooks import Target
 from kairos.api import create_app
 from kairos.api.ivr import add_ivr
+from kairos.domain.inputs import Change
 
 SECRET = "0123456789abcdef"
 PATH = f"/v1/ivr/{SECRET}"
@@ -109,6 +110,18 @@ async def test_what_is_pressed_is_a_yes_a_no_or_the_end_of_calls(
             assert len([row for row in call_bench.store.outgoing([1, 2, 3]) if row.channel == "ocs"]) == 1
         consent = call_bench.state().attributes[call_bench.program.plan.places["mail_consent"]]
         assert consent is (False if digit == "9" else None)
+
+
+async def test_a_number_that_another_has_by_now_is_not_stopped(call_bench: Any, web: Web) -> None:
+    async with calling(call_bench, web) as line:
+        key = line.offer.key
+        call_bench.now += 1_000
+        call_bench.apply(Change("crm/1", "number_recycled", "12025550123", call_bench.now))
+        call_bench.profile()  # of whoever has it now
+        answer = await line.http.post(PATH, json={"offer": key, "call": "c1", "digits": "9"})
+        assert answer.json()["status"] == "unknown offer"
+        state = call_bench.state()
+        assert (state.offers, state.attributes[call_bench.program.plan.places["mail_consent"]]) == ([], None)
 
 
 async def test_a_form_is_answered_with_a_voice(call_bench: Any, web: Web) -> None:

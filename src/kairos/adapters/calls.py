@@ -27,6 +27,7 @@ Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_p
 CALLS: Final = "calls"
 SAID: Final[Mapping[str, Verb | Literal["stop"]]] = {"accepted": "accept", "declined": "decline", "stop": "stop"}
 ENDED: Final = "its lease has ended, or nobody claimed it: claim another"
+NOT_THEIRS: Final = "the call is not to this `subscriber`: bring it as it was given"
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +97,11 @@ class CallList:
             given += [entry for entry in next_ if entry.until]
         return given
 
+    def is_to(self, offer: str, name: str) -> bool:
+        """Whether a call that an agent has, if one has it, is to this subscriber."""
+        entry = self._given.get(offer)
+        return entry is None or name == (entry.text.msisdn or entry.text.destination)
+
     def settle(self, offer: str, result: Result) -> bool:
         """Note what came of a call; False where nobody has it."""
         entry = self._given.get(offer)
@@ -128,15 +134,18 @@ class CallDesk:
         """What became of it; in words what is not known. A yes, a no and a STOP are the subscriber's own, whoever had
         the call, and are kept before the call is noted as made. Raises EventError, and KairosError where not now."""
         status, because = str(result), ""
-        if said := SAID.get(result):
-            try:
-                name = read_name(subscriber, self.region)
-            except EventError as error:
-                raise EventError(f"`subscriber`: {error}", "subscriber") from None
+        try:
+            name = read_name(subscriber, self.region)
+        except EventError as error:
+            raise EventError(f"`subscriber`: {error}", "subscriber") from None
+        said = SAID.get(result)
+        if said:
             answer = await self.loop.submit(Word(f"call/{request}", name, offer, said, CALLS, self.loop.clock(), who))
             if answer.status == "rejected":
                 return answer.reason
             status, because = answer.outcome or result, answer.reason
+        elif not self.calls.is_to(offer, name):
+            return NOT_THEIRS
         noted = self.calls.settle(offer, result)
         if not noted and not said:
             return ENDED

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 UNKNOWN_OFFER: Final = "unknown offer"
+CALLED: Final = ("calls", "ivr")  # where others say whose call it was: its offer must be theirs, for a STOP, too
 
 # How an offer stands, by its status: what it is called over HTTP, and in words for an agent.
 STANDS: Final = {
@@ -163,7 +164,7 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
     if state is None:
         return
     offer = respond.find(state, word.offer)
-    if word.said == "stop":
+    if word.said == "stop" and (offer or word.channel not in CALLED):
         work.answers[index] = _stop(engine, work, state, offer, word)
         return
     if offer is None:
