@@ -26,6 +26,7 @@ Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_p
 
 CALLS: Final = "calls"
 SAID: Final[Mapping[str, Verb | Literal["stop"]]] = {"accepted": "accept", "declined": "decline", "stop": "stop"}
+REMEMBERED: Final = 10_000  # results, so that one that is sent again does not end the next agent's call
 ENDED: Final = "its lease has ended, or nobody claimed it: claim another"
 NOT_THEIRS: Final = "the call is not to this `subscriber`: bring it as it was given"
 
@@ -48,6 +49,7 @@ class CallList:
         self.clock, self.lease_s, self.again_after_s = clock, lease_s, again_after_s
         self._waiting: dict[str, Entry] = {}
         self._given: dict[str, Entry] = {}
+        self._noted: dict[tuple[str, str], None] = {}  # offers and requests, the oldest first
 
     @property
     def waiting(self) -> int:
@@ -102,8 +104,10 @@ class CallList:
         entry = self._given.get(offer)
         return entry is None or name == (entry.text.msisdn or entry.text.destination)
 
-    def settle(self, offer: str, result: Result) -> bool:
-        """Note what came of a call; False where nobody has it."""
+    def settle(self, request: str, offer: str, result: Result) -> bool:
+        """Note what came of a call, once for each request; False where nobody has it."""
+        if (offer, request) in self._noted:
+            return True
         entry = self._given.get(offer)
         if entry is None or not entry.until or entry.result.done():
             return False
@@ -113,6 +117,9 @@ class CallList:
             entry.result.set_result(Outcome("failed", reason="wrong person"))
         else:
             entry.result.set_result(Outcome("sent", offer))
+        self._noted[offer, request] = None
+        if len(self._noted) > REMEMBERED:
+            del self._noted[next(iter(self._noted))]
         return True
 
 
@@ -146,7 +153,7 @@ class CallDesk:
             status, because = answer.outcome or result, answer.reason
         elif not self.calls.is_to(offer, name):
             return NOT_THEIRS
-        noted = self.calls.settle(offer, result)
+        noted = self.calls.settle(request, offer, result)
         if not noted and not said:
             return ENDED
         return {"id": request, "offer": offer, "status": status, "because": because, "noted": noted}
