@@ -436,3 +436,28 @@ async def test_it_stops_long_after_the_offer_too(page_with: Any) -> None:
     assert (await visitor.http.post(visitor.path, data={"List-Unsubscribe": "One-Click"})).status_code == 200
     state = page.bench.state()
     assert state.attributes[page.bench.program.plan.places["marketing_consent"]] is False
+
+
+async def test_a_link_of_another_store_stops_nobody_here(page_with: Any) -> None:
+    page = page_with()
+    await page.offered()
+    theirs = LINKS.unsubscribe(f"another-{page.offer().decision}")  # one begun anew counts the same decisions
+    visitor = Visitor(page, theirs)
+    await visitor.http.post(visitor.path, data={"List-Unsubscribe": "One-Click"})
+    consent = page.bench.state().attributes[page.bench.program.plan.places["marketing_consent"]]
+    assert (consent, page.offer().status) == (True, "open")
+
+
+async def test_a_stop_after_consenting_again_is_heeded(page_with: Any) -> None:
+    page = page_with()
+    await page.offered()
+    visitor = Visitor(page, LINKS.unsubscribe(page.offer().key))
+    place = page.bench.program.plan.places["marketing_consent"]
+    for consents in (False, True, False):
+        page.bench.now += 3_600_000
+        if consents:
+            page.bench.profile()
+        else:
+            done = await visitor.http.post(visitor.path, data={"List-Unsubscribe": "One-Click"})
+            assert news(done) == "No more offers."
+        assert page.bench.state().attributes[place] is consents

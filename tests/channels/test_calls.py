@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -18,6 +18,8 @@ from kairos.adapters.calls import CallDesk, CallList
 from kairos.api import create_app
 from kairos.api.calls import add_calls
 from kairos.api.lock import Lock
+from kairos.domain.message import Text
+from kairos.ports import Outcome
 
 OTHER = "12025550124"
 
@@ -136,10 +138,35 @@ async def test_who_was_not_reached_is_called_again_and_the_contact_counts_once(c
         for result in ("not_reached", "not_reached", "keep"):
             await desk.waits(1)
             (call,) = await desk.claim()
-            assert (await desk.bring(call, result)).status_code == 200
+            answer = await desk.bring(call, result, id=f"{call['until']}/{result}")
+            assert answer.status_code == 200
+            call_bench.now += 1_000
         await settled(call_bench, "sent")
     state = call_bench.state()
     assert (state.offers[0].status, len(state.contacts)) == ("open", 1)
+
+
+async def test_a_result_that_is_sent_again_does_not_end_the_next_agents_call() -> None:
+    calls = CallList(lambda: 0, 60.0, 0.0)
+    text = Text("5000", "12025550123", "2 GB?", True, offer="k-1")
+
+    async def attempt() -> Outcome:
+        async with calls(cast("Any", None), text):
+            return await calls.send(text)
+
+    first = asyncio.create_task(attempt())
+    await asyncio.sleep(0)
+    assert len(await calls.claim(1)) == 1
+    assert calls.settle("r1", "k-1", "not_reached")
+    assert (await first).status == "retry"
+    second = asyncio.create_task(attempt())
+    await asyncio.sleep(0)
+    assert len(await calls.claim(1)) == 1
+    assert calls.settle("r1", "k-1", "not_reached")  # it was noted, for the agent before
+    await asyncio.sleep(0.01)
+    assert not second.done()
+    assert calls.settle("r2", "k-1", "keep")
+    assert (await second).status == "sent"
 
 
 async def test_what_nobody_calls_in_time_gives_its_limit_and_its_offer_back(call_bench: Any) -> None:
@@ -175,6 +202,21 @@ async def test_do_not_call_again_withdraws_what_is_named_for_calls_alone(call_be
     places = call_bench.program.plan.places
     known = {name: state.attributes[places[name]] for name in ("mail_consent", "marketing_consent")}
     assert known == {"mail_consent": False, "marketing_consent": True}
+
+
+@pytest.mark.parametrize("result", ["accepted", "declined", "stop", "keep", "not_reached", "wrong_person"])
+async def test_what_is_brought_for_another_subscriber_changes_nothing(call_bench: Any, result: str) -> None:
+    await told(call_bench, "12025550123", OTHER)
+    async with centre(call_bench) as desk:
+        await desk.waits(2)
+        mine, theirs = await desk.claim(2)
+        answer = await desk.bring(mine, result, subscriber=theirs["subscriber"])
+        assert answer.status_code == 404, answer.text
+        place = call_bench.program.plan.places["mail_consent"]
+        for call in (mine, theirs):
+            state = call_bench.state(call["subscriber"].lstrip("+"))
+            assert (state.offers[0].status, state.attributes[place]) == ("open", None)
+            assert (await desk.bring(call, "keep")).json()["noted"]  # both calls are still theirs who have them
 
 
 async def test_an_agent_who_never_comes_back_leaves_a_call_that_nobody_else_makes(call_bench: Any) -> None:

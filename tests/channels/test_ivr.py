@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from kairos.adapters.ivr import GOODBYE, Dialler, Voice
 from kairos.adapters.webhooks import Target
 from kairos.api import create_app
 from kairos.api.ivr import add_ivr
+from kairos.domain.inputs import Change
 
 SECRET = "0123456789abcdef"
 PATH = f"/v1/ivr/{SECRET}"
@@ -47,6 +49,17 @@ def call_bench(texts: dict[str, str]) -> Any:
     booster = files["offers/booster.yaml"].replace("channel: email", "channel: ivr")
     policy = files["contact_policy.yaml"].replace("{email: mail_consent}", "{ivr: mail_consent}")
     return bench_of(files | {"offers/booster.yaml": booster, "contact_policy.yaml": policy})
+
+
+@pytest.fixture
+def twice_bench(texts: dict[str, str]) -> Any:
+    """As `call_bench`, and the yes must be said twice."""
+    files = by_mail(texts)
+    booster = files["offers/booster.yaml"].replace("channel: email", "channel: ivr") + "\nconfirm: twice\n"
+    policy = files["contact_policy.yaml"].replace("{email: mail_consent}", "{ivr: mail_consent}")
+    asks = '\nconfirm: {en: "Reply {number} again to buy {title} for {price}"}\n'
+    changed = {"offers/booster.yaml": booster, "contact_policy.yaml": policy}
+    return bench_of(files | changed | {"messages.yaml": files["messages.yaml"] + asks})
 
 
 @asynccontextmanager
@@ -99,6 +112,18 @@ async def test_what_is_pressed_is_a_yes_a_no_or_the_end_of_calls(
         assert consent is (False if digit == "9" else None)
 
 
+async def test_a_number_that_another_has_by_now_is_not_stopped(call_bench: Any, web: Web) -> None:
+    async with calling(call_bench, web) as line:
+        key = line.offer.key
+        call_bench.now += 1_000
+        call_bench.apply(Change("crm/1", "number_recycled", "12025550123", call_bench.now))
+        call_bench.profile()  # of whoever has it now
+        answer = await line.http.post(PATH, json={"offer": key, "call": "c1", "digits": "9"})
+        assert answer.json()["status"] == "unknown offer"
+        state = call_bench.state()
+        assert (state.offers, state.attributes[call_bench.program.plan.places["mail_consent"]]) == ([], None)
+
+
 async def test_a_form_is_answered_with_a_voice(call_bench: Any, web: Web) -> None:
     async with calling(call_bench, web) as line:
         at = f"{PATH}?offer={line.offer.key}"
@@ -107,6 +132,27 @@ async def test_a_form_is_answered_with_a_voice(call_bench: Any, web: Web) -> Non
         taken = await line.http.post(at, content="CallSid=c1&Digits=1", headers=FORM)
         assert "<disconnect/>" in taken.text
         assert line.offer.status == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("pressed", "gaps"),
+    [("11", (2_000, 4_000)), ("111", (2_000, 2_000, 2_000)), ("711", (500, 500, 4_000)), ("171", (500, 500, 4_000))],
+)
+async def test_who_presses_too_soon_or_another_digit_can_still_say_yes_twice(
+    twice_bench: Any, web: Web, pressed: str, gaps: tuple[int, ...]
+) -> None:
+    async with calling(twice_bench, web) as line:
+        said = (await line.http.get(f"{PATH}/{line.offer.key}")).text
+        for digit, gap in zip(pressed, gaps, strict=True):
+            twice_bench.now += gap
+            assert line.offer.status == "open"
+            (call,) = set(re.findall(r"""name="call" expr="'([\w-]+)'\"""", said))
+            form = f"offer={line.offer.key}&digits={digit}&call={call}"
+            for _ in range(2):  # a submit that is repeated is one answer
+                said = (await line.http.post(PATH, content=form, headers=FORM)).text
+                twice_bench.now += 1
+        assert line.offer.status == "accepted"
+        assert "<disconnect/>" in said
 
 
 @pytest.mark.parametrize("state", ["no-answer", "busy", "failed"])

@@ -27,7 +27,9 @@ Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_p
 CALLS: Final = "calls"
 SAID: Final[Mapping[str, Verb | Literal["stop"]]] = {"accepted": "accept", "declined": "decline", "stop": "stop"}
 GIVEN_WITHIN: Final = 5.0  # seconds that an agent waits for a call to be theirs
+REMEMBERED: Final = 10_000  # results, so that one that is sent again does not end the next agent's call
 ENDED: Final = "its lease has ended, or nobody claimed it: claim another"
+NOT_THEIRS: Final = "the call is not to this `subscriber`: bring it as it was given"
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +50,7 @@ class CallList:
         self.clock, self.lease_s, self.again_after_s = clock, lease_s, again_after_s
         self._waiting: dict[str, Entry] = {}
         self._given: dict[str, Entry] = {}
+        self._noted: dict[tuple[str, str], None] = {}  # offers and requests, the oldest first
 
     @property
     def waiting(self) -> int:
@@ -97,8 +100,15 @@ class CallList:
             given += [entry for entry in next_ if entry.until]
         return given
 
-    def settle(self, offer: str, result: Result) -> bool:
-        """Note what came of a call; False where nobody has it."""
+    def is_to(self, offer: str, name: str) -> bool:
+        """Whether a call that an agent has, if one has it, is to this subscriber."""
+        entry = self._given.get(offer)
+        return entry is None or name == (entry.text.msisdn or entry.text.destination)
+
+    def settle(self, request: str, offer: str, result: Result) -> bool:
+        """Note what came of a call, once for each request; False where nobody has it."""
+        if (offer, request) in self._noted:
+            return True
         entry = self._given.get(offer)
         if entry is None or not entry.until or entry.result.done():
             return False
@@ -108,6 +118,9 @@ class CallList:
             entry.result.set_result(Outcome("failed", reason="wrong person"))
         else:
             entry.result.set_result(Outcome("sent", offer))
+        self._noted[offer, request] = None
+        if len(self._noted) > REMEMBERED:
+            del self._noted[next(iter(self._noted))]
         return True
 
 
@@ -136,16 +149,19 @@ class CallDesk:
         """What became of it; in words what is not known. A yes, a no and a STOP are the subscriber's own, whoever had
         the call, and are kept before the call is noted as made. Raises EventError, and KairosError where not now."""
         status, because = str(result), ""
-        if said := SAID.get(result):
-            try:
-                name = read_name(subscriber, self.region)
-            except EventError as error:
-                raise EventError(f"`subscriber`: {error}", "subscriber") from None
+        try:
+            name = read_name(subscriber, self.region)
+        except EventError as error:
+            raise EventError(f"`subscriber`: {error}", "subscriber") from None
+        said = SAID.get(result)
+        if said:
             answer = await self.loop.submit(Word(f"call/{request}", name, offer, said, CALLS, self.loop.clock(), who))
             if answer.status == "rejected":
                 return answer.reason
             status, because = answer.outcome or result, answer.reason
-        noted = self.calls.settle(offer, result)
+        elif not self.calls.is_to(offer, name):
+            return NOT_THEIRS
+        noted = self.calls.settle(request, offer, result)
         if not noted and not said:
             return ENDED
         return {"id": request, "offer": offer, "status": status, "because": because, "noted": noted}

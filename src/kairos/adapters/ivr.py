@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -54,10 +55,10 @@ class Voice:
     def knows(self, secret: str) -> bool:
         return hmac.compare_digest(secret.encode(), self.secret.encode())
 
-    async def document(self, offer: str, turn: str = "first") -> str | None:
-        """What is said in a call; None for one that there is not."""
+    async def document(self, offer: str) -> str | None:
+        """What is said in a call, each time as another turn; None for one that there is not."""
         row = await self._row(offer)
-        return spoken(_text(row.payload).text, offer, self.callbacks, turn) if row else None
+        return spoken(_text(row.payload).text, offer, self.callbacks, secrets.token_hex(8)) if row else None
 
     async def _row(self, offer: str) -> Outgoing | None:
         """The call's row; a dialler may be quicker than the commit that tells that it has the request."""
@@ -91,11 +92,11 @@ class Voice:
         return {"offer": offer, "status": state, "again": False}
 
 
-def spoken(text: str, offer: str, callback: str, turn: str = "first") -> str:
-    """VoiceXML 2.1 that says a text and hands the digit that is pressed to the callback, with whose `turn` it is: a
-    second yes is another one.
+def spoken(text: str, offer: str, callback: str, turn: str) -> str:
+    """VoiceXML 2.1 that says a text and hands the digit that is pressed to the callback, with whose `turn` it is: one
+    submit that is repeated is one answer, and what is pressed when asked again is another.
 
-    >>> "<prompt>2 GB &lt;now&gt;</prompt>" in spoken("2 GB <now>", "5da2-17", "https://kairos.example/v1/ivr/s")
+    >>> "<prompt>2 GB &lt;now&gt;</prompt>" in spoken("2 GB <now>", "5da2-17", "https://kairos.example/v1/ivr/s", "t1")
     True
     """
     choices = "".join(f'<choice dtmf="{digit}" next={quoteattr(f"#d{digit}")}/>' for digit in CODES)

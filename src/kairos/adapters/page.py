@@ -10,7 +10,7 @@ import msgspec
 
 from kairos import enrich, respond
 from kairos.deliver import OfferLinks, values_of
-from kairos.deliver.links import Opened, Purpose
+from kairos.deliver.links import Opened, Purpose, mark_of
 from kairos.deliver.page import Shown, shown_alone, shown_offer
 from kairos.domain.channel import PAGE
 from kairos.domain.decision import Decision
@@ -121,7 +121,9 @@ class HttpPages:
         return (state, offer) if state and offer else None
 
     def _state(self, opened: Opened) -> State | None:
-        """Of whom the decision was about, whoever has their number now."""
+        """Of whom the decision was about, whoever has their number now; None where another store made it."""
+        if mark_of(self.store.epoch_of(opened.decision)) != opened.mark:
+            return None
         blob = self.store.decision(opened.decision)
         subscriber = _record(blob).subscriber if blob else 0
         kept = self.store.load([], [subscriber]).states.get(subscriber) if subscriber else None

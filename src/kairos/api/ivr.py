@@ -35,8 +35,8 @@ class Voice(Protocol):
 
     def knows(self, secret: str) -> bool: ...
 
-    async def document(self, offer: str, turn: str = "first") -> str | None:
-        """VoiceXML of a call; None for one that there is not."""
+    async def document(self, offer: str) -> str | None:
+        """VoiceXML of a call, each time as another turn; None for one that there is not."""
         ...
 
     async def heard(self, offer: str, call: str, digits: str, state: str) -> Mapping[str, Any] | None:
@@ -75,7 +75,7 @@ def add_ivr(app: FastAPI, voice: Voice, goodbye: str) -> None:
             return problem(404, NO_SUCH_CALL)
         if not is_form:
             return Response(msgspec.json.encode(found), media_type="application/json")
-        again = await voice.document(said["offer"], "again") if found["again"] else None
+        again = await voice.document(said["offer"]) if found["again"] else None
         return Response(again or goodbye, media_type=VOICEXML)
 
 

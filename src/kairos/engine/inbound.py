@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from kairos import enrich, respond
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 UNKNOWN_OFFER: Final = "unknown offer"
+CALLED: Final = ("calls", "ivr")  # where others say whose call it was: its offer must be theirs, for a STOP, too
 
 # How an offer stands, by its status: what it is called over HTTP, and in words for an agent.
 STANDS: Final = {
@@ -163,7 +164,7 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
     if state is None:
         return
     offer = respond.find(state, word.offer)
-    if word.said == "stop":
+    if word.said == "stop" and (offer or word.channel not in CALLED):
         work.answers[index] = _stop(engine, work, state, offer, word)
         return
     if offer is None:
@@ -204,20 +205,28 @@ def _decline(work: Work, state: State, offer: OpenOffer, word: Word) -> None:
 
 
 def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, word: Word) -> Answer:
-    """No more offers: what a STOP there withdraws, else what one to the offer's short code does."""
-    if not _new(engine, work, state, word):
-        return DUPLICATE
+    """No more offers: what a STOP there withdraws, else what one to the offer's short code does.
+
+    A link says the same STOP whenever it is opened: that is a repeat while all is still withdrawn.
+    """
     code = offer.short_code if offer and offer.short_code else engine.program.short_code
     words = engine.program.playbook.replies.get(code)
+    where = offer.channel if offer and word.channel == PAGE else word.channel  # a link in an e-mail ends e-mails
+    own = engine.program.playbook.policy.stop_on.get(where)
+    withdraws = own or (words.withdraws if words else ())
+    if not _new(engine, work, state, word) and (word.channel != PAGE or _withdrawn(engine, state, withdraws)):
+        return DUPLICATE
     work.changed.add(state.id)
     respond.answered(state)
     note_answer(engine, work, state, word.happened, offer)
     engine.statistics.count("inbound.stop", is_test(engine, state, offer))
-    where = offer.channel if offer and word.channel == PAGE else word.channel  # a link in an e-mail ends e-mails
-    own = engine.program.playbook.policy.stop_on.get(where)
-    withdraws = own or (words.withdraws if words else ())
     heed_stop(engine, work, state, withdraws, word.happened, word.identity, where if own else "")
     return APPLIED
+
+
+def _withdrawn(engine: Engine, state: State, attributes: Collection[str]) -> bool:
+    places = engine.program.plan.places
+    return bool(attributes) and all(state.attributes[places[one]] is False for one in attributes)
 
 
 def _by(word: Word) -> str:
