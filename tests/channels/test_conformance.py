@@ -38,7 +38,8 @@ class Way:
 
     def hurry(self) -> None:
         """From now on it waits for no answer for long."""
-        getattr(self.channel, "target", self.channel).timeout_s = HURRY
+        target = getattr(self.channel, "target", self.channel)
+        getattr(target, "attempts", target).timeout_s = HURRY
 
 
 @asynccontextmanager

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kairos.adapters.ocs import MAX_ANSWER, MAX_REASON, HttpFulfiller, document, outcome
+from kairos.adapters.http_attempt import MAX_ANSWER
+from kairos.adapters.ocs import MAX_REASON, HttpFulfiller, document, outcome
 from kairos.domain.message import Order
 from kairos.errors import SettingsError
 from kairos.ports import Fulfiller, Outcome

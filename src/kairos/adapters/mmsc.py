@@ -23,7 +23,8 @@ from xml.etree import ElementTree as ET
 import httpx
 import structlog
 
-from kairos.adapters.webhooks import COME_BACK, MAX_ANSWER, iso
+from kairos.adapters.http_attempt import Attempts
+from kairos.adapters.webhooks import COME_BACK, iso
 from kairos.domain.message import Text
 from kairos.ports import Outcome
 
@@ -37,8 +38,6 @@ NOT_NOW: Final = frozenset({"3001", "4001", "4005", "4006"})
 LARGEST: Final = (
     300_000  # octets of a file: what handsets are sure to take (OMA MMS Conformance, content class Image Rich)
 )
-
-_NEVER_LEFT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 ET.register_namespace("env", SOAP)
 ET.register_namespace("mm7", MM7)
@@ -58,15 +57,9 @@ class Mmsc:
         *,
         login: tuple[str, str] | None,
     ) -> None:
-        self.url, self.vasp, self.vas, self.media, self.timeout_s = url, vasp, vas, media, timeout_s
-        self._trouble = ""
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
-            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
-            auth=login,
-            headers={"SOAPAction": '""', "Accept-Encoding": "identity"},
-            trust_env=False,
-        )
+        self.url, self.vasp, self.vas, self.media = url, vasp, vas, media
+        kinds = {"SOAPAction": '""', "Accept-Encoding": "identity"}
+        self.attempts = Attempts(timeout_s, at_once, self._told, auth=login, headers=kinds)
 
     async def send(self, text: Text) -> Outcome:
         """One attempt. Never raises for what the network, the MMSC or the folder of files does."""
@@ -75,19 +68,16 @@ class Mmsc:
         except OSError as error:
             return Outcome("failed", reason=f"`{text.media}` cannot be read: {error.strerror or error}")
         kind, body = request(text, self.vasp, self.vas, file)
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                status, answer = await self._answer(kind, body)
-        except _NEVER_LEFT as error:
-            return self._noted(Outcome("retry", reason=f"no connection: {error or type(error).__name__}"))
-        except httpx.HTTPError as error:
-            return self._noted(Outcome("unknown", reason=f"no answer: {error or type(error).__name__}"))
-        except TimeoutError:
-            return self._noted(Outcome("unknown", reason=f"no answer within {self.timeout_s:g} s"))
-        return self._noted(outcome(status, answer))
+        return await self.attempts.call(
+            "POST",
+            self.url,
+            lambda response, answer: outcome(response.status_code, answer),
+            content=body,
+            headers={"Content-Type": kind},
+        )
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self.attempts.close()
 
     def _file(self, name: str) -> tuple[str, bytes] | None:
         if not name:
@@ -97,25 +87,11 @@ class Mmsc:
             raise OSError(0, f"it has more than {LARGEST} octets")
         return name, content
 
-    async def _answer(self, kind: str, body: bytes) -> tuple[int, bytes]:
-        async with self._client.stream("POST", self.url, content=body, headers={"Content-Type": kind}) as response:
-            read = bytearray()
-            async for chunk in response.aiter_raw():
-                read += chunk
-                if len(read) > MAX_ANSWER:
-                    break  # leaving the stream closes the connection
-            return response.status_code, bytes(read[:MAX_ANSWER])
-
-    def _noted(self, found: Outcome) -> Outcome:
-        """Log when trouble begins, changes or ends, not each attempt."""
-        trouble = found.reason if found.status in ("retry", "unknown") else ""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            if trouble:
-                log.warning("the MMSC does not take all", host=httpx.URL(self.url).host, reason=trouble)
-            else:
-                log.info("the MMSC takes messages", host=httpx.URL(self.url).host)
-        return found
+    def _told(self, trouble: str) -> None:
+        if trouble:
+            log.warning("the MMSC does not take all", host=httpx.URL(self.url).host, reason=trouble)
+        else:
+            log.info("the MMSC takes messages", host=httpx.URL(self.url).host)
 
 
 def outcome(status: int, answer: bytes) -> Outcome:

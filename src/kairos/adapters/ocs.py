@@ -27,6 +27,7 @@ import httpx
 import msgspec
 import structlog
 
+from kairos.adapters.http_attempt import Attempts
 from kairos.domain.message import Order
 from kairos.errors import Diagnostic, SettingsError
 from kairos.fulfil import INSUFFICIENT_FUNDS
@@ -35,7 +36,6 @@ from kairos.ports import Outcome
 log = structlog.get_logger("kairos.ocs")
 
 KEY: Final = "Idempotency-Key"
-MAX_ANSWER: Final = 65_536  # octets that are read
 MAX_REASON: Final = 200  # characters that are kept
 AT_ONCE: Final = 16
 """Orders asked at a time. httpx looks through all that wait for each one: a thousand at once made 70 a second, 16 made
@@ -45,9 +45,6 @@ AT_ONCE: Final = 16
 COME_BACK: Final = frozenset({401, 407, 408, 425, 429})
 OK, ACCEPTED, PAYMENT_REQUIRED, NOT_FOUND, UNAVAILABLE = 200, 202, 402, 404, 503
 CANNOT_TELL: Final = frozenset({405, 501})  # a counterpart that cannot be asked: then the key alone must hold
-
-# The order never left: it cannot have had an effect.
-_NEVER_LEFT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class _Answer(msgspec.Struct):
@@ -62,23 +59,17 @@ _write = msgspec.json.Encoder().encode
 class HttpFulfiller:
     """A Fulfiller over HTTP/1.1. It keeps connections open until it is closed.
 
-    `digits` are the currency's decimals (ISO 4217): prices travel as exact decimal text. `timeout_s` bounds an attempt
-    from its first octet to its last, however slowly the counterpart talks. Raises SettingsError for what is no address.
+    `digits` are the currency's decimals (ISO 4217): prices travel as exact decimal text. `timeout_s` bounds an attempt.
+    Raises SettingsError for what is no address.
     """
 
     def __init__(self, url: str, timeout_s: float, digits: int) -> None:
         self.url = _checked(url)
-        self.timeout_s = timeout_s
         self.digits = digits
-        self._trouble = ""
         self._places = asyncio.Semaphore(AT_ONCE)
-        # No proxy from the environment: an order goes where the settings say. Not compressed: an answer has bounds.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
-            limits=httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE),
-            headers={"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"},
-            trust_env=False,
-        )
+        # Not compressed: an answer has bounds.
+        kinds = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
+        self.attempts = Attempts(timeout_s, AT_ONCE, self._told, headers=kinds)
 
     async def fulfil(self, order: Order) -> Outcome:
         """One attempt. Never raises for what the network or the counterpart does."""
@@ -97,42 +88,27 @@ class HttpFulfiller:
     async def _attempt(
         self, method: str, url: str, read: Callable[[int, bytes], Outcome], key: str, sent: bytes | None = None
     ) -> Outcome:
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                status, body = await self._call(method, url, key, sent)
-        except _NEVER_LEFT as error:
-            return self._noted(Outcome("retry", reason=f"no connection: {_words(error)}"))
-        except httpx.HTTPError as error:
-            return self._noted(Outcome("unknown", reason=f"no answer: {_words(error)}"))
-        except TimeoutError:
-            return self._noted(Outcome("unknown", reason=f"no answer within {self.timeout_s:g} s"))
-        return self._noted(read(status, body))
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-    async def _call(self, method: str, url: str, key: str, sent: bytes | None) -> tuple[int, bytes]:
-        """Status and body, as much of it as MAX_ANSWER. What names another key is no answer: its connection goes."""
-        async with self._client.stream(method, url, content=sent, headers={KEY: key}) as response:
+        def check(response: httpx.Response) -> None:
             if response.headers.get(KEY, key) != key:
                 raise httpx.RemoteProtocolError("it answers another call")
-            read = bytearray()
-            async for chunk in response.aiter_raw():
-                read += chunk
-                if len(read) > MAX_ANSWER:
-                    break  # leaving the stream closes the connection
-            return response.status_code, bytes(read[:MAX_ANSWER])
 
-    def _noted(self, found: Outcome) -> Outcome:
-        """Log when trouble begins, changes or ends, not each attempt of each order."""
-        trouble = found.reason if found.status in ("retry", "unknown") else ""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            if trouble:
-                log.warning("orders are not answered", url=self.url, reason=trouble)
-            else:
-                log.info("orders are answered again", url=self.url)
-        return found
+        return await self.attempts.call(
+            method,
+            url,
+            lambda response, body: read(response.status_code, body),
+            content=sent,
+            headers={KEY: key},
+            check=check,
+        )
+
+    async def close(self) -> None:
+        await self.attempts.close()
+
+    def _told(self, trouble: str) -> None:
+        if trouble:
+            log.warning("orders are not answered", url=self.url, reason=trouble)
+        else:
+            log.info("orders are answered again", url=self.url)
 
 
 def document(order: Order, digits: int) -> dict[str, Any]:
@@ -220,7 +196,3 @@ def _checked(url: str) -> str:
             [Diagnostic("", 0, f"`{url}` is no HTTP address for orders", "write `http://host:port/path`")]
         )
     return url
-
-
-def _words(error: httpx.HTTPError) -> str:
-    return str(error) or type(error).__name__

@@ -13,7 +13,6 @@ other 5xx, no answer        it may have been taken: an offer is not sent again
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hmac
@@ -27,6 +26,7 @@ import httpx
 import msgspec
 import structlog
 
+from kairos.adapters.http_attempt import Attempts
 from kairos.domain.message import Text
 from kairos.errors import Diagnostic, SettingsError
 from kairos.ports import Clock, Outcome
@@ -36,10 +36,8 @@ log = structlog.get_logger("kairos.webhooks")
 PREFIX: Final = "whsec_"
 SHORTEST, LONGEST = 24, 64  # octets of a secret
 COME_BACK: Final = frozenset({401, 403, 407, 408, 425, 429, 503})
-MAX_ANSWER: Final = 65_536  # octets that are read
 LONGEST_WAIT: Final = 3600.0  # seconds that a counterpart may tell us to stay away
 
-_NEVER_LEFT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _write = msgspec.json.Encoder().encode
 
 
@@ -76,17 +74,10 @@ class Target:
     """Somebody who is told by webhook. It follows no redirects and reads no more of an answer than it must."""
 
     def __init__(self, url: str, secrets: Sequence[bytes], timeout_s: float, clock: Clock, at_once: int) -> None:
-        self.url, self.secrets, self.timeout_s, self.clock = url, secrets, timeout_s, clock
-        self.trouble = ""
+        self.url, self.secrets, self.clock = url, secrets, clock
         self.host = httpx.URL(url).host  # of a log: the rest may hold a token
-        # No proxy from the environment: it goes where the settings say.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
-            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
-            headers={"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "kairos"},
-            trust_env=False,
-            follow_redirects=False,
-        )
+        kinds = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "kairos"}
+        self.attempts = Attempts(timeout_s, at_once, self._told, headers=kinds)
 
     async def post(self, id_: str, body: bytes) -> Outcome:
         """One attempt, as long as it may take. Never raises for what the network or the target does."""
@@ -94,39 +85,22 @@ class Target:
         headers = {"webhook-id": id_, "webhook-timestamp": str(timestamp)}
         if self.secrets:
             headers["webhook-signature"] = signatures(self.secrets, id_, timestamp, body)
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                status, wait = await self._answer(body, headers)
-        except _NEVER_LEFT as error:
-            return self._noted(Outcome("retry", reason=f"no connection: {error or type(error).__name__}"))
-        except httpx.HTTPError as error:
-            return self._noted(Outcome("unknown", reason=f"no answer: {error or type(error).__name__}"))
-        except TimeoutError:
-            return self._noted(Outcome("unknown", reason=f"no answer within {self.timeout_s:g} s"))
-        return self._noted(outcome(status, wait))
+        return await self.attempts.call(
+            "POST",
+            self.url,
+            lambda response, _: outcome(response.status_code, response.headers.get("retry-after", "")),
+            content=body,
+            headers=headers,
+        )
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self.attempts.close()
 
-    async def _answer(self, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
-        async with self._client.stream("POST", self.url, content=body, headers=headers) as response:
-            read = 0
-            async for chunk in response.aiter_raw():
-                read += len(chunk)
-                if read > MAX_ANSWER:
-                    break  # leaving the stream closes the connection
-            return response.status_code, response.headers.get("retry-after", "")
-
-    def _noted(self, found: Outcome) -> Outcome:
-        """Log when trouble begins, changes or ends, not each attempt."""
-        trouble = found.reason if found.status in ("retry", "unknown") else ""
-        if trouble != self.trouble:
-            self.trouble = trouble
-            if trouble:
-                log.warning("a webhook is not taken", host=self.host, reason=trouble)
-            else:
-                log.info("a webhook is taken again", host=self.host)
-        return found
+    def _told(self, trouble: str) -> None:
+        if trouble:
+            log.warning("a webhook is not taken", host=self.host, reason=trouble)
+        else:
+            log.info("a webhook is taken again", host=self.host)
 
 
 def outcome(status: int, retry_after: str = "") -> Outcome:
