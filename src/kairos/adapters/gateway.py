@@ -6,7 +6,6 @@ import asyncio
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import msgspec
 import structlog
 
 from kairos.adapters.esme import Esmes
+from kairos.adapters.rfc3339 import iso
 from kairos.adapters.senders import PARTS_AT_MOST, Sender
 from kairos.domain.message import Carried, Text
 from kairos.domain.passage import FINAL, Asked, Communication, Handed, Hub, Passage, Stand, Withdrawal
@@ -444,14 +444,6 @@ def _within(address: str, allowed: str) -> bool:
     except EventError:
         return False
     return address == allowed or address.startswith(allowed.rstrip("/") + "/")
-
-
-def iso(at: int) -> str:
-    """
-    >>> iso(1_772_625_600_000)
-    '2026-03-04T12:00:00.000Z'
-    """
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def resource(

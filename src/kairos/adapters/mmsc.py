@@ -24,7 +24,8 @@ import httpx
 import structlog
 
 from kairos.adapters.http_attempt import Attempts
-from kairos.adapters.webhooks import COME_BACK, iso
+from kairos.adapters.rfc3339 import iso
+from kairos.adapters.webhooks import COME_BACK
 from kairos.domain.message import Text
 from kairos.ports import Outcome
 

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -18,6 +17,7 @@ import structlog
 from msgspec import Raw
 
 from kairos.adapters.inbound import HttpInbound
+from kairos.adapters.rfc3339 import iso
 from kairos.domain.inbound import Sought
 from kairos.domain.recommendation import UNDER_WAY, Kept, Listener
 from kairos.errors import EventError, KairosError
@@ -75,7 +75,7 @@ class HttpRecommendations:
         kind, data = self._why(sought)
         self.inbound.reader().fields(kind, data)  # what cannot be read is refused now
         now = self.clock()
-        stands = {**resource, "state": UNDER_WAY, "lifecycleStatus": UNDER_WAY, "lastUpdate": timestamp(now)}
+        stands = {**resource, "state": UNDER_WAY, "lifecycleStatus": UNDER_WAY, "lastUpdate": iso(now)}
         kept = Kept(key, name, now, UNDER_WAY, sought, msgspec.json.encode(stands), client=client)
         before = now - self.kept_for if self.kept_for else 0
         await self._do(lambda queries: queries.put(kept, before, self.most))
@@ -180,7 +180,7 @@ class HttpRecommendations:
         end = found or {
             "state": FAILED,
             "lifecycleStatus": FAILED,
-            "lastUpdate": timestamp(self.clock()),
+            "lastUpdate": iso(self.clock()),
             "reason": why,
         }
         return kept.key, end["state"], msgspec.json.encode({**_plain(kept.resource), **end})
@@ -231,7 +231,7 @@ def _events(kept: Kept) -> Iterator[dict[str, Any]]:
     """What TMF680 tells of one that has ended. An event has the same id whenever it is told."""
     ended = _plain(kept.resource)
     begun = {name: value for name, value in ended.items() if name not in ("recommendationItem", "validFor", "reason")}
-    begun |= {"state": UNDER_WAY, "lifecycleStatus": UNDER_WAY, "lastUpdate": timestamp(kept.at)}
+    begun |= {"state": UNDER_WAY, "lifecycleStatus": UNDER_WAY, "lastUpdate": iso(kept.at)}
     for kind, resource in ((CREATED, begun), (CHANGED, ended)):
         yield {
             "eventId": f"{kept.key}/{kind}",
@@ -280,8 +280,8 @@ def recommended(offers: list[Mapping[str, Any]], now: int) -> dict[str, Any]:
     return {
         "state": "done",
         "lifecycleStatus": "done",
-        "lastUpdate": timestamp(now),
-        "validFor": {"startDateTime": timestamp(now), "endDateTime": timestamp(min(ends, default=now))},
+        "lastUpdate": iso(now),
+        "validFor": {"startDateTime": iso(now), "endDateTime": iso(min(ends, default=now))},
         "recommendationItem": [_item(offer, place) for place, offer in enumerate(offers, 1)],
     }
 
@@ -322,19 +322,10 @@ def _price(offer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _terms(offer: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Until when it can be taken, and how long the product is valid then, where that is known."""
-    period = {"startDateTime": timestamp(offer["made"]), "endDateTime": timestamp(offer["until"])}
+    period = {"startDateTime": iso(offer["made"]), "endDateTime": iso(offer["until"])}
     terms: list[dict[str, Any]] = [{"name": "offer", "validFor": period}]
     if lasts := offer["lasts"]:
         length, unit = next(one for one in UNITS if lasts % one[0] == 0)
         duration = {"amount": lasts // length, "units": unit}
         terms.append({"name": "validity", "description": offer["validity"], "duration": duration})
     return terms
-
-
-def timestamp(ms: int) -> str:
-    """A time as RFC 3339.
-
-    >>> timestamp(1_772_625_600_250)
-    '2026-03-04T12:00:00.250Z'
-    """
-    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"

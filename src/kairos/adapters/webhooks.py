@@ -18,7 +18,6 @@ import binascii
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ import msgspec
 import structlog
 
 from kairos.adapters.http_attempt import Attempts
+from kairos.adapters.rfc3339 import iso
 from kairos.domain.message import Text
 from kairos.errors import Diagnostic, SettingsError
 from kairos.ports import Clock, Outcome
@@ -153,12 +153,3 @@ def of_text(text: Text) -> dict[str, Any]:
         "send_by": iso(text.send_by) if text.send_by else "",
     }
     return {name: value for name, value in fields.items() if value}
-
-
-def iso(ms: int) -> str:
-    """Milliseconds since the epoch as ISO 8601.
-
-    >>> iso(1_795_543_200_123)
-    '2026-11-24T18:00:00.123Z'
-    """
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%S}.{ms % 1000:03}Z"
