@@ -21,6 +21,7 @@ from kairos.adapters.esme_messages import Ask
 from kairos.adapters.esme_notifications import Came, Reader
 from kairos.adapters.first_answers import FirstAnswers
 from kairos.adapters.senders import RefusedError, Submissions, response_to
+from kairos.adapters.smpp_attempt import attempt
 from kairos.domain.inputs import Part
 from kairos.domain.message import Carried, Text
 from kairos.engine.loop import Loop, OverloadedError, Submission
@@ -33,9 +34,7 @@ from kairos.smpp import (
     Concatenation,
     DataSm,
     DeliverSm,
-    EncodeError,
     MessageState,
-    NotSent,
     Pdu,
     QuerySm,
     ReplaceSm,
@@ -297,17 +296,13 @@ class Esmes:
         session = self.server.receiver(account) if self.server else None
         if session is None:
             return Outcome("retry", reason=f"account `{account}` is not bound as a receiver")
-        try:
-            response = await session.request(pdu)
-        except NotSent as error:
-            return Outcome("retry", reason=str(error))
-        except EncodeError as error:
-            return Outcome("failed", reason=str(error))
-        except SmppError as error:
-            return Outcome("unknown", reason=str(error))
-        if response.ok:
-            return Outcome("sent")
-        return Outcome("retry" if response.status in TEMPORARY else "failed", reason=f"status {response.status}")
+
+        def meaning(response: Pdu) -> Outcome:
+            if response.ok:
+                return Outcome("sent")
+            return Outcome("retry" if response.status in TEMPORARY else "failed", reason=f"status {response.status}")
+
+        return await attempt(session.request(pdu), meaning)
 
     def _relayed(self, text: Text) -> list[DeliverSm]:
         return [

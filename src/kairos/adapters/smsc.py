@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from kairos.adapters.first_answers import FirstAnswers, fingerprint
+from kairos.adapters.smpp_attempt import attempt
 from kairos.deliver import with_text
 from kairos.domain.inputs import Answered, Delivery, Part, Reply
 from kairos.domain.message import Carried, Outgoing, Text
@@ -28,17 +29,14 @@ from kairos.smpp import (
     Assembled,
     DataSm,
     DeliverSm,
-    EncodeError,
     Handler,
     Link,
     MessageState,
-    NotSent,
     Pdu,
     PduError,
     Receipt,
     Segment,
     Session,
-    SmppError,
     Status,
     SubmitSm,
     TextError,
@@ -189,20 +187,15 @@ class Smsc:
         return told is not None and (told.account, told.message_id) == (account, message_id)
 
     async def _submit(self, pdu: SubmitSm, *, urgent: bool) -> Outcome:
-        try:
-            response = await self.client.request(pdu, urgent=urgent)
-        except NotSent as error:
-            return Outcome("retry", reason=str(error))
-        except EncodeError as error:
-            return Outcome("failed", reason=str(error))
-        except SmppError as error:
-            return Outcome("unknown", reason=str(error))
-        if response.ok:
-            return Outcome("sent", getattr(response, "message_id", ""))
-        temporary = response.status in TEMPORARY
-        reason = status_name(response.status)
-        refused = temporary and response.status != Status.ESME_RTHROTTLED  # that is said of all that we send
-        return Outcome("retry" if temporary else "failed", reason=reason, refused=refused)
+        def meaning(response: Pdu) -> Outcome:
+            if response.ok:
+                return Outcome("sent", getattr(response, "message_id", ""))
+            temporary = response.status in TEMPORARY
+            reason = status_name(response.status)
+            refused = temporary and response.status != Status.ESME_RTHROTTLED  # that is said of all that we send
+            return Outcome("retry" if temporary else "failed", reason=reason, refused=refused)
+
+        return await attempt(self.client.request(pdu, urgent=urgent), meaning)
 
     # -- in ------------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
+from kairos.adapters.smpp_attempt import attempt
 from kairos.adapters.ussd.dialogues import BUSY, MOST, Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
@@ -19,10 +20,8 @@ from kairos.smpp import (
     TEMPORARY,
     DataSm,
     DeliverSm,
-    EncodeError,
     Handler,
     Link,
-    NotSent,
     Pdu,
     Session,
     SmppError,
@@ -145,19 +144,13 @@ class UssdSmpp:
             self._began = {one: known for one, known in self._began.items() if self.dialogues.of(known.msisdn) == one}
 
     async def _pushed(self, line: Line, show: Show) -> Outcome:
-        pdu = shown(self.profile, line, show, 1, pushed=True)
-        try:
-            response = await self.client.request(pdu)
-        except NotSent as error:
-            return Outcome("retry", reason=str(error))
-        except EncodeError as error:
-            return Outcome("failed", reason=str(error))
-        except SmppError as error:
-            return Outcome("unknown", reason=str(error))
-        if response.ok:
-            return Outcome("sent", getattr(response, "message_id", ""))
-        reason = status_name(response.status)
-        return Outcome("retry" if response.status in TEMPORARY else "failed", reason=reason)
+        def meaning(response: Pdu) -> Outcome:
+            if response.ok:
+                return Outcome("sent", getattr(response, "message_id", ""))
+            reason = status_name(response.status)
+            return Outcome("retry" if response.status in TEMPORARY else "failed", reason=reason)
+
+        return await attempt(self.client.request(shown(self.profile, line, show, 1, pushed=True)), meaning)
 
     async def _show(self, line: Line, show: Show, step: int, *, pushed: bool) -> None:
         """A screen that is not taken is not sent again: the gateway asks again, or the subscriber dials."""
