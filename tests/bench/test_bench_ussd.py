@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from kairos.bench import inbound, ussd
+from kairos.bench import inbound, open_loop, ussd
 from kairos.cli import ussd_bench
 
 
@@ -32,7 +32,7 @@ def test_a_short_one_through_real_processes(monkeypatch: pytest.MonkeyPatch) -> 
     async def no_higher(*_about: object) -> tuple[float, list[dict[str, object]]]:
         return 20.0, []
 
-    monkeypatch.setattr(ussd, "highest", no_higher)
+    monkeypatch.setattr(open_loop, "highest", no_higher)
     monkeypatch.setitem(sys.modules, "uvloop", None)  # it would stay for all other tests
     figures = ussd_bench.run(20, 1.0, 0.2, subscribers=400)
     assert figures["lost"] == 0

@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from kairos.bench import bare_store, workload
-from kairos.bench.open_loop import Step, highest, machine
+from kairos.bench import bare_store, open_loop, workload
+from kairos.bench.open_loop import Step
 from kairos.domain.subscriber import OpenOffer
 from kairos.engine.loop import Loop
 from kairos.engine.program import Program
@@ -101,20 +101,7 @@ async def measure(ask: Ask, numbers: Iterator[str], rate: float, seconds: float,
         return await ask(wanted, list(islice(numbers, int(wanted * long))))
 
     await one(rate, 2.0)  # connections and caches, which nobody measures
-    main = await one(rate, seconds)
-    best, steps = await highest(one, main, rate, step_seconds)
-    return {
-        "p50_ms": main["p50_ms"],
-        "p99_ms": main["p99_ms"],
-        "max_ms": main["max_ms"],
-        "max_rate": best,
-        "rate": rate,
-        "seconds": seconds,
-        "lost": main["sent"] - main["delivered"],
-        "offers_told": main["offers"],
-        "steps": steps,
-        "machine": machine(),
-    }
+    return await open_loop.measure(one, rate, seconds, step_seconds, lambda main: {"offers_told": main["offers"]})
 
 
 async def without_lock(ask: Ask, numbers: Iterator[str], rate: float, seconds: float) -> dict[str, Any]:

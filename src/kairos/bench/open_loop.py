@@ -47,6 +47,26 @@ async def highest(ask: Ask, main: Step, rate: float, step_seconds: float) -> tup
     return best, steps
 
 
+async def measure(
+    ask: Ask, rate: float, seconds: float, step_seconds: float, more: Callable[[Step], Mapping[str, object]]
+) -> dict[str, Any]:
+    """The asked rate for its time, then the highest rate that is held. `more`: what else is told of the first."""
+    main = await ask(rate, seconds)
+    best, steps = await highest(ask, main, rate, step_seconds)
+    return {
+        "p50_ms": main["p50_ms"],
+        "p99_ms": main["p99_ms"],
+        "max_ms": main["max_ms"],
+        "max_rate": best,
+        "rate": rate,
+        "seconds": seconds,
+        "lost": main["sent"] - main["delivered"],
+        **more(main),
+        "steps": steps,
+        "machine": machine(),
+    }
+
+
 def brief(step: Step) -> dict[str, object]:
     return {name: step[name] for name in ("rate", "p50_ms", "p99_ms", "behind")}
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from kairos.bench import inbound
-from kairos.bench.open_loop import Step, highest, machine
+from kairos.bench import inbound, open_loop
+from kairos.bench.open_loop import Step
 from kairos.playbook.ussd import WORDS, WORDS_OF_OFFERS
 
 Ask = Callable[[float, Sequence[str]], Awaitable[Step]]  # (steps a second, who dials) -> what was seen
@@ -40,18 +40,5 @@ async def measure(ask: Ask, numbers: Iterator[str], rate: float, seconds: float,
         return await ask(wanted, list(islice(numbers, max(1, int(wanted * long / 2)))))
 
     await one(rate, 2.0)  # binds and caches, which nobody measures
-    main = await one(rate, seconds)
-    best, steps = await highest(one, main, rate, step_seconds)
-    return {
-        "p50_ms": main["p50_ms"],
-        "p99_ms": main["p99_ms"],
-        "max_ms": main["max_ms"],
-        "max_rate": best,
-        "rate": rate,
-        "seconds": seconds,
-        "lost": main["sent"] - main["delivered"],
-        "menu_p99_ms": main["menu_p99_ms"],
-        "offers_p99_ms": main["offers_p99_ms"],
-        "steps": steps,
-        "machine": machine(),
-    }
+    told = ("menu_p99_ms", "offers_p99_ms")
+    return await open_loop.measure(one, rate, seconds, step_seconds, lambda main: {name: main[name] for name in told})
