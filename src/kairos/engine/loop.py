@@ -89,7 +89,7 @@ Handed = Callable[[Sequence[tuple[Outgoing, Submission]]], None]
 
 
 class Loop:
-    """Runs an engine. One batch commits in a thread while the next is decided on top of it; none overtakes.
+    """Runs an engine. One batch commits beside it while the next is decided on top of that; none overtakes.
 
     `handed` gets every new outbox row after its commit, with the submission that caused it; `broken` every input that
     breaks the engine.
