@@ -35,12 +35,18 @@ def as_dialogue(text: Text, action: Action, language: str) -> Text:
 
 def take_look(engine: Engine, work: Work, index: int, look: Look) -> None:
     """Reads and writes nothing; of somebody who is not known there is no language."""
-    known = work.subscribers.get(look.msisdn)
+    state = _known(engine, work, index, look.msisdn)
+    if state:
+        work.answers[index] = look_up(engine, state, look, work.now)
+
+
+def _known(engine: Engine, work: Work, index: int, msisdn: str) -> State | None:
+    known = work.subscribers.get(msisdn)
     state = engine.state(work, known) if known else None
     if state is None or not state.msisdn:
-        work.answers[index] = Answer("rejected", f"nobody is known by `{look.msisdn}`")
-        return
-    work.answers[index] = look_up(engine, state, look, work.now)
+        work.answers[index] = Answer("rejected", f"nobody is known by `{msisdn}`")
+        return None
+    return state
 
 
 def look_up(engine: Engine, state: State, look: Look, now: int) -> Answer:
@@ -57,10 +63,8 @@ def look_up(engine: Engine, state: State, look: Look, now: int) -> Answer:
 
 def take_recall(engine: Engine, work: Work, index: int, recall: Recall) -> None:
     """The first of the offers that has words for it, is open, and passes the contact policy is said by a message."""
-    known = work.subscribers.get(recall.msisdn)
-    state = engine.state(work, known) if known else None
-    if state is None or not state.msisdn:
-        work.answers[index] = Answer("rejected", f"nobody is known by `{recall.msisdn}`")
+    state = _known(engine, work, index, recall.msisdn)
+    if state is None:
         return
     if not enrich.remember(engine.program.plan, state, recall.identity, work.now).new:
         engine.statistics.counts["duplicates"] += 1
