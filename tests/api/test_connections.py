@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
@@ -12,6 +13,8 @@ import uvicorn
 
 from kairos.api.connection import HEADERS_LIMIT, H11Connection
 from kairos.api.connection_fast import HttpToolsConnection
+from kairos.bootstrap.doors import http_server
+from kairos.settings.sections import Http
 
 WITHIN = 0.4  # seconds
 
@@ -122,3 +125,23 @@ async def test_headers_have_an_end(talk: Any) -> None:
     answer = await talk(POST[:30], *[line, 0.01] * (HEADERS_LIMIT // 8000 + 3))
     assert b"408" not in answer
     assert answer == b"" or answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+
+
+async def test_a_connection_at_rest_is_kept_longer_than_who_calls_keeps_one() -> None:
+    """Else a request may meet its end; proxies keep theirs for a minute, HTTP libraries for five seconds."""
+    assert Http().idle_s > 60
+    door = socket.create_server(("127.0.0.1", 0))
+    server = http_server(echo, Http(idle_s=1), None)  # type: ignore[arg-type]
+    task = asyncio.create_task(server.serve([door]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    reader, writer = await asyncio.open_connection(*door.getsockname())
+    for pause in (0.5, 0.5, 0.0):
+        writer.write(KEPT)
+        assert (await reader.readuntil(b"four")).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(pause)
+    async with asyncio.timeout(30):
+        assert await reader.read(-1) == b""
+    writer.close()
+    server.should_exit = True
+    await task

@@ -365,6 +365,8 @@ async def launched(
                 await around.bound()
             yield System(server, around, http)
         finally:
+            if not server.alive:
+                print(f"kairos has ended:\n{server.log[-10_000:]}")  # noqa: T201
             await around.stop()
             if server.alive:
                 await server.end()

@@ -102,6 +102,7 @@ def http_server(app: Lock, http: Http, context: SSLContext | None) -> uvicorn.Se
         lifespan="off",
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=http.idle_s,
     )
     config.load()
     config.ssl = context

@@ -99,6 +99,7 @@ class Http(Section, frozen=True):
     insecure: bool = False  # open to other machines though nobody needs a key
     open_metrics: bool = False  # /metrics needs no key
     request_within_s: Seconds = 30.0  # a request that has not come whole by then is given up
+    idle_s: Count = 75  # of a connection; longer than who calls keeps one, else a request may meet its end
     body_limit: Bytes = 1_048_576
     connections: Count = 1000  # at a time; more are closed at once
     tls: bool = False
