@@ -69,6 +69,10 @@ class StoreError(KairosError):
     """The store could not read or commit; nothing of the transaction was kept."""
 
 
+class FallenError(StoreError):
+    """A batch was not committed, because one that it stands on was not."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint with the nearest known word, or an empty text.
 

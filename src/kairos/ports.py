@@ -298,7 +298,12 @@ class Aside(Protocol):
 
     async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded: ...
 
-    async def commit(self, batch: Batch) -> None: ...
+    async def commit(self, batch: Batch, chain: int) -> None:
+        """The next may be asked for before this one has ended: they are committed in the order in which they come.
+
+        The batches of one chain stand on one another: where one fails, those after it are refused (StoreError).
+        """
+        ...
 
     async def close(self) -> None: ...
 

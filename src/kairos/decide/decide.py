@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -234,10 +234,11 @@ def propensity(program: Program, survivors: Survivors, moments: Sequence[Moment]
     """The survivors of the whole batch as columns, one row for each (moment, arm, channel), scored in one call."""
     width = (len(program.arms) + 7) // 8
     masks = b"".join([arms.to_bytes(width, "little") for arms in survivors.arms])
-    table = np.frombuffer(masks, np.uint8).reshape(len(survivors.arms), width)
-    place, arm = (found.astype(np.int32) for found in np.nonzero(np.unpackbits(table, axis=1, bitorder="little")))
-    moment, channel = (np.array(column, np.int32)[place] for column in (survivors.moment, survivors.channel))
-    pairs = Pairs(moment, arm, channel, np.zeros(len(arm)), np.zeros(len(arm)))
+    table = np.unpackbits(np.frombuffer(masks, np.uint8), bitorder="little").reshape(-1, 8 * width)
+    place, arm = table.nonzero()
+    moment, channel = np.array((survivors.moment, survivors.channel), np.int32)[:, place]
+    unknown = np.zeros(len(arm))
+    pairs = Pairs(moment, arm.astype(np.int32), channel, unknown, unknown)
     pairs.propensity = scorer.score(pairs, as_agreed(program, moments))
     return pairs
 
@@ -279,23 +280,19 @@ def arbitration(
         return
     pairs.priority = pairs.propensity * program.worth[pairs.arm]
     places = () if program.rank is None else (-program.rank[pairs.arm],)
-    order = np.lexsort((-pairs.priority, *places, pairs.moment))
-    equal = np.diff(pairs.priority[order], append=np.nan) == 0
-    first = np.flatnonzero(np.diff(pairs.moment, prepend=-1))
-    drawn = np.logical_or.reduceat(equal, first).tolist()
-    starts, ranks = first.tolist(), order.tolist()
-    arm, channel, chance = pairs.arm.tolist(), pairs.channel.tolist(), pairs.propensity.tolist()
-    priority = pairs.priority.tolist()
-    higher = places[0].tolist() if places else [0] * len(arm)
-    for start, end, tied in zip(starts, [*starts[1:], len(ranks)], drawn, strict=True):
-        index = int(pairs.moment[start])
+    worst = (*places, -pairs.priority)
+    order = np.lexsort((*reversed(worst), pairs.moment))
+    ordered, moment = pairs.priority[order], pairs.moment
+    equal = (ordered[1:] == ordered[:-1]).tolist()  # each with the next
+    starts = ((moment[1:] != moment[:-1]).nonzero()[0] + 1).tolist()
+    ranks, arm, channel, chance = order.tolist(), pairs.arm.tolist(), pairs.channel.tolist(), pairs.propensity.tolist()
+    for start, end in pairwise([0, *starts, len(ranks)]):
+        index = int(moment[start])
         decision = decided[index].decision
         decision.scores = Scores(arm[start:end], channel[start:end], chance[start:end])
         ranked = ranks[start:end]
-        if tied and not decision.listed:
-            ranked.sort(
-                key=lambda place: (higher[place], -priority[place], draw(decision.id, arm[place]), channel[place])
-            )
+        if True in equal[start : end - 1] and not decision.listed:
+            ranked.sort(key=lambda place: (*(by[place] for by in worst), draw(decision.id, arm[place]), channel[place]))
         yield index, [place - start for place in ranked]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -168,22 +168,19 @@ class Engine:
 
     def read(self, inputs: Iterable[Input]) -> Loaded:
         """What the store knows of the inputs' subscribers."""
-        return self.store.load(*wanted(inputs))
+        return self.store.load(*split_concerned(concerned(inputs)))
 
     def _know(self, work: Work, loaded: Loaded) -> None:
         """Numbers and state blobs of the batch's subscribers: from the batches in flight, else as they were read."""
-        self.overlay(loaded, work.inputs, self.flying)
+        self.overlay(loaded, concerned(work.inputs) if self.flying else (), self.flying)
         work.subscribers, work.blobs, work.moved = loaded.subscribers, loaded.states, loaded.moved
 
-    def overlay(self, loaded: Loaded, inputs: Iterable[Input], works: Iterable[Work]) -> None:
-        """What these works know better of the inputs' subscribers."""
-        self._overlay(loaded, {subscriber_of(source) for source in inputs}, works)
-
-    def _overlay(self, loaded: Loaded, wanted: set[str | int], works: Iterable[Work]) -> None:
+    def overlay(self, loaded: Loaded, wanted: Collection[str | int], works: Iterable[Work]) -> None:
+        """What these works know better of subscribers, by names and ids; the later works last."""
         for flying in works:
-            loaded.subscribers.update({n: flying.subscribers[n] for n in wanted & flying.subscribers.keys()})  # type: ignore[index, misc]
+            loaded.subscribers.update({n: flying.subscribers[n] for n in flying.subscribers.keys() & wanted})
             if flying.moved:
-                loaded.moved.update({n: flying.moved[n] for n in wanted & flying.moved.keys()})  # type: ignore[index, misc]
+                loaded.moved.update({n: flying.moved[n] for n in flying.moved.keys() & wanted})
             ids = loaded.states.keys() | wanted | set(loaded.subscribers.values())
             loaded.states.update({id_: flying.batch.states[id_] for id_ in flying.batch.states.keys() & ids})
 
@@ -191,7 +188,7 @@ class Engine:
         """Read names and states now, the few that no input named."""
         names, ids = [n for n in wanted if isinstance(n, str)], [n for n in wanted if isinstance(n, int)]
         loaded = self.store.load(names, ids)
-        self._overlay(loaded, set(wanted), self.flying)
+        self.overlay(loaded, wanted, self.flying)
         for name, id_ in loaded.subscribers.items():
             work.subscribers.setdefault(name, id_)
         for name, since in loaded.moved.items():
@@ -312,9 +309,13 @@ TAKERS: Final[Mapping[type, Callable[[Engine, Work, int, Any], None]]] = {
 }
 
 
-def wanted(inputs: Iterable[Input]) -> tuple[list[str], list[int]]:
-    """Whom inputs concern, as a store is asked for them: names and ids."""
-    known = {subscriber_of(source) for source in inputs} - {0}
+def concerned(inputs: Iterable[Input]) -> set[str | int]:
+    """Whom inputs concern, by names and ids."""
+    return {subscriber_of(source) for source in inputs} - {0}
+
+
+def split_concerned(known: Iterable[str | int]) -> tuple[list[str], list[int]]:
+    """The same as a store is asked for it: names, and ids."""
     return [one for one in known if isinstance(one, str)], [one for one in known if isinstance(one, int)]
 
 

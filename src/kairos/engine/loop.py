@@ -1,4 +1,4 @@
-"""The loop: gather a micro-batch, decide it while the last one commits, acknowledge after the commit."""
+"""The loop: gather a micro-batch, decide it while those before it commit, acknowledge after its commit."""
 
 from __future__ import annotations
 
@@ -7,29 +7,36 @@ import gc
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
 
 import structlog
 
 from kairos.domain.event import Event
 from kairos.domain.inbound import Look, Visit, Word
 from kairos.domain.message import Outgoing
-from kairos.engine.engine import Engine, wanted
+from kairos.engine.aside import InThreads
+from kairos.engine.engine import Engine
 from kairos.engine.inbound import answer_at_once
 from kairos.engine.program import Program
+from kairos.engine.reads import Read, Reads, joined
 from kairos.engine.timings import Timings
 from kairos.engine.work import Answer, Input, Work
-from kairos.errors import KairosError, StoreError
-from kairos.ports import Aside, Batch, Clock, Loaded, Store
+from kairos.errors import FallenError, KairosError, StoreError
+from kairos.ports import Aside, Clock
 
 RESERVED = 0.25  # of the queue
-FEW = 48  # inputs of a batch, at most, while somebody asks; a quarter of them where nothing piles up
+import os
+
+FEW = int(
+    os.environ.get("FEW", 48)
+)  # inputs of a batch, at most, while somebody asks; a quarter of them where nothing piles up
 TURNS = 3  # batches of those who ask, one after the other, while others wait
 ASKED_LATELY = 1.0  # seconds
+COMMITS = int(os.environ.get("CO", 2))  # under way, with which no other batch is begun
+COMMITS_ASKED = 4  # with which none of those who ask is
 
 
 class OverloadedError(KairosError):
@@ -40,15 +47,15 @@ class OverloadedError(KairosError):
 class Submission:
     """An input. `overtaken`: whoever brought it waits no longer, and tells whether it sent the notification itself.
 
-    `followed`: a later input of its batch concerns the same subscriber, and may be a STOP. `loaded`: their state, read
-    when it came, and kept as fresh as the store until its turn.
+    `followed`: a later input of its batch concerns the same subscriber, and may be a STOP. `read`: their state, read
+    when it came.
     """
 
     input: Input
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     overtaken: asyncio.Future[bool] | None = None
     followed: bool = False
-    loaded: Loaded | None = None
+    read: Read | None = None
     posted: float = field(default_factory=time.perf_counter)
 
     async def withdrawn(self) -> bool:
@@ -57,30 +64,19 @@ class Submission:
 
 
 @dataclass(slots=True)
-class Ahead:
-    """A batch that was taken from the queues, and its states if they were read ahead."""
+class Gathered:
+    """A batch that was taken from the queues. `ahead`: the read of its states, where that was begun before its turn."""
 
     submissions: list[Submission] = field(default_factory=list)
-    loaded: Loaded | None = None
+    ahead: asyncio.Task[Read] | None = None
+    read: Read | None = None
+
+    @property
+    def reads(self) -> list[Read]:
+        return [read for read in (self.read, *(one.read for one in self.submissions)) if read]
 
     def __bool__(self) -> bool:
         return bool(self.submissions)
-
-
-class InThreads:
-    """A `kairos.ports.Aside` for any store."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
-        return await asyncio.get_running_loop().run_in_executor(None, self.store.load, names, subscribers)
-
-    async def commit(self, batch: Batch) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self.store.commit, batch)
-
-    async def close(self) -> None:
-        """The store is another's to close."""
 
 
 log = structlog.get_logger("kairos.loop")
@@ -89,7 +85,7 @@ Handed = Callable[[Sequence[tuple[Outgoing, Submission]]], None]
 
 
 class Loop:
-    """Runs an engine. One batch commits beside it while the next is decided on top of that; none overtakes.
+    """Runs an engine. Batches commit beside it, in their order, while the next is decided on top of them.
 
     `handed` gets every new outbox row after its commit, with the submission that caused it; `broken` every input that
     breaks the engine.
@@ -114,19 +110,20 @@ class Loop:
         self.failure: Exception | None = None  # of the latest batch; None while the store is well
         self.failed_at = 0  # ms
         self.timings = Timings()
+        self._reads = Reads(engine, self.aside)
         self._waiting: deque[Submission] = deque()
         self._asking: deque[Submission] = deque()  # somebody waits for the answer: they go first
-        self._prepared: set[Submission] = set()  # whose states were read when they came
-        self._reading: list[list[Work]] = []  # for each read under way: what was committed meanwhile
+        self._following = Gathered()  # under load: the next batch, its states are being read
         self._asks = 0  # under way
         self._asked = -inf  # when somebody last did
         self._turns = 0  # of theirs, one after the other
-        self._hurry: asyncio.Future[None] | None = None  # done when somebody asks
-        self._arrived = asyncio.Event()
-        self._committing: asyncio.Task[bool] | None = None
-        self._closing = False
         self._suspects = 0  # how many of the next were in a batch that broke
-        self._following = Ahead()  # its states are being read beside the commit
+        self._stirred = asyncio.Event()  # what could not be taken yet may be now
+        self._enough = 1  # of the others, to be taken at once
+        self._commits: deque[asyncio.Task[None]] = deque()  # under way, the oldest first
+        self._chain = 0  # batches that stand on one another
+        self._fallen: list[Submission] | None = None  # what stood on a commit that failed, until it comes again
+        self._closing = False
         self._next: Program | None = None
 
     def post(self, source: Input, *, own: bool = False, regulated: bool = False) -> Submission:
@@ -141,7 +138,8 @@ class Loop:
             raise OverloadedError(f"{room} inputs are waiting; slow down and send again")
         submission = Submission(source)
         self._waiting.append(submission)
-        self._arrived.set()
+        if len(self._waiting) >= self._enough:
+            self._stirred.set()
         return submission
 
     async def submit(self, source: Input, *, own: bool = False) -> Answer:
@@ -160,19 +158,16 @@ class Loop:
         self._asked = time.perf_counter()
         self._asks += 1
         try:
-            loaded = await self._read([source])
-            return answer_at_once(self.engine, source, loaded, self.clock()) or await self._first(source, loaded)
+            read = await self._reads.read([source])
+            if answer := answer_at_once(self.engine, source, read.loaded, self.clock()):
+                self._reads.done([read])
+                return answer
+            submission = Submission(source, read=read)
+            self._asking.append(submission)
+            self._stirred.set()
+            return await submission.answer
         finally:
             self._asks -= 1
-
-    async def _first(self, source: Visit | Word | Look, loaded: Loaded) -> Answer:
-        submission = Submission(source, loaded=loaded)
-        self._prepared.add(submission)
-        self._asking.append(submission)
-        self._arrived.set()
-        if self._hurry and not self._hurry.done():
-            self._hurry.set_result(None)
-        return await submission.answer
 
     def use(self, program: Program) -> None:
         """From the next batch on, this playbook; no batch sees two."""
@@ -184,141 +179,131 @@ class Loop:
 
     async def run(self) -> None:
         """Until closed: gather, decide, commit; then finish what is under way."""
-        batch = Ahead()
-        while batch or self.waiting or not self._closing:
-            if not batch:
-                batch = Ahead(await self._gather())
+        while batch := await self._gather():
             if self._next:
                 self.engine.use(self._next)
                 self._next = None
-            if batch:
-                batch = await self._step(batch)
-        await self._settled()
+            await self._step(batch)
         await self.aside.close()
 
     def close(self) -> None:
         self._closing = True
-        self._arrived.set()
+        self._stirred.set()
 
-    async def _gather(self) -> list[Submission]:
-        """What waits, up to a batch; a short linger lets more join unless a commit is under way anyway."""
-        if not self.waiting:
-            self._arrived.clear()
-            if not self._closing:
-                await self._arrived.wait()
-        if self._committing and not self._asking and len(self._waiting) < self._room():
-            self._hurry = asyncio.get_running_loop().create_future()
-            ends: set[asyncio.Future[Any]] = {self._committing, self._hurry}
-            await asyncio.wait(ends, timeout=self.linger, return_when=asyncio.FIRST_COMPLETED)
-        return self._take()
+    # -- whose turn it is ----------------------------------------------------------------------------------------------
 
-    def _take(self) -> list[Submission]:
+    async def _gather(self) -> Gathered:
+        """The next batch, as soon as it may be taken: beside a commit, a short linger lets more join. None is left when
+        all is closed and done."""
+        lingers = inf  # until when
+        while True:
+            if self._fallen is not None:
+                await self._come_again()
+            while self._commits and self._commits[0].done():
+                self._commits.popleft().result()
+            self._stirred.clear()
+            now = time.perf_counter()
+            batch = self._take(lingered=now >= lingers)
+            if batch or (self._closing and not (self.waiting or self._commits)):
+                return batch
+            if self._waiting:
+                lingers = min(lingers, now + self.linger)
+            self._enough = self._room() if self._waiting else 1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(lingers - now if now < lingers < inf else None):
+                    await self._stirred.wait()
+
+    def _take(self, *, lingered: bool) -> Gathered:
         """A batch of those who ask, or of the others in the order of arrival, who have every fourth turn at least.
 
         Those of a batch that broke come one by one, so that only the culprit fails.
         """
-        if self._suspects:
-            self._suspects -= 1
-            return [self._waiting.popleft()]
-        asked = bool(self._asking) and not (self._turns == TURNS and self._waiting)
-        self._turns = self._turns + 1 if asked else 0
-        queue = self._asking if asked else self._waiting
-        return [queue.popleft() for _ in range(min(self._room(), len(queue)))]
+        commits, room, asking = len(self._commits), self._room(), bool(self._asking)
+        others = bool(self._waiting or self._following)
+        if commits >= (COMMITS_ASKED if asking else COMMITS) or not (asking or others):
+            return Gathered()
+        if asking and not (others and self._turns == TURNS):
+            self._turns += 1
+            return Gathered(_pop(self._asking, room))
+        if commits and not (asking or lingered or self._following or len(self._waiting) >= room):
+            return Gathered()
+        self._turns = 0
+        batch, self._following = self._following, Gathered()
+        if not batch:
+            batch = Gathered(_pop(self._waiting, 1 if self._suspects else room))
+            self._suspects = max(0, self._suspects - 1)
+        if len(self._waiting) >= self.batch and not asking and not self._suspects:
+            ahead = _pop(self._waiting, room)
+            self._following = Gathered(ahead, asyncio.create_task(self._reads.read([one.input for one in ahead])))
+        return batch
 
     def _room(self) -> int:
         """How many may be in a batch: few while somebody asks, who would wait for them; more where many wait."""
         if time.perf_counter() - self._asked > ASKED_LATELY:
             return self.batch
-        return min(self.batch, FEW, max(FEW // 4, len(self._waiting) // 4))
+        return min(self.batch, FEW, max(int(os.environ.get('FLOOR', FEW // 4)), len(self._waiting) // int(os.environ.get('DIV', 4))))
 
-    def _look_ahead(self) -> Ahead:
-        """A whole batch that waits already: under load its states are read before its turn comes."""
-        return Ahead(self._take() if len(self._waiting) >= self.batch and not self._asking else [])
+    # -- what is done with it ------------------------------------------------------------------------------------------
 
-    async def _step(self, batch: Ahead) -> Ahead:
-        """Decide one batch on top of the one that commits; if that fails, this one is taken anew. Gives the next.
-
-        What was read ahead was read after the commit of the batch before the last, so that only the last is in flight.
-        """
-        work, error = await self._apply(batch)
-        committed = await self._settled()
-        following, self._following = self._following, Ahead()
-        if not committed:
-            self.engine.flying.clear()
-            self._waiting.extendleft(reversed(batch.submissions + following.submissions))
-            return Ahead()
-        if work is None and (len(batch.submissions) == 1 or isinstance(error, StoreError)):
-            self._fail(batch.submissions, error)
-            return Ahead(following.submissions)  # what was read for it may be old by now
-        if work is None:
-            self._waiting.extendleft(reversed(batch.submissions + following.submissions))
-            self._suspects = len(batch.submissions)
-            return Ahead()
-        following = following or self._look_ahead()
-        self._following = self._look_ahead() if following else Ahead()
-        self._committing = asyncio.create_task(self._commit(batch.submissions, work, self._following))
-        await asyncio.sleep(0)
-        return following
-
-    async def _apply(self, batch: Ahead) -> tuple[Work | None, Exception]:
-        inputs = [submission.input for submission in batch.submissions]
+    async def _step(self, batch: Gathered) -> None:
+        """Decide a batch on top of those that commit, and have it committed after them."""
         try:
-            loaded = await self._loaded(batch)
-            begun = time.perf_counter()
-            work = self.engine.apply(inputs, self.clock(), loaded)
-            self.timings.deciding.append((time.perf_counter() - begun) * 1000)
-            return work, StoreError("")
+            await self._read(batch)
+            work = self._decide(batch)
         except Exception as error:  # a bug must cost one input, not the batch and not the loop
-            return None, error
+            await self._broke(batch.submissions, error)
+            return
         finally:
+            self._reads.done(batch.reads)
             for one in batch.submissions:
-                self._prepared.discard(one)
-                one.loaded = None  # should it come again, it is old
+                one.read = None  # should it come again, it is old
+        before = self._commits[-1] if self._commits else None
+        self._commits.append(asyncio.create_task(self._commit(batch.submissions, work, self._chain, before)))
+        await asyncio.sleep(0)  # it is on its way
 
-    async def _loaded(self, batch: Ahead) -> Loaded:
+    async def _read(self, batch: Gathered) -> None:
         """A batch's states: some were read when who asks came, all of them ahead, or they are read now."""
-        unread = [one.input for one in batch.submissions if one.loaded is None]
-        loaded = batch.loaded or (await self._read(unread) if unread else Loaded({}, {}))
-        for known in (one.loaded for one in batch.submissions if one.loaded):
-            loaded.subscribers.update(known.subscribers)
-            loaded.states.update(known.states)
-            loaded.moved.update(known.moved)
-        return loaded
+        if batch.ahead:
+            with suppress(Exception):  # it is tried again
+                batch.read = await batch.ahead
+        unread = [one.input for one in batch.submissions if one.read is None]
+        if unread and not batch.read:
+            batch.read = await self._reads.read(unread)
 
-    async def _read(self, inputs: Sequence[Input]) -> Loaded:
-        """Beside the loop: a disk that hangs must not hold up what goes out plain meanwhile."""
-        landed: list[Work] = []
-        self._reading.append(landed)
-        try:
-            loaded = await self.aside.load(*wanted(inputs))
-        finally:
-            self._reading = [one for one in self._reading if one is not landed]
-        self.engine.overlay(loaded, inputs, landed)
-        return loaded
+    def _decide(self, batch: Gathered) -> Work:
+        if self._fallen is not None:
+            raise FallenError
+        begun = time.perf_counter()
+        work = self.engine.apply([one.input for one in batch.submissions], self.clock(), joined(batch.reads))
+        self.timings.deciding.append((time.perf_counter() - begun) * 1000)
+        return work
 
-    async def _settled(self) -> bool:
-        """Whether the commit under way, if any, went well."""
-        committed = await self._committing if self._committing else True
-        self._committing = None
-        return committed
-
-    async def _commit(self, batch: list[Submission], work: Work, following: Ahead) -> bool:
-        """Commit beside the loop, acknowledge, and read ahead."""
+    async def _commit(self, batch: list[Submission], work: Work, chain: int, before: asyncio.Task[None] | None) -> None:
+        """Commit beside the loop and acknowledge; where this or a commit before it fails, what comes after it falls."""
         begun = time.perf_counter()
         try:
             if work.batch:
-                await self.aside.commit(work.batch)
+                await self.aside.commit(work.batch, chain)
+            elif before:
+                await before  # what it tells is as true as what it was decided on
+                if self._fallen is not None:
+                    raise FallenError
         except Exception as error:
             self.engine.flying.remove(work)
-            self._fail(batch, error)
-            return False
+            if self._fallen is None:
+                self._fallen, self._chain = [], self._chain + 1
+                self._fail(batch, error)
+            else:
+                self._fallen += batch
+        else:
+            self._committed(batch, work, begun)
+        finally:
+            self._stirred.set()
+
+    def _committed(self, batch: list[Submission], work: Work, begun: float) -> None:
         self.failure = None
         self.engine.flying.remove(work)
-        for landed in self._reading:
-            landed.append(work)
-        for one in self._prepared:
-            assert one.loaded
-            self.engine.overlay(one.loaded, [one.input], [work])
+        self._reads.land(work)
         for submission, answer in zip(batch, work.answers, strict=True):
             if not submission.answer.done():
                 submission.answer.set_result(answer)
@@ -333,11 +318,39 @@ class Loop:
                 cause = work.caused_by[row.id]
                 batch[cause].followed = latest.get(row.subscriber, 0) > cause
             self.handed([(row, batch[work.caused_by[row.id]]) for row in work.batch.outgoing])
-        if following:
-            with suppress(Exception):  # its turn will tell; the commit stands
-                inputs = [submission.input for submission in following.submissions]
-                following.loaded = await self.aside.load(*wanted(inputs))
-        return True
+
+    # -- what goes wrong -----------------------------------------------------------------------------------------------
+
+    async def _broke(self, batch: list[Submission], error: Exception) -> None:
+        """It could not be decided. Unless what it stood on has fallen: one input fails alone, several one by one."""
+        await self._ended()
+        if self._fallen is not None:
+            self._fallen += batch
+        elif len(batch) == 1 or isinstance(error, StoreError):
+            self._fail(batch, error)
+        else:
+            await self._put_back(batch)
+            self._suspects = len(batch)
+
+    async def _come_again(self) -> None:
+        """What stood on a commit that failed is taken anew, in its order, on top of what is committed."""
+        await self._ended()
+        fallen, self._fallen = self._fallen or [], None
+        await self._put_back(fallen)
+
+    async def _put_back(self, batch: list[Submission]) -> None:
+        """Before all that waits; what was read ahead of it is read anew at its turn."""
+        following, self._following = self._following, Gathered()
+        if following.ahead:
+            await asyncio.wait([following.ahead])
+            with suppress(Exception):
+                self._reads.done([following.ahead.result()])
+        self._waiting.extendleft(reversed(batch + following.submissions))
+
+    async def _ended(self) -> None:
+        """No commit is under way any more."""
+        while self._commits:
+            await self._commits.popleft()
 
     def _fail(self, batch: Sequence[Submission], error: Exception) -> None:
         if isinstance(error, StoreError):
@@ -350,6 +363,10 @@ class Loop:
         for submission in batch:
             if not submission.answer.done():
                 submission.answer.set_exception(error)
+
+
+def _pop(queue: deque[Submission], most: int) -> list[Submission]:
+    return [queue.popleft() for _ in range(min(most, len(queue)))]
 
 
 def tune_interpreter() -> None:

@@ -32,9 +32,10 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from kairos.adapters.log import logs
 from kairos.adapters.sqlite.store import SqliteStore
-from kairos.errors import StoreError
+from kairos.errors import FallenError, StoreError
 from kairos.ports import Batch, Loaded
 
+TOGETHER: Final = 8  # commits in one transaction, at most
 DOORS: Final = 8  # calls at the same time: a commit, who waits behind it to write, and reads, which must not wait
 PREDECESSOR: Final = 2.0  # seconds that a killed kairos may take to let go of the store
 SWITCH: Final = 0.0005  # seconds that a thread may hold up another: a read must not wait for a commit's Python
@@ -195,6 +196,7 @@ class Frames(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._transport.set_write_buffer_limits(0)  # at once: uvloop else lets all go first that is to run
 
     async def call(self, name: str, *args: Any) -> Any:
         """What the store's method gives. Raises StoreError as it does, and where the process has ended."""
@@ -254,8 +256,8 @@ class Beside:
         found: Loaded = await (await self._door("load")).call("load", names, subscribers)
         return found
 
-    async def commit(self, batch: Batch) -> None:
-        await (await self._door("commit")).call("commit", batch)
+    async def commit(self, batch: Batch, chain: int) -> None:
+        await (await self._door("commit")).call("commit", batch, chain)
 
     async def close(self) -> None:
         for opened in self._opened.values():
@@ -293,29 +295,71 @@ def serve(parent: int, path: str, checkpoint_pages: int, copy: bool, doors: list
     sys.setswitchinterval(SWITCH)
     over = threading.Event()
     living = [*doors]
-    for door in doors:
-        threading.Thread(target=_answer, args=(store, door, living, over), daemon=True).start()
+    loads, commits, *others = doors
+    for door, serving in ((commits, _commit), *((one, _answer) for one in (loads, *others))):
+        threading.Thread(target=_serve, args=(serving, store, door, living, over), daemon=True).start()
     over.wait()
 
 
-def _answer(store: SqliteStore, door: Connection, living: list[Connection], over: threading.Event) -> None:
-    """Whatever is asked at one door, one call after the other. It is over with the store, or with the last door."""
+def _serve(
+    serving: Callable[[SqliteStore, Connection], None],
+    store: SqliteStore,
+    door: Connection,
+    living: list[Connection],
+    over: threading.Event,
+) -> None:
+    """Serve a door until its end. It is over with the store, or with the last door."""
+    closed = False
     with suppress(EOFError, OSError):
-        while True:
-            name, args, kwargs = pickle.loads(door.recv_bytes())
-            try:
-                answer = True, store.epoch if name == "opened" else getattr(store, name)(*args, **kwargs)
-            except StoreError as error:
-                answer = False, error
-            except Exception:  # a bug: it reaches whoever asked, with the place where it is
-                answer = False, RuntimeError(traceback.format_exc())
-            door.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
-            if name == "close":
-                over.set()
-                break
+        serving(store, door)
+        closed = True
     living.remove(door)
-    if not living:
+    if closed or not living:
         over.set()
+
+
+def _answer(store: SqliteStore, door: Connection) -> None:
+    """Whatever is asked, one call after the other, until the store is closed."""
+    name = ""
+    while name != "close":
+        name, args, kwargs = pickle.loads(door.recv_bytes())
+        call = partial(getattr, store, "epoch") if name == "opened" else partial(getattr(store, name), *args, **kwargs)
+        _tell(door, *_tried(call))
+
+
+def _commit(store: SqliteStore, door: Connection) -> None:
+    """The commits that wait are one transaction; should it fail, each is tried alone, until one fails: with it goes the
+    rest of its chain."""
+    broken = -1
+    while True:
+        waiting = [pickle.loads(door.recv_bytes())[1]]
+        while len(waiting) < TOGETHER and door.poll():
+            waiting.append(pickle.loads(door.recv_bytes())[1])
+        sound = [batch for batch, chain in waiting if chain != broken]
+        together = len(sound) > 1 and _tried(partial(store.commit, *sound))[0]
+        for batch, chain in waiting:
+            done, value = together, cast(Any, None)
+            if chain == broken:
+                done, value = False, FallenError()
+            elif not together:
+                done, value = _tried(partial(store.commit, batch))
+            if not done:
+                broken = chain
+            _tell(door, done, value)
+
+
+def _tried(call: Callable[[], Any]) -> tuple[bool, Any]:
+    """Whether it was done, and what it gave or what went wrong."""
+    try:
+        return True, call()
+    except StoreError as error:
+        return False, error
+    except Exception:  # a bug: it reaches whoever asked, with the place where it is
+        return False, RuntimeError(traceback.format_exc())
+
+
+def _tell(door: Connection, done: bool, value: Any) -> None:
+    door.send_bytes(pickle.dumps((done, value), pickle.HIGHEST_PROTOCOL))
 
 
 def _open(path: str, checkpoint_pages: int, copy: bool) -> SqliteStore:

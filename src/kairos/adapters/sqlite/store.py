@@ -194,14 +194,17 @@ class SqliteStore:
     def holders(self, name: str) -> list[Held]:
         return [Held(*row) for row in self._read(HOLDERS, *split_name(name))]
 
-    def commit(self, batch: Batch) -> None:
+    def commit(self, *batches: Batch) -> None:
+        """Several are one transaction, all of them or none."""
+        states = {id_: blob for batch in batches for id_, blob in batch.states.items()}
         with self._write_lock, self._told("commit"):
             with transaction(self._writer, "IMMEDIATE"):
-                written = self._journal.write(self._writer, batch.states)
-                write_batch(self._writer, batch)
+                written = self._journal.write(self._writer, states)
+                for batch in batches:
+                    write_batch(self._writer, batch)
             with self._load_lock:  # nobody loads by old places rows that are gone, or by new ones an old snapshot
                 self._journal.note(written)
-            self._checkpointer.grew(pages_of(batch))
+            self._checkpointer.grew(sum(map(pages_of, batches)))
 
     def outgoing(self, ids: Sequence[int]) -> list[Outgoing]:
         with self._read_lock, self._told("read"), transaction(self._reader, "DEFERRED"):
