@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
+import queue
+import random
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,11 +16,14 @@ import pytest
 
 from kairos import enrich
 from kairos.adapters.memory import MemoryStore
-from kairos.domain.inbound import Visit, Word
+from kairos.domain.inbound import Look, Visit, Word
 from kairos.domain.message import Outgoing, Text
 from kairos.domain.subscriber import Bucket
+from kairos.engine.aside import InThreads
 from kairos.engine.engine import Engine
-from kairos.engine.loop import Loop, OverloadedError, Submission
+from kairos.engine.loop import SLICE, Loop, OverloadedError, Submission
+from kairos.engine.reads import Read
+from kairos.engine.work import Answer
 from kairos.errors import StoreError
 from kairos.learn import FixedPropensity
 from kairos.ports import Batch
@@ -225,19 +230,158 @@ async def test_a_commit_stands_whatever_happens_to_the_reading_ahead(bench: Any)
         store.gate.clear()
         posted = [loop.post(bench.event("recharge", notification=f"n{n}", amount=1)) for n in range(5)]
         await asyncio.sleep(0.05)
-        load, ahead = loop.aside.load, []
+        load, failed = loop.aside.load, list[Any]()
 
-        async def fails_ahead(*wanted: Any) -> Any:
-            if sys._getframe(1).f_code.co_name == "_commit":
-                ahead.append(wanted)
+        async def fails_once(*wanted: Any) -> Any:
+            if not failed:
+                failed.append(wanted)
                 raise MemoryError
             return await load(*wanted)
 
-        loop.aside.load = fails_ahead  # type: ignore[method-assign, assignment]
+        loop.aside.load = fails_once  # type: ignore[method-assign, assignment]
         store.gate.set()
-        assert {(await submission.answer).status for submission in posted} == {"applied"}
-        assert len(handed) == 5
-        assert ahead
+        answers = await asyncio.gather(*(submission.answer for submission in posted), return_exceptions=True)
+        assert [type(one) for one in answers].count(MemoryError) == len(failed) == 1
+        assert len(handed) == 4
+        assert not loop._reads.kept
+
+
+# -- commits that follow one another -----------------------------------------------------------------------------------
+
+
+class SlowAside(InThreads):
+    """An Aside whose commits end when they are told to, each in its order; what was asked of it."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.asked: list[Batch] = []
+        self.chains: list[int] = []
+        self.loads = 0
+
+    async def load(self, *wanted: Any) -> Any:
+        self.loads += 1
+        return await super().load(*wanted)
+
+    async def commit(self, batch: Batch, chain: int) -> None:
+        self.asked.append(batch)
+        self.chains.append(chain)
+        await super().commit(batch, chain)
+
+
+class SlowStore(MemoryStore):
+    """Its commits wait for a word, and fail where it is False."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def commit(self, batch: Batch) -> None:
+        if not self.words.get(timeout=10):
+            raise StoreError("the disk is full")
+        super().commit(batch)
+
+
+@asynccontextmanager
+async def slow(bench: Any, **options: Any) -> AsyncIterator[tuple[Loop, SlowAside, SlowStore]]:
+    store = SlowStore()
+    bench.store = store
+    bench.engine = Engine(store, bench.program, FixedPropensity())
+    aside = SlowAside(store)
+    loop = Loop(bench.engine, lambda: bench.now, lambda _: None, aside=aside, **options)
+    task = asyncio.create_task(loop.run())
+    try:
+        yield loop, aside, store
+    finally:
+        for _ in range(50):
+            store.words.put(True)
+        loop.close()
+        await asyncio.wait_for(task, 5)
+
+
+def recharge(bench: Any, identity: str, msisdn: str = "12025550123") -> Any:
+    return bench.event("recharge", identity=identity, msisdn=msisdn, amount=1)
+
+
+async def test_a_batch_is_on_its_way_to_the_store_before_the_one_before_it_has_ended(bench: Any) -> None:
+    async with slow(bench) as (loop, aside, store):
+        first = loop.post(recharge(bench, "a"))
+        await asyncio.sleep(0.05)
+        second = loop.post(recharge(bench, "b"))
+        await asyncio.sleep(0.05)
+        third = loop.post(recharge(bench, "c"))
+        await asyncio.sleep(0.05)
+        assert len(aside.asked) == 2  # and no more than that
+        assert not first.answer.done()
+        assert not second.answer.done()
+        for _ in range(3):
+            store.words.put(True)
+        assert [(await one.answer).status for one in (first, second, third)] == ["applied"] * 3
+        assert enrich.counter_buckets(bench.state(), 0)[1] == 3
+        assert set(aside.chains) == {0}
+
+
+async def test_what_stands_on_a_commit_that_failed_is_taken_anew_in_its_order(bench: Any) -> None:
+    async with slow(bench) as (loop, aside, store):
+        posted = []
+        for name in ("a", "b", "c", "d"):
+            posted.append(loop.post(recharge(bench, name)))
+            await asyncio.sleep(0.02)
+        for well in (False, True, True, True):
+            store.words.put(well)
+        with pytest.raises(StoreError, match="the disk is full"):
+            await posted[0].answer
+        assert [(await one.answer).status for one in posted[1:]] == ["applied"] * 3
+        assert enrich.counter_buckets(bench.state(), 0)[1] == 3
+        assert bench.engine.flying == []
+        assert sorted(set(aside.chains)) == [0, 1]
+        assert not loop._reads.kept
+
+
+async def test_an_answer_without_a_write_waits_for_what_it_is_true_of(bench: Any) -> None:
+    """A repeat is told as one only when the first is kept; if that fails, it is the first."""
+    async with slow(bench) as (loop, _, store):
+        first = loop.post(recharge(bench, "a"))
+        await asyncio.sleep(0.05)
+        again = loop.post(recharge(bench, "a"))
+        await asyncio.sleep(0.05)
+        assert not again.answer.done()
+        store.words.put(False)
+        store.words.put(True)
+        with pytest.raises(StoreError):
+            await first.answer
+        assert (await again.answer).status == "applied"
+        assert enrich.counter_buckets(bench.state(), 0)[1] == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_fails_each_input_counts_once_where_it_was_acknowledged_and_never_else(
+    bench: Any, seed: int
+) -> None:
+    chance = random.Random(seed)
+    async with slow(bench, batch=chance.choice((1, 2, 5))) as (loop, _, store):
+        numbers = [f"1202555010{n}" for n in range(3)]
+        posted: list[tuple[str, Any]] = []
+        for n in range(60):
+            number = chance.choice(numbers)
+            if chance.random() < 0.3:
+                visiting = Visit(f"v{n}", number, "care", bench.now)
+                posted.append(("", asyncio.create_task(loop.ask(visiting))))
+            else:
+                posted.append((number, loop.post(recharge(bench, f"e{n}", number)).answer))
+            if chance.random() < 0.5:
+                store.words.put(chance.random() < 0.7)
+            if chance.random() < 0.5:
+                await asyncio.sleep(chance.choice((0, 0.001, 0.004)))
+        for _ in range(200):
+            store.words.put(chance.random() < 0.9)
+        answers = await asyncio.gather(*(one for _, one in posted), return_exceptions=True)
+        assert {type(one) for one in answers} <= {Answer, StoreError}
+        applied = Counter(number for (number, _), one in zip(posted, answers, strict=True) if isinstance(one, Answer))
+        for number in numbers:
+            known = number in store.load([number], []).subscribers
+            assert (enrich.counter_buckets(bench.state(number), 0)[1] if known else 0) == applied[number]
+        assert bench.engine.flying == []
+        assert not loop._reads.kept
 
 
 # -- who asks ----------------------------------------------------------------------------------------------------------
@@ -371,4 +515,46 @@ async def test_a_failed_commit_is_told_to_who_asked_and_the_next_has_the_offer(s
         with pytest.raises(StoreError):
             await loop.ask(visit(shop, "a"))
         assert (await loop.ask(visit(shop, "a"))).offers
-        assert loop._prepared == set()
+        assert not loop._reads.kept
+
+
+async def test_who_asks_joins_the_batch_that_is_being_decided_and_what_is_left_of_it_keeps_its_states(
+    shop: Any,
+) -> None:
+    async with slow(shop) as (loop, aside, store):
+        for _ in range(20):
+            store.words.put(True)
+        await known(loop, shop)
+        await loop.ask(Look("12025550199", shop.now))  # somebody asked lately
+        while not store.words.empty():
+            store.words.get()
+        take, sizes = shop.engine.take, []
+        asked: list[asyncio.Task[Any]] = []
+
+        def taking(work: Any, inputs: Any, states: Any) -> None:
+            sizes.append(len(inputs))
+            take(work, inputs, states)
+            if len(sizes) == 1:
+                read = Read(["12025550123"], shop.store.load(["12025550123"], []), None)
+                submission = Submission(visit(shop, "a"), read=read)
+                loop._asking.append(submission)
+                asked.append(submission.answer)  # type: ignore[arg-type]
+
+        shop.engine.take = taking
+        before, loads = len(aside.asked), aside.loads
+        posted = [loop.post(recharge(shop, f"e{n}", f"120255501{n:02d}")) for n in range(40)]
+        for _ in range(5):
+            store.words.put(True)
+        assert (await asked_of(asked)).offers
+        assert {(await one.answer).status for one in posted} == {"applied"}
+        assert sizes == [SLICE, 1, SLICE, SLICE, 40 - 3 * SLICE]
+        assert len(aside.asked) == before + 2  # the first slice with who asked, and the rest
+        assert aside.asked[before].decisions
+        assert len(aside.asked[before].states) == SLICE + 1
+        assert aside.loads == loads + 1
+
+
+async def asked_of(asked: list[Any]) -> Any:
+    while not asked:
+        await asyncio.sleep(0)
+    return await asked[0]

@@ -37,6 +37,7 @@ from kairos.engine.subscriptions import take_change
 from kairos.engine.suppression import Suppression
 from kairos.engine.trials import take_trial
 from kairos.engine.work import (
+    APPLIED,
     Ids,
     Input,
     Work,
@@ -137,19 +138,30 @@ class Engine:
         return Halt(why, until) if why else None
 
     def apply(self, inputs: Sequence[Input], now: int, loaded: Loaded | None = None) -> Work:
-        """Take a batch of inputs in their order. Raises StoreError where states cannot be read.
+        """A batch at once: `begin`, `take`, `end`. Raises StoreError where states cannot be read."""
+        work = self.begin(now)
+        self.take(work, inputs, loaded or self.read(inputs))
+        self.end(work)
+        return work
 
-        `loaded` is what `read` gave for these inputs, at a time when no more works were flying than now; else `overlay`
-        it first with those that flew.
-        """
-        work = Work(list(inputs), now, self.ids)
-        self._know(work, loaded or self.read(inputs))
+    def begin(self, now: int) -> Work:
+        return Work(now, self.ids)
+
+    def take(self, work: Work, inputs: Sequence[Input], loaded: Loaded) -> None:
+        """Add inputs to a work, in their order. `loaded` is what the store knows of them, no older than the works that
+        are flying; of what this one has changed already, it knows better."""
+        first = len(work.inputs)
+        work.inputs += inputs
+        work.answers += [APPLIED] * len(inputs)
+        self._know(work, inputs, loaded)
         for start, end in slices(inputs, SLICE):
-            for wave in waves(enumerate(inputs[start:end], start), work.subscribers):
+            for wave in waves(enumerate(inputs[start:end], first + start), work.subscribers):
                 self._wave(work, wave)
             self._write(work)
+
+    def end(self, work: Work) -> None:
+        """It is whole: what is begun from now on stands on it."""
         self.flying.append(work)
-        return work
 
     def _wave(self, work: Work, wave: list[tuple[int, Input]]) -> None:
         """Take inputs of different subscribers, and decide the moments that they make together."""
@@ -170,10 +182,12 @@ class Engine:
         """What the store knows of the inputs' subscribers."""
         return self.store.load(*split_concerned(concerned(inputs)))
 
-    def _know(self, work: Work, loaded: Loaded) -> None:
-        """Numbers and state blobs of the batch's subscribers: from the batches in flight, else as they were read."""
-        self.overlay(loaded, concerned(work.inputs) if self.flying else (), self.flying)
-        work.subscribers, work.blobs, work.moved = loaded.subscribers, loaded.states, loaded.moved
+    def _know(self, work: Work, inputs: Iterable[Input], loaded: Loaded) -> None:
+        """Numbers and state blobs of the inputs' subscribers: as the work has them, those in flight, or the store."""
+        self.overlay(loaded, concerned(inputs) if self.flying else (), self.flying)
+        work.subscribers = loaded.subscribers | work.subscribers
+        work.moved = loaded.moved | work.moved
+        work.blobs = loaded.states | work.blobs
 
     def overlay(self, loaded: Loaded, wanted: Collection[str | int], works: Iterable[Work]) -> None:
         """What these works know better of subscribers, by names and ids; the later works last."""

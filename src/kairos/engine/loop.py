@@ -25,17 +25,14 @@ from kairos.engine.reads import Read, Reads, joined
 from kairos.engine.timings import Timings
 from kairos.engine.work import Answer, Input, Work
 from kairos.errors import FallenError, KairosError, StoreError
-from kairos.ports import Aside, Clock
+from kairos.ports import Aside, Clock, Loaded
 
 RESERVED = 0.25  # of the queue
-import os
-
-FEW = int(
-    os.environ.get("FEW", 48)
-)  # inputs of a batch, at most, while somebody asks; a quarter of them where nothing piles up
+FEW = 48  # inputs of a batch, at most, while somebody asks
+SLICE = 12  # of them are decided without a pause
 TURNS = 3  # batches of those who ask, one after the other, while others wait
 ASKED_LATELY = 1.0  # seconds
-COMMITS = int(os.environ.get("CO", 2))  # under way, with which no other batch is begun
+COMMITS = 2  # under way, with which no other batch is begun
 COMMITS_ASKED = 4  # with which none of those who ask is
 
 
@@ -65,15 +62,20 @@ class Submission:
 
 @dataclass(slots=True)
 class Gathered:
-    """A batch that was taken from the queues. `ahead`: the read of its states, where that was begun before its turn."""
+    """A batch that was taken from the queues, and the reading of its states; those who ask bring their own."""
 
     submissions: list[Submission] = field(default_factory=list)
-    ahead: asyncio.Task[Read] | None = None
-    read: Read | None = None
+    reading: asyncio.Task[Read] | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.reading is None or self.reading.done()
 
     @property
     def reads(self) -> list[Read]:
-        return [read for read in (self.read, *(one.read for one in self.submissions)) if read]
+        """Raises StoreError where they could not be read."""
+        shared = [self.reading.result()] if self.reading else []
+        return shared + [one.read for one in self.submissions if one.read]
 
     def __bool__(self) -> bool:
         return bool(self.submissions)
@@ -113,11 +115,10 @@ class Loop:
         self._reads = Reads(engine, self.aside)
         self._waiting: deque[Submission] = deque()
         self._asking: deque[Submission] = deque()  # somebody waits for the answer: they go first
-        self._following = Gathered()  # under load: the next batch, its states are being read
+        self._following: deque[Gathered] = deque()  # the next batches; their states are being read
         self._asks = 0  # under way
         self._asked = -inf  # when somebody last did
         self._turns = 0  # of theirs, one after the other
-        self._suspects = 0  # how many of the next were in a batch that broke
         self._stirred = asyncio.Event()  # what could not be taken yet may be now
         self._enough = 1  # of the others, to be taken at once
         self._commits: deque[asyncio.Task[None]] = deque()  # under way, the oldest first
@@ -159,10 +160,10 @@ class Loop:
         self._asks += 1
         try:
             read = await self._reads.read([source])
+            self._reads.done([read])
             if answer := answer_at_once(self.engine, source, read.loaded, self.clock()):
-                self._reads.done([read])
                 return answer
-            submission = Submission(source, read=read)
+            submission = Submission(source, read=self._reads.keep(read))
             self._asking.append(submission)
             self._stirred.set()
             return await submission.answer
@@ -193,90 +194,104 @@ class Loop:
     # -- whose turn it is ----------------------------------------------------------------------------------------------
 
     async def _gather(self) -> Gathered:
-        """The next batch, as soon as it may be taken: beside a commit, a short linger lets more join. None is left when
-        all is closed and done."""
-        lingers = inf  # until when
+        """The next batch, as soon as it may be decided. None is left when all is closed and done."""
         while True:
             if self._fallen is not None:
                 await self._come_again()
             while self._commits and self._commits[0].done():
                 self._commits.popleft().result()
             self._stirred.clear()
-            now = time.perf_counter()
-            batch = self._take(lingered=now >= lingers)
-            if batch or (self._closing and not (self.waiting or self._commits)):
+            lingers = self._look_ahead()
+            batch = self._take()
+            if batch or (self._closing and not (self.waiting or self._following or self._commits)):
                 return batch
-            if self._waiting:
-                lingers = min(lingers, now + self.linger)
-            self._enough = self._room() if self._waiting else 1
             with suppress(TimeoutError):
-                async with asyncio.timeout(lingers - now if now < lingers < inf else None):
+                async with asyncio.timeout(lingers if lingers < inf else None):
                     await self._stirred.wait()
 
-    def _take(self, *, lingered: bool) -> Gathered:
-        """A batch of those who ask, or of the others in the order of arrival, who have every fourth turn at least.
+    def _look_ahead(self) -> float:
+        """Those who wait become the next batch, whose states are read while others are decided.
 
-        Those of a batch that broke come one by one, so that only the culprit fails.
+        While something commits they let others join them, for as many seconds as this gives.
         """
-        commits, room, asking = len(self._commits), self._room(), bool(self._asking)
-        others = bool(self._waiting or self._following)
-        if commits >= (COMMITS_ASKED if asking else COMMITS) or not (asking or others):
-            return Gathered()
-        if asking and not (others and self._turns == TURNS):
-            self._turns += 1
-            return Gathered(_pop(self._asking, room))
-        if commits and not (asking or lingered or self._following or len(self._waiting) >= room):
-            return Gathered()
-        self._turns = 0
-        batch, self._following = self._following, Gathered()
-        if not batch:
-            batch = Gathered(_pop(self._waiting, 1 if self._suspects else room))
-            self._suspects = max(0, self._suspects - 1)
-        if len(self._waiting) >= self.batch and not asking and not self._suspects:
-            ahead = _pop(self._waiting, room)
-            self._following = Gathered(ahead, asyncio.create_task(self._reads.read([one.input for one in ahead])))
-        return batch
+        room = self._room(FEW)
+        self._enough = room if self._waiting else 1
+        if self._following or not self._waiting:
+            return inf
+        lingers = self.linger - (time.perf_counter() - self._waiting[0].posted)
+        if self._commits and len(self._waiting) < room and lingers > 0:
+            return lingers
+        self._following.append(self._reading(_pop(self._waiting, room)))
+        return inf
 
-    def _room(self) -> int:
-        """How many may be in a batch: few while somebody asks, who would wait for them; more where many wait."""
-        if time.perf_counter() - self._asked > ASKED_LATELY:
-            return self.batch
-        return min(self.batch, FEW, max(int(os.environ.get('FLOOR', FEW // 4)), len(self._waiting) // int(os.environ.get('DIV', 4))))
+    def _reading(self, submissions: list[Submission]) -> Gathered:
+        reading = asyncio.create_task(self._reads.read([one.input for one in submissions]))
+        reading.add_done_callback(lambda _: self._stirred.set())
+        return Gathered(submissions, reading)
+
+    def _take(self) -> Gathered:
+        """A batch of those who ask; or the others, who have every fourth turn at least, once their states are there."""
+        commits, others = len(self._commits), bool(self._following) and self._following[0].ready
+        if self._asking and commits < COMMITS_ASKED and not (others and self._turns == TURNS):
+            self._turns += 1
+            return Gathered(_pop(self._asking, SLICE))
+        if others and commits < (COMMITS_ASKED if self._asking else COMMITS):
+            self._turns = 0
+            return self._following.popleft()
+        return Gathered()
+
+    def _room(self, few: int) -> int:
+        """How many may go at a time: few while somebody asks, who would wait for them."""
+        return few if time.perf_counter() - self._asked < ASKED_LATELY else self.batch
 
     # -- what is done with it ------------------------------------------------------------------------------------------
 
     async def _step(self, batch: Gathered) -> None:
         """Decide a batch on top of those that commit, and have it committed after them."""
+        self._look_ahead()
         try:
-            await self._read(batch)
-            work = self._decide(batch)
+            work = await self._decide(batch)
         except Exception as error:  # a bug must cost one input, not the batch and not the loop
             await self._broke(batch.submissions, error)
             return
         finally:
-            self._reads.done(batch.reads)
-            for one in batch.submissions:
-                one.read = None  # should it come again, it is old
+            self._forget(batch)
         before = self._commits[-1] if self._commits else None
         self._commits.append(asyncio.create_task(self._commit(batch.submissions, work, self._chain, before)))
         await asyncio.sleep(0)  # it is on its way
 
-    async def _read(self, batch: Gathered) -> None:
-        """A batch's states: some were read when who asks came, all of them ahead, or they are read now."""
-        if batch.ahead:
-            with suppress(Exception):  # it is tried again
-                batch.read = await batch.ahead
-        unread = [one.input for one in batch.submissions if one.read is None]
-        if unread and not batch.read:
-            batch.read = await self._reads.read(unread)
-
-    def _decide(self, batch: Gathered) -> Work:
-        if self._fallen is not None:
-            raise FallenError
-        begun = time.perf_counter()
-        work = self.engine.apply([one.input for one in batch.submissions], self.clock(), joined(batch.reads))
-        self.timings.deciding.append((time.perf_counter() - begun) * 1000)
+    async def _decide(self, batch: Gathered) -> Work:
+        """In slices while somebody asks: between two of them others have their turn, and who asks joins the batch."""
+        work, states, decided, took = self.engine.begin(self.clock()), joined(batch.reads), 0, 0.0
+        while decided < len(batch.submissions):
+            if decided:
+                await asyncio.sleep(0)
+                if self._asking:
+                    states = self._joined(batch, decided)
+            if self._fallen is not None:
+                raise FallenError
+            slice_ = batch.submissions[decided : decided + self._room(SLICE)]
+            begun = time.perf_counter()
+            self.engine.take(work, [one.input for one in slice_], states)
+            took += time.perf_counter() - begun
+            decided += len(slice_)
+        self.engine.end(work)
+        self.timings.deciding.append(took * 1000)
         return work
+
+    def _joined(self, batch: Gathered, decided: int) -> Loaded:
+        """Who asks ends the batch: the states to go on with. What is left of it is the next, and keeps its own."""
+        left = batch.submissions[decided:]
+        self._following.appendleft(Gathered(left, batch.reading))
+        batch.submissions, batch.reading = batch.submissions[:decided] + _pop(self._asking, SLICE), None
+        return joined(batch.reads)
+
+    def _forget(self, batch: Gathered) -> None:
+        """Its states have been used; should it come again, they are old."""
+        with suppress(Exception):
+            self._reads.done(batch.reads)
+        for one in batch.submissions:
+            one.read = None
 
     async def _commit(self, batch: list[Submission], work: Work, chain: int, before: asyncio.Task[None] | None) -> None:
         """Commit beside the loop and acknowledge; where this or a commit before it fails, what comes after it falls."""
@@ -329,23 +344,14 @@ class Loop:
         elif len(batch) == 1 or isinstance(error, StoreError):
             self._fail(batch, error)
         else:
-            await self._put_back(batch)
-            self._suspects = len(batch)
+            self._following.extendleft(self._reading([one]) for one in reversed(batch))
 
     async def _come_again(self) -> None:
-        """What stood on a commit that failed is taken anew, in its order, on top of what is committed."""
+        """What stood on a commit that failed is taken anew, in its order, once all that is under way has ended."""
         await self._ended()
-        fallen, self._fallen = self._fallen or [], None
-        await self._put_back(fallen)
-
-    async def _put_back(self, batch: list[Submission]) -> None:
-        """Before all that waits; what was read ahead of it is read anew at its turn."""
-        following, self._following = self._following, Gathered()
-        if following.ahead:
-            await asyncio.wait([following.ahead])
-            with suppress(Exception):
-                self._reads.done([following.ahead.result()])
-        self._waiting.extendleft(reversed(batch + following.submissions))
+        fallen, self._fallen = self._fallen, None
+        if fallen:
+            self._following.appendleft(self._reading(fallen))
 
     async def _ended(self) -> None:
         """No commit is under way any more."""

@@ -32,8 +32,7 @@ class Reads:
 
     async def read(self, inputs: Iterable[Input]) -> Read:
         """Raises StoreError where they cannot be read."""
-        read = Read(concerned(inputs))
-        self.kept.add(read)
+        read = self.keep(Read(concerned(inputs)))
         try:
             read.loaded = await self._aside.load(*split_concerned(read.subscribers))
         except BaseException:
@@ -41,6 +40,10 @@ class Reads:
             raise
         self._engine.overlay(read.loaded, read.subscribers, read.landed or ())
         read.landed = None
+        return read
+
+    def keep(self, read: Read) -> Read:
+        self.kept.add(read)
         return read
 
     def land(self, work: Work) -> None:

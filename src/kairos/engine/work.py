@@ -84,9 +84,9 @@ class Ids:
 class Work:
     """What is known of the batch's subscribers, and everything that it writes. `states` holds one slice at a time."""
 
-    inputs: list[Input]
     now: int
     ids: Ids
+    inputs: list[Input] = field(default_factory=list)
     batch: Batch = field(default_factory=Batch)
     subscribers: dict[str, int] = field(default_factory=dict)  # by name; 0: nobody has it any more
     moved: dict[str, int] = field(default_factory=dict)  # names that changed hands, and when they did last
@@ -95,13 +95,10 @@ class Work:
     states: dict[int, State] = field(default_factory=dict)  # decoded, and changed in place
     changed: set[int] = field(default_factory=set)
     parties: dict[int, Party] = field(default_factory=dict)  # decoded with a slice's states, and changed in place
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)  # one for each input
     concluded: set[int] = field(default_factory=set)  # subscribers of whose offers something became
     ledger: Ledger | None = None  # of budgets, where any was asked
     caused_by: dict[int, int] = field(default_factory=dict)  # outbox row -> index of its input
-
-    def __post_init__(self) -> None:
-        self.answers = [APPLIED] * len(self.inputs)
 
     def latest_inputs(self) -> dict[int, int]:
         """By subscriber: the place of the latest input that concerns them."""

@@ -1,0 +1,71 @@
+"""What every Aside must do (`kairos.ports.Aside`), asked of each that kairos ships: commits that follow one another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from kairos.adapters.sqlite.process import SqliteProcess
+from kairos.engine.aside import InThreads
+from kairos.errors import FallenError, StoreError
+from kairos.ports import Aside, Batch, Store
+
+
+def aside_of(store: Store) -> Aside:
+    return store.aside if isinstance(store, SqliteProcess) else InThreads(store)
+
+
+def deciding(id_: int) -> Batch:
+    return Batch(states={1: b"%d" % id_}, decisions=[(id_, 1, 1000, b"record %d" % id_)])
+
+
+async def committed(aside: Aside, batches: Sequence[tuple[Batch, int]]) -> list[str]:
+    """What came of each; all were asked for at once."""
+    ends: list[str] = []
+
+    async def one(batch: Batch, chain: int) -> str:
+        try:
+            await aside.commit(batch, chain)
+        except StoreError as error:
+            return type(error).__name__
+        finally:
+            ends.append(str(batch.decisions[0][0]))
+        return "kept"
+
+    known = await asyncio.gather(*(one(*each) for each in batches))
+    assert ends == [str(batch.decisions[0][0]) for batch, _ in batches]
+    return known
+
+
+async def test_they_are_kept_in_their_order(store: Store) -> None:
+    aside = aside_of(store)
+    assert await committed(aside, [(deciding(n), 0) for n in range(1, 30)]) == ["kept"] * 29
+    assert store.load([], [1]).states == {1: b"29"}
+    assert sorted(store.decisions(range(40))) == list(range(1, 30))
+    await aside.close()
+
+
+@pytest.mark.parametrize("bad", [1, 2, 5, 8])
+async def test_where_one_fails_those_after_it_are_refused_and_those_before_it_kept(store: Store, bad: int) -> None:
+    aside = aside_of(store)
+    store.commit(deciding(100))
+    batches = [deciding(100 if n == bad else n) for n in range(1, 9)]
+    told = await committed(aside, [(batch, 0) for batch in batches])
+    assert told == ["kept"] * (bad - 1) + ["StoreError"] + ["FallenError"] * (8 - bad)
+    assert sorted(store.decisions(range(101))) == [*range(1, bad), 100]
+    assert await committed(aside, [(deciding(50), 0)]) == [FallenError.__name__]
+    assert await committed(aside, [(deciding(51), 1), (deciding(52), 1)]) == ["kept", "kept"]
+    assert sorted(store.decisions(range(101))) == [*range(1, bad), 51, 52, 100]
+    assert store.load([], [1]).states == {1: b"52"}
+    await aside.close()
+
+
+async def test_two_bad_ones_in_two_chains_are_two(store: Store) -> None:
+    aside = aside_of(store)
+    store.commit(deciding(100))
+    assert await committed(aside, [(deciding(100), 0), (deciding(1), 0)]) == ["StoreError", "FallenError"]
+    assert await committed(aside, [(deciding(100), 1), (deciding(2), 1)]) == ["StoreError", "FallenError"]
+    assert await committed(aside, [(deciding(3), 2)]) == ["kept"]
+    await aside.close()
