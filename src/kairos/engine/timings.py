@@ -10,8 +10,8 @@ KEPT = 1000  # batches
 class Timings:
     """Milliseconds of the latest batches.
 
-    `happened`: from an event to its decision; `deciding`: one batch in the engine; `committing`: from there
-    to the end of its transaction, with those before it; `answering`: the longest wait of a batch, from its arrival to its answer.
+    `happened`: from an event to its decision; `deciding`: one batch in the engine; `committing`: from there to the end
+    of its transaction, with those before it; `answering`: the longest wait of a batch, from its arrival to its answer.
     """
 
     __slots__ = ("answering", "committing", "deciding", "happened")
