@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -18,6 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.swagger import Swagger, swagger
 
+from kairos.adapters.http_attempt import Connections
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.recommendations import HttpRecommendations
 from kairos.adapters.sqlite import SqliteStore
@@ -330,7 +331,7 @@ async def test_listeners_are_told_of_both_events_until_they_leave(
     published.judge_response("/hub", "post", twice.status_code, twice.json())
     assert twice.status_code == 409
     await client.post(QUERY, json=LATER)
-    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+    async with aclosing(Connections(2, transport=httpx.MockTransport(hear))) as out:
         assert not await kept.tell_ended(out)  # nothing has ended
         await kept.answer_kept()
         assert await kept.tell_ended(out)
@@ -373,7 +374,7 @@ async def test_a_listener_that_cannot_be_called_keeps_nobody_from_being_told(
         await kept._do(methodcaller("listen", Listener(key, callback)))  # as an older kairos took it
     await client.post(QUERY, json=LATER)
     await kept.answer_kept()
-    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+    async with aclosing(Connections(2, transport=httpx.MockTransport(hear))) as out:
         assert await kept.tell_ended(out)
         assert not await kept.tell_ended(out)
     assert told == ["/in/c"] * 2
@@ -391,7 +392,7 @@ async def test_who_is_no_longer_allowed_is_told_no_more(client: httpx.AsyncClien
     kept.allowed = ["HTTP://127.0.0.1/in/b"]
     await client.post(QUERY, json=LATER)
     await kept.answer_kept()
-    async with httpx.AsyncClient(transport=httpx.MockTransport(hear)) as out:
+    async with aclosing(Connections(2, transport=httpx.MockTransport(hear))) as out:
         await kept.tell_ended(out)
     assert told == ["/in/b"] * 2
 
@@ -427,7 +428,7 @@ async def test_an_endless_listener_is_not_listened_to(
         assert (await client.post(f"{BASE}/hub", json={"callback": address})).status_code == 201
         await client.post(QUERY, json=LATER)
         await kept.answer_kept()
-        async with asyncio.timeout(5), httpx.AsyncClient(timeout=5.0, trust_env=False) as out:
+        async with asyncio.timeout(5), aclosing(Connections(1, timeout=5.0)) as out:
             assert await kept.tell_ended(out)
         await asyncio.wait(called, timeout=5)
     assert len(called) == tries  # who answered 200 has taken the first event, and is told the second

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from kairos.adapters.esme import Esmes
+from kairos.adapters.http_attempt import Connections
 from kairos.adapters.rfc3339 import iso
 from kairos.adapters.senders import PARTS_AT_MOST, Sender
 from kairos.domain.message import Carried, Text
@@ -31,6 +32,7 @@ QUERIES: Final = ("", f"eventType={EVENT}")
 LISTENERS_AT_MOST: Final = 10  # of one client
 SCANNED: Final = 5_000  # messages that a list looks at, the newest
 AT_ONCE: Final = 100  # of these in one read
+CALLED_AT_ONCE: Final = 100  # listeners
 PATIENCE: Final = 10.0  # seconds: an answer of a listener, and a decision about what is not urgent
 COME_BACK: Final = frozenset({401, 403, 408, 425, 429})
 TAKEN, CLIENT_ERROR, SERVER_ERROR = range(200, 300), 400, 500
@@ -332,8 +334,7 @@ class Callbacks:
     def __init__(self, store: Store, shown: Callable[[str], Resource | None]) -> None:
         self.store, self.shown = store, shown
         self.known: frozenset[str] = frozenset()
-        # No proxy from the environment and no redirects: it goes where the settings allow.
-        self._client = httpx.AsyncClient(timeout=PATIENCE, trust_env=False, follow_redirects=False)
+        self._connections = Connections(CALLED_AT_ONCE, timeout=PATIENCE)
 
     async def send(self, text: Text) -> Outcome:
         if text.source not in self.known:
@@ -357,8 +358,9 @@ class Callbacks:
     async def _post(self, url: str, body: bytes) -> Outcome:
         try:
             async with (
+                self._connections.one() as client,
                 asyncio.timeout(PATIENCE),
-                self._client.stream("POST", url, content=body, headers={"content-type": "application/json"}) as answer,
+                client.stream("POST", url, content=body, headers={"content-type": "application/json"}) as answer,
             ):
                 status = answer.status_code  # what it says beside that is not read
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
@@ -369,7 +371,7 @@ class Callbacks:
         return Outcome("failed" if final else "retry", reason=f"its listener answered {status}")
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._connections.aclose()
 
 
 async def take_out(loop: Loop, passage: Passage) -> bool:

@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from msgspec import Raw
 
+from kairos.adapters.http_attempt import Connections
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.rfc3339 import iso
 from kairos.domain.inbound import Sought
@@ -123,8 +124,8 @@ class HttpRecommendations:
 
     async def run(self, *, every: float = 1.0) -> None:
         """Until cancelled: answer what is kept, and tell listeners; who is slow to listen keeps nobody waiting."""
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, follow_redirects=False) as client:
-            telling = self._on(self._ended, lambda: self.tell_ended(client), every)
+        async with aclosing(Connections(LISTENERS, timeout=TIMEOUT)) as connections:
+            telling = self._on(self._ended, lambda: self.tell_ended(connections), every)
             await asyncio.gather(self._on(self._came, self.answer_kept, every), telling)
 
     async def _on(self, wake: asyncio.Event, work: Callable[[], Awaitable[bool]], every: float) -> None:
@@ -157,12 +158,12 @@ class HttpRecommendations:
             self._ended.set()
         return bool(waiting)
 
-    async def tell_ended(self, client: httpx.AsyncClient) -> bool:
+    async def tell_ended(self, connections: Connections) -> bool:
         """Whether there was something to tell. What is cut short is told once more."""
         untold = await self._do(lambda queries: queries.untold(AT_ONCE))
         if untold:
             listeners = await self._do(lambda queries: queries.listeners())
-            await asyncio.gather(*(self._tell(client, one, untold) for one in listeners))
+            await asyncio.gather(*(self._tell(connections, one, untold) for one in listeners))
             await self._do(lambda queries: queries.mark_told([kept.key for kept in untold]))
         return bool(untold)
 
@@ -185,13 +186,14 @@ class HttpRecommendations:
         }
         return kept.key, end["state"], msgspec.json.encode({**_plain(kept.resource), **end})
 
-    async def _tell(self, client: httpx.AsyncClient, listener: Listener, several: Sequence[Kept]) -> None:
+    async def _tell(self, connections: Connections, listener: Listener, several: Sequence[Kept]) -> None:
         """Each as it was made and as it ended. Who does not take one after a few tries misses those beside it, too."""
         try:
             self._checked(listener.callback, listener.query)  # the settings may have changed since
             for kept in several:
                 for event in _events(kept):
-                    if listener.event_type in ("", event["eventType"]) and not await _posted(client, listener, event):
+                    wanted = listener.event_type in ("", event["eventType"])
+                    if wanted and not await _posted(connections, listener, event):
                         log.warning("a listener was not told", callback=listener.callback, recommendation=kept.key)
                         return
         except EventError as error:
@@ -260,12 +262,13 @@ def _begins(address: httpx.URL, allowed: httpx.URL | None) -> bool:
     )
 
 
-async def _posted(client: httpx.AsyncClient, listener: Listener, event: Mapping[str, Any]) -> bool:
+async def _posted(connections: Connections, listener: Listener, event: Mapping[str, Any]) -> bool:
     body = msgspec.json.encode(event)
     for pause in PAUSES:
         await asyncio.sleep(pause)
         with suppress(httpx.HTTPError, httpx.InvalidURL, TimeoutError):
             async with (
+                connections.one() as client,
                 asyncio.timeout(TIMEOUT),  # for all of it: httpx's own is for each read
                 client.stream("POST", listener.callback, content=body, headers=JSON) as answer,
             ):
