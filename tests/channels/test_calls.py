@@ -169,6 +169,22 @@ async def test_a_result_that_is_sent_again_does_not_end_the_next_agents_call() -
     assert (await second).status == "sent"
 
 
+async def test_a_stop_is_heard_at_the_very_moment_of_a_result() -> None:
+    calls = CallList(lambda: 0, 60.0, 0.0)
+    text = Text("5000", "12025550123", "2 GB?", True, offer="k-1")
+
+    async def attempt() -> Outcome:
+        async with calls(cast("Any", None), text):
+            return await calls.send(text)
+
+    call = asyncio.create_task(attempt())
+    await asyncio.sleep(0)
+    assert len(await calls.claim(1)) == 1
+    assert calls.settle("r1", "k-1", "not_reached")
+    call.cancel()
+    assert isinstance((await asyncio.gather(call, return_exceptions=True))[0], asyncio.CancelledError)
+
+
 async def test_what_nobody_calls_in_time_gives_its_limit_and_its_offer_back(call_bench: Any) -> None:
     await told(call_bench, "12025550123")
     assert len(call_bench.state().contacts) == 1
