@@ -280,9 +280,9 @@ async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> As
     finally:
         world.store.gate.set()
         await world.esmes.server.close()
-        await world.gateway.close()
         await world.smsc.client.close()
         await world.dispatcher.close()
+        await world.gateway.close()
         await sending
         world.loop.close()
         await asyncio.wait_for(engine, 10)

@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 from fastapi import FastAPI
+from tests.channels.conftest import web_server
 from tests.conftest import HOUR, MSISDN, NOON
 
 from kairos.adapters.gateway import EVENT
@@ -355,6 +356,20 @@ async def test_listeners_are_told_of_each_change_until_they_take_it(start: Any, 
         assert len(got) == 3
 
 
+async def test_a_listener_that_hangs_holds_up_no_other_of_its_client(start: Any) -> None:
+    world = await start()
+    world.dispatcher.hold = 1  # of what is for one
+    async with door(world) as http, web_server() as hangs, web_server() as sound:
+        allow(world, hangs.url, sound.url)
+        hangs.answers = ["hang"] * 9
+        for web in (hangs, sound):
+            assert (await http.post(f"{BASE}/hub", json={"callback": web.url})).status_code == 201
+        await http.post(MESSAGE, json=message())
+        await world.until(lambda: len(sound.got) == 2)
+        await world.peer.receipt("1", MessageState.DELIVERED)
+        await world.until(lambda: len(sound.got) == 3)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -397,13 +412,13 @@ async def test_who_listens_is_allowed_anew_at_every_start(start: Any, capsys: An
     allow(world, "http://127.0.0.1/x")
     async with door(world) as http:
         made = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/x/1"})).json()
-        assert world.gateway.callbacks.known == {made["id"]}
+        assert [one.id for one in world.gateway.hubs.listening] == [made["id"]]
         allow(world, "http://127.0.0.1/y")
         world.gateway.wire(world.esmes, 600_000)
-        assert world.gateway.callbacks.known == set()
+        assert not world.gateway.hubs.listening
         assert capsys.readouterr().out.count("http://127.0.0.1/x/1") == 1
         other = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/y"})).json()
-        assert world.gateway.callbacks.known == {other["id"]}, "and with the next listener, too"
+        assert [one.id for one in world.gateway.hubs.listening] == [other["id"]], "and with the next listener, too"
         await http.post(MESSAGE, json=message())
         assert {text.source for text in told(world)} == {other["id"]}
 

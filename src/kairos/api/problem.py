@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from kairos.api.tmf import PATH, TmfError, tmf_error
-from kairos.errors import EventError, KairosError
+from kairos.errors import EventError, ForbiddenError, KairosError
 
 log = structlog.get_logger("kairos.api")
 
@@ -57,6 +57,10 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(EventError)
     async def unreadable(request: Request, error: EventError) -> Response:
         return _told(request, 400, str(error), error.field)
+
+    @app.exception_handler(ForbiddenError)
+    async def forbidden(request: Request, error: ForbiddenError) -> Response:
+        return _told(request, 403, str(error))
 
     @app.exception_handler(KairosError)
     async def not_now(request: Request, error: KairosError) -> Response:

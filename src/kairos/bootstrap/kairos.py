@@ -25,6 +25,7 @@ from kairos.adapters.esme_notifications import Reader
 from kairos.adapters.first_answers import KEPT
 from kairos.adapters.gateway import Gateway, take_out
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
+from kairos.adapters.hubs import Hubs
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.operations import HttpOperations
@@ -32,7 +33,7 @@ from kairos.adapters.page import HttpPages
 from kairos.adapters.privacy import HttpPrivacy
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
-from kairos.adapters.recommendations import HttpRecommendations
+from kairos.adapters.recommendations import EVENTS, HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.senders import Submissions
 from kairos.adapters.smpp_figures import SmppCollector
@@ -234,7 +235,6 @@ class Kairos:
             now,
             patience=patience,
             owed_for=owed_for,
-            accounts={*settings.accounts, *settings.senders},
             rooms=rooms(settings.channels, self.ways),
         )
 
@@ -344,10 +344,11 @@ class Kairos:
         self.recommendations = HttpRecommendations(
             inbound,
             partial(SqliteQueries, settings.store.path),
+            Hubs(self.store, now, EVENTS, lambda _: asked.callbacks, most=100),
             kept_for=milliseconds(asked.kept),
             most=asked.kept_at_most,
-            allowed=asked.listeners,
         )
+        self.recommendations.hubs.open()
         self._tasks.append(asyncio.create_task(self.recommendations.run()))
         self.privacy = HttpPrivacy(self.loop, settings.store.path, settings.region)
         self._tasks.append(asyncio.create_task(self.privacy.run()))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -39,7 +39,7 @@ _order = msgspec.msgpack.Decoder(Order).decode
 ORDERS = "ocs"
 TRIES = 3  # attempts of this run, at least, before a call is given up: it may be old because we were down
 PAGE = 1000  # rows that are read from the store at once
-OWED = frozenset({"receipt", "relay", "callback"})  # the channels to accounts, which may never come back
+OWED = frozenset({"receipt", "relay", "callback"})  # the channels to accounts and listeners, who may never come back
 HANDSET = frozenset({"notification", "sms"})  # the channels whose order a subscriber sees
 
 
@@ -101,7 +101,6 @@ class Dispatcher:
         owed_for: int = 3 * 86_400_000,
         refused_for: int = 600_000,
         chance: Callable[[], float] = random.random,
-        accounts: Collection[str] = (),
         rooms: Mapping[str, Room] = {},
     ) -> None:
         self.rooms = rooms  # by channel: what its offers wait for
@@ -114,7 +113,6 @@ class Dispatcher:
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._last: dict[tuple[int | str, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
-        self._backlogs |= {f"{channel}/{account}": Backlog() for channel in OWED for account in accounts}
         self._left_behind = store.next_ids().outgoing  # rows below are an earlier run's: they may have gone out
         self._handed_to = self._left_behind - 1  # rows above may be in the store, but are still to be handed to us
         self._overtaken: dict[int, Submission] = {}  # of rows that wait in the store
@@ -155,7 +153,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Until closed: fetch what is left in the store (all that a crash left behind, at the start)."""
         while not self._closing:
-            for lane, backlog in self._backlogs.items():
+            for lane, backlog in [*self._backlogs.items()]:
                 if backlog.left and backlog.room(self.hold):
                     self._fetch(lane, backlog)
             await asyncio.sleep(0.05)
@@ -190,14 +188,17 @@ class Dispatcher:
         backlog.left = len(rows) == PAGE
 
     def _lane(self, row: Outgoing) -> str:
-        """Whom a row is for. All that a handset gets has one order; else each channel, and each account, is a lane."""
+        """Whom a row is for. What a handset gets has one order; else each channel is a lane, or each who is owed."""
         if row.channel in HANDSET:
             return "handset"
-        if row.channel in OWED:
-            lane = f"{row.channel}/{_text(row.payload).account}"
-            if lane in self._backlogs:
-                return lane
-        return row.channel
+        if row.channel not in OWED:
+            return row.channel
+        text = _text(row.payload)
+        lane = f"{row.channel}/{text.source if row.channel == 'callback' else text.account}"
+        if lane not in self._backlogs:  # its first row: what the channel's own lane has passed by is not for it
+            passed = self._backlogs[row.channel]
+            self._backlogs[lane] = Backlog(read_to=passed.read_to, left=passed.left)
+        return lane
 
     def _order(self, row: Outgoing) -> tuple[int | str, str]:
         """What goes out in order: a subscriber's rows of one lane.
