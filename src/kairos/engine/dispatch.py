@@ -311,7 +311,7 @@ class Dispatcher:
         if halt := self.loop.engine.halt(text, row.channel, self.clock()):
             await self._held_back(row, text, halt)
             return None
-        answer = await self._post(self._told(row, text, "sending"))
+        answer = await self._news(row, text, "sending")
         if answer.status == "held":
             await self._held_back(row, text, Halt(answer.reason, answer.until))
             return None
@@ -417,7 +417,7 @@ class Dispatcher:
         """The text, or the plain one where its line may not go out any more; `asked` if a STOP may have come."""
         why = self._unsaid(row, text, may_have_gone)
         if not why and asked:
-            why = await self._news(row, text, "line")
+            why = (await self._news(row, text, "line")).reason
         if not why:
             return text
         if row.id not in self._taken_back:  # else it is dropped already
@@ -460,23 +460,11 @@ class Dispatcher:
         *,
         reason: str = "",
         instead: str = "",
-    ) -> str:
-        """Commit what became of a row; why it must not go out any more where the engine says so, else an empty text."""
-        return (await self._post(self._told(row, text, status, outcome, reason=reason, instead=instead))).reason
-
-    def _told(
-        self,
-        row: Outgoing,
-        text: Text,
-        status: str,
-        outcome: Outcome | None = None,
-        *,
-        reason: str = "",
-        instead: str = "",
-    ) -> Delivery:
+    ) -> Answer:
+        """Commit what became of a row; the answer's reason is why the engine says that it must not go out any more."""
         concerns_state = bool(text.decision) and status in ("sending", "line", "dropped", "failed", "plain")
         asks = status in ("sending", "line")
-        return Delivery(
+        news = Delivery(
             outgoing=row.id,
             subscriber=row.subscriber if concerns_state else 0,
             status=status,
@@ -496,6 +484,7 @@ class Dispatcher:
             sender=text.account if text.passage else "",
             purpose=text.purpose if text.passage else "",
         )
+        return await self._post(news)
 
     async def _post(self, news: Input) -> Answer:
         """Hand news to the engine until a commit took it; its reason is why it says no, or an empty text.
