@@ -16,7 +16,7 @@ from kairos.adapters.hubs import Hubs, hub_event
 from kairos.adapters.rfc3339 import iso
 from kairos.adapters.senders import PARTS_AT_MOST, Sender
 from kairos.domain.message import Carried, Text
-from kairos.domain.passage import FINAL, Asked, Communication, Handed, Hub, Passage, Stand, Withdrawal
+from kairos.domain.passage import EMERGENCY, FINAL, Asked, Communication, Handed, Hub, Passage, Stand, Withdrawal
 from kairos.engine.loop import Loop, Submission
 from kairos.errors import EventError, ForbiddenError, KairosError, StoreError
 from kairos.ports import Outcome, Store
@@ -321,6 +321,7 @@ def _plain(handed: Handed) -> Text:
         passage=handed.key,
         send_by=handed.until,
         priority=handed.priority,
+        emergency=handed.sends == EMERGENCY,
     )
 
 

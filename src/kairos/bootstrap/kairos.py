@@ -73,7 +73,7 @@ from kairos.engine.dispatch import Dispatcher, Patience
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
-from kairos.engine.passages import URGENT
+from kairos.engine.passages import FIRST
 from kairos.engine.program import Program, compile_program
 from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
@@ -216,7 +216,7 @@ class Kairos:
             "sms": self.smsc,
             "relay": self.esmes,
             "receipt": self.esmes,
-            URGENT: self.smsc,
+            **dict.fromkeys(FIRST.values(), self.smsc),
             "callback": self.gateway.callbacks,
             "ussd_push": self.ussd,
         }
