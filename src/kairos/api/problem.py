@@ -37,6 +37,14 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
     return Response(body, status, headers, PROBLEM)
 
 
+class ProblemError(Exception):
+    """What a route cannot take: it is answered with a problem, with what to do in its `detail`."""
+
+    def __init__(self, status: int, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.field = status, detail, field
+
+
 def handle_errors(app: FastAPI) -> None:
     """Let everything that goes wrong outside a route's own care answer with a problem, or as TM Forum has it."""
 
@@ -49,6 +57,10 @@ def handle_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         name = str(first["loc"][-1])
         return _told(request, 400, f"`{name}`: {first['msg']}", name)
+
+    @app.exception_handler(ProblemError)
+    async def unfit(request: Request, error: ProblemError) -> Response:
+        return _told(request, error.status, error.detail, error.field)
 
     @app.exception_handler(TmfError)
     async def as_tmf(_request: Request, error: TmfError) -> Response:
