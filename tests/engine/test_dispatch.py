@@ -694,9 +694,7 @@ async def test_an_account_that_is_away_holds_up_no_other(bench: Any) -> None:
     dispatcher: Dispatcher
     loop = Loop(bench.engine, lambda: bench.now, lambda rows: dispatcher.hand(rows))
     channels = {"receipt": esmes, "notification": esmes}
-    dispatcher = Dispatcher(
-        bench.store, loop, channels, Charging(DONE), lambda: bench.now, hold=2, backoff=QUICK, accounts=("away", "here")
-    )
+    dispatcher = Dispatcher(bench.store, loop, channels, Charging(DONE), lambda: bench.now, hold=2, backoff=QUICK)
     tasks = [asyncio.create_task(loop.run()), asyncio.create_task(dispatcher.run())]
     for account in ("away", "away", "away", "away", "here", "unknown"):
         passed = Text("12025550123", "5000", "", account=account, message_id="m")

@@ -391,7 +391,7 @@ def test_every_table_of_the_store_is_known_to_the_export(town: Town) -> None:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     personal = {"state", "journal", "identity", "identity_past", "decision", "choice", "outbox", "timer", "response"}
     personal |= {"purchase", "dead_letter", "recommendation", "erasure", "passage", "communication"}
-    nobodys = {"meta", "input_position", "playbook", "switch", "budget", "settled", "model", "listener", "scrub"}
+    nobodys = {"meta", "input_position", "playbook", "switch", "budget", "settled", "model", "scrub"}
     nobodys |= {"passage_listener"}
     marked = {"suppression", "answered"}  # of a number only a hash; ids of messages, and hashes of what came
     assert tables - {"sqlite_sequence"} == personal | nobodys | marked

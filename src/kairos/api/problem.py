@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from kairos.api.tmf import PATH, TmfError, tmf_error
-from kairos.errors import EventError, KairosError
+from kairos.errors import EventError, ForbiddenError, KairosError
 
 log = structlog.get_logger("kairos.api")
 
@@ -37,6 +37,14 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
     return Response(body, status, headers, PROBLEM)
 
 
+class ProblemError(Exception):
+    """What a route cannot take: it is answered with a problem, with what to do in its `detail`."""
+
+    def __init__(self, status: int, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.field = status, detail, field
+
+
 def handle_errors(app: FastAPI) -> None:
     """Let everything that goes wrong outside a route's own care answer with a problem, or as TM Forum has it."""
 
@@ -50,6 +58,10 @@ def handle_errors(app: FastAPI) -> None:
         name = str(first["loc"][-1])
         return _told(request, 400, f"`{name}`: {first['msg']}", name)
 
+    @app.exception_handler(ProblemError)
+    async def unfit(request: Request, error: ProblemError) -> Response:
+        return _told(request, error.status, error.detail, error.field)
+
     @app.exception_handler(TmfError)
     async def as_tmf(_request: Request, error: TmfError) -> Response:
         return tmf_error(error.status, error.reason, error.message)
@@ -57,6 +69,10 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(EventError)
     async def unreadable(request: Request, error: EventError) -> Response:
         return _told(request, 400, str(error), error.field)
+
+    @app.exception_handler(ForbiddenError)
+    async def forbidden(request: Request, error: ForbiddenError) -> Response:
+        return _told(request, 403, str(error))
 
     @app.exception_handler(KairosError)
     async def not_now(request: Request, error: KairosError) -> Response:

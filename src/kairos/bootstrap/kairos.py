@@ -27,6 +27,7 @@ from kairos.adapters.esme_notifications import Reader
 from kairos.adapters.first_answers import KEPT
 from kairos.adapters.gateway import Gateway, take_out
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
+from kairos.adapters.hubs import Hubs
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.operations import HttpOperations
@@ -34,7 +35,7 @@ from kairos.adapters.page import HttpPages
 from kairos.adapters.privacy import HttpPrivacy
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
-from kairos.adapters.recommendations import HttpRecommendations
+from kairos.adapters.recommendations import EVENTS, HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.senders import Submissions
 from kairos.adapters.smpp_figures import SmppCollector
@@ -74,7 +75,7 @@ from kairos.engine.dispatch import Dispatcher, Patience
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
-from kairos.engine.passages import URGENT
+from kairos.engine.passages import FIRST
 from kairos.engine.program import Program, compile_program
 from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
@@ -229,7 +230,7 @@ class Kairos:
             "sms": self.smsc,
             "relay": self.esmes,
             "receipt": self.esmes,
-            URGENT: self.smsc,
+            **dict.fromkeys(FIRST.values(), self.smsc),
             "callback": self.gateway.callbacks,
             "ussd_push": self.ussd,
         }
@@ -248,7 +249,6 @@ class Kairos:
             now,
             patience=patience,
             owed_for=owed_for,
-            accounts={*settings.accounts, *settings.senders},
             rooms=rooms(settings.channels, self.ways),
         )
 
@@ -362,10 +362,11 @@ class Kairos:
         self.recommendations = HttpRecommendations(
             inbound,
             partial(SqliteQueries, settings.store.path),
+            Hubs(self.store, now, EVENTS, lambda _: asked.callbacks, most=100),
             kept_for=milliseconds(asked.kept),
             most=asked.kept_at_most,
-            allowed=asked.listeners,
         )
+        self.recommendations.hubs.open()
         self._beside("recommendations", self.recommendations.run)
         self.privacy = HttpPrivacy(self.loop, settings.store.path, settings.region)
         self._beside("erasures", self.privacy.run)
