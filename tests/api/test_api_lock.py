@@ -27,6 +27,7 @@ from kairos import api
 from kairos.api import create_app
 from kairos.api.lock import HEADERS_LIMIT, LONGEST, Lock, Untold, about
 from kairos.api.roles import TABLE
+from kairos.api.tmf import PATH
 from kairos.domain.caller import ADMIN, ROLES, Caller
 
 HERE = "http://127.0.0.1:8080"
@@ -151,7 +152,8 @@ async def test_who_may_and_who_may_not(method: str, path: str, named: str) -> No
             if allowed:
                 assert answer.text == f"{role}|{'ada' * (role != 'none')}|{role * (role != 'none')}"
             else:
-                assert problem_of(answer, 403)["detail"].startswith("this needs the role `")
+                said = answer.json()["reason"] if path.startswith(PATH) else problem_of(answer, 403)["detail"]
+                assert said.startswith("this needs the role `")
                 assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
         stranger = await client.request(method, path)
         assert stranger.status_code == (401 if named else 200)
@@ -209,6 +211,16 @@ async def test_whatever_is_wrong_with_a_key_the_answer_is_the_same(headers: Any)
         assert problem_of(answer, 401)["detail"] == "a key or token that is good here and now is needed"
         assert answer.headers["www-authenticate"].startswith('Bearer realm="kairos"')
         assert ("invalid_token" in answer.headers["www-authenticate"]) == bool(headers)
+
+
+async def test_who_speaks_tm_forums_words_is_refused_in_them() -> None:
+    path = "/tmf-api/communicationManagement/v4/communicationMessage"
+    async with door() as client:
+        for headers, status, code in (({}, 401, "unauthorized"), (bearer("care"), 403, "forbidden")):
+            answer = await client.post(path, headers=headers)
+            told = answer.json()
+            assert (answer.status_code, told["@type"], told["code"]) == (status, "Error", code)
+            assert "www-authenticate" in answer.headers
 
 
 async def test_nobody_learns_which_paths_there_are() -> None:

@@ -328,3 +328,37 @@ def test_a_mapping_without_its_source_is_refused_at_its_line() -> None:
         with pytest.raises(SettingsError) as refused:
             read_settings(toml.replace("dip", "dpi") + key, {})
         assert f"kairos.toml:7: {said}" in str(refused.value)
+
+
+def test_all_that_ways_out_need_is_named_at_once() -> None:
+    text = """[channels.webhook]
+url = "https://hooks.example"
+[channels.ivr]
+url = "https://dialler.example"
+callback = "https://kairos.example"
+[channels.push]
+url = "fcm://project/{secret}/{address}"
+[channels.whatsapp]
+url = "json://hub.example/{address}"
+[channels.email]
+host = "mail.example"
+user = "kairos"
+sender = "offers@fictel.example"
+[channels.mms]
+url = "https://mmsc.example"
+user = "kairos"
+[news.crm]
+url = "https://crm.example"
+"""
+    with pytest.raises(SettingsError) as raised:
+        require_passwords(read_settings(text, {"KAIROS_SMSC_PASSWORD": "x"}))
+    named = [said.hint.removeprefix("set ").split()[0].rstrip(",") for said in raised.value.diagnostics]
+    assert sorted(named) == [
+        "KAIROS_CHANNELS_EMAIL_PASSWORD",
+        "KAIROS_CHANNELS_IVR_KEY",
+        "KAIROS_CHANNELS_IVR_SECRET",
+        "KAIROS_CHANNELS_MMS_PASSWORD",
+        "KAIROS_CHANNELS_PUSH_SECRET",
+        "KAIROS_CHANNELS_WEBHOOK_SECRET",
+        "KAIROS_NEWS_CRM_SECRET",
+    ]

@@ -37,6 +37,13 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
     return Response(body, status, headers, PROBLEM)
 
 
+def refusal(path: str, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None) -> Response:
+    """What goes wrong on a path, as those who call there read errors."""
+    if path.startswith(PATH):
+        return tmf_error(status, detail, headers=headers)
+    return problem(status, detail, field, headers)
+
+
 def handle_errors(app: FastAPI) -> None:
     """Let everything that goes wrong outside a route's own care answer with a problem, or as TM Forum has it."""
 
@@ -82,6 +89,4 @@ def _route(request: Request) -> str:
 def _told(
     request: Request, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None
 ) -> Response:
-    if request.url.path.startswith(PATH):
-        return tmf_error(status, detail, headers=headers)
-    return problem(status, detail, field, headers)
+    return refusal(request.url.path, status, detail, field, headers)
