@@ -142,6 +142,7 @@ def of_text(text: Text) -> dict[str, Any]:
         "address": text.destination,
         "subject": text.subject,
         "text": text.text,
+        "language": text.reply_in,
         "html": text.html,
         "media": text.media,
         "reply_to": text.source,
