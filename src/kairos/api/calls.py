@@ -14,14 +14,15 @@ from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.lock import about
-from kairos.api.problem import problem
+from kairos.api.problem import UNREADABLE, problem, unreadable
 from kairos.errors import EventError, KairosError
 
 log = structlog.get_logger("kairos.api")
 
 BODY_LIMIT = 10_000  # bytes
 NOT_KEPT = {"cache-control": "no-store"}
-EXAMPLE = """write it as in {"id": "7f3c", "subscriber": "+12025550123", "result": "accepted", "who": "agent 17"}"""
+EXAMPLE = """write it as in {"id": "7f3c", "subscriber": "+12025550123", "result": "accepted", "who": "agent 17"}; a \
+result is accepted, declined, keep, stop, not_reached or wrong_person"""
 
 Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_person"]
 
@@ -76,8 +77,8 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
             found = await calls.settle(brought.id, offer, brought.subscriber, brought.result, brought.who)
         except (TooLargeError, ClientDisconnect):
             return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return problem(400, f"the body cannot be read: {error}; {EXAMPLE}")
+        except UNREADABLE as error:
+            return unreadable(error, EXAMPLE)
         except EventError as error:
             return problem(422, str(error), error.field)
         except KairosError as error:

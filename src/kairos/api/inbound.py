@@ -15,7 +15,7 @@ from starlette.responses import Response
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.idempotency import PARAMETER, request_id
 from kairos.api.lock import about
-from kairos.api.problem import problem
+from kairos.api.problem import UNREADABLE, problem, unreadable
 from kairos.domain.inbound import MOST, Verb
 from kairos.errors import EventError, KairosError
 
@@ -23,7 +23,10 @@ log = structlog.get_logger("kairos.api")
 
 BODY_LIMIT = 20_000  # bytes
 RETRY_AFTER = {"retry-after": "1"}  # seconds
-ASK = """write it as in {"id": "7f3a", "subscriber": "+12025550123", "channel": "care"}"""
+ASK = (
+    """write it as in {"id": "7f3a", "subscriber": "+12025550123", "channel": "care"}; """
+    "a channel is small letters, digits and `_`"
+)
 SAY = (
     """write it as in {"id": "7f3b", "subscriber": "+12025550123", "offer": "5da2-4447", """
     """"answer": "accept", "channel": "care"}; an answer is accept, decline or keep"""
@@ -140,8 +143,8 @@ async def _read(request: Request, kind: type[B], example: str) -> B | Response:
         read = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=kind)
     except (TooLargeError, ClientDisconnect):
         return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return problem(400, f"the body cannot be read: {error}; {example}")
+    except UNREADABLE as error:
+        return unreadable(error, example)
     try:
         known_by = request_id(request, read.id)
     except ValueError as error:

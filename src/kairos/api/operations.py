@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.lock import about, caller_of
-from kairos.api.problem import problem
+from kairos.api.problem import UNREADABLE, problem, unreadable
 from kairos.domain.switch import Switch, wrong_turn
 from kairos.errors import EventError, KairosError
 
@@ -92,8 +92,8 @@ def add_operations(app: FastAPI, operations: Operations) -> None:
             return _json(await operations.trial(wanted.msisdn, wanted.offer, wanted.past_switches))
         except (TooLargeError, ClientDisconnect):
             return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
-        except msgspec.DecodeError as error:
-            return problem(400, f"the body cannot be read: {error}; {TRIAL_EXAMPLE}")
+        except UNREADABLE as error:
+            return unreadable(error, TRIAL_EXAMPLE)
         except EventError as error:
             return problem(422, str(error), error.field)
         except KairosError as error:
@@ -132,8 +132,8 @@ def _add_switches(app: FastAPI, operations: Operations) -> None:
             wanted = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=Turn)
         except (TooLargeError, ClientDisconnect):
             return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
-        except msgspec.DecodeError as error:
-            return problem(400, f"the body cannot be read: {error}; {EXAMPLE}")
+        except UNREADABLE as error:
+            return unreadable(error, EXAMPLE)
         if wrong := wrong_turn(wanted.on, wanted.reason):
             return problem(400, wrong, "reason")
         client = caller_of(request.state) or (request.client.host if request.client else "http")

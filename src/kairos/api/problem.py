@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,8 @@ from kairos.errors import EventError, KairosError
 log = structlog.get_logger("kairos.api")
 
 PROBLEM = "application/problem+json"
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what reading a body may raise
+_FIELD = re.compile(r" at `\$\.([^`]+)`|field `([^`]+)`")  # as msgspec names it
 RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 
@@ -35,6 +38,16 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
     """A response with a problem; `more` are further members."""
     body = msgspec.json.encode({"type": "about:blank", **problem_fields(status, detail, field, **more)})
     return Response(body, status, headers, PROBLEM)
+
+
+def unreadable(error: Exception, example: str) -> Response:
+    """A body that cannot be read: what is wrong in which field, and how it is written.
+
+    >>> unreadable(msgspec.ValidationError("Expected `str`, got `int` - at `$.channel`"), "write it so").body[-19:]
+    b',"field":"channel"}'
+    """
+    found = _FIELD.search(str(error))
+    return problem(400, f"the body cannot be read: {error}; {example}", found[1] or found[2] if found else "")
 
 
 def refusal(path: str, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None) -> Response:
@@ -62,7 +75,7 @@ def handle_errors(app: FastAPI) -> None:
         return tmf_error(error.status, error.reason, error.message)
 
     @app.exception_handler(EventError)
-    async def unreadable(request: Request, error: EventError) -> Response:
+    async def misread(request: Request, error: EventError) -> Response:
         return _told(request, 400, str(error), error.field)
 
     @app.exception_handler(KairosError)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.ingress import Answered
 from kairos.api.lock import about
-from kairos.api.problem import problem
+from kairos.api.problem import UNREADABLE, problem, unreadable
 from kairos.errors import KairosError
 
 log = structlog.get_logger("kairos.api")
@@ -69,8 +69,8 @@ def add_purchases(app: FastAPI, purchases: Purchases) -> None:
             said = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=Said)
         except (TooLargeError, ClientDisconnect):
             return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
-        except msgspec.DecodeError as error:
-            return problem(400, f"the body cannot be read: {error}; {EXAMPLE}")
+        except UNREADABLE as error:
+            return unreadable(error, EXAMPLE)
         about(request, "", f"{said.key} {said.status} {said.amount or ''}".strip())
         if said.amount is not None and said.status != "reversed":
             return problem(400, f"an amount goes back where a purchase is reversed, not {said.status}", "amount")
