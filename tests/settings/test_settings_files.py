@@ -248,6 +248,13 @@ def test_a_variable_that_names_no_setting_is_somebody_elses(name: str) -> None:
     assert read_settings(PATTERN + "[accounts.ocs]\n", {name: "x"}) == read_settings(PATTERN + "[accounts.ocs]\n", {})
 
 
+def test_a_variable_of_a_section_that_is_gone_says_so() -> None:
+    said = "`clients.app.roles` is missing; there is no [clients.app] in kairos.toml; add it, or unset the variable"
+    with pytest.raises(SettingsError) as raised:
+        read_settings("[clients.care]\nroles = 'care'\n", {"KAIROS_CLIENTS_APP_KEY": "x" * 32})
+    assert str(raised.value) == f"KAIROS_CLIENTS_APP_KEY: {said}"
+
+
 def test_a_broken_section_is_said_once_even_if_the_environment_would_fill_it() -> None:
     with pytest.raises(SettingsError, match=r"^kairos\.toml:1: `smsc` must be a section, not `x`$"):
         read_settings("smsc = 'x'", {"KAIROS_SMSC_PORT": "1"})
