@@ -359,6 +359,18 @@ async def test_a_body_that_does_not_say_its_length_ends_at_the_limit() -> None:
     assert read < 10
 
 
+async def test_events_in_chunks_that_are_too_many_are_said_to_be_so() -> None:
+    async def large() -> AsyncIterator[bytes]:
+        for _ in range(1100):
+            yield b"x" * 1000
+
+    kind = {"content-type": "application/cloudevents+json"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Lock(whole_app(), KNOWN, Untold())), base_url=HERE
+    ) as client:
+        problem_of(await client.post("/v1/events", headers=bearer("ingest") | kind, content=large()), 413)
+
+
 @pytest.mark.parametrize(
     ("path", "role"), [("/v1/decisions", "care"), ("/v1/trials", "operator"), ("/v1/events", "ingest")]
 )

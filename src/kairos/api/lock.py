@@ -237,16 +237,21 @@ class Lock:
     # -- what goes back, and what is kept ------------------------------------------------------------------------------
 
     def _bounded(self, receive: Receive, shown: _Shown) -> Receive:
-        """The body, up to the limit: one that announces its length was looked at, and the server holds it to that."""
+        """The body, up to the limit: one that announces its length was looked at, and the server holds it to that.
+
+        What goes beyond it is the last that a route sees, so that it can say that the body is too large.
+        """
         if not shown.chunked:
             return receive
         left = self._limit
 
         async def bounded() -> Message:
             nonlocal left
+            if left < 0:
+                return {"type": "http.disconnect"}
             message = await receive()
             left -= len(message.get("body", b""))
-            return message if left >= 0 else {"type": "http.disconnect"}
+            return message if left >= 0 else {**message, "more_body": True}
 
         return bounded
 
