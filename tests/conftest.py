@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
+import structlog
 
 # One thread for matrix products and trees: more of them wait by spinning, on cores that other tests need.
 os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
@@ -25,6 +26,14 @@ from kairos.learn import FixedPropensity
 from kairos.playbook import read
 
 pytest.register_assert_rewrite("tests.system.ledgers")
+
+# A bug that is planted is logged in plain words: with all locals drawn, as structlog would, that takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # Modules are compiled once, whatever the environment says: tests start processes by the hundred.
 sys.dont_write_bytecode = False
