@@ -7,8 +7,10 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from structlog.testing import capture_logs
 
 from kairos.adapters.callers import Callers, hashed, made
 from kairos.adapters.oidc import HOUR, PAUSE, Tokens, in_file, published
@@ -189,6 +192,26 @@ async def test_no_other_does(case: str) -> None:
     assert await callers.who(token()) is not None  # and the next one opens
 
 
+async def test_the_log_says_what_is_wrong_with_a_token_and_not_more_often_than_a_disk_can_bear() -> None:
+    later = count(0, 10)
+    wrong = {
+        "Signature has expired": token(exp=now() - 60),
+        "its `aud` has no `kairos`": token(aud="other"),
+        f"its `iss` is not `{ISSUER}`": token(iss="https://other.example"),
+        "`alg` is `HS256`; `algorithms` of [oidc] are": unsigned("HS256"),
+        "the issuer has no key `gone` for RS256": token(RSA, "RS256", "gone"),
+    }
+    with capture_logs() as lines:
+        for said, written in wrong.items():
+            assert await tokens(tick=lambda: next(later)).caller(written) is None
+            assert lines[-1]["reason"].startswith(said), lines[-1]
+        told = sum("reason" in one for one in lines)
+        still = tokens(tick=lambda: 0.0)
+        for _ in range(5):
+            await still.caller(token(exp=now() - 60))
+    assert sum("reason" in one for one in lines) == told + 1
+
+
 @pytest.mark.parametrize(
     ("claim", "prefix", "changed", "roles"),
     [
@@ -342,6 +365,24 @@ async def test_what_is_no_key_set_is_said_and_opens_nothing(site: Any, case: str
     site({path.replace("/d", "/.well-known/openid-configuration"): page for path, page in pages(at).items()})
     with pytest.raises(KairosError, match=said):
         await published(at)()
+
+
+async def test_an_issuer_that_talks_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No read of it ever times out, and whoever shows a new key waits for it."""
+    monkeypatch.setattr("kairos.adapters.oidc.PATIENCE", 0.1)
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        async with asyncio.timeout(5):
+            with pytest.raises(KairosError, match="no answer within"):
+                await published(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")()
 
 
 async def test_keys_from_a_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from kairos.api.tmf import PATH, TmfError, tmf_error
-from kairos.errors import EventError, KairosError
+from kairos.errors import EventError, ForbiddenError, KairosError
 
 log = structlog.get_logger("kairos.api")
 
@@ -37,6 +37,21 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
     return Response(body, status, headers, PROBLEM)
 
 
+class ProblemError(Exception):
+    """What a route cannot take: it is answered with a problem, with what to do in its `detail`."""
+
+    def __init__(self, status: int, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.field = status, detail, field
+
+
+def refusal(path: str, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None) -> Response:
+    """What goes wrong on a path, as those who call there read errors."""
+    if path.startswith(PATH):
+        return tmf_error(status, detail, headers=headers)
+    return problem(status, detail, field, headers)
+
+
 def handle_errors(app: FastAPI) -> None:
     """Let everything that goes wrong outside a route's own care answer with a problem, or as TM Forum has it."""
 
@@ -50,13 +65,21 @@ def handle_errors(app: FastAPI) -> None:
         name = str(first["loc"][-1])
         return _told(request, 400, f"`{name}`: {first['msg']}", name)
 
+    @app.exception_handler(ProblemError)
+    async def unfit(request: Request, error: ProblemError) -> Response:
+        return _told(request, error.status, error.detail, error.field)
+
     @app.exception_handler(TmfError)
     async def as_tmf(_request: Request, error: TmfError) -> Response:
         return tmf_error(error.status, error.reason, error.message)
 
     @app.exception_handler(EventError)
-    async def unreadable(request: Request, error: EventError) -> Response:
+    async def misread(request: Request, error: EventError) -> Response:
         return _told(request, 400, str(error), error.field)
+
+    @app.exception_handler(ForbiddenError)
+    async def forbidden(request: Request, error: ForbiddenError) -> Response:
+        return _told(request, 403, str(error))
 
     @app.exception_handler(KairosError)
     async def not_now(request: Request, error: KairosError) -> Response:
@@ -82,6 +105,4 @@ def _route(request: Request) -> str:
 def _told(
     request: Request, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None
 ) -> Response:
-    if request.url.path.startswith(PATH):
-        return tmf_error(status, detail, headers=headers)
-    return problem(status, detail, field, headers)
+    return refusal(request.url.path, status, detail, field, headers)
