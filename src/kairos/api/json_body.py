@@ -25,5 +25,5 @@ async def read_json(request: Request, kind: type[B], limit: int, example: str) -
         raise ProblemError(400, f"the body cannot be read: {error}; {example}") from None
 
 
-def json_of(content: Any, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(content), 200, headers, "application/json")
+def json_of(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers, "application/json")
