@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -18,6 +18,8 @@ from kairos.adapters.calls import CallDesk, CallList
 from kairos.api import create_app
 from kairos.api.calls import add_calls
 from kairos.api.lock import Lock
+from kairos.domain.message import Text
+from kairos.ports import Outcome
 
 OTHER = "12025550124"
 
@@ -176,6 +178,22 @@ async def test_what_is_brought_again_after_a_restart_is_answered_as_before(call_
         assert (await desk.bring(call, result)).json() == first.json()
         if result in ("keep", "wrong_person"):
             assert (await desk.bring(call, result, id="another")).status_code == 404
+
+
+async def test_a_stop_is_heard_at_the_very_moment_of_a_result() -> None:
+    calls = CallList(lambda: 0, 60.0, 0.0)
+    text = Text("5000", "12025550123", "2 GB?", True, offer="k-1")
+
+    async def attempt() -> Outcome:
+        async with calls(cast("Any", None), text):
+            return await calls.send(text)
+
+    call = asyncio.create_task(attempt())
+    await asyncio.sleep(0)
+    assert len(await calls.claim(1)) == 1
+    assert calls.settle("k-1", "not_reached")
+    call.cancel()
+    assert isinstance((await asyncio.gather(call, return_exceptions=True))[0], asyncio.CancelledError)
 
 
 async def test_what_nobody_calls_in_time_gives_its_limit_and_its_offer_back(call_bench: Any) -> None:

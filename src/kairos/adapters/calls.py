@@ -79,10 +79,8 @@ class CallList:
             return Outcome("retry", reason="nobody claims it")
         entry.until = self.clock() + round(self.lease_s * 1000)
         entry.settled.set()
-        try:
-            return await asyncio.wait_for(entry.result, self.lease_s)
-        except TimeoutError:
-            return Outcome("unknown", reason="the agent never came back")
+        await asyncio.wait({entry.result}, timeout=self.lease_s)
+        return entry.result.result() if entry.result.done() else Outcome("unknown", reason="the agent never came back")
 
     async def claim(self, limit: int) -> list[Entry]:
         """The next calls, those first that must be made soonest. What may not be told any more is passed by."""

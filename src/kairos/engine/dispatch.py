@@ -38,6 +38,7 @@ _order = msgspec.msgpack.Decoder(Order).decode
 
 ORDERS = "ocs"
 TRIES = 3  # attempts of this run, at least, before a call is given up: it may be old because we were down
+STOPPED_WITHIN = 1.0  # seconds: then what goes on all the same is stopped once more
 PAGE = 1000  # rows that are read from the store at once
 OWED = frozenset({"receipt", "relay", "callback"})  # the channels to accounts and listeners, who may never come back
 HANDSET = frozenset({"notification", "sms"})  # the channels whose order a subscriber sees
@@ -159,12 +160,15 @@ class Dispatcher:
             await asyncio.sleep(0.05)
 
     async def close(self) -> None:
-        """Stop attempts; what is unsent stays in the store."""
+        """Stop attempts; what is unsent stays in the store.
+
+        One that had its answer at that very moment may go on as if nobody had stopped it, and wait for hours.
+        """
         self._closing = True
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := list(self._under_way.values()):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=STOPPED_WITHIN)
 
     @property
     def under_way(self) -> int:
@@ -223,6 +227,8 @@ class Dispatcher:
             if self._last.get(lane) is finished:
                 del self._last[lane]
                 self._refused.pop(lane, None)
+            if not finished.cancelled() and (error := finished.exception()):
+                log.error("sending broke; the next start tries again", row=row.id, channel=row.channel, exc_info=error)
 
         task.add_done_callback(done)
 
