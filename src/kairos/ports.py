@@ -22,7 +22,7 @@ from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
 from kairos.domain.passage import Communication, Hub, Passage, PassageNews
 from kairos.domain.purchase import Purchase
-from kairos.domain.recommendation import Kept, Listener
+from kairos.domain.recommendation import Kept
 from kairos.domain.switch import Switch
 
 Lease = Callable[[str, int, int, int], int]
@@ -222,7 +222,9 @@ class Store(Protocol):
         place, 0 where there are no more. `before` is such a place, or 0 to begin."""
         ...
 
-    def listeners(self) -> list[Hub]: ...
+    def listeners(self) -> list[Hub]:
+        """Of every hub."""
+        ...
 
     def put_listener(self, one: Hub) -> None:
         """Keep one, in a transaction of its own."""
@@ -304,7 +306,7 @@ class Aside(Protocol):
 
 
 class Queries(Protocol):
-    """Recommendations that are kept and their listeners (`domain.recommendation`); what is written is durable.
+    """Recommendations that are kept (`domain.recommendation`); what is written is durable.
 
     For one thread at a time. All raise StoreError when the store cannot be used.
     """
@@ -330,14 +332,6 @@ class Queries(Protocol):
         ...
 
     def mark_told(self, keys: Iterable[str]) -> None: ...
-
-    def listeners(self) -> list[Listener]: ...
-
-    def listen(self, one: Listener) -> None: ...
-
-    def unlisten(self, key: str) -> bool:
-        """Whether it was there."""
-        ...
 
     def close(self) -> None: ...
 

@@ -28,7 +28,7 @@ from kairos.engine.dispatch import Backoff, Dispatcher
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop
-from kairos.engine.passages import URGENT
+from kairos.engine.passages import FIRST
 from kairos.engine.program import compile_program
 from kairos.errors import StoreError
 from kairos.ingest import EventReader, Template, compile_patterns, normalise
@@ -65,6 +65,7 @@ SENDERS = {
         ("vas", ["1234", "Games"], ("third_party",)),
         ("shop", ["Shop"], ("service", "marketing")),
         ("alarm", ["112"], ("emergency",)),
+        ("state", ["State"], ("government",)),
     ]
 }
 QUICK = SessionOptions(response_timeout=0.3)
@@ -95,6 +96,7 @@ class FakeSmsc:
     submitted: list[SubmitSm | DataSm] = field(default_factory=list)
     asked: list[QuerySm | CancelSm | ReplaceSm] = field(default_factory=list)
     first_id: int = 1
+    takes: float = 0.0  # seconds for an answer
     server: Server | None = None
 
     async def handle(self, _: Session, pdu: Pdu) -> Pdu | None:
@@ -102,6 +104,7 @@ class FakeSmsc:
             return self.asked_about(pdu)
         assert isinstance(pdu, SubmitSm | DataSm)
         self.submitted.append(pdu)
+        await asyncio.sleep(self.takes)
         status = self.answers.popleft() if self.answers else 0
         if status == SILENCE:
             return None
@@ -234,7 +237,7 @@ class World:
             "sms": self.smsc,
             "relay": self.esmes,
             "receipt": self.esmes,
-            URGENT: self.smsc,
+            **dict.fromkeys(FIRST.values(), self.smsc),
             "callback": self.gateway.callbacks,
         }
         quick = Backoff(0.01, 0.02)
@@ -280,9 +283,9 @@ async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> As
     finally:
         world.store.gate.set()
         await world.esmes.server.close()
-        await world.gateway.close()
         await world.smsc.client.close()
         await world.dispatcher.close()
+        await world.gateway.close()
         await sending
         world.loop.close()
         await asyncio.wait_for(engine, 10)

@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
@@ -364,6 +365,24 @@ async def test_what_is_no_key_set_is_said_and_opens_nothing(site: Any, case: str
     site({path.replace("/d", "/.well-known/openid-configuration"): page for path, page in pages(at).items()})
     with pytest.raises(KairosError, match=said):
         await published(at)()
+
+
+async def test_an_issuer_that_talks_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No read of it ever times out, and whoever shows a new key waits for it."""
+    monkeypatch.setattr("kairos.adapters.oidc.PATIENCE", 0.1)
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        async with asyncio.timeout(5):
+            with pytest.raises(KairosError, match="no answer within"):
+                await published(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")()
 
 
 async def test_keys_from_a_file(tmp_path: Path) -> None:

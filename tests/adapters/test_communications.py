@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 from fastapi import FastAPI
+from tests.channels.conftest import web_server
 from tests.conftest import HOUR, MSISDN, NOON
 
 from kairos.adapters.gateway import EVENT
@@ -293,9 +294,26 @@ async def test_while_the_store_hangs_an_alarm_goes_out_once(start: Any) -> None:
         made = (await alarm.post(MESSAGE, json=sent)).json()
         assert made["receiver"][0]["status"] == "sent"
         world.store.gate.set()
-        await world.until(lambda: [row.status for row in world.rows("urgent")] == ["dropped"])
+        await world.until(lambda: [row.status for row in world.rows("emergency")] == ["dropped"])
         assert (await alarm.get(made["href"])).json()["receiver"][0]["status"] == "sent"
     assert world.peer.texts == ["Leave the building"]
+
+
+async def test_an_emergency_never_waits_behind_a_campaign_of_the_government(start: Any) -> None:
+    """Neither in the outbox, of which a part is in memory, nor before the SMSC, which takes its time."""
+    world = await start()
+    world.dispatcher.hold, world.peer.takes = 90, 0.05
+    async with door(world, "state") as state, door(world, "alarm") as alarm:
+        numbers = [str(12025550100 + n) for n in range(100)]
+        campaign = message("Vote on Sunday", *numbers, sender={"id": "State"})
+        assert (await state.post(MESSAGE, json=campaign)).status_code == 201
+        await world.until(lambda: world.peer.submitted)
+        await alarm.post(MESSAGE, json=message("Leave the building", "12025550155", sender={"id": "112"}))
+        await world.until(lambda: "Leave the building" in world.peer.texts)
+        before, window = len(world.peer.texts), world.smsc.client.statistics()[0].window
+        assert before <= 2 * window + 1, "what was on its way already"
+        world.peer.takes = 0.0
+        await world.until(lambda: len(world.peer.texts) == 101)
 
 
 # -- who listens -------------------------------------------------------------------------------------------------------
@@ -355,6 +373,20 @@ async def test_listeners_are_told_of_each_change_until_they_take_it(start: Any, 
         assert len(got) == 3
 
 
+async def test_a_listener_that_hangs_holds_up_no_other_of_its_client(start: Any) -> None:
+    world = await start()
+    world.dispatcher.hold = 1  # of what is for one
+    async with door(world) as http, web_server() as hangs, web_server() as sound:
+        allow(world, hangs.url, sound.url)
+        hangs.answers = ["hang"] * 9
+        for web in (hangs, sound):
+            assert (await http.post(f"{BASE}/hub", json={"callback": web.url})).status_code == 201
+        await http.post(MESSAGE, json=message())
+        await world.until(lambda: len(sound.got) == 2)
+        await world.peer.receipt("1", MessageState.DELIVERED)
+        await world.until(lambda: len(sound.got) == 3)
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -397,13 +429,13 @@ async def test_who_listens_is_allowed_anew_at_every_start(start: Any, capsys: An
     allow(world, "http://127.0.0.1/x")
     async with door(world) as http:
         made = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/x/1"})).json()
-        assert world.gateway.callbacks.known == {made["id"]}
+        assert [one.id for one in world.gateway.hubs.listening] == [made["id"]]
         allow(world, "http://127.0.0.1/y")
         world.gateway.wire(world.esmes, 600_000)
-        assert world.gateway.callbacks.known == set()
+        assert not world.gateway.hubs.listening
         assert capsys.readouterr().out.count("http://127.0.0.1/x/1") == 1
         other = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/y"})).json()
-        assert world.gateway.callbacks.known == {other["id"]}, "and with the next listener, too"
+        assert [one.id for one in world.gateway.hubs.listening] == [other["id"]], "and with the next listener, too"
         await http.post(MESSAGE, json=message())
         assert {text.source for text in told(world)} == {other["id"]}
 

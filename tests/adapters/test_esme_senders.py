@@ -282,7 +282,7 @@ async def test_while_the_store_hangs_an_alarm_goes_out_once(start: Any, bind: An
     world.store.gate.clear()
     assert (await alarm.submit("Leave the building", source_addr="112")).message_id == "1"
     world.store.gate.set()
-    await world.until(lambda: [row.status for row in world.rows("urgent")] == ["dropped"])
+    await world.until(lambda: [row.status for row in world.rows("emergency")] == ["dropped"])
     assert world.peer.texts == ["Leave the building"]
 
 

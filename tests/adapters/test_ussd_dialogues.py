@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from tests.adapters.conftest import GatedStore
-from tests.conftest import NOON, TEXTS
+from tests.conftest import NOON, TEXTS, compiled
 
 from kairos.adapters.ussd import dialogues
 from kairos.adapters.ussd.dialogues import BUSY, Dialogues
 from kairos.adapters.ussd.doors import UssdDoors
-from kairos.adapters.ussd.http import HttpSystems, HttpUssd, XmlPush
+from kairos.adapters.ussd.http import AwayError, HttpSystems, HttpUssd, XmlPush
 from kairos.adapters.ussd.smpp import UssdSmpp
 from kairos.domain.event import Event
 from kairos.domain.inbound import Visit
@@ -25,15 +25,13 @@ from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket, OpenOffer
 from kairos.engine.engine import Engine
 from kairos.engine.loop import Loop
-from kairos.engine.program import compile_program
 from kairos.engine.work import decode_state
 from kairos.errors import EventError, StoreError
 from kairos.learn import FixedPropensity
-from kairos.playbook import read
 from kairos.playbook.ussd import WORDS, WORDS_OF_OFFERS
 from kairos.simulate.ussd import Dialogue, UssdGateway
 from kairos.smpp import BindTransceiver, Client, SessionOptions, Status
-from kairos.ussd import Heard, Show
+from kairos.ussd import Heard, Session, Show
 from kairos.ussd.profiles import PROFILES
 
 NUMBER = "12025550123"
@@ -78,7 +76,7 @@ class Desk:
 @asynccontextmanager
 async def opened(files: dict[str, str] = FILES, **options: Any) -> AsyncIterator[Desk]:
     store, now = GatedStore(), [NOON]
-    engine = Engine(store, compile_program(read(files)), FixedPropensity())
+    engine = Engine(store, compiled(files), FixedPropensity())
     sent: list[str] = []
     loop = Loop(engine, lambda: now[0], lambda rows: sent.extend(row.channel for row, _ in rows))
     running = asyncio.create_task(loop.run())
@@ -138,6 +136,39 @@ async def test_a_store_that_fails_is_answered_too() -> None:
         assert await desk.hear("", kind="begin") == Show("later", more=False)
         desk.store.failing = False
         assert (await desk.hear("", kind="begin", session="t")).text.startswith("offers")
+
+
+async def test_one_whose_end_breaks_the_engine_is_the_only_one_that_ends_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(ttl=180.0) as desk:
+        await desk.hear("", kind="begin")
+        desk.now[0] += 200_000
+
+        async def broken(_: object) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(desk.loop, "submit", broken)
+        await desk.dialogues.sweep()
+        assert desk.dialogues.open == 0
+
+
+async def test_a_system_that_talks_for_ever_is_away() -> None:
+    """No read of it ever times out, and the dialogue waits for it."""
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"C")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        systems = HttpSystems({"shop": (url, 0.1)})
+        async with asyncio.timeout(5):
+            with pytest.raises(AwayError, match="`shop` did not answer"):
+                await systems.say("shop", Session("s", NUMBER, "*123#"), "", ())
+        await systems.close()
 
 
 async def test_what_nobody_goes_on_with_is_broken_off_and_its_offer_said_by_sms_once() -> None:

@@ -40,7 +40,7 @@ def whole_app() -> FastAPI:
     for found in pkgutil.iter_modules(api.__path__, f"{api.__name__}."):
         module = import_module(found.name)
         for name, add in vars(module).items():
-            if name.startswith("add_") and add.__module__ == found.name:
+            if name.startswith("add_") and name != "add_hub" and add.__module__ == found.name:  # others add that
                 _, *needed = (one for one in signature(add).parameters.values() if one.default is one.empty)
                 add(app, *(MagicMock() for _ in needed))
     return app

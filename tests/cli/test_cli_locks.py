@@ -14,6 +14,7 @@ import pytest
 
 from kairos.adapters.audit.trail import note
 from kairos.adapters.callers import hashed
+from kairos.adapters.sqlite import SqliteStore
 from kairos.errors import SettingsError
 from kairos.settings import read_settings, require_passwords
 
@@ -86,6 +87,34 @@ def test_a_line_that_was_changed_is_named(kairos: Kairos, trail: Path) -> None:
     status, _, errors = kairos("audit")
     assert status == 1
     assert f"{file.name}:1: the seal of line 1 does not fit" in errors
+
+
+def test_who_reads_the_store_past_the_door_is_in_its_trail(kairos: Kairos, trail: Path, tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "kairos.db").close()
+    for command in (
+        ("explain", "+12025550123"),
+        ("explain", "77"),
+        ("report", "fairness", "--by", "region"),
+        ("dead-letters", "list"),
+        ("dead-letters", "explain", "7"),
+    ):
+        assert "Traceback" not in kairos(*command)[2]
+    lines = [json.loads(line) for line in kairos("audit", "--json")[1].splitlines()][2:]
+    assert [(one["did"], one.get("detail", "")) for one in lines] == [
+        ("explain", ""),
+        ("explain", "77"),
+        ("report fairness --by region", ""),
+        ("dead-letters list", ""),
+        ("dead-letters explain", "7"),
+    ]
+    about = kairos("audit", "--subscriber", "+12025550123")[1]
+    assert (about.count("\n"), "explain" in about) == (1, True)
+
+
+def test_where_no_trail_is_reading_makes_none(kairos: Kairos, tmp_path: Path) -> None:
+    SqliteStore(tmp_path / "kairos.db").close()
+    assert "nobody" not in kairos("explain", "+12025550123", "--store", "kairos.db")[2]
+    assert not (tmp_path / "kairos.db-audit").exists()
 
 
 def test_lines_that_were_cut_off_are_missed_by_who_noted_the_last(kairos: Kairos, trail: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from kairos.domain.inputs import Change, Delivery
 from kairos.domain.message import Order, Outgoing, Text
@@ -414,6 +415,44 @@ async def test_what_is_committed_while_we_close_waits_for_the_next_start(bench: 
         await until(lambda: status(bench, 2) == "sent")
 
 
+async def test_what_goes_on_as_if_nobody_had_stopped_it_does_not_hold_up_the_end(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `asyncio.wait_for` lets it before Python 3.12, where what it waits for ends at that very moment."""
+    monkeypatch.setattr("kairos.engine.dispatch.STOPPED_WITHIN", 0.01)
+
+    class Deaf(Handset):
+        async def send(self, text: Text) -> Outcome:
+            self.got.append(text)
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+            return RETRY
+
+    bench.profile()
+    handset = Deaf(SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.backoff = Backoff(3600, 3600)
+        await loop.submit(call(bench))
+        await until(lambda: len(handset.got) == 1)
+        async with asyncio.timeout(5):
+            await dispatcher.close()
+        assert dispatcher.under_way == 0
+
+
+async def test_a_row_whose_sending_breaks_is_told_of(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    bench.profile()
+    async with running(bench, Handset(SENT)) as (loop, dispatcher):
+        monkeypatch.setattr(dispatcher, "_unsaid", broken)
+        with capture_logs() as told:
+            await loop.submit(call(bench))
+            await until(lambda: bool(told))
+    assert [(one["row"], one["channel"], str(one["exc_info"])) for one in told] == [(1, "notification", "a bug")]
+    assert status(bench, 1) == "pending"
+
+
 async def test_a_notification_that_its_bringer_sent_is_not_sent_from_the_store_either(bench: Any) -> None:
     bench.profile()
     handset = Handset(SENT)
@@ -655,9 +694,7 @@ async def test_an_account_that_is_away_holds_up_no_other(bench: Any) -> None:
     dispatcher: Dispatcher
     loop = Loop(bench.engine, lambda: bench.now, lambda rows: dispatcher.hand(rows))
     channels = {"receipt": esmes, "notification": esmes}
-    dispatcher = Dispatcher(
-        bench.store, loop, channels, Charging(DONE), lambda: bench.now, hold=2, backoff=QUICK, accounts=("away", "here")
-    )
+    dispatcher = Dispatcher(bench.store, loop, channels, Charging(DONE), lambda: bench.now, hold=2, backoff=QUICK)
     tasks = [asyncio.create_task(loop.run()), asyncio.create_task(dispatcher.run())]
     for account in ("away", "away", "away", "away", "here", "unknown"):
         passed = Text("12025550123", "5000", "", account=account, message_id="m")

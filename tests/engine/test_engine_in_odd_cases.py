@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -81,3 +82,28 @@ async def test_timers_that_cannot_be_taken_wait_a_while(bench: Any, monkeypatch:
         await timers
     loop.close()
     await running
+
+
+async def test_a_store_that_hangs_when_it_is_asked_for_timers_holds_up_nothing_else(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, goes_on, held_up = threading.Event(), threading.Event(), list[bool]()
+
+    def hang(_now: int, _limit: int) -> list[Timer]:
+        asked.set()
+        held_up.append(not goes_on.wait(5))
+        return []
+
+    monkeypatch.setattr(bench.store, "timers_due", hang)
+    loop = Loop(bench.engine, lambda: bench.now, lambda _: None)
+    timers = asyncio.create_task(run_timers(bench.store, loop, lambda: bench.now, every=3600))
+    while not asked.is_set():
+        await asyncio.sleep(0.005)
+    goes_on.set()
+    async with asyncio.timeout(5):
+        while not held_up:
+            await asyncio.sleep(0.005)
+    assert held_up == [False]
+    timers.cancel()
+    with suppress(asyncio.CancelledError):
+        await timers

@@ -15,7 +15,7 @@ from kairos.domain.message import Carried, Text
 from kairos.domain.passage import CANCELLED, EXPIRED, TOO_MANY, UNKNOWN, Handed, Hub, Withdrawal
 from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import Switch, Switches
-from kairos.engine.passages import URGENT, WAIT_AT_MOST, WAITING
+from kairos.engine.passages import FIRST, URGENT, WAIT_AT_MOST, WAITING
 from kairos.engine.work import Answer
 from kairos.smpp import MessageState, SubmitSm, decode_pdu, encode_pdu, parse_receipt
 
@@ -61,7 +61,7 @@ def take(bench: Any, one: Any) -> Answer:
 
 
 def sent(bench: Any) -> list[tuple[str, str]]:
-    return [(row.channel, text_of(row.payload).text) for row in rows(bench, "sms", URGENT)]
+    return [(row.channel, text_of(row.payload).text) for row in rows(bench, "sms", *FIRST.values())]
 
 
 def rows(bench: Any, *channels: str) -> list[Any]:
@@ -189,7 +189,7 @@ def test_what_is_urgent_has_a_way_of_its_own(town: Any) -> None:
     bench = town()
     for sends in ("emergency", "government", "service", "third_party"):
         take(bench, handed(sends))
-    assert [channel for channel, _ in sent(bench)] == [URGENT, URGENT, "sms", "sms"]
+    assert [channel for channel, _ in sent(bench)] == ["emergency", URGENT, "sms", "sms"]
     assert [text_of(row.payload).marketing for row in bench.store.unsent(0, 1000)][-4:] == [False, False, False, True]
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kairos.adapters.http_attempt import MAX_ANSWER
+from kairos.adapters.http_attempt import MAX_ANSWER, Attempts
 from kairos.adapters.ocs import MAX_REASON, HttpFulfiller, document, outcome
 from kairos.domain.message import Order
 from kairos.errors import SettingsError
@@ -266,6 +266,32 @@ async def test_an_attempt_ends(start: Start, behave: Behaviour) -> None:
     ocs, fulfiller = await start(behave, timeout_s=0.2)
     assert (await fulfiller.fulfil(ORDER)).status == "unknown"
     assert len(ocs.requests) == 1
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["a new connection", "one that rested"])
+async def test_what_is_cut_short_at_any_step_leaves_its_place_to_the_next(warm: bool) -> None:
+    """A time-out of ours strikes wherever the call stands, the more so where the machine is busy."""
+    ocs = Ocs(answer(200))
+    async with await asyncio.start_server(ocs.talk, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        done, steps = False, 0
+        while not done:
+            attempts = Attempts(1.0, 1, lambda _: None)
+
+            async def call(attempts: Attempts = attempts) -> Outcome:
+                return await attempts.call("GET", url, lambda *_: Outcome("done"))
+
+            if warm:
+                await call()
+            cut = asyncio.create_task(call())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            done, steps = cut.done(), steps + 1
+            cut.cancel()
+            await asyncio.gather(cut, return_exceptions=True)
+            assert await call() == Outcome("done"), f"after {steps} steps"
+            await attempts.close()
+    assert steps > 5
 
 
 async def test_an_answer_without_end_is_read_to_its_bound(start: Start) -> None:

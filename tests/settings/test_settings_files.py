@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -226,9 +227,62 @@ def test_every_kind_of_value_can_come_from_the_environment() -> None:
     assert (settings.region, settings.reload_every_s) == ("US", 0.5)
 
 
+NAMED = [
+    ("KAIROS_SENDERS_GAMES_IDS", '["1234", "My Bank"]', ("senders", "games", "ids"), ["1234", "My Bank"]),
+    ("KAIROS_SENDERS_GAMES_PRIORITY", "2", ("senders", "games", "priority"), 2),
+    (
+        "KAIROS_SENDERS_A_LOT_CALLBACKS",
+        '["https://a.example"]',
+        ("senders", "a-lot", "callbacks"),
+        ["https://a.example"],
+    ),
+    ("KAIROS_NEWS_CRM_TELL", "decisions", ("news", "crm", "tell"), "decisions"),
+    ("KAIROS_SOURCES_DPI_2_PRESET", "x", ("sources", "dpi_2", "preset"), "x"),
+    ("KAIROS_USSD_SYSTEMS_BANK_TIMEOUT_S", "0.5", ("ussd", "systems", "bank", "timeout_s"), 0.5),
+    ("KAIROS_USSD_PROFILES_OWN_SESSION_MASK", "3", ("ussd", "profiles", "own", "session", "mask"), 3),
+    ("KAIROS_USSD_PROFILES_OWN_STEP", "{tag = 0x1383}", ("ussd", "profiles", "own", "step", "tag"), 0x1383),
+    ("KAIROS_USSD_PROFILES_OWN_OPERATIONS", "{ask = 2}", ("ussd", "profiles", "own", "operations", "ask"), 2),
+    ("KAIROS_USSD_PUSH_FROM", "[7]", ("ussd", "push_from"), "[7]"),
+    ("KAIROS_CHANNELS_EMAIL_PORT", "26", ("channels", "email", "port"), 26),
+    ("KAIROS_SMSC_ALSO", '[{host = "b", port = 2}]', ("smsc", "also", 0, "host"), "b"),
+    ("KAIROS_RECOMMENDATIONS_CALLBACKS", "[]", ("recommendations", "callbacks"), []),
+]
+SECTIONS_WITH_NAMES = """
+[senders.games]
+ids = ["1"]
+[senders.a-lot]
+ids = ["2"]
+[news.crm]
+url = "https://crm.example"
+[ussd.systems.bank]
+url = "https://bank.example"
+[ussd.profiles.own]
+session = {tag = 1}
+"""
+
+
+@pytest.mark.parametrize(("name", "value", "place", "stands"), NAMED)
+def test_sections_with_names_come_from_the_environment_like_all_others(
+    name: str, value: str, place: tuple[Any, ...], stands: Any
+) -> None:
+    found: Any = read_settings(SECTIONS_WITH_NAMES, {name: value})
+    for step in place:
+        found = found[step] if isinstance(found, dict | list) else getattr(found, step)
+    assert found == stands
+
+
+def test_a_section_with_a_name_can_be_in_the_environment_alone() -> None:
+    environment = {"KAIROS_SENDERS_GAMES_IDS": '["1234"]', "KAIROS_SENDERS_GAMES_SENDS": "service"}
+    sender = read_settings("", environment).senders["games"]
+    assert (sender.ids, sender.kinds) == (["1234"], ("service",))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
+        ("KAIROS_SENDERS_X_IDS", "1234", "KAIROS_SENDERS_X_IDS: `senders.x.ids` must be a list of one text or more"),
+        ("KAIROS_SMSC_ALSO", '[{host = "b", port = "x"}]', "KAIROS_SMSC_ALSO: `smsc.also.port` must be a port"),
+        ("KAIROS_CHANNELS_EMAIL_PRT", "1", "KAIROS_CHANNELS_EMAIL_PRT: unknown setting `channels.email.prt`"),
         ("KAIROS_HTTP_PORT", "http", "KAIROS_HTTP_PORT: `http.port` must be a port"),
         ("KAIROS_HTTP_PRT", "1", "KAIROS_HTTP_PRT: unknown setting `http.prt`; did you mean `port`?"),
         ("KAIROS_ACCOUNTS_OCS_RIDES", "2", "KAIROS_ACCOUNTS_OCS_RIDES: `accounts.ocs.rides` must be true or false"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kairos.smpp.bucket import Bucket, Pace
-from kairos.smpp.window import Window
+from kairos.smpp.window import EMERGENCY, Window
 
 
 def times_taken(pace: Pace, until: float, start: float = 0.0, *, urgent: bool = True) -> list[float]:
@@ -145,7 +145,7 @@ def test_whatever_happens_the_limit_holds(steps: list[tuple[float, str]]) -> Non
 # --- the window ---
 
 
-async def entered(window: Window, count: int, *, urgent: bool) -> list[asyncio.Task[None]]:
+async def entered(window: Window, count: int, *, urgent: int) -> list[asyncio.Task[None]]:
     tasks = [asyncio.create_task(window.enter(urgent=urgent)) for _ in range(count)]
     await settle()
     return tasks
@@ -178,6 +178,18 @@ async def test_a_share_of_the_window_is_for_urgent_requests() -> None:
     assert (done(urgent), done(others)) == (5, 4)  # urgent ones go first
     window.end()
     await asyncio.gather(*urgent, *others)
+
+
+async def test_an_emergency_goes_before_what_is_urgent() -> None:
+    window = window_of(1)
+    urgent = await entered(window, 3, urgent=True)
+    emergency = await entered(window, 2, urgent=EMERGENCY)
+    for told in ((1, 1), (1, 2), (2, 2)):
+        window.leave(urgent=True)
+        await settle()
+        assert (done(urgent), done(emergency)) == told
+    window.end()
+    await asyncio.gather(*urgent)
 
 
 async def test_a_window_of_one_is_for_everybody() -> None:

@@ -27,9 +27,6 @@ Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_p
 CALLS: Final = "calls"
 SAID: Final[Mapping[str, Verb | Literal["stop"]]] = {"accepted": "accept", "declined": "decline", "stop": "stop"}
 GIVEN_WITHIN: Final = 5.0  # seconds that an agent waits for a call to be theirs
-REMEMBERED: Final = 10_000  # results, so that one that is sent again does not end the next agent's call
-ENDED: Final = "its lease has ended, or nobody claimed it: claim another"
-NOT_THEIRS: Final = "the call is not to this `subscriber`: bring it as it was given"
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +47,6 @@ class CallList:
         self.clock, self.lease_s, self.again_after_s = clock, lease_s, again_after_s
         self._waiting: dict[str, Entry] = {}
         self._given: dict[str, Entry] = {}
-        self._noted: dict[tuple[str, str], None] = {}  # offers and requests, the oldest first
 
     @property
     def waiting(self) -> int:
@@ -83,10 +79,8 @@ class CallList:
             return Outcome("retry", reason="nobody claims it")
         entry.until = self.clock() + round(self.lease_s * 1000)
         entry.settled.set()
-        try:
-            return await asyncio.wait_for(entry.result, self.lease_s)
-        except TimeoutError:
-            return Outcome("unknown", reason="the agent never came back")
+        await asyncio.wait({entry.result}, timeout=self.lease_s)
+        return entry.result.result() if entry.result.done() else Outcome("unknown", reason="the agent never came back")
 
     async def claim(self, limit: int) -> list[Entry]:
         """The next calls, those first that must be made soonest. What may not be told any more is passed by."""
@@ -100,27 +94,22 @@ class CallList:
             given += [entry for entry in next_ if entry.until]
         return given
 
-    def is_to(self, offer: str, name: str) -> bool:
-        """Whether a call that an agent has, if one has it, is to this subscriber."""
+    def has(self, offer: str) -> bool:
+        """Whether an agent has this call, and brought nothing yet."""
         entry = self._given.get(offer)
-        return entry is None or name == (entry.text.msisdn or entry.text.destination)
+        return entry is not None and entry.until > 0 and not entry.result.done()
 
-    def settle(self, request: str, offer: str, result: Result) -> bool:
-        """Note what came of a call, once for each request; False where nobody has it."""
-        if (offer, request) in self._noted:
-            return True
-        entry = self._given.get(offer)
-        if entry is None or not entry.until or entry.result.done():
+    def settle(self, offer: str, result: Result) -> bool:
+        """Note what came of a call; False where nobody has it."""
+        if not self.has(offer):
             return False
         if result == "not_reached":
-            entry.result.set_result(Outcome("retry", reason="not reached", after=self.again_after_s))
+            outcome = Outcome("retry", reason="not reached", after=self.again_after_s)
         elif result == "wrong_person":
-            entry.result.set_result(Outcome("failed", reason="wrong person"))
+            outcome = Outcome("failed", reason="wrong person")
         else:
-            entry.result.set_result(Outcome("sent", offer))
-        self._noted[offer, request] = None
-        if len(self._noted) > REMEMBERED:
-            del self._noted[next(iter(self._noted))]
+            outcome = Outcome("sent", offer)
+        self._given[offer].result.set_result(outcome)
         return True
 
 
@@ -147,7 +136,8 @@ class CallDesk:
         self, request: str, offer: str, subscriber: str, result: Result, who: str
     ) -> Mapping[str, Any] | str:
         """What became of it; in words what is not known. A yes, a no and a STOP are the subscriber's own, whoever had
-        the call, and are kept before the call is noted as made. Raises EventError, and KairosError where not now."""
+        the call, and are kept before the call is noted as made. What is brought again is answered as it was, and ends
+        no other agent's call. Raises EventError, and KairosError where not now."""
         status, because = str(result), ""
         try:
             name = read_name(subscriber, self.region)
@@ -159,9 +149,10 @@ class CallDesk:
             if answer.status == "rejected":
                 return answer.reason
             status, because = answer.outcome or result, answer.reason
-        elif not self.calls.is_to(offer, name):
-            return NOT_THEIRS
-        noted = self.calls.settle(request, offer, result)
-        if not noted and not said:
-            return ENDED
+        brought = f"call/{offer}/{request}"
+        noting: Literal["called", "called_before"] = "called" if self.calls.has(offer) else "called_before"
+        answer = await self.loop.submit(Word(brought, name, offer, noting, CALLS, self.loop.clock(), who))
+        if answer.status == "rejected" and not said:
+            return answer.reason
+        noted = answer.status == "duplicate" or self.calls.settle(offer, result)
         return {"id": request, "offer": offer, "status": status, "because": because, "noted": noted}

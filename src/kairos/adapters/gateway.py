@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
-import httpx
 import msgspec
 import structlog
 
 from kairos.adapters.esme import Esmes
+from kairos.adapters.hubs import Hubs, hub_event
 from kairos.adapters.rfc3339 import iso
 from kairos.adapters.senders import PARTS_AT_MOST, Sender
 from kairos.domain.message import Carried, Text
-from kairos.domain.passage import FINAL, Asked, Communication, Handed, Hub, Passage, Stand, Withdrawal
+from kairos.domain.passage import EMERGENCY, FINAL, Asked, Communication, Handed, Hub, Passage, Stand, Withdrawal
 from kairos.engine.loop import Loop, Submission
 from kairos.errors import EventError, ForbiddenError, KairosError, StoreError
 from kairos.ports import Outcome, Store
@@ -27,17 +26,11 @@ log = structlog.get_logger("kairos.gateway")
 
 PATH: Final = "/tmf-api/communicationManagement/v4/communicationMessage"
 EVENT: Final = "CommunicationMessageStateChangeEvent"
-QUERIES: Final = ("", f"eventType={EVENT}")
-LISTENERS_AT_MOST: Final = 10  # of one client
 SCANNED: Final = 5_000  # messages that a list looks at, the newest
 AT_ONCE: Final = 100  # of these in one read
-PATIENCE: Final = 10.0  # seconds: an answer of a listener, and a decision about what is not urgent
-COME_BACK: Final = frozenset({401, 403, 408, 425, 429})
-TAKEN, CLIENT_ERROR, SERVER_ERROR = range(200, 300), 400, 500
+PATIENCE: Final = 10.0  # seconds: a decision about what is not urgent
 SENT_PLAIN: Final = "sent plain: nothing could be decided or kept"
 ARRIVED: Final = frozenset({"sent", "delivered", "merged"})
-# What a server may take for a step up or none, where httpx does not: it was escaped, or a parameter follows.
-STEPS: Final = re.compile(r"(?:^|[/\\])\.\.?(?:$|[/\\;])")
 
 Resource = dict[str, Any]
 
@@ -57,7 +50,8 @@ class Gateway:
         self.loop, self.store, self.senders, self.msisdn = loop, store, senders, msisdn
         self.send, self.decide_within = send, decide_within
         self.locked = False
-        self.callbacks = Callbacks(store, self.shown)
+        self.hubs = Hubs(store, loop.clock, (EVENT,), self._may_be_told, changed=self._listen_to)
+        self.callbacks = Callbacks(self.hubs, self.shown)
 
     def wire(self, esmes: Esmes, merge_within: int, *, locked: bool = False) -> None:
         """Tell the engine who sends, who listens, and how long a text is known. `locked`: who calls has a name."""
@@ -69,13 +63,10 @@ class Gateway:
             return read(account, key, parts)
 
         engine.read_whole = whole
-        there = self.store.listeners()
-        self._listen_to(there)
-        if left_out := [one.callback for one in there if not self._may_hear(one)]:
-            log.warning("listeners that the settings do not allow any more are told nothing", callbacks=left_out)
+        self.hubs.open()
 
     async def close(self) -> None:
-        await self.callbacks.close()
+        await self.hubs.close()
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
@@ -279,64 +270,28 @@ class Gateway:
 
     # -- who listens ---------------------------------------------------------------------------------------------------
 
-    async def listen(self, client: str, callback: str, query: str) -> Hub | None:
-        """Tell somebody of every change; None where they are told already. Raises EventError, ForbiddenError."""
-        if query not in QUERIES:
-            raise EventError(f"`query`: there is one kind of event; write `{QUERIES[1]}`, or leave it out", "query")
-        address_of(callback)
-        made = Hub(uuid.uuid4().hex, client, callback, query, self.loop.clock())
-        if not self._may_hear(made):
-            raise ForbiddenError(f"`{callback[:200]}` is none of the `callbacks` that the settings allow")
-        there = await asyncio.to_thread(self.store.listeners)
-        own = [one for one in there if one.client == client]
-        if any(one.callback == callback for one in own):
-            return None
-        if len(own) >= LISTENERS_AT_MOST:
-            raise ForbiddenError(f"there are {LISTENERS_AT_MOST} listeners already; remove one")
-        await asyncio.to_thread(self.store.put_listener, made)
-        self._listen_to([*there, made])
-        return made
-
-    async def unlisten(self, client: str, id_: str) -> bool:
-        there = await asyncio.to_thread(self.store.listeners)
-        if not any(one.id == id_ and client in ("", one.client) for one in there):
-            return False
-        await asyncio.to_thread(self.store.drop_listener, id_)
-        self._listen_to([one for one in there if one.id != id_])
-        return True
-
-    def _named(self, client: str) -> list[str]:
-        return [client] if client in self.senders else [] if client else list(self.senders)
-
-    def _may_hear(self, listener: Hub) -> bool:
-        """Whether the settings, as they are now, allow it; who came by an open door hears nobody behind a lock."""
-        if self.locked and not listener.client:
-            return False
-        allowed = (one for name in self._named(listener.client) for one in self.senders[name].callbacks)
-        return any(_within(listener.callback, one) for one in allowed)
+    def _may_be_told(self, client: str) -> Iterator[str]:
+        """Where a client's listeners may be; who came by an open door hears nobody behind a lock."""
+        if client or not self.locked:
+            for name in [client] if client else self.senders:
+                yield from self.senders[name].callbacks if name in self.senders else ()
 
     def _listen_to(self, listeners: Iterable[Hub]) -> None:
         found: dict[str, tuple[Hub, ...]] = {}
-        for one in filter(self._may_hear, listeners):
+        for one in listeners:
             found[one.client] = (*found.get(one.client, ()), one)
         self.loop.engine.listeners = found
-        self.callbacks.known = frozenset(one.id for of in found.values() for one in of)
 
 
 class Callbacks:
-    """A Channel to those who listen: one POST for each change, with the message as it is by now.
+    """A Channel to those who listen: one POST for each change, with the message as it is by now."""
 
-    Plain, and small: where callbacks are to be signed, `_post` is the place.
-    """
-
-    def __init__(self, store: Store, shown: Callable[[str], Resource | None]) -> None:
-        self.store, self.shown = store, shown
-        self.known: frozenset[str] = frozenset()
-        # No proxy from the environment and no redirects: it goes where the settings allow.
-        self._client = httpx.AsyncClient(timeout=PATIENCE, trust_env=False, follow_redirects=False)
+    def __init__(self, hubs: Hubs, shown: Callable[[str], Resource | None]) -> None:
+        self.hubs, self.shown = hubs, shown
 
     async def send(self, text: Text) -> Outcome:
-        if text.source not in self.known:
+        line = self.hubs.line(text.source)
+        if line is None:
             return Outcome("failed")  # it listens no more: nobody is owed this
         try:
             message = await asyncio.to_thread(self.shown, text.message_id)
@@ -345,31 +300,8 @@ class Callbacks:
         if message is None:
             return Outcome("failed")
         news = msgspec.json.decode(text.text)
-        event = {
-            "@type": EVENT,
-            "eventId": f"{news['key']}-{news['stand']}-{news['at']}",
-            "eventTime": iso(news["at"]),
-            "eventType": EVENT,
-            "event": {"communicationMessage": message},
-        }
-        return await self._post(text.destination, msgspec.json.encode(event))
-
-    async def _post(self, url: str, body: bytes) -> Outcome:
-        try:
-            async with (
-                asyncio.timeout(PATIENCE),
-                self._client.stream("POST", url, content=body, headers={"content-type": "application/json"}) as answer,
-            ):
-                status = answer.status_code  # what it says beside that is not read
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            return Outcome("retry", reason=f"no answer: {str(error) or type(error).__name__}")
-        if status in TAKEN:
-            return Outcome("sent")
-        final = CLIENT_ERROR <= status < SERVER_ERROR and status not in COME_BACK
-        return Outcome("failed" if final else "retry", reason=f"its listener answered {status}")
-
-    async def close(self) -> None:
-        await self._client.aclose()
+        id_ = f"{news['key']}-{news['stand']}-{news['at']}"
+        return await line.post(hub_event(id_, EVENT, iso(news["at"]), "communicationMessage", message))
 
 
 async def take_out(loop: Loop, passage: Passage) -> bool:
@@ -389,6 +321,7 @@ def _plain(handed: Handed) -> Text:
         passage=handed.key,
         send_by=handed.until,
         priority=handed.priority,
+        emergency=handed.sends == EMERGENCY,
     )
 
 
@@ -407,43 +340,6 @@ def _stands_at(handed: Handed, stand: Stand, now: int) -> Passage:
         changed=now,
         valid=handed.until,
     )
-
-
-def address_of(written: str) -> str:
-    """An address as httpx will call it: without dot segments and the port that goes without saying.
-
-    Raises EventError for what is none, and for what a server might read as another.
-
-    >>> address_of("https://VAS.example:443/hook/../admin")
-    'https://vas.example/admin'
-    """
-    try:
-        url = httpx.URL(written)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host or not written.isprintable() or STEPS.search(url.path):
-        shown = "".join(one if one.isprintable() else "?" for one in written[:200])
-        raise EventError(
-            f"`callback`: `{shown}` is no address to call; write it like `https://vas.example/kairos`", "callback"
-        )
-    return str(url)
-
-
-def _within(address: str, allowed: str) -> bool:
-    """Whether an address is an allowed one, or below it.
-
-    >>> _within("https://vas.example/hook/1", "https://vas.example/hook")
-    True
-    >>> _within("https://vas.example.evil.example/", "https://vas.example"), _within("https://a@b/", "https://a")
-    (False, False)
-    >>> _within("https://vas.example/hook/../admin", "https://vas.example/hook")
-    False
-    """
-    try:
-        address, allowed = address_of(address), address_of(allowed)
-    except EventError:
-        return False
-    return address == allowed or address.startswith(allowed.rstrip("/") + "/")
 
 
 def resource(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import httpx
@@ -12,28 +13,63 @@ from kairos.ports import Outcome
 
 MAX_ANSWER: Final = 65_536  # octets that are read
 # The call never left: it cannot have had an effect.
-NEVER_LEFT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+NEVER_LEFT: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 
 Meaning = Callable[[httpx.Response, bytes], Outcome]  # of an answer and as much of its body as MAX_ANSWER
 
 
-class Attempts:
-    """Calls to one counterpart, over connections that are kept until it is closed. It follows no redirects.
+class Connections:
+    """So many connections at once, kept until they are closed; each is a client's own. No redirects are followed.
 
-    `timeout_s` bounds an attempt from its first octet to its last, however slowly the counterpart talks. `told` hears
-    of trouble when it begins and changes, and an empty text when it ends, not of each attempt.
+    A request that was cancelled before it had begun holds its place in a pool of httpx for ever (encode/httpcore#1093):
+    once all were lost like that, no order went out until the next start. So what is cut short, by a time-out or a stop,
+    is closed with its client, and others have nothing to do with it.
+    """
+
+    def __init__(self, at_once: int, **client: Any) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._resting: list[httpx.AsyncClient] = []
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+        # No proxy from the environment: a call goes where the settings say.
+        alone = {"verify": httpx.create_ssl_context(trust_env=False), "trust_env": False}
+        self._settings = {**alone, "limits": one, "follow_redirects": False, **client}
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client for one request at a time; waits for a place. A time-out of one's own goes within."""
+        async with self._places:
+            client = self._resting.pop() if self._resting else httpx.AsyncClient(**self._settings)
+            whole = False
+            try:
+                yield client
+                whole = True
+            except httpx.HTTPError:
+                whole = True
+                raise
+            finally:
+                if whole:
+                    self._resting.append(client)
+                else:
+                    await client.aclose()
+
+    async def aclose(self) -> None:
+        """Close those that rest; what is under way closes its own when it is stopped."""
+        while self._resting:
+            await self._resting.pop().aclose()
+
+
+class Attempts:
+    """Calls to one counterpart, over connections that are kept until it is closed.
+
+    `timeout_s` bounds an attempt from its first octet to its last, however slowly the counterpart talks; it does not
+    count the wait for a connection. `told` hears of trouble when it begins and changes, and an empty text when it ends,
+    not of each attempt.
     """
 
     def __init__(self, timeout_s: float, at_once: int, told: Callable[[str], None], **client: Any) -> None:
         self.timeout_s, self._trouble, self._told = timeout_s, "", told
-        # No proxy from the environment: a call goes where the settings say.
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s, connect=timeout_s / 2),
-            limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once),
-            trust_env=False,
-            follow_redirects=False,
-            **client,
-        )
+        timeout = httpx.Timeout(timeout_s, connect=timeout_s / 2)
+        self._connections = Connections(at_once, timeout=timeout, **client)
 
     async def call(
         self,
@@ -48,8 +84,9 @@ class Attempts:
         """Never raises for what the network or the counterpart does. What `check` raises ends the connection."""
         try:
             async with (
+                self._connections.one() as client,
                 asyncio.timeout(self.timeout_s),
-                self._client.stream(method, url, content=content, headers=headers) as response,
+                client.stream(method, url, content=content, headers=headers) as response,
             ):
                 check(response)
                 body = await _read(response)
@@ -62,7 +99,7 @@ class Attempts:
         return self._noted(meaning(response, body))
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._connections.aclose()
 
     def _noted(self, found: Outcome) -> Outcome:
         trouble = found.reason if found.status in ("retry", "unknown") else ""

@@ -17,7 +17,6 @@ What may have happened is asked for: GET {url}/{key}, or {url}/{step}/{key}: 200
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
@@ -37,9 +36,7 @@ log = structlog.get_logger("kairos.ocs")
 
 KEY: Final = "Idempotency-Key"
 MAX_REASON: Final = 200  # characters that are kept
-AT_ONCE: Final = 16
-"""Orders asked at a time. httpx looks through all that wait for each one: a thousand at once made 70 a second, 16 made
-500."""
+AT_ONCE: Final = 16  # orders asked at a time
 
 # Credentials, redirects and haste are between us and the counterpart: nothing that a subscriber should hear of.
 COME_BACK: Final = frozenset({401, 407, 408, 425, 429})
@@ -66,7 +63,6 @@ class HttpFulfiller:
     def __init__(self, url: str, timeout_s: float, digits: int) -> None:
         self.url = _checked(url)
         self.digits = digits
-        self._places = asyncio.Semaphore(AT_ONCE)
         # Not compressed: an answer has bounds.
         kinds = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         self.attempts = Attempts(timeout_s, AT_ONCE, self._told, headers=kinds)
@@ -74,13 +70,11 @@ class HttpFulfiller:
     async def fulfil(self, order: Order) -> Outcome:
         """One attempt. Never raises for what the network or the counterpart does."""
         sent = _write(document(order, self.digits))
-        async with self._places:  # waiting for a place is no part of the attempt
-            return await self._attempt("POST", self._address(order), outcome, order.key, sent)
+        return await self._attempt("POST", self._address(order), outcome, order.key, sent)
 
     async def ask(self, order: Order) -> Outcome:
         """What became of a call that was sent before; `absent` where it never came, or where nobody can tell."""
-        async with self._places:
-            return await self._attempt("GET", f"{self._address(order)}/{quote(order.key, safe='~')}", known, order.key)
+        return await self._attempt("GET", f"{self._address(order)}/{quote(order.key, safe='~')}", known, order.key)
 
     def _address(self, order: Order) -> str:
         return self.url if order.step == "order" else f"{self.url}/{order.step}"

@@ -27,7 +27,7 @@ from kairos.errors import Diagnostic, KairosError, SettingsError
 log = structlog.get_logger("kairos.oidc")
 
 DISCOVERY = "/.well-known/openid-configuration"
-PATIENCE = 5.0  # seconds for an answer of the issuer
+PATIENCE = 5.0  # seconds for what the issuer says next; twice that for all of it
 PAUSE = 30.0  # seconds between two looks at its keys
 HOUR = 3600.0
 LARGEST = 262_144  # bytes of an answer
@@ -194,11 +194,17 @@ def published(issuer: str) -> Fetch:
     """The keys that the issuer publishes. Nothing but HTTPS is asked, loopback aside, and no redirect is followed."""
 
     async def fetch() -> Sequence[Mapping[str, Any]]:
-        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
-            about = await _json(client, issuer.rstrip("/") + DISCOVERY)
-            if about.get("issuer") != issuer:
-                raise KairosError(f"its discovery document is of `{str(about.get('issuer'))[:LONGEST]}`")
-            return _keys(await _json(client, str(about.get("jwks_uri", ""))))
+        try:
+            async with (
+                httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client,
+                asyncio.timeout(2 * PATIENCE),  # however slowly it talks: whoever shows a new key waits
+            ):
+                about = await _json(client, issuer.rstrip("/") + DISCOVERY)
+                if about.get("issuer") != issuer:
+                    raise KairosError(f"its discovery document is of `{str(about.get('issuer'))[:LONGEST]}`")
+                return _keys(await _json(client, str(about.get("jwks_uri", ""))))
+        except TimeoutError:
+            raise KairosError(f"no answer within {2 * PATIENCE:g} s") from None
 
     return fetch
 

@@ -15,8 +15,18 @@ from pathlib import Path
 from typing import Any
 
 KEY_FILE = "key"
-# What may be a number or an IMSI (E.164 and E.212: 15 digits at most; the shortest that are read have 7)
-DIGITS = re.compile(r"(?<![\d.~])\+?\d{7,}")
+# What may be a number or an IMSI (E.164 and E.212: 15 digits at most; the shortest that are read have 7), in a row, or
+# in groups as people write them (E.123 with its `+`, and as in North America), in a URL, too. Amounts, dates, counts
+# and ids have groups as well: without a `+` or `(` only hyphens part them, and behind a `+` are 9 digits at least.
+BETWEEN = r"(?:[ -]|%20)"
+NUMBER = re.compile(
+    r"(?<![\d.~])\+?\d{7,}"
+    rf"|(?<![\d.~])(?:\+|%2[Bb])(?=(?:\D{{0,3}}\d){{9}})\d{{1,3}}(?:{BETWEEN}?\(\d{{1,4}}\))?"
+    rf"(?:{BETWEEN}\d{{1,4}}){{2,5}}(?![.,]?\d)"
+    rf"|(?<![\w.~])(?:1{BETWEEN}?)?\(\d{{3}}\){BETWEEN}?\d{{3}}{BETWEEN}\d{{4}}(?!\d)"
+    r"|(?<![\w.~-])(?:1-)?\d{3}-\d{3}-\d{4}(?!\d)"
+)
+APART = re.compile(r"%2[Bb]|%20|\D")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -62,7 +72,7 @@ class Pseudonyms:
         >>> Pseudonyms(b"key").masked("nobody is known by `+12025550123`")
         'nobody is known by `~e6080a6a4c55`'
         """
-        return DIGITS.sub(lambda found: self.of(found[0].removeprefix("+")), text)
+        return NUMBER.sub(lambda found: self.of(APART.sub("", found[0])), text)
 
     def in_log(self, _logger: Any, _method: str, event: Any) -> Any:
         """For structlog: every text of a line masked, and nothing in it that could begin another line."""

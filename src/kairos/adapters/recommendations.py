@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, TypeVar
 
-import httpx
 import msgspec
 import structlog
 from msgspec import Raw
 
+from kairos.adapters.hubs import HubEvent, Hubs, hub_event
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.rfc3339 import iso
 from kairos.domain.inbound import Sought
-from kairos.domain.recommendation import UNDER_WAY, Kept, Listener
+from kairos.domain.recommendation import UNDER_WAY, Kept
 from kairos.errors import EventError, KairosError
 from kairos.playbook.vocabulary_file import INBOUND
 from kairos.ports import Queries
@@ -30,11 +29,8 @@ R = TypeVar("R")
 FAILED: Final = "terminatedWithError"
 CREATED: Final = "QueryProductRecommendationCreateEvent"
 CHANGED: Final = "QueryProductRecommendationStateChangeEvent"
-TIMEOUT: Final = 5.0  # seconds that a listener may take each time
-JSON: Final = {"content-type": "application/json"}
-PAUSES: Final = (0.0, 1.0, 3.0)  # seconds before each try to tell one
+EVENTS: Final = (CREATED, CHANGED)
 AT_ONCE: Final = 100  # recommendations that are answered, or told, in one round
-LISTENERS: Final = 100
 _resource: Final = msgspec.json.Decoder(dict[str, Any], float_hook=lambda text: Raw(text.encode())).decode
 
 PLACE: Final = "place"  # the field that takes where they are, where the event has one
@@ -44,24 +40,25 @@ UNITS: Final = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1
 class HttpRecommendations:
     """The same Visit as any other door's. What is kept is in `queries`, opened when it is first wanted.
 
-    `kept_for` in ms (0: for ever), `most` of them; `allowed`: how addresses of listeners may begin.
+    `kept_for` in ms (0: for ever), `most` of them; `hubs`: who is told what becomes of them.
     """
 
     def __init__(
         self,
         inbound: HttpInbound,
         queries: Callable[[], Queries],
+        hubs: Hubs,
         *,
         kept_for: int = 0,
         most: int = 1000,
-        allowed: Collection[str] = (),
     ) -> None:
-        self.inbound, self.clock = inbound, inbound.loop.clock
-        self.kept_for, self.most, self.allowed = kept_for, most, allowed
+        self.inbound, self.clock, self.hubs = inbound, inbound.loop.clock, hubs
+        self.kept_for, self.most = kept_for, most
         self._open = queries
         self._queries: Queries | None = None
         self._thread = ThreadPoolExecutor(1, "kairos-recommendations")  # the store's file is one thread's
         self._came, self._ended = asyncio.Event(), asyncio.Event()
+        self._owed: dict[str, set[str]] = {}  # of those that were handed out: who is not done with it
 
     async def recommend(self, key: str, sought: Sought) -> Mapping[str, Any] | None:
         kind, data = self._why(sought)
@@ -89,43 +86,12 @@ class HttpRecommendations:
     async def all_kept(self, client: str | None) -> Sequence[Mapping[str, Any]]:
         return await self._do(lambda queries: [_plain(resource) for resource in queries.resources(client)])
 
-    async def listen(self, callback: str, query: str) -> Listener | None:
-        listener = Listener(uuid.uuid4().hex, callback, query, self._checked(callback, query))
-        known = await self._do(lambda queries: queries.listeners())
-        if any((one.callback, one.query) == (callback, query) for one in known):
-            return None
-        if len(known) >= LISTENERS:
-            raise EventError(f"there are {LISTENERS} listeners already; DELETE one first")
-        await self._do(lambda queries: queries.listen(listener))
-        return listener
-
-    async def unlisten(self, key: str) -> bool:
-        return await self._do(lambda queries: queries.unlisten(key))
-
-    def _checked(self, callback: str, query: str) -> str:
-        """The type of event that a listener wants. Raises EventError where it cannot be one.
-
-        We call whatever they name, so operations say which addresses these may be.
-        """
-        address = _address(callback)
-        if address is None or address.scheme not in ("http", "https") or address.userinfo:
-            raise EventError("`callback` is no address of HTTP: write it like `https://host/path`", "callback")
-        if not any(_begins(address, one) for one in map(_address, self.allowed)):
-            hint = "name how it begins in `listeners` of [recommendations] in the settings"
-            raise EventError(f"`callback` is none of the addresses that may be told; {hint}", "callback")
-        name, _, event_type = query.partition("=")
-        if query and (name != "eventType" or event_type not in (CREATED, CHANGED)):
-            what = f"`query` can be `eventType={CREATED}` or `eventType={CHANGED}`, or left out"
-            raise EventError(what, "query")
-        return event_type
-
     # -- what is kept is answered, and told ----------------------------------------------------------------------------
 
     async def run(self, *, every: float = 1.0) -> None:
-        """Until cancelled: answer what is kept, and tell listeners; who is slow to listen keeps nobody waiting."""
-        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, follow_redirects=False) as client:
-            telling = self._on(self._ended, lambda: self.tell_ended(client), every)
-            await asyncio.gather(self._on(self._came, self.answer_kept, every), telling)
+        """Until cancelled: answer what is kept, and tell those who listen."""
+        telling = self._on(self._ended, self.tell_ended, every)
+        await asyncio.gather(self._on(self._came, self.answer_kept, every), telling)
 
     async def _on(self, wake: asyncio.Event, work: Callable[[], Awaitable[bool]], every: float) -> None:
         """Work while there is some, and look again when woken, or after `every` seconds."""
@@ -157,14 +123,34 @@ class HttpRecommendations:
             self._ended.set()
         return bool(waiting)
 
-    async def tell_ended(self, client: httpx.AsyncClient) -> bool:
-        """Whether there was something to tell. What is cut short is told once more."""
-        untold = await self._do(lambda queries: queries.untold(AT_ONCE))
-        if untold:
-            listeners = await self._do(lambda queries: queries.listeners())
-            await asyncio.gather(*(self._tell(client, one, untold) for one in listeners))
-            await self._do(lambda queries: queries.mark_told([kept.key for kept in untold]))
-        return bool(untold)
+    async def tell_ended(self) -> bool:
+        """Hand what has ended to those who listen, and mark what they are done with; whether there was something.
+
+        What is cut short is told once more.
+        """
+        listening = {hub.id for hub in self.hubs.listening}
+        done = [key for key, owed in self._owed.items() if owed.isdisjoint(listening)]
+        if done:
+            await self._do(lambda queries: queries.mark_told(done))
+            for key in done:
+                del self._owed[key]
+        untold = await self._do(lambda queries: queries.untold(AT_ONCE + len(self._owed)))
+        new = [kept for kept in untold if kept.key not in self._owed]
+        for kept in new:
+            self._hand_out(kept, listening)
+        return bool(new or done)
+
+    def _hand_out(self, kept: Kept, listening: Collection[str]) -> None:
+        events, owed = _events(kept), set[str]()
+        self._owed[kept.key] = owed
+        for id_ in listening:
+            line = self.hubs.line(id_)
+            if line and line.take(events, partial(self._done, owed, id_)):
+                owed.add(id_)
+
+    def _done(self, owed: set[str], id_: str) -> None:
+        owed.discard(id_)
+        self._ended.set()
 
     async def _answered(self, kept: Kept) -> tuple[str, str, bytes]:
         try:
@@ -185,20 +171,6 @@ class HttpRecommendations:
         }
         return kept.key, end["state"], msgspec.json.encode({**_plain(kept.resource), **end})
 
-    async def _tell(self, client: httpx.AsyncClient, listener: Listener, several: Sequence[Kept]) -> None:
-        """Each as it was made and as it ended. Who does not take one after a few tries misses those beside it, too."""
-        try:
-            self._checked(listener.callback, listener.query)  # the settings may have changed since
-            for kept in several:
-                for event in _events(kept):
-                    if listener.event_type in ("", event["eventType"]) and not await _posted(client, listener, event):
-                        log.warning("a listener was not told", callback=listener.callback, recommendation=kept.key)
-                        return
-        except EventError as error:
-            log.warning("a listener was not told", callback=listener.callback, reason=str(error))
-        except Exception:  # the others are not told anew because of it
-            log.exception("a listener was not told", callback=listener.callback)
-
     async def _do(self, what: Callable[[Queries], R]) -> R:
         def done() -> R:
             if self._queries is None:
@@ -208,6 +180,7 @@ class HttpRecommendations:
         return await asyncio.get_running_loop().run_in_executor(self._thread, done)
 
     async def close(self) -> None:
+        await self.hubs.close()
         if self._queries is not None:
             await self._do(lambda queries: queries.close())
         self._thread.shutdown()
@@ -227,51 +200,15 @@ def _plain(resource: bytes) -> dict[str, Any]:
     return found
 
 
-def _events(kept: Kept) -> Iterator[dict[str, Any]]:
-    """What TMF680 tells of one that has ended. An event has the same id whenever it is told."""
+def _events(kept: Kept) -> list[HubEvent]:
+    """What TMF680 tells of one that has ended: as it was made, and as it ended."""
     ended = _plain(kept.resource)
     begun = {name: value for name, value in ended.items() if name not in ("recommendationItem", "validFor", "reason")}
     begun |= {"state": UNDER_WAY, "lifecycleStatus": UNDER_WAY, "lastUpdate": iso(kept.at)}
-    for kind, resource in ((CREATED, begun), (CHANGED, ended)):
-        yield {
-            "eventId": f"{kept.key}/{kind}",
-            "eventTime": resource["lastUpdate"],
-            "eventType": kind,
-            "title": kind,
-            "event": {"queryProductRecommendation": resource},
-        }
-
-
-def _address(written: str) -> httpx.URL | None:
-    """As it is called: without `..`, which would lead out of what is allowed; None for what cannot be."""
-    try:
-        address = httpx.URL(written)
-        hidden = re.split(r"[/\\]", address.path)  # what is escaped is undone here, as who is called may do it
-        return None if not address.host or ".." in hidden else address
-    except (httpx.InvalidURL, ValueError):  # a control character, a host that is no name
-        return None
-
-
-def _begins(address: httpx.URL, allowed: httpx.URL | None) -> bool:
-    return (
-        allowed is not None
-        and (address.scheme, address.host, address.port) == (allowed.scheme, allowed.host, allowed.port)
-        and address.path.startswith(allowed.path)
-    )
-
-
-async def _posted(client: httpx.AsyncClient, listener: Listener, event: Mapping[str, Any]) -> bool:
-    body = msgspec.json.encode(event)
-    for pause in PAUSES:
-        await asyncio.sleep(pause)
-        with suppress(httpx.HTTPError, httpx.InvalidURL, TimeoutError):
-            async with (
-                asyncio.timeout(TIMEOUT),  # for all of it: httpx's own is for each read
-                client.stream("POST", listener.callback, content=body, headers=JSON) as answer,
-            ):
-                if answer.is_success:  # what it says beside that is not read
-                    return True
-    return False
+    return [
+        hub_event(f"{kept.key}/{kind}", kind, resource["lastUpdate"], "queryProductRecommendation", resource)
+        for kind, resource in ((CREATED, begun), (CHANGED, ended))
+    ]
 
 
 def recommended(offers: list[Mapping[str, Any]], now: int) -> dict[str, Any]:

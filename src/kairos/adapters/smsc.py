@@ -25,6 +25,7 @@ from kairos.engine.work import Answer
 from kairos.errors import EventError, KairosError, StoreError
 from kairos.ports import Clock, Outcome, Store
 from kairos.smpp import (
+    EMERGENCY,
     TEMPORARY,
     Assembled,
     DataSm,
@@ -90,7 +91,8 @@ class Smsc:
         self.first = FirstAnswers(loop, clock)  # of replies
         self.counts: Counter[str] = Counter()
         # What waited in the store must not stand by thousands before a notification whose account waits for an answer.
-        self._ahead = asyncio.Semaphore(2 * sum(one.window for one in self.client.statistics()))
+        at_once = 2 * sum(one.window for one in self.client.statistics())
+        self._ahead = {True: asyncio.Semaphore(at_once), EMERGENCY: asyncio.Semaphore(at_once)}  # by urgency
         self._reference = itertools.count(1)
         self._begun: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # ids of the parts that have gone
         self._forwarded: OrderedDict[str, Answered] = OrderedDict()  # by the SMSC's message id
@@ -107,11 +109,12 @@ class Smsc:
                 pdus = [self._registered(pdu, text) for pdu in pdus]
         except (TextError, PduError) as error:
             return Outcome("failed", reason=str(error))
-        urgent = text.purpose == "regulatory" if text.passage else bool(text.carried)
+        urgent: int = text.purpose == "regulatory" if text.passage else bool(text.carried)
+        urgent = EMERGENCY if text.emergency else urgent
         key = (text.message_id, text.text)
         ids = self._begun.pop(key, []) if text.carried else []  # the parts that went out before go no second time
         for pdu in pdus[len(ids) :]:
-            async with self._ahead if urgent else nullcontext():
+            async with self._ahead.get(urgent, nullcontext()):
                 outcome = await self._submit(pdu, urgent=urgent)
             if outcome.status != "sent":
                 if text.carried and ids:
@@ -186,7 +189,7 @@ class Smsc:
         told = self._forwarded.get(message_id)
         return told is not None and (told.account, told.message_id) == (account, message_id)
 
-    async def _submit(self, pdu: SubmitSm, *, urgent: bool) -> Outcome:
+    async def _submit(self, pdu: SubmitSm, *, urgent: int) -> Outcome:
         def meaning(response: Pdu) -> Outcome:
             if response.ok:
                 return Outcome("sent", getattr(response, "message_id", ""))

@@ -6,18 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
-import structlog
 from fastapi import FastAPI, Query, Request
 from msgspec import Meta, Struct
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
+from kairos.api.json_body import json_of, read_json
 from kairos.api.lock import about
-from kairos.api.problem import UNREADABLE, problem, unreadable
-from kairos.errors import EventError, KairosError
-
-log = structlog.get_logger("kairos.api")
+from kairos.api.problem import problem
+from kairos.errors import EventError
 
 BODY_LIMIT = 10_000  # bytes
 NOT_KEPT = {"cache-control": "no-store"}
@@ -58,7 +54,7 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
     @app.get("/v1/calls", response_model=None)
     async def waiting() -> Response:
         """How many calls wait for an agent."""
-        return _json({"waiting": calls.waiting()})
+        return json_of({"waiting": calls.waiting()}, NOT_KEPT)
 
     @app.post("/v1/calls", response_model=None)
     async def claim(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 1) -> Response:
@@ -66,31 +62,20 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
         claimed = await calls.claim(limit)
         for one in claimed:
             about(request, one["subscriber"], f"claimed {one['offer']}")
-        return _json({"calls": claimed})
+        return json_of({"calls": claimed}, NOT_KEPT)
 
     @app.post("/v1/calls/{offer}", response_model=None, openapi_extra=_body())
     async def settle(offer: str, request: Request) -> Response:
         """What came of a call: accepted, declined, keep, stop, not_reached or wrong_person."""
+        brought = await read_json(request, Brought, BODY_LIMIT, EXAMPLE)
+        about(request, brought.subscriber, f"{brought.result} {offer}")
         try:
-            brought = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=Brought)
-            about(request, brought.subscriber, f"{brought.result} {offer}")
             found = await calls.settle(brought.id, offer, brought.subscriber, brought.result, brought.who)
-        except (TooLargeError, ClientDisconnect):
-            return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
-        except UNREADABLE as error:
-            return unreadable(error, EXAMPLE)
         except EventError as error:
             return problem(422, str(error), error.field)
-        except KairosError as error:
-            log.warning("not now", reason=str(error))
-            return problem(503, str(error), headers={"retry-after": "1"})
-        return problem(404, found) if isinstance(found, str) else _json(found)
+        return problem(404, found) if isinstance(found, str) else json_of(found, NOT_KEPT)
 
 
 def _body() -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components((Brought,))
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas["Brought"]}}}}
-
-
-def _json(content: Any) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json", headers=NOT_KEPT)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from fastapi import FastAPI, Request
 from msgspec import Meta, Struct, field
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
+from kairos.api.hubs import Listeners, add_hub
 from kairos.api.lock import about
-from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_error, tmf_json
-from kairos.domain.passage import SENDS, Asked, Hub
-from kairos.errors import ForbiddenError
+from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
+from kairos.api.tmf_requests import client_of, read_body
+from kairos.domain.passage import SENDS, Asked
 
 BASE: Final = f"{PATH}communicationManagement/v4"
 MESSAGE: Final = f"{BASE}/communicationMessage"
@@ -34,7 +33,6 @@ ATTRIBUTES: Final = (  # of a communicationMessage: `fields` and filters may nam
 )
 CHANGEABLE: Final = ("description", "logFlag")
 
-B = TypeVar("B")
 Text = Annotated[str, Meta(max_length=1000)]
 Number = Annotated[str, Meta(min_length=1, max_length=32)]
 
@@ -131,15 +129,11 @@ class Changed(Struct, frozen=True, rename="camel"):
     log_flag: bool | None = None
 
 
-class Listening(Struct, frozen=True, forbid_unknown_fields=True):
-    """EventSubscriptionInput."""
-
-    callback: Text
-    query: Text = ""
-
-
 class Communications(Protocol):
     """The running kairos, for one client (empty: a door without locks). All raise KairosError where that cannot be."""
+
+    @property
+    def hubs(self) -> Listeners: ...
 
     async def create(self, client: str, key: str, asked: Asked, document: Mapping[str, Any]) -> Mapping[str, Any]:
         """The message as it stands when it is kept. Raises EventError, ForbiddenError."""
@@ -161,30 +155,20 @@ class Communications(Protocol):
 
     async def delete(self, client: str, id_: str) -> bool: ...
 
-    async def listen(self, client: str, callback: str, query: str) -> Hub | None:
-        """None where they are told already. Raises EventError, ForbiddenError."""
-        ...
-
-    async def unlisten(self, client: str, id_: str) -> bool: ...
-
 
 def add_communications(app: FastAPI, communications: Communications) -> None:
     """The routes."""
 
-    @app.exception_handler(ForbiddenError)
-    async def forbidden(_request: Request, error: ForbiddenError) -> Response:
-        return tmf_error(403, str(error))
-
     @app.post(MESSAGE, response_model=None, status_code=201)
     async def create(request: Request) -> Response:
         """Send a message to one subscriber or several; with the same `Idempotency-Key` again it is the same one."""
-        sent, wanted = await _read(request, Wanted)
+        sent, wanted = await read_body(request, Wanted, BODY_LIMIT, EXAMPLE)
         asked, key = wanted.asked()
         key = request.headers.get("idempotency-key", "")[:200] or key
         document = {name: value for name, value in sent.items() if name not in OURS}
         document.setdefault("@type", "CommunicationMessage")
         about(request, asked.receivers[0] if asked.receivers else "", f"receivers: {len(asked.receivers)}")
-        made = await communications.create(_client(request), key, asked, document)
+        made = await communications.create(client_of(request), key, asked, document)
         return tmf_json(made, 201, {"location": made["href"]})
 
     @app.get(MESSAGE, response_model=None)
@@ -192,7 +176,7 @@ def add_communications(app: FastAPI, communications: Communications) -> None:
         """The client's messages, the newest first: `fields`, `offset`, `limit`, and any attribute as a filter."""
         page = read_page(request.query_params.multi_items(), ATTRIBUTES)
         found, to_the_end = await communications.messages(
-            _client(request), lambda one: matches(one, page.filters), page.offset, page.limit
+            client_of(request), lambda one: matches(one, page.filters), page.offset, page.limit
         )
         counts = {"x-result-count": str(len(found))}
         if to_the_end:
@@ -203,14 +187,14 @@ def add_communications(app: FastAPI, communications: Communications) -> None:
     async def message(id_: str, request: Request) -> Response:
         """One message: how it stands with each receiver."""
         fields = read_page(request.query_params.multi_items(), ATTRIBUTES).fields
-        found = await communications.message(_client(request), id_)
+        found = await communications.message(client_of(request), id_)
         return tmf_json(selected(_there(found, id_), fields))
 
     @app.patch(MESSAGE + "/{id_}", response_model=None)
     async def change(id_: str, request: Request) -> Response:
         """Cancel what waits (`state`), or change `description` and `logFlag`; the rest stays as it was sent."""
-        sent, wanted = await _read(request, Changed)
-        client = _client(request)
+        sent, wanted = await read_body(request, Changed, BODY_LIMIT)
+        client = client_of(request)
         known = _there(await communications.message(client, id_), id_)
         _check_changes(sent, known)
         if (
@@ -226,35 +210,11 @@ def add_communications(app: FastAPI, communications: Communications) -> None:
     @app.delete(MESSAGE + "/{id_}", response_model=None, status_code=204)
     async def delete(id_: str, request: Request) -> Response:
         """Cancel what waits, and show the message no more."""
-        if not await communications.delete(_client(request), id_):
+        if not await communications.delete(client_of(request), id_):
             _there(None, id_)
         return Response(None, 204)
 
-    _add_hub(app, communications)
-
-
-def _add_hub(app: FastAPI, communications: Communications) -> None:
-    @app.post(f"{BASE}/hub", response_model=None, status_code=201)
-    async def listen(request: Request) -> Response:
-        """Be told of every change, at a callback that the settings allow."""
-        _, wanted = await _read(request, Listening)
-        found = await communications.listen(_client(request), wanted.callback, wanted.query)
-        if found is None:
-            raise TmfError(409, f"`{wanted.callback}` is told already", "DELETE its listener first")
-        told = {"id": found.id, "callback": found.callback} | ({"query": found.query} if found.query else {})
-        return tmf_json(told, 201, {"location": f"{BASE}/hub/{found.id}"})
-
-    @app.delete(f"{BASE}/hub/{{id_}}", response_model=None, status_code=204)
-    async def unlisten(id_: str, request: Request) -> Response:
-        """Be told no more."""
-        if not await communications.unlisten(_client(request), id_):
-            raise TmfError(404, f"there is no listener `{id_[:60]}`")
-        return Response(None, 204)
-
-
-def _client(request: Request) -> str:
-    """Who asks, by the lock; empty where the door has none."""
-    return str(getattr(request.state, "client", ""))
+    add_hub(app, BASE, communications.hubs, client_of)
 
 
 def _there(found: Mapping[str, Any] | None, id_: str) -> Mapping[str, Any]:
@@ -272,18 +232,6 @@ def _check_changes(sent: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         if not may and known.get(name) != value:
             told = "`state` can become `cancelled`, and nothing else" if name == "state" else "send another message"
             raise TmfError(400, f"`{name}` cannot be changed", told)
-
-
-async def _read(request: Request, kind: type[B]) -> tuple[dict[str, Any], B]:
-    """The body as it was sent, and as it is understood. Raises TmfError."""
-    try:
-        sent = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=dict[str, Any])
-        return sent, msgspec.convert(sent, kind, str_keys=True)
-    except (TooLargeError, ClientDisconnect):
-        raise TmfError(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        hint = EXAMPLE if kind is Wanted else ""
-        raise TmfError(400, f"the body cannot be read: {error}", hint) from None
 
 
 def _time(name: str, value: Any) -> int:

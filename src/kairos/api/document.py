@@ -14,10 +14,11 @@ from msgspec import Struct, field
 from kairos.api.communications import BASE as TMF681
 from kairos.api.communications import MESSAGE
 from kairos.api.events import Results
+from kairos.api.hubs import Listening
 from kairos.api.operations import Trial, Turn
 from kairos.api.problem import PROBLEM
 from kairos.api.purchases import Said as Reversed
-from kairos.api.recommendations import ATTRIBUTES, BASE, QUERY, Listening, Wanted
+from kairos.api.recommendations import ATTRIBUTES, BASE, QUERY, Wanted
 from kairos.api.tmf import PATH
 
 Row = dict[str, Any]
@@ -311,7 +312,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("DELETE", f"{MESSAGE}/{{id_}}"): Answer(None, 204),
     ("POST", f"{TMF681}/hub"): Answer(EventSubscription, 201),
     ("DELETE", f"{TMF681}/hub/{{id_}}"): Answer(None, 204),
-    ("DELETE", f"{BASE}/hub/{{key}}"): Answer(None, 204),
+    ("DELETE", f"{BASE}/hub/{{id_}}"): Answer(None, 204),
 }
 BODIES: Final[dict[tuple[str, str], Any]] = {
     ("POST", "/v1/reversals"): Reversed,
@@ -319,6 +320,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PUT", "/v1/switches/{name}"): Turn,
     ("POST", QUERY): Wanted,
     ("POST", f"{BASE}/hub"): Listening,
+    ("POST", f"{TMF681}/hub"): Listening,
 }
 
 UNWELL: Final = {"/health": "503"}  # and tells the same

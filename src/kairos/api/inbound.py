@@ -6,23 +6,18 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
-import structlog
 from fastapi import FastAPI, Request
 from msgspec import Meta, Raw, Struct, field
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
 from kairos.api.idempotency import PARAMETER, request_id
+from kairos.api.json_body import json_of, read_json
 from kairos.api.lock import about
-from kairos.api.problem import UNREADABLE, problem, unreadable
+from kairos.api.problem import ProblemError, problem
 from kairos.domain.inbound import MOST, Verb
-from kairos.errors import EventError, KairosError
-
-log = structlog.get_logger("kairos.api")
+from kairos.errors import EventError
 
 BODY_LIMIT = 20_000  # bytes
-RETRY_AFTER = {"retry-after": "1"}  # seconds
 ASK = (
     """write it as in {"id": "7f3a", "subscriber": "+12025550123", "channel": "care"}; """
     "a channel is small letters, digits and `_`"
@@ -98,8 +93,6 @@ def add_inbound(app: FastAPI, inbound: Inbound) -> None:
     async def decisions(request: Request) -> Response:
         """What is open for a subscriber who asks, unchanged; else what is best for them now, the best first."""
         asked = await _read(request, Asked, ASK)
-        if isinstance(asked, Response):
-            return asked
         about(request, asked.subscriber, asked.channel)
         try:
             found = await inbound.decide(
@@ -107,24 +100,18 @@ def add_inbound(app: FastAPI, inbound: Inbound) -> None:
             )
         except EventError as error:
             return problem(422, str(error), error.field)
-        except KairosError as error:
-            return _not_now(error)
-        return _json(found) if found else _nobody(asked.subscriber)
+        return json_of(found) if found else _nobody(asked.subscriber)
 
     @app.post("/v1/responses", response_model=None, openapi_extra=_body(Spoken))
     async def responses(request: Request) -> Response:
         """Take an open offer, decline it or keep it; answered after the commit, in words for an agent."""
         said = await _read(request, Spoken, SAY)
-        if isinstance(said, Response):
-            return said
         about(request, said.subscriber, f"{said.answer} {said.offer}")
         try:
             found = await inbound.respond(said.id, said.subscriber, said.offer, said.answer, said.channel, said.who)
         except EventError as error:
             return problem(422, str(error), error.field)
-        except KairosError as error:
-            return _not_now(error)
-        return problem(404, found) if isinstance(found, str) else _json(found)
+        return problem(404, found) if isinstance(found, str) else json_of(found)
 
     @app.get("/v1/subscribers/{name}", response_model=None)
     async def subscriber(name: str) -> Response:
@@ -133,33 +120,17 @@ def add_inbound(app: FastAPI, inbound: Inbound) -> None:
             found = await inbound.subscriber(name)
         except EventError as error:
             return problem(400, str(error), "name")
-        except KairosError as error:
-            return _not_now(error)
-        return _json(found) if found else _nobody(name)
+        return json_of(found) if found else _nobody(name)
 
 
-async def _read(request: Request, kind: type[B], example: str) -> B | Response:
-    try:
-        read = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=kind)
-    except (TooLargeError, ClientDisconnect):
-        return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
-    except UNREADABLE as error:
-        return unreadable(error, example)
+async def _read(request: Request, kind: type[B], example: str) -> B:
+    read = await read_json(request, kind, BODY_LIMIT, example)
     try:
         known_by = request_id(request, read.id)
     except ValueError as error:
-        return problem(400, str(error), "id")
+        raise ProblemError(400, str(error), "id") from None
     return read if known_by == read.id else msgspec.structs.replace(read, id=known_by)
 
 
 def _nobody(name: str) -> Response:
     return problem(404, f"nobody is known by `{name}`", "subscriber")
-
-
-def _not_now(error: KairosError) -> Response:
-    log.warning("not now", reason=str(error))
-    return problem(503, str(error), headers=RETRY_AFTER)
-
-
-def _json(content: Any) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")

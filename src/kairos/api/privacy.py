@@ -9,6 +9,7 @@ import msgspec
 from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
+from kairos.api.json_body import json_of
 from kairos.api.lock import about
 from kairos.api.problem import problem
 
@@ -54,13 +55,9 @@ def add_privacy(app: FastAPI, privacy: Privacy) -> None:
             found = await privacy.erase(name, reason, force)
         except LookupError:
             return problem(404, f"nobody is known by `{name}`", "name")
-        return problem(409, found) if isinstance(found, str) else _json(found)
+        return problem(409, found) if isinstance(found, str) else json_of(found)
 
     @app.get("/v1/erasures", response_model=None)
     async def erasures() -> Response:
         """The latest who were forgotten, without their names: when, why, and whether anything of them is left."""
-        return _json({"erasures": await privacy.erasures()})
-
-
-def _json(content: Any) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")
+        return json_of({"erasures": await privacy.erasures()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import Any
 
@@ -14,13 +13,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from kairos.api.tmf import PATH, TmfError, tmf_error
-from kairos.errors import EventError, KairosError
+from kairos.errors import EventError, ForbiddenError, KairosError
 
 log = structlog.get_logger("kairos.api")
 
 PROBLEM = "application/problem+json"
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what reading a body may raise
-_FIELD = re.compile(r" at `\$\.([^`]+)`|field `([^`]+)`")  # as msgspec names it
 RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 
@@ -40,14 +37,12 @@ def problem(status: int, detail: str, field: str = "", headers: dict[str, str] |
     return Response(body, status, headers, PROBLEM)
 
 
-def unreadable(error: Exception, example: str) -> Response:
-    """A body that cannot be read: what is wrong in which field, and how it is written.
+class ProblemError(Exception):
+    """What a route cannot take: it is answered with a problem, with what to do in its `detail`."""
 
-    >>> unreadable(msgspec.ValidationError("Expected `str`, got `int` - at `$.channel`"), "write it so").body[-19:]
-    b',"field":"channel"}'
-    """
-    found = _FIELD.search(str(error))
-    return problem(400, f"the body cannot be read: {error}; {example}", found[1] or found[2] if found else "")
+    def __init__(self, status: int, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.field = status, detail, field
 
 
 def refusal(path: str, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None) -> Response:
@@ -70,6 +65,10 @@ def handle_errors(app: FastAPI) -> None:
         name = str(first["loc"][-1])
         return _told(request, 400, f"`{name}`: {first['msg']}", name)
 
+    @app.exception_handler(ProblemError)
+    async def unfit(request: Request, error: ProblemError) -> Response:
+        return _told(request, error.status, error.detail, error.field)
+
     @app.exception_handler(TmfError)
     async def as_tmf(_request: Request, error: TmfError) -> Response:
         return tmf_error(error.status, error.reason, error.message)
@@ -77,6 +76,10 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(EventError)
     async def misread(request: Request, error: EventError) -> Response:
         return _told(request, 400, str(error), error.field)
+
+    @app.exception_handler(ForbiddenError)
+    async def forbidden(request: Request, error: ForbiddenError) -> Response:
+        return _told(request, 403, str(error))
 
     @app.exception_handler(KairosError)
     async def not_now(request: Request, error: KairosError) -> Response:

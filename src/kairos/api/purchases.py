@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
-import msgspec
-import structlog
 from fastapi import FastAPI, Request
 from msgspec import Struct
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
 from kairos.api.ingress import Answered
+from kairos.api.json_body import json_of, read_json
 from kairos.api.lock import about
-from kairos.api.problem import UNREADABLE, problem, unreadable
-from kairos.errors import KairosError
-
-log = structlog.get_logger("kairos.api")
+from kairos.api.problem import problem
 
 BODY_LIMIT = 10_000  # bytes
 EXAMPLE = """write it as in {"key": "5da2-4447", "status": "reversed", "reason": "complaint 7"}"""
-RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 
 class Purchases(Protocol):
@@ -56,39 +49,19 @@ def add_purchases(app: FastAPI, purchases: Purchases) -> None:
     async def purchase(key: str, request: Request) -> Response:
         """What became of a purchase, step by step, and what the subscriber said."""
         about(request, "", key)
-        try:
-            found = await purchases.purchase(key)
-        except KairosError as error:
-            return _not_now(error)
-        return _json(found) if found else problem(404, f"there is no purchase `{key}`", "key")
+        found = await purchases.purchase(key)
+        return json_of(found) if found else problem(404, f"there is no purchase `{key}`", "key")
 
     @app.post("/v1/reversals", response_model=None, openapi_extra=_BODY)
     async def reversal(request: Request) -> Response:
         """Say that a purchase was reversed outside, or how a stuck one ended; answered after the commit."""
-        try:
-            said = msgspec.json.decode(await body_of(request, BODY_LIMIT), type=Said)
-        except (TooLargeError, ClientDisconnect):
-            return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
-        except UNREADABLE as error:
-            return unreadable(error, EXAMPLE)
+        said = await read_json(request, Said, BODY_LIMIT, EXAMPLE)
         about(request, "", f"{said.key} {said.status} {said.amount or ''}".strip())
         if said.amount is not None and said.status != "reversed":
             return problem(400, f"an amount goes back where a purchase is reversed, not {said.status}", "amount")
-        try:
-            answer = await purchases.reverse(said.key, said.status, said.reason, said.amount)
-        except KairosError as error:
-            return _not_now(error)
+        answer = await purchases.reverse(said.key, said.status, said.reason, said.amount)
         if answer is None:
             return problem(404, f"there is no purchase `{said.key}`", "key")
         if answer.status == "rejected":
             return problem(409, answer.reason, "status" if said.amount is None else "amount")
-        return _json({"key": said.key, "status": answer.status})
-
-
-def _not_now(error: KairosError) -> Response:
-    log.warning("purchases not reached", reason=str(error))
-    return problem(503, str(error), headers=RETRY_AFTER)
-
-
-def _json(content: Any) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")
+        return json_of({"key": said.key, "status": answer.status})

@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol
 
-import msgspec
 from fastapi import FastAPI, Request
 from msgspec import Meta, Struct, field
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
+from kairos.api.hubs import Listeners, add_hub
 from kairos.api.lock import about, may
 from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
+from kairos.api.tmf_requests import client_of, read_body
 from kairos.domain.caller import CARE
 from kairos.domain.inbound import MOST, Sought
-from kairos.domain.recommendation import Listener
 
 BASE: Final = f"{PATH}recommendationManagement/v4"
 QUERY: Final = f"{BASE}/queryProductRecommendation"
@@ -35,7 +33,6 @@ ATTRIBUTES: Final = (  # of a queryProductRecommendation: `fields` and filters m
 )
 OURS: Final = ("id", "href", "state", "validFor", "recommendationItem", "lastUpdate", "lifecycleStatus")
 
-B = TypeVar("B")
 Text = Annotated[str, Meta(max_length=1000)]
 Named = Annotated[str, Meta(min_length=1, max_length=100)]
 
@@ -117,15 +114,11 @@ class Wanted(Struct, frozen=True, rename="camel"):
         return Sought(self.related_party.id, channel, kind, fields, place, self.max_number)
 
 
-class Listening(Struct, frozen=True):
-    """EventSubscriptionInput."""
-
-    callback: Text
-    query: Text = ""
-
-
 class Recommendations(Protocol):
     """The running kairos. All raise KairosError where that cannot be now, and EventError for what is no request."""
+
+    @property
+    def hubs(self) -> Listeners: ...
 
     async def recommend(self, key: str, sought: Sought) -> Mapping[str, Any] | None:
         """What is best for them, as attributes of the resource; None for somebody who is not known."""
@@ -143,14 +136,6 @@ class Recommendations(Protocol):
         """All that are kept and that client asked for (None: whoever did), the oldest first."""
         ...
 
-    async def listen(self, callback: str, query: str) -> Listener | None:
-        """Tell somebody of what becomes of those that are kept; None where they are told already. Raises EventError."""
-        ...
-
-    async def unlisten(self, key: str) -> bool:
-        """Whether that listener was there."""
-        ...
-
 
 def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
     """The routes."""
@@ -158,11 +143,11 @@ def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
     @app.post(QUERY, response_model=None, status_code=201)
     async def query(request: Request) -> Response:
         """Ask what is best for a subscriber; with `instantSyncRecommendation` it is in the answer."""
-        sent, wanted = await read_wanted(request)
+        sent, wanted = await read_body(request, Wanted, BODY_LIMIT, EXAMPLE)
         about(request, wanted.related_party.id)
         key = uuid.uuid4().hex
         if not wanted.instant_sync_recommendation:
-            kept = await recommendations.keep(key, wanted.sought, resource_of(sent, key, {}), _client(request))
+            kept = await recommendations.keep(key, wanted.sought, resource_of(sent, key, {}), client_of(request))
             return tmf_json(kept, 201, {"location": kept["href"]})
         found = await recommendations.recommend(key, wanted.sought)
         if found is None:
@@ -192,50 +177,12 @@ def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
         about(request, found["relatedParty"]["id"])
         return tmf_json(selected(found, fields))
 
-    @app.post(f"{BASE}/hub", response_model=None, status_code=201)
-    async def listen(request: Request) -> Response:
-        """Be told of those that are kept, at a callback that the settings allow."""
-        wanted = await _read(request, Listening)
-        found = await recommendations.listen(wanted.callback, wanted.query)
-        if found is None:
-            raise TmfError(409, f"`{wanted.callback}` is told already", "DELETE its listener first")
-        told = {"id": found.key, "callback": found.callback} | ({"query": found.query} if found.query else {})
-        return tmf_json(told, 201, {"location": f"{BASE}/hub/{found.key}"})
-
-    @app.delete(f"{BASE}/hub/{{key}}", response_model=None, status_code=204)
-    async def unlisten(key: str) -> Response:
-        """Be told no more."""
-        if not await recommendations.unlisten(key):
-            raise TmfError(404, f"there is no listener `{key}`")
-        return Response(None, 204)
-
-
-def _client(request: Request) -> str:
-    """Who asks, by the lock; empty where the door has none."""
-    return str(getattr(request.state, "client", ""))
+    add_hub(app, BASE, recommendations.hubs, lambda _: "")  # operations' own, whoever of them asks
 
 
 def _seen(request: Request) -> str | None:
     """The client whose recommendations a caller may see; None: everybody's, for who may see all about a subscriber."""
-    return None if may(request, CARE) else _client(request)
-
-
-async def read_wanted(request: Request) -> tuple[dict[str, Any], Wanted]:
-    """The body as it was sent, and as it is understood. Raises TmfError."""
-    sent = await _read(request, dict[str, Any])
-    try:
-        return sent, msgspec.convert(sent, Wanted)
-    except msgspec.ValidationError as error:
-        raise TmfError(400, f"the body cannot be read: {error}", EXAMPLE) from None
-
-
-async def _read(request: Request, kind: type[B]) -> B:
-    try:
-        return msgspec.json.decode(await body_of(request, BODY_LIMIT), type=kind)
-    except (TooLargeError, ClientDisconnect):
-        raise TmfError(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise TmfError(400, f"the body cannot be read: {error}") from None
+    return None if may(request, CARE) else client_of(request)
 
 
 def resource_of(sent: Mapping[str, Any], key: str, found: Mapping[str, Any]) -> dict[str, Any]:

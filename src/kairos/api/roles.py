@@ -68,7 +68,7 @@ TABLE: Final[dict[tuple[str, str], Row]] = {
     ("POST", f"{TMF681}/hub"): Row("send", "first"),
     ("DELETE", f"{TMF681}/hub/{{id_}}"): Row("send", "first"),
     ("POST", f"{TMF680}/hub"): Row("operator", "first"),
-    ("DELETE", f"{TMF680}/hub/{{key}}"): Row("operator", "first"),
+    ("DELETE", f"{TMF680}/hub/{{id_}}"): Row("operator", "first"),
     # a dialler that knows the secret in the path
     ("GET", "/v1/ivr/{secret}/{offer}"): Row(OPEN),
     ("POST", "/v1/ivr/{secret}"): Row(OPEN, "counted"),

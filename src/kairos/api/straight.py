@@ -6,8 +6,8 @@ read the request by hand and need none of them; the OpenAPI document has them al
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
@@ -20,17 +20,27 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Straight:
-    """ASGI middleware: calls the endpoints by method and path, and leaves everything else to the application."""
+    """ASGI middleware: calls the endpoints by method and path, and leaves everything else to the application.
 
-    def __init__(self, app: ASGIApp, endpoints: dict[tuple[str, str], Endpoint]) -> None:
-        self.app, self.endpoints = app, endpoints
+    What they raise is answered by the application's `handlers`, as everywhere; what none is for is raised on.
+    """
+
+    def __init__(self, app: ASGIApp, endpoints: dict[tuple[str, str], Endpoint], handlers: Mapping[Any, Any]) -> None:
+        self.app, self.endpoints, self.handlers = app, endpoints, handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self.endpoints.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if endpoint is None:
             await self.app(scope, receive, send)
             return
-        response = await endpoint(Request(scope, receive, send))
+        request = Request(scope, receive, send)
+        try:
+            response = await endpoint(request)
+        except Exception as error:
+            kinds = [kind for kind in type(error).__mro__ if kind in self.handlers and kind is not Exception]
+            if not kinds:
+                raise
+            response = await self.handlers[kinds[0]](request, error)
         await response(scope, receive, send)
 
 
@@ -43,4 +53,4 @@ def go_straight(app: FastAPI) -> None:
         for method in route.methods or ()
         if (method, route.path) in STRAIGHT
     }
-    app.add_middleware(Straight, endpoints=endpoints)
+    app.add_middleware(Straight, endpoints=endpoints, handlers=app.exception_handlers)

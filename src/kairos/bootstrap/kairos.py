@@ -6,11 +6,13 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -25,6 +27,7 @@ from kairos.adapters.esme_notifications import Reader
 from kairos.adapters.first_answers import KEPT
 from kairos.adapters.gateway import Gateway, take_out
 from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
+from kairos.adapters.hubs import Hubs
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.operations import HttpOperations
@@ -32,7 +35,7 @@ from kairos.adapters.page import HttpPages
 from kairos.adapters.privacy import HttpPrivacy
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.purchases import HttpPurchases
-from kairos.adapters.recommendations import HttpRecommendations
+from kairos.adapters.recommendations import EVENTS, HttpRecommendations
 from kairos.adapters.registers import Registers
 from kairos.adapters.senders import Submissions
 from kairos.adapters.smpp_figures import SmppCollector
@@ -72,7 +75,7 @@ from kairos.engine.dispatch import Dispatcher, Patience
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
 from kairos.engine.loop import Loop, tune_interpreter
-from kairos.engine.passages import URGENT
+from kairos.engine.passages import FIRST
 from kairos.engine.program import Program, compile_program
 from kairos.engine.propensities import Propensities
 from kairos.engine.retention import Retention
@@ -88,12 +91,24 @@ from kairos.smpp import Server, SubmitSm, passwords, serve
 
 log = structlog.get_logger("kairos")
 
+BEGIN_ANEW = 5.0  # seconds after a part broke
 FIRST_LOOK = 2.0  # seconds to wait for the switches at the start; then the doors open with marketing off
 
 
 def now() -> int:
     """The wall clock, ms since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+async def beside(part: str, run: Callable[[], Coroutine[Any, Any, None]], counts: Counter[str]) -> None:
+    """Until cancelled: what runs beside the engine begins anew where it broke, for notifications go out without it."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            counts[f"broke.{part}"] += 1
+            log.exception("a part of kairos broke and begins anew", part=part)
+        await asyncio.sleep(BEGIN_ANEW)
 
 
 class Kairos:
@@ -215,7 +230,7 @@ class Kairos:
             "sms": self.smsc,
             "relay": self.esmes,
             "receipt": self.esmes,
-            URGENT: self.smsc,
+            **dict.fromkeys(FIRST.values(), self.smsc),
             "callback": self.gateway.callbacks,
             "ussd_push": self.ussd,
         }
@@ -234,7 +249,6 @@ class Kairos:
             now,
             patience=patience,
             owed_for=owed_for,
-            accounts={*settings.accounts, *settings.senders},
             rooms=rooms(settings.channels, self.ways),
         )
 
@@ -290,25 +304,29 @@ class Kairos:
         settings = self.settings
         self.trail.start()
         self._tasks = [asyncio.create_task(self.loop.run())]
-        self._tasks.append(asyncio.create_task(self.switchboard.run()))
+        self._beside("switches", self.switchboard.run)
         await self.switchboard.looked(FIRST_LOOK)
         await self.smsc.client.start()
         await self.ussd.start()
-        self._tasks.append(asyncio.create_task(self.ussd.run()))
+        self._beside("ussd", self.ussd.run)
         self._tasks.append(asyncio.create_task(self.dispatcher.run()))
-        self._tasks.append(asyncio.create_task(run_timers(self.store, self.loop, now)))
-        self._tasks.append(asyncio.create_task(self.letters.run(self.loop)))
-        self._tasks.append(asyncio.create_task(self.retention.run(self.loop)))
+        self._beside("timers", partial(run_timers, self.store, self.loop, now))
+        self._beside("dead letters", partial(self.letters.run, self.loop))
+        self._beside("retention", partial(self.retention.run, self.loop))
         every_s, folder = settings.reload_every_s, Path(settings.playbook)
-        self._tasks.append(asyncio.create_task(watch_playbook(folder, every_s, self._take, self.playbook, now)))
+        self._beside("playbook", partial(watch_playbook, folder, every_s, self._take, self.playbook, now))
         if settings.learning.on and not self.model:
-            self._tasks.append(asyncio.create_task(self.propensities.run()))
-        self._tasks.append(asyncio.create_task(watch_registers(self.registers, self.engine, every_s)))
-        self._tasks.append(asyncio.create_task(self.links.run()))
-        self._tasks.extend(asyncio.create_task(teller.run()) for teller in self.newsroom.tellers)
+            self._beside("model", self.propensities.run)
+        self._beside("registers", partial(watch_registers, self.registers, self.engine, every_s))
+        self._beside("links", self.links.run)
+        for teller in self.newsroom.tellers:
+            self._beside(f"news for {teller.name}", teller.run)
         server = await self._open_smpp()
         await self._open_http(server)
         tune_interpreter()
+
+    def _beside(self, part: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(asyncio.create_task(beside(part, run, self.engine.statistics.counts)))
 
     async def _open_smpp(self) -> Server:
         """The door for accounts. Raises SettingsError where its address cannot be had."""
@@ -346,13 +364,14 @@ class Kairos:
         self.recommendations = HttpRecommendations(
             inbound,
             partial(SqliteQueries, settings.store.path),
+            Hubs(self.store, now, EVENTS, lambda _: asked.callbacks, most=100),
             kept_for=milliseconds(asked.kept),
             most=asked.kept_at_most,
-            allowed=asked.listeners,
         )
-        self._tasks.append(asyncio.create_task(self.recommendations.run()))
+        self.recommendations.hubs.open()
+        self._beside("recommendations", self.recommendations.run)
         self.privacy = HttpPrivacy(self.loop, settings.store.path, settings.region)
-        self._tasks.append(asyncio.create_task(self.privacy.run()))
+        self._beside("erasures", self.privacy.run)
         app = create_app(
             ingress,
             explanations,
@@ -415,7 +434,7 @@ class Kairos:
         )
 
     async def failed(self) -> None:
-        """Wait until a part that should run for ever ends; raise what ended it."""
+        """Wait until a part without which there is no kairos ends; raise what ended it."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from kairos.cli.dead_letters import loaded
-from kairos.cli.switch import noted
+from kairos.cli.store import loaded, noted
 from kairos.errors import KairosError
 
 Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]

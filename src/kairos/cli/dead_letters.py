@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.cli.switch import noted
-from kairos.errors import KairosError, SettingsError, did_you_mean
+from kairos.cli.store import loaded, noted, reading, store_path
+from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
-    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.domain.dead_letter import DeadLetter
-    from kairos.settings import Settings as AllSettings
 
 Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
 Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
@@ -73,7 +69,7 @@ def list_letters(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     check_kind(kind)
-    with records(settings, store) as opened:
+    with reading(settings, store, "dead-letters list") as opened:
         found = [one for one in opened.dead_letters(kind, "", MOST) if every or one.status in ("new", "replay")]
     if as_json:
         import msgspec
@@ -106,7 +102,7 @@ def explain(
     from kairos.adapters.http import plain_letter
     from kairos.engine.explain import moment
 
-    with records(settings, store) as opened:
+    with reading(settings, store, "dead-letters explain", str(id)) as opened:
         letter = opened.dead_letter(id)
     if letter is None:
         raise KairosError(f"there is no dead letter {id}; `kairos dead-letters list --every` shows all")
@@ -143,12 +139,13 @@ def discard(
 def mark(settings: Path, store: Path | None, ids: list[int], kind: str, status: str) -> list[int]:
     """Mark new letters by id or of a kind. Raises KairosError where nothing is named, or one cannot be marked."""
     from kairos.adapters.sqlite.letters import mark_in_file
+    from kairos.adapters.sqlite.records import SqliteRecords
 
     if bool(ids) == bool(kind):
         raise KairosError("name ids, or a kind with --all --kind; `kairos dead-letters list` shows them")
     check_kind(kind)
     path = store_path(settings, store)
-    with records(settings, store) as opened:
+    with closing(SqliteRecords(path)) as opened:
         known = {one.id: one for one in opened.dead_letters("", "", MOST)}
     wanted = ids or [id_ for id_, one in known.items() if one.kind == kind and one.status == "new"]
     for id_ in wanted:
@@ -156,16 +153,6 @@ def mark(settings: Path, store: Path | None, ids: list[int], kind: str, status: 
     marked = mark_in_file(path, sorted(set(wanted)), status)
     noted(path, loaded(settings), f"dead-letters {status}", " ".join(map(str, marked))[:200], times=len(marked))
     return marked
-
-
-def loaded(settings: Path) -> AllSettings | None:
-    """The settings; none where the store was named without any."""
-    from kairos.settings import load_settings
-
-    try:
-        return load_settings(settings, os.environ)
-    except SettingsError:
-        return None
 
 
 def check_kind(kind: str) -> None:
@@ -181,21 +168,3 @@ def check(id_: int, letter: DeadLetter | None, status: str) -> None:
         raise KairosError(f"dead letter {id_} was {letter.status} already; nothing was marked")
     if status == "replay" and letter.kind in ("unread", "unmapped", "purchase", "part", "answered"):
         raise KairosError(f"dead letter {id_} is there to be read, there is nothing to replay; nothing was marked")
-
-
-@contextmanager
-def records(settings: Path, store: Path | None) -> Iterator[SqliteRecords]:
-    from kairos.adapters.sqlite.records import SqliteRecords
-
-    with closing(SqliteRecords(store_path(settings, store))) as opened:
-        yield opened
-
-
-def store_path(settings: Path, store: Path | None) -> Path:
-    """The store's file. Raises KairosError where there is none."""
-    from kairos.settings import load_settings
-
-    path = store or Path(load_settings(settings, os.environ).store.path)
-    if not path.exists():
-        raise KairosError(f"there is no store at `{path}`; name it with --store")
-    return path

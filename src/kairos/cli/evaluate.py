@@ -43,7 +43,7 @@ def evaluate(
 
     if not (playbook or model or greedy):
         raise KairosError("nothing is changed: name another --playbook, another --model, or --greedy")
-    with opened(settings, store) as (records, program_of, latest):
+    with opened(settings, store, "evaluate") as (records, program_of, latest):
         show = shown(latest, by)
         target = Target(_changed(playbook, latest), model, 0.0 if greedy else None)
         made = replay(

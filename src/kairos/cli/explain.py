@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.store import loaded, reading
 from kairos.errors import EventError, KairosError
 
 if TYPE_CHECKING:
@@ -26,22 +25,14 @@ def explain(
     latest: Annotated[int, typer.Option(min=1, help="How many decisions of a subscriber, the newest first.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each decision.")] = False,
 ) -> None:
-    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.engine.explain import Explainer
     from kairos.engine.program import compile_program
     from kairos.playbook import read as read_playbook
-    from kairos.settings import load_settings
 
-    region = ""
-    if settings.exists() or store is None:
-        chosen = load_settings(settings, os.environ)
-        region = chosen.region
-        store = store or Path(chosen.store.path)
-    if not store.exists():
-        raise KairosError(f"there is no store at `{store}`; name it with --store")
-    with closing(SqliteRecords(store)) as opened:
+    chosen = loaded(settings)
+    with reading(settings, store, "explain", what) as opened:
         explainer = Explainer(opened, lambda texts: compile_program(read_playbook(texts)))
-        show(find(explainer, what, region, latest), as_json=as_json)
+        show(find(explainer, what, chosen.region if chosen else "", latest), as_json=as_json)
 
 
 def find(explainer: Explainer, what: str, region: str, latest: int) -> list[Explanation]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from kairos.cli.switch import noted
+from kairos.cli.store import noted
 from kairos.errors import KairosError
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.store import reading
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
@@ -39,16 +39,10 @@ def reconcile(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, and the sums as the last.")] = False,
 ) -> None:
     from kairos.adapters.extract import COLUMNS, Extract, Mapped
-    from kairos.adapters.sqlite.records import SqliteRecords
     from kairos.fulfil.ledger import WORDS
-    from kairos.settings import load_settings
 
-    if settings.exists() or store is None:
-        store = store or Path(load_settings(settings, os.environ).store.path)
-    if not store.exists():
-        raise KairosError(f"there is no store at `{store}`; name it with --store")
     columns, words = pairs("--column", column, COLUMNS), pairs("--word", word, WORDS)
-    with closing(SqliteRecords(store)) as records:
+    with reading(settings, store, "reconcile") as records:
         mapped = Mapped(columns, {theirs: ours for ours, theirs in words.items()}, _digits(records))
         with closing(Extract(file, mapped)) as extract:
             extract.first = _time("--since", since) or extract.first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kairos.cli.store import reading
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def uplift(
     from kairos.evaluate import segments
 
     columns, words = pairs("--column", column, COLUMNS), pairs("--word", word, KINDS)
-    with opened(settings, store) as (records, program_of, playbook):
+    with opened(settings, store, "report uplift") as (records, program_of, playbook):
         costs = _costs(cost, tax, playbook)
         cohort = gather(records.decisions(day_of(since), FOR_EVER), program_of, by)
         _refuse_without_groups(cohort)
@@ -198,7 +198,7 @@ def fairness(
     from kairos.cli import fairness_page, fairness_report
     from kairos.engine.fairness import count
 
-    with opened(settings, store) as (records, program_of, playbook):
+    with opened(settings, store, f"report fairness --by {by}") as (records, program_of, playbook):
         show = shown(playbook, by)
         tally = count(records.decisions(day_of(since), FOR_EVER), program_of, by)
     made = fairness_report.make(tally, playbook=playbook.name, by=by, show=show)
@@ -211,19 +211,13 @@ def fairness(
 
 @contextmanager
 def opened(
-    settings: Path, store: Path | None
+    settings: Path, store: Path | None, did: str
 ) -> Iterator[tuple[SqliteRecords, Callable[[str], Program | None], Playbook]]:
-    """A store's records, the programs of its playbooks by revision, and the latest playbook."""
-    from kairos.adapters.sqlite.records import SqliteRecords
+    """A store's records, the programs of its playbooks by revision, and the latest playbook; `did`: for the trail."""
     from kairos.engine.program import compile_earlier
     from kairos.playbook import read
-    from kairos.settings import load_settings
 
-    if settings.exists() or store is None:
-        store = store or Path(load_settings(settings, os.environ).store.path)
-    if not store.exists():
-        raise KairosError(f"there is no store at `{store}`; name it with --store")
-    with closing(SqliteRecords(store)) as records:
+    with reading(settings, store, did) as records:
 
         @lru_cache(maxsize=32)
         def program_of(revision: str) -> Program | None:
@@ -231,7 +225,7 @@ def opened(
 
         texts = records.latest_playbook()
         if not texts:
-            raise KairosError(f"the store `{store}` has no playbook yet: nothing has been decided in it")
+            raise KairosError("the store has no playbook yet: nothing has been decided in it")
         yield records, program_of, read(texts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.store import noted, user
 from kairos.errors import KairosError, SettingsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -91,28 +91,6 @@ def names_known(settings: Settings | None) -> Mapping[str, tuple[str, ...]]:
         return names_of(read(load_texts(Path(settings.playbook)))) if settings else {}
     except KairosError:
         return {}
-
-
-def noted(
-    store: Path, settings: Settings | None, did: str, detail: str, who: str = "", times: int = 1, about: str = ""
-) -> None:
-    """A line in the audit trail; what was done is done, so where that cannot be it is only said."""
-    from kairos.adapters.audit.trail import note
-
-    own = settings.audit if settings and str(store) == settings.store.path else None
-    folder = Path(own.folder) if own else Path(f"{store}-audit")
-    told = f"{user()} for {who}" if who and who != user() else user()
-    try:
-        note(folder, os.environ.get("KAIROS_AUDIT_KEY", ""), told, did, detail, times, about)
-    except (KairosError, OSError) as error:
-        typer.echo(f"it is not in the audit trail: {error}", err=True)
-
-
-def user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container without a user database
-        return f"uid {os.getuid()}"
 
 
 def show(now: list[Switch], past: list[Switch], *, as_json: bool) -> None:

@@ -31,13 +31,14 @@ class Visit(Struct, frozen=True, array_like=True, gc=False):
 class Word(Struct, frozen=True, array_like=True, gc=False):
     """A yes, a no or a not yet to an open offer, through any door but a reply's. `who` heard it, in their own words.
 
-    A `stop` is about all offers: `offer` only says what they were answering, and may be over.
+    A `stop` is about all offers: `offer` only says what they were answering, and may be over. Of a call that was made,
+    `called` notes that somebody brought what came of it, and `called_before` asks whether that was noted.
     """
 
     identity: str
     msisdn: str  # or another name
     offer: str  # its key
-    said: Verb | Literal["stop"]
+    said: Verb | Literal["stop", "called", "called_before"]
     channel: str
     happened: int
     who: str = ""

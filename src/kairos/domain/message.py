@@ -47,6 +47,7 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     passage: str = ""  # the key of another system's message; `account` is its sender
     priority: int = 0  # its priority_flag (SMPP 3.4, 5.2.14)
     tries: int = 0  # attempts, at most; 0: as many as there is time for
+    emergency: bool = False  # it goes before everything else
 
 
 class Order(Struct, frozen=True, array_like=True, gc=False):

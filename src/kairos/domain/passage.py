@@ -10,9 +10,10 @@ from msgspec import Struct
 from kairos.domain.message import Carried
 from kairos.domain.purpose import Purpose
 
+EMERGENCY: Final = "emergency"
 # What a sender may be declared to send, and what that is to the contact policy.
 SENDS: Final[Mapping[str, Purpose]] = {
-    "emergency": "regulatory",
+    EMERGENCY: "regulatory",
     "government": "regulatory",
     "service": "service",
     "care": "care",

@@ -1,4 +1,4 @@
-"""A recommendation that is not answered at once but kept (TMF680), and who is told of it."""
+"""A recommendation that is not answered at once but kept (TMF680), in kairos' words and in its requester's."""
 
 from __future__ import annotations
 
@@ -24,12 +24,3 @@ class Kept(Struct, frozen=True, gc=False):
     resource: bytes
     told: bool = False
     client: str = ""
-
-
-class Listener(Struct, frozen=True, gc=False):
-    """Who wants to be told: of every event, or of those of one `event_type`."""
-
-    key: str
-    callback: str
-    query: str = ""
-    event_type: str = ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -38,8 +38,9 @@ _order = msgspec.msgpack.Decoder(Order).decode
 
 ORDERS = "ocs"
 TRIES = 3  # attempts of this run, at least, before a call is given up: it may be old because we were down
+STOPPED_WITHIN = 1.0  # seconds: then what goes on all the same is stopped once more
 PAGE = 1000  # rows that are read from the store at once
-OWED = frozenset({"receipt", "relay", "callback"})  # the channels to accounts, which may never come back
+OWED = frozenset({"receipt", "relay", "callback"})  # the channels to accounts and listeners, who may never come back
 HANDSET = frozenset({"notification", "sms"})  # the channels whose order a subscriber sees
 
 
@@ -101,7 +102,6 @@ class Dispatcher:
         owed_for: int = 3 * 86_400_000,
         refused_for: int = 600_000,
         chance: Callable[[], float] = random.random,
-        accounts: Collection[str] = (),
         rooms: Mapping[str, Room] = {},
     ) -> None:
         self.rooms = rooms  # by channel: what its offers wait for
@@ -114,7 +114,6 @@ class Dispatcher:
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._last: dict[tuple[int | str, str], asyncio.Task[None]] = {}  # the latest row of a subscriber on a lane
         self._backlogs = {lane: Backlog() for lane in ("handset", ORDERS, *channels) if lane not in HANDSET}
-        self._backlogs |= {f"{channel}/{account}": Backlog() for channel in OWED for account in accounts}
         self._left_behind = store.next_ids().outgoing  # rows below are an earlier run's: they may have gone out
         self._handed_to = self._left_behind - 1  # rows above may be in the store, but are still to be handed to us
         self._overtaken: dict[int, Submission] = {}  # of rows that wait in the store
@@ -155,18 +154,21 @@ class Dispatcher:
     async def run(self) -> None:
         """Until closed: fetch what is left in the store (all that a crash left behind, at the start)."""
         while not self._closing:
-            for lane, backlog in self._backlogs.items():
+            for lane, backlog in [*self._backlogs.items()]:
                 if backlog.left and backlog.room(self.hold):
                     self._fetch(lane, backlog)
             await asyncio.sleep(0.05)
 
     async def close(self) -> None:
-        """Stop attempts; what is unsent stays in the store."""
+        """Stop attempts; what is unsent stays in the store.
+
+        One that had its answer at that very moment may go on as if nobody had stopped it, and wait for hours.
+        """
         self._closing = True
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := list(self._under_way.values()):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=STOPPED_WITHIN)
 
     @property
     def under_way(self) -> int:
@@ -190,14 +192,17 @@ class Dispatcher:
         backlog.left = len(rows) == PAGE
 
     def _lane(self, row: Outgoing) -> str:
-        """Whom a row is for. All that a handset gets has one order; else each channel, and each account, is a lane."""
+        """Whom a row is for. What a handset gets has one order; else each channel is a lane, or each who is owed."""
         if row.channel in HANDSET:
             return "handset"
-        if row.channel in OWED:
-            lane = f"{row.channel}/{_text(row.payload).account}"
-            if lane in self._backlogs:
-                return lane
-        return row.channel
+        if row.channel not in OWED:
+            return row.channel
+        text = _text(row.payload)
+        lane = f"{row.channel}/{text.source if row.channel == 'callback' else text.account}"
+        if lane not in self._backlogs:  # its first row: what the channel's own lane has passed by is not for it
+            passed = self._backlogs[row.channel]
+            self._backlogs[lane] = Backlog(read_to=passed.read_to, left=passed.left)
+        return lane
 
     def _order(self, row: Outgoing) -> tuple[int | str, str]:
         """What goes out in order: a subscriber's rows of one lane.
@@ -222,6 +227,8 @@ class Dispatcher:
             if self._last.get(lane) is finished:
                 del self._last[lane]
                 self._refused.pop(lane, None)
+            if not finished.cancelled() and (error := finished.exception()):
+                log.error("sending broke; the next start tries again", row=row.id, channel=row.channel, exc_info=error)
 
         task.add_done_callback(done)
 
@@ -310,7 +317,7 @@ class Dispatcher:
         if halt := self.loop.engine.halt(text, row.channel, self.clock()):
             await self._held_back(row, text, halt)
             return None
-        answer = await self._post(self._told(row, text, "sending"))
+        answer = await self._news(row, text, "sending")
         if answer.status == "held":
             await self._held_back(row, text, Halt(answer.reason, answer.until))
             return None
@@ -416,7 +423,7 @@ class Dispatcher:
         """The text, or the plain one where its line may not go out any more; `asked` if a STOP may have come."""
         why = self._unsaid(row, text, may_have_gone)
         if not why and asked:
-            why = await self._news(row, text, "line")
+            why = (await self._news(row, text, "line")).reason
         if not why:
             return text
         if row.id not in self._taken_back:  # else it is dropped already
@@ -459,23 +466,11 @@ class Dispatcher:
         *,
         reason: str = "",
         instead: str = "",
-    ) -> str:
-        """Commit what became of a row; why it must not go out any more where the engine says so, else an empty text."""
-        return (await self._post(self._told(row, text, status, outcome, reason=reason, instead=instead))).reason
-
-    def _told(
-        self,
-        row: Outgoing,
-        text: Text,
-        status: str,
-        outcome: Outcome | None = None,
-        *,
-        reason: str = "",
-        instead: str = "",
-    ) -> Delivery:
+    ) -> Answer:
+        """Commit what became of a row; the answer's reason is why the engine says that it must not go out any more."""
         concerns_state = bool(text.decision) and status in ("sending", "line", "dropped", "failed", "plain")
         asks = status in ("sending", "line")
-        return Delivery(
+        news = Delivery(
             outgoing=row.id,
             subscriber=row.subscriber if concerns_state else 0,
             status=status,
@@ -495,6 +490,7 @@ class Dispatcher:
             sender=text.account if text.passage else "",
             purpose=text.purpose if text.passage else "",
         )
+        return await self._post(news)
 
     async def _post(self, news: Input) -> Answer:
         """Hand news to the engine until a commit took it; its reason is why it says no, or an empty text.

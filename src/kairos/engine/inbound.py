@@ -170,6 +170,9 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
     if offer is None:
         work.answers[index] = Answer("rejected", f"there is no offer `{word.offer}`", outcome=UNKNOWN_OFFER)
         return
+    if word.said in ("called", "called_before"):
+        work.answers[index] = _called(engine, work, state, word)
+        return
     why = ""
     if word.said == "accept" and offer.redeemed_by:
         why = f"no yes takes it: a `{offer.redeemed_by}` does"
@@ -221,6 +224,17 @@ def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, wor
     note_answer(engine, work, state, word.happened, offer)
     engine.statistics.count("inbound.stop", is_test(engine, state, offer))
     heed_stop(engine, work, state, withdraws, word.happened, word.identity, where if own else "")
+    return APPLIED
+
+
+def _called(engine: Engine, work: Work, state: State, word: Word) -> Answer:
+    """Whether what came of a call is brought once more; noted where it is not, and somebody has the call."""
+    if enrich.knows(state, word.identity, work.now):
+        return DUPLICATE
+    if word.said == "called_before":
+        return Answer("rejected", "nobody has this call: its lease has ended, or nobody claimed it; claim another")
+    _new(engine, work, state, word)
+    work.changed.add(state.id)
     return APPLIED
 
 

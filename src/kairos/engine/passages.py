@@ -22,6 +22,7 @@ from kairos.domain.moment import Moment
 from kairos.domain.passage import (
     CANCELLED,
     CHANGED_HANDS,
+    EMERGENCY,
     EXPIRED,
     SCHEDULED,
     SENDER,
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     from kairos.engine.engine import Engine
 
 WAITING: Final = "message "  # what a timer says that ends the waiting: this, and the key
-URGENT: Final = "urgent"  # the channel of what goes before everything else
+URGENT: Final = "urgent"  # the channel of what the government sends, which waits for nothing of ours
+FIRST: Final[Mapping[str, str]] = {EMERGENCY: EMERGENCY, "government": URGENT}  # the channels of what goes out first
 SMS: Final = "sms"
 WAIT_AT_MOST: Final = 20  # messages of one subscriber
 LATELY: Final = 20  # texts of one subscriber that are known again
@@ -207,8 +209,9 @@ def _go(engine: Engine, work: Work, index: int, state: State | None, handed: Han
         passage=handed.key,
         priority=handed.priority,
         tries=handed.tries,
+        emergency=handed.sends == EMERGENCY,
     )
-    work.send(index, state.id if state else 0, URGENT if purpose == "regulatory" else SMS, text)
+    work.send(index, state.id if state else 0, FIRST.get(handed.sends, SMS), text)
     return row
 
 

@@ -13,7 +13,8 @@ async def run_timers(store: Store, loop: Loop, clock: Clock, *, every: float = 1
     """Until cancelled: hand due timers to the engine, and go on only when they are committed."""
     while True:
         try:
-            posted: list[Submission] = [loop.post(timer, own=True) for timer in store.timers_due(clock(), at_once)]
+            due = await asyncio.to_thread(store.timers_due, clock(), at_once)  # a disk may hang, or others read long
+            posted: list[Submission] = [loop.post(timer, own=True) for timer in due]
             answers = await asyncio.gather(*(submission.answer for submission in posted), return_exceptions=True)
         except KairosError:
             answers = []

@@ -14,7 +14,7 @@ Repeats, lateness and order, in one place:
 from kairos.enrich.consents import prove
 from kairos.enrich.counters import counter_buckets, put_buckets
 from kairos.enrich.habits import answered
-from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, remember
+from kairos.enrich.identities import IDENTITIES_KEPT, IDENTITIES_KEPT_FOR, Remembered, knows, remember
 from kairos.enrich.migrate import migrate
 from kairos.enrich.plan import Plan, compile_plan, fold, new_state, row, set_attribute
 from kairos.enrich.products import bought, bought_elsewhere, given_back, returned_elsewhere
@@ -32,6 +32,7 @@ __all__ = [
     "counter_buckets",
     "fold",
     "given_back",
+    "knows",
     "migrate",
     "new_state",
     "prove",

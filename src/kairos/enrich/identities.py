@@ -31,9 +31,8 @@ def remember(plan: Plan, state: State, identity: str, now: int) -> Remembered:  
     It is kept as 8 bytes of BLAKE2b, for `IDENTITIES_KEPT_FOR` seconds and while it is among the latest
     `IDENTITIES_KEPT`. A repeat does not lengthen its stay.
     """
-    second = now // 1000
+    second, mark = now // 1000, _mark(identity)
     seen = _unexpired(state.seen, second - IDENTITIES_KEPT_FOR)
-    mark = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=MARK).digest()
     if _holds(seen, mark):
         state.seen = seen
         return _DUPLICATE
@@ -41,6 +40,15 @@ def remember(plan: Plan, state: State, identity: str, now: int) -> Remembered:  
     evicted = len(seen) // ENTRY - IDENTITIES_KEPT
     state.seen = seen[-IDENTITIES_KEPT * ENTRY :]
     return _NEW if evicted <= 0 else Remembered(True, evicted)
+
+
+def knows(state: State, identity: str, now: int) -> bool:
+    """Whether an input's identity was noted; that notes nothing."""
+    return _holds(_unexpired(state.seen, now // 1000 - IDENTITIES_KEPT_FOR), _mark(identity))
+
+
+def _mark(identity: str) -> bytes:
+    return blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=MARK).digest()
 
 
 def _unexpired(seen: bytes, old: int) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from kairos.settings.places import Place
-from kairos.settings.sections import Channels, Settings, is_section
+from kairos.settings.sections import Settings, is_named, is_section
 
 PREFIX = "KAIROS_"
 
@@ -25,31 +26,59 @@ def override(data: dict[str, Any], environment: Mapping[str, str]) -> dict[Place
     """Put values from the environment in their places; the variable of each. Other programs' are passed by."""
     placed: dict[Place, str] = {}
     for name, value in sorted(environment.items()):
-        place = _place(name, data) if name.startswith(PREFIX) else ()
+        words = name.removeprefix(PREFIX).lower() if name.startswith(PREFIX) else ""
+        place, kind = _below(words, Settings, data)
         within: Any = data
         for step in place[:-1]:
             within = within.setdefault(step, {}) if isinstance(within, dict) else None
         if place and isinstance(within, dict):
-            within[place[-1]] = value
+            within[place[-1]] = value if _plain(kind) else _as_in_the_file(value)
             placed[place] = name
     return placed
 
 
-def _place(name: str, data: Mapping[str, Any]) -> Place:
-    """The setting that a variable names; empty where it names none."""
-    words = name.removeprefix(PREFIX).lower()
-    kinds = get_type_hints(Settings)
-    section, _, key = words.partition("_")
-    if get_origin(kinds.get(section)) is dict:
-        fields = get_type_hints(get_args(kinds[section])[1])
-        # the longest that fits, so that a name may have a `_`, and a field, too
-        field = max((one for one in fields if key.endswith(f"_{one}")), key=len, default="")
-        name, named = key.removesuffix(f"_{field}"), data.get(section)
-        known = {re.sub(r"\W", "_", one).lower(): one for one in named} if isinstance(named, dict) else {}
-        return (section, known.get(name, name), field) if field else ()
-    if section == "channels":
-        channel, _, key = key.partition("_")
-        return (section, channel, key) if channel in Channels.__struct_fields__ and key else ()
-    if key and is_section(kinds.get(section)):
-        return section, key
-    return (words,) if kinds.get(words) in (str, float) else ()
+def _below(words: str, kind: Any, data: Any, *, known: bool = True) -> tuple[Place, Any]:
+    """The setting that words name in a section, and its kind; an empty place where they name none.
+
+    `known`: it must be one that there is.
+
+    >>> _below("accounts_night_desk_rides", Settings, {"accounts": {"night-desk": {}}})
+    (('accounts', 'night-desk', 'rides'), <class 'bool'>)
+    """
+    kinds = get_type_hints(kind)
+    if words in kinds and (kind is not Settings or _plain(kinds[words])):
+        return (words,), kinds[words]
+    for section in sorted((one for one in kinds if words.startswith(f"{one}_")), key=len, reverse=True):
+        key, inner = words.removeprefix(f"{section}_"), data.get(section) if isinstance(data, dict) else None
+        if is_section(kinds[section]):
+            place, found = _below(key, kinds[section], inner, known=False)
+        elif is_named(kinds[section]):
+            place, found = _in_a_named(key, get_args(kinds[section])[1], inner)
+        else:
+            continue
+        return ((section, *place) if place else ()), found
+    return (() if known else (words,)), str
+
+
+def _in_a_named(words: str, kind: Any, data: Any) -> tuple[Place, Any]:
+    """The same where sections have names: the shortest one behind which a setting is left; both may have a `_`."""
+    names = {re.sub(r"\W", "_", one).lower(): one for one in data} if isinstance(data, dict) else {}
+    for end in (at for at, letter in enumerate(words) if letter == "_" and at):
+        name = names.get(words[:end], words[:end])
+        place, found = _below(words[end + 1 :], kind, data.get(name) if isinstance(data, dict) else None)
+        if place:
+            return (name, *place), found
+    return (), str
+
+
+def _plain(kind: Any) -> bool:
+    """Whether it is written without brackets."""
+    return kind in (str, int, float, bool) or get_origin(kind) is Literal
+
+
+def _as_in_the_file(value: str) -> Any:
+    """A list or a table, as TOML; what is none stays a text, and is said to be no list."""
+    try:
+        return tomllib.loads(f"it = {value}")["it"]
+    except tomllib.TOMLDecodeError:
+        return value

@@ -18,16 +18,16 @@ class Wrong:
         self.said: list[Diagnostic] = []
 
     def say(self, place: Place, message: str, hint: str) -> None:
-        if place in self.variables:
-            self.said.append(Diagnostic(self.variables[place], 0, message, hint))
+        within = [place[:length] for length in range(len(place), 0, -1)]
+        if variable := next((self.variables[outer] for outer in within if outer in self.variables), ""):
+            self.said.append(Diagnostic(variable, 0, message, hint))
             return
         alone = next((name for inner, name in self.variables.items() if inner[: len(place)] == place), "")
         if alone and place not in self.lines:  # the section is there because of the variable alone
             gone = f"there is no [{shown(place)}] in {self.file}; add it, or unset the variable"
             self.said.append(Diagnostic(alone, 0, message, hint or gone))
             return
-        within = (place[:length] for length in range(len(place), 0, -1))
-        line = next((self.lines[inner] for inner in within if inner in self.lines), 0)
+        line = next((self.lines[outer] for outer in within if outer in self.lines), 0)
         self.said.append(Diagnostic(self.file, line, message, hint))
 
     def end(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from msgspec import Meta, Struct
 
@@ -409,7 +409,7 @@ class Recommendations(Section, frozen=True):
 
     kept: Age = "7 days"
     kept_at_most: Count = 1000  # then the oldest goes
-    listeners: list[str] = []  # addresses that may be told, as `https://host:port/path` begins
+    callbacks: list[str] = []  # addresses, or their beginnings, that may be told what becomes of them
 
 
 class Settings(Section, frozen=True):
@@ -468,3 +468,8 @@ def milliseconds(age: str) -> int:
 
 def is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+def is_named(kind: Any) -> bool:
+    """Whether it is sections that have names."""
+    return get_origin(kind) is dict and is_section(get_args(kind)[1])

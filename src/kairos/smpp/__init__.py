@@ -79,8 +79,10 @@ from kairos.smpp.statistics import AccountStatistics, BindStatistics, Counters, 
 from kairos.smpp.status import TEMPORARY, Status, status_name
 from kairos.smpp.text import Encoding, Measure, decode, encode, encoding_of, measure, room
 from kairos.smpp.tlv import Tag, Tlvs, tlvs
+from kairos.smpp.window import EMERGENCY
 
 __all__ = [
+    "EMERGENCY",
     "TEMPORARY",
     "AccountStatistics",
     "AlertNotification",

@@ -81,7 +81,7 @@ class Binds:
         pdu: Pdu,
         timeout: float | None = None,  # noqa: ASYNC109 (a wire's timer)
         *,
-        urgent: bool = False,
+        urgent: int = False,
     ) -> Pdu:
         """As `Session.request`, over one bind after the other until it is sent. Raises NotBound while none stands."""
         fault: NotSent | None = None
@@ -107,8 +107,8 @@ class Binds:
             replace(one, standby=client in self._standby) for client in self._all for one in client.statistics()
         )
 
-    async def _enter(self, turns: Turns[tuple[Session | None]], urgent: bool) -> tuple[Session | None]:
-        patience = self._patience[urgent]
+    async def _enter(self, turns: Turns[tuple[Session | None]], urgent: int) -> tuple[Session | None]:
+        patience = self._patience[urgent > 0]
         try:
             async with asyncio.timeout(patience if patience < inf else None):
                 return await turns.get(urgent=urgent)

@@ -227,11 +227,12 @@ class Session:
         pdu: Pdu,
         timeout: float | None = None,  # noqa: ASYNC109 (a wire's timer)
         *,
-        urgent: bool = False,
+        urgent: int = False,
     ) -> Pdu:
         """Send a request and wait for its response, whatever its status; waits for a place in the window first.
 
-        Those that are not `urgent` may use only a part of the window and of the rate (see SessionOptions.reserve).
+        Those that are not `urgent` may use only a part of the window and of the rate (see SessionOptions.reserve); an
+        EMERGENCY goes before all that waits.
 
         The response is the request's own kind or a GenericNack. Raises NotSent (NotBound, EncodeError) where it surely
         did not go out, ResponseLost (ResponseTimeout, SessionLost, UnreadableResponse) where the peer may have it.
@@ -243,7 +244,7 @@ class Session:
         await self.window.enter(urgent=urgent)
         return await self.request_entered(pdu, timeout, urgent=urgent)
 
-    async def request_entered(self, pdu: Pdu, timeout: float | None, *, urgent: bool) -> Pdu:  # noqa: ASYNC109
+    async def request_entered(self, pdu: Pdu, timeout: float | None, *, urgent: int) -> Pdu:  # noqa: ASYNC109
         """As `request`, by one who has entered the window."""
         try:
             self._check_may_send(pdu)  # the session may have ended while we waited

@@ -6,15 +6,18 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from kairos.smpp.bucket import Pace
 
 T = TypeVar("T")
 
+# How urgent a request is: `False` (0), `True` (1), or this.
+EMERGENCY: Final = 2
+
 
 class Turns(Generic[T]):
-    """Those who wait for something, urgent ones first; each kind keeps its order.
+    """Those who wait for something, an emergency first, then what is urgent; each kind keeps its order.
 
     `take(urgent)` gives what they wait for after 0.0 seconds, or says how long it is not worth asking (inf: until
     `admit` is called again); `give_back` takes it from one who left meanwhile.
@@ -29,25 +32,24 @@ class Turns(Generic[T]):
         self._loop = loop
         self._take = take
         self._give_back = give_back
-        self._urgent: OrderedDict[asyncio.Future[T], None] = OrderedDict()
-        self._others: OrderedDict[asyncio.Future[T], None] = OrderedDict()
+        self._turns = tuple(OrderedDict[asyncio.Future[T], None]() for _ in range(EMERGENCY + 1))  # by urgency
         self._timer: asyncio.TimerHandle | None = None
         self._due = inf  # of the timer; uvloop's handle of a very short one cannot say
 
     def __len__(self) -> int:
-        return len(self._urgent) + len(self._others)
+        return sum(map(len, self._turns))
 
-    def queued(self, *, urgent: bool) -> bool:
+    def queued(self, *, urgent: int) -> bool:
         """Whether somebody waits who goes first."""
-        return bool(self._urgent) or (not urgent and bool(self._others))
+        return any(self._turns[urgent:])
 
-    async def get(self, *, urgent: bool) -> T:
+    async def get(self, *, urgent: int) -> T:
         """What is waited for, when it is our turn."""
         if not self.queued(urgent=urgent):
-            _, got = self._take(urgent)
+            _, got = self._take(urgent > 0)
             if got is not None:
                 return got
-        turns = self._urgent if urgent else self._others
+        turns = self._turns[urgent]
         turn: asyncio.Future[T] = self._loop.create_future()
         turns[turn] = None
         self.admit()
@@ -56,16 +58,17 @@ class Turns(Generic[T]):
         except asyncio.CancelledError:
             turns.pop(turn, None)
             if turn.done() and not turn.cancelled():
-                self._give_back(turn.result(), urgent)
+                self._give_back(turn.result(), urgent > 0)
             raise
 
     def admit(self) -> None:
         """Something changed: let in who may go now."""
-        for turns, urgent in ((self._urgent, True), (self._others, False)):
+        for urgent in range(EMERGENCY, -1, -1):
+            turns = self._turns[urgent]
             while turns:
                 turn = next(iter(turns))
                 if not turn.done():  # else it was cancelled, and is not yet gone
-                    wait, got = self._take(urgent)
+                    wait, got = self._take(urgent > 0)
                     if got is None:
                         self._come_back(wait)
                         return
@@ -126,7 +129,7 @@ class Window:
     def _places(self) -> int:
         return 1 if self._narrow else self.size
 
-    async def enter(self, *, urgent: bool) -> None:
+    async def enter(self, *, urgent: int) -> None:
         """Wait for a turn; `leave` gives it back."""
         await self._turns.get(urgent=urgent)
 
@@ -136,7 +139,7 @@ class Window:
             return inf
         return self._offer(urgent)[0]
 
-    def leave(self, *, urgent: bool) -> None:
+    def leave(self, *, urgent: int) -> None:
         self.used -= 1
         self._ordinary_used -= not urgent
         self._changed()

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from kairos.adapters.disk import sync_path
 from kairos.adapters.pseudonyms import KEY_FILE, derived, key_in
 from kairos.errors import KairosError
 
@@ -74,7 +75,7 @@ class Chain:
                     if sync:
                         os.fdatasync(file.fileno())
                     if not before:
-                        _sync_folder(self.folder)
+                        sync_path(self.folder)
                 except OSError:
                     os.ftruncate(file.fileno(), before)
                     raise
@@ -165,14 +166,6 @@ def read(folder: Path, key: bytes) -> Iterator[dict[str, Any] | Fault]:
             yield fields
     if torn:
         yield torn
-
-
-def _sync_folder(folder: Path) -> None:
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(held)
-    finally:
-        os.close(held)
 
 
 @contextmanager

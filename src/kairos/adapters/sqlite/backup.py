@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from kairos.adapters.disk import sync_path
 from kairos.adapters.sqlite.schema import SCHEMA_VERSION, prepare_schema
 from kairos.adapters.sqlite.switches import turn_switch
 from kairos.domain.message import Text
@@ -186,17 +187,9 @@ def check(path: Path) -> None:
 
 def put_in_place(partial: Path, target: Path) -> None:
     """Rename a file that is whole, so that it is there after a power cut, too."""
-    sync(partial)
+    sync_path(partial)
     os.replace(partial, target)
-    sync(target.parent)
-
-
-def sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+    sync_path(target.parent)
 
 
 @contextmanager

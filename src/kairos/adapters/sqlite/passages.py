@@ -1,4 +1,4 @@
-"""Other systems' messages in the SQLite store: what each became, what was asked over TMF681, and who is told of it."""
+"""Other systems' messages in the SQLite store: what each became, what was asked over TMF681; and who listens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recommendations that are kept (TMF680) and their listeners, in tables of their own in the store's file.
+"""Recommendations that are kept (TMF680), in a table of their own in the store's file.
 
 They are written beside the engine, in short transactions, as what is learned is: nothing that decides waits for them.
 """
@@ -15,7 +15,7 @@ import msgspec
 from kairos.adapters.sqlite.file import StoreFile
 from kairos.adapters.sqlite.store import transaction
 from kairos.domain.inbound import Sought
-from kairos.domain.recommendation import UNDER_WAY, Kept, Listener
+from kairos.domain.recommendation import UNDER_WAY, Kept
 
 COLUMNS: Final = "key, name, at, state, sought, resource, told, client"
 OLD: Final = "DELETE FROM recommendation WHERE at < ? OR id <= (SELECT max(id) - ? FROM recommendation)"
@@ -57,16 +57,6 @@ class SqliteQueries:
     def mark_told(self, keys: Iterable[str]) -> None:
         self._write("UPDATE recommendation SET told = 1 WHERE key = ?", [(key,) for key in keys])
 
-    def listeners(self) -> list[Listener]:
-        return [Listener(*row) for row in self._file.rows("SELECT key, callback, query, event_type FROM listener")]
-
-    def listen(self, one: Listener) -> None:
-        row = (one.key, one.callback, one.query, one.event_type)
-        self._write("INSERT INTO listener(key, callback, query, event_type) VALUES (?, ?, ?, ?)", [row])
-
-    def unlisten(self, key: str) -> bool:
-        return self._write("DELETE FROM listener WHERE key = ?", [(key,)]) > 0
-
     def _kept(self, where: str, *values: Any) -> list[Kept]:
         rows = self._file.rows(f"SELECT {COLUMNS} FROM recommendation {where}", *values)
         return [
@@ -74,7 +64,7 @@ class SqliteQueries:
             for key, name, at, state, sought, resource, told, client in rows
         ]
 
-    def _write(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    def _write(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
         connection: sqlite3.Connection = self._file.connection
         with self._file.told("write to"), transaction(connection, "IMMEDIATE"):
-            return connection.executemany(sql, rows).rowcount
+            connection.executemany(sql, rows)

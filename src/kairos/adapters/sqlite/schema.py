@@ -43,7 +43,7 @@ INSERT INTO sqlite_sequence(name, seq) VALUES ('state', 0), ('decision', 0), ('o
 # of a row; now it is when the last news came, and retention goes by it.
 # `budget`: one row for each period that something was taken of (`kairos.domain.budget`).
 # `choice`: how likely what a decision chose was (`kairos.domain.decision.Drawn`); it goes with the decision.
-# `recommendation`: one that is kept (`kairos.domain.recommendation`); `listener`: who is told of it.
+# `recommendation`: one that is kept (`kairos.domain.recommendation`).
 # `erasure`: who is to be forgotten; `names` (JSON) go when all of it is done (ms; 0: not yet). `suppression`: marks of
 # numbers whose owner said STOP and was erased then, with the consents that are withdrawn (JSON).
 # `scrub`: nothing but zeros, for a moment, in pages that had come free.
@@ -93,8 +93,6 @@ CREATE TABLE recommendation(id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT N
   at INTEGER NOT NULL, state TEXT NOT NULL, sought BLOB NOT NULL, resource BLOB NOT NULL, told INTEGER NOT NULL,
   client TEXT NOT NULL) STRICT;
 CREATE INDEX recommendation_open ON recommendation(id) WHERE state = 'inProgress' OR NOT told;
-CREATE TABLE listener(key TEXT PRIMARY KEY, callback TEXT NOT NULL, query TEXT NOT NULL, event_type TEXT NOT NULL)
-  STRICT, WITHOUT ROWID;
 CREATE TABLE erasure(id INTEGER PRIMARY KEY AUTOINCREMENT, subscriber INTEGER NOT NULL, at INTEGER NOT NULL,
   reason TEXT NOT NULL, names TEXT NOT NULL, done INTEGER NOT NULL) STRICT;
 CREATE TABLE scrub(id INTEGER PRIMARY KEY, zeros BLOB NOT NULL) STRICT;

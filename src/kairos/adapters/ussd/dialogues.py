@@ -173,7 +173,7 @@ class Dialogues:
         while self._talks and (talk := next(iter(self._talks.values()))).heard_at <= due:
             try:
                 await self._broken_off(talk.key, "abandoned")
-            except KairosError as error:
+            except Exception as error:  # what breaks the engine was told there, and ends this dialogue alone
                 log.warning("an offer was not said again", reason=str(error))
                 self._drop(talk)
 

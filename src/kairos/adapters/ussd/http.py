@@ -11,6 +11,7 @@ from typing import Final
 import httpx
 import structlog
 
+from kairos.adapters.http_attempt import Connections
 from kairos.adapters.ussd.dialogues import BUSY, Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
@@ -22,6 +23,7 @@ from kairos.ussd.callback import USUAL, Fields
 log = structlog.get_logger("kairos.ussd")
 
 LARGEST: Final = 4_000  # bytes of another system's answer
+ASKED_AT_ONCE: Final = 100  # other systems' answers that are waited for
 ACCEPTED_WITHIN: Final = 1.0  # seconds: a gateway that has not refused a push by then has it
 SEEN_FOR: Final = 100_000  # XML dialogues whose beginnings are remembered
 
@@ -187,10 +189,10 @@ class HttpSystems:
     def __init__(self, systems: Mapping[str, tuple[str, float]], fields: Fields = USUAL) -> None:
         self.systems, self.fields = systems, fields
         self.names: Collection[str] = frozenset(systems)
-        self.client = httpx.AsyncClient(trust_env=False)
+        self._connections = Connections(ASKED_AT_ONCE)
 
     async def say(self, name: str, session: Session, dial: str, keys: tuple[str, ...]) -> tuple[Show, bool]:
-        url, timeout = self.systems[name]
+        url, within = self.systems[name]
         form = {
             self.fields.session: session.id,
             self.fields.msisdn: f"+{session.msisdn}",
@@ -198,13 +200,17 @@ class HttpSystems:
             self.fields.text: "*".join(keys) if self.fields.accumulated else keys[-1] if keys else "",
         }
         try:
-            async with self.client.stream("POST", url, data=form, timeout=timeout) as answer:
+            async with (
+                self._connections.one() as client,
+                asyncio.timeout(within),  # however slowly it talks: the dialogue waits for it
+                client.stream("POST", url, data=form, timeout=within) as answer,
+            ):
                 body = b""
                 async for chunk in answer.aiter_bytes():
                     body += chunk
                     if len(body) > LARGEST:
                         break
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise AwayError(f"`{name}` did not answer: {error!r}") from None
         show = callback.read_answer(body[:LARGEST].decode("utf-8", "replace"))
         if answer.status_code != httpx.codes.OK or show is None:
@@ -212,4 +218,4 @@ class HttpSystems:
         return show, bool(answer.headers.get("ussd-return"))
 
     async def close(self) -> None:
-        await self.client.aclose()
+        await self._connections.aclose()
