@@ -132,12 +132,14 @@ class Web:
     got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)  # path, headers, body
     port: int = 0
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
+    open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.add(writer)
         try:
             while await self._one(reader, writer):
                 pass
@@ -145,6 +147,7 @@ class Web:
             pass
         finally:
             writer.close()
+            self.open.discard(writer)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -175,6 +178,8 @@ async def web_server() -> AsyncIterator[Web]:
     finally:
         world.hanging.set()
         server.close()
+        for writer in [*world.open]:  # whose client keeps its connection
+            writer.close()
         await asyncio.sleep(0)
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import FastAPI, Path, Query, Request
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from kairos.api.document import document
 from kairos.api.events import take_events
 from kairos.api.inbound import Inbound, add_inbound
 from kairos.api.ingress import Explanations, Ingress
+from kairos.api.json_body import json_of
 from kairos.api.lock import about, may
 from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
@@ -89,7 +89,7 @@ def create_app(
         told: dict[str, Any] = {"live": True, "ready": ready}
         if may(request, OPERATOR):
             told["troubles"] = list(operations.troubles() if operations else ingress.troubles())
-        return _json(told, 200 if ready else 503)
+        return json_of(told, 200 if ready else 503)
 
     @app.get("/metrics", response_model=None)
     async def metrics() -> Response:
@@ -99,12 +99,12 @@ def create_app(
     @app.get("/v1/stats", response_model=None)
     async def stats() -> Response:
         """What has happened since the start, for a live view."""
-        return _json(ingress.stats())
+        return json_of(ingress.stats())
 
     @app.get("/v1/dead-letters", response_model=None)
     async def dead_letters(kind: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
         """What could not be handled, the newest first; `kairos dead-letters` has it replayed."""
-        return _json({"dead_letters": ingress.dead_letters(kind, limit)})
+        return json_of({"dead_letters": ingress.dead_letters(kind, limit)})
 
     _add_explanations(app, explanations, region)
     if operations:
@@ -127,7 +127,7 @@ def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> 
         """Why one decision fell as it did."""
         about(request, "", str(decision))
         found = explanations.decision(decision)
-        return _json(found) if found is not None else problem(404, f"there is no decision `{decision}`")
+        return json_of(found) if found is not None else problem(404, f"there is no decision `{decision}`")
 
     @app.get("/v1/subscribers/{msisdn}/decisions", response_model=None)
     async def decisions(msisdn: str) -> Response:
@@ -137,8 +137,4 @@ def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> 
         except EventError as error:
             return problem(400, str(error), "msisdn")
         found = explanations.subscriber(number)
-        return _json({"decisions": found}) if found is not None else problem(404, f"nobody is known by `{number}`")
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
+        return json_of({"decisions": found}) if found is not None else problem(404, f"nobody is known by `{number}`")

@@ -54,7 +54,7 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
     @app.get("/v1/calls", response_model=None)
     async def waiting() -> Response:
         """How many calls wait for an agent."""
-        return json_of({"waiting": calls.waiting()}, NOT_KEPT)
+        return json_of({"waiting": calls.waiting()}, headers=NOT_KEPT)
 
     @app.post("/v1/calls", response_model=None)
     async def claim(request: Request, limit: Annotated[int, Query(ge=1, le=100)] = 1) -> Response:
@@ -62,7 +62,7 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
         claimed = await calls.claim(limit)
         for one in claimed:
             about(request, one["subscriber"], f"claimed {one['offer']}")
-        return json_of({"calls": claimed}, NOT_KEPT)
+        return json_of({"calls": claimed}, headers=NOT_KEPT)
 
     @app.post("/v1/calls/{offer}", response_model=None, openapi_extra=_body())
     async def settle(offer: str, request: Request) -> Response:
@@ -73,7 +73,7 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
             found = await calls.settle(brought.id, offer, brought.subscriber, brought.result, brought.who)
         except EventError as error:
             return problem(422, str(error), error.field)
-        return problem(404, found) if isinstance(found, str) else json_of(found, NOT_KEPT)
+        return problem(404, found) if isinstance(found, str) else json_of(found, headers=NOT_KEPT)
 
 
 def _body() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from starlette.responses import Response
 
 from kairos.api.tmf import TmfError, tmf_json
-from kairos.api.tmf_requests import read_body
+from kairos.api.tmf_body import read_body
 from kairos.domain.passage import Hub
 
 BODY_LIMIT: Final = 10_000  # bytes

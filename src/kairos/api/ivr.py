@@ -7,16 +7,12 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
-import structlog
 from fastapi import FastAPI, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from kairos.api.events import TooLargeError, body_of
 from kairos.api.problem import problem
-from kairos.errors import KairosError
-
-log = structlog.get_logger("kairos.api")
 
 BODY_LIMIT = 10_000  # bytes
 VOICEXML = "application/voicexml+xml"
@@ -66,11 +62,7 @@ def add_ivr(app: FastAPI, voice: Voice, goodbye: str) -> None:
             return problem(400, f"the body cannot be read; {EXAMPLE}")
         if not said["offer"] or not (said["digits"] or said["state"]):
             return problem(400, f"`offer`, and one of `digits` and `state`, are wanted; {EXAMPLE}")
-        try:
-            found = await voice.heard(said["offer"], said["call"], said["digits"], said["state"].replace("-", "_"))
-        except KairosError as error:
-            log.warning("not now", reason=str(error))
-            return problem(503, str(error), headers={"retry-after": "1"})
+        found = await voice.heard(said["offer"], said["call"], said["digits"], said["state"].replace("-", "_"))
         if found is None:
             return problem(404, NO_SUCH_CALL)
         if not is_form:

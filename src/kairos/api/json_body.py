@@ -37,5 +37,5 @@ def field_of(error: str) -> str:
     return found[1] or found[2] if found else ""
 
 
-def json_of(content: Any, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(msgspec.json.encode(content), 200, headers, "application/json")
+def json_of(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(content), status, headers, "application/json")

@@ -87,6 +87,11 @@ def caller_of(state: State) -> str:
     return f"{client} ({subject})" if client and subject else client
 
 
+def client_of(request: Request) -> str:
+    """The client that calls, whoever its token was issued for; empty where the door has no lock."""
+    return str(getattr(request.state, "client", ""))
+
+
 def may(request: Request, role: str) -> bool:
     """Whether the caller has a role; where no lock is, everybody has all."""
     roles = getattr(request.state, "roles", ANYBODY.roles)

@@ -1,4 +1,4 @@
-"""What every TM Forum door reads of a request: who asks, and a body of JSON."""
+"""What every TM Forum door reads of a request: a body of JSON."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ from kairos.api.events import TooLargeError, body_of
 from kairos.api.tmf import TmfError
 
 B = TypeVar("B")
-
-
-def client_of(request: Request) -> str:
-    """Who asks, by the lock; empty where the door has none."""
-    return str(getattr(request.state, "client", ""))
 
 
 async def read_body(request: Request, kind: type[B], limit: int, hint: str = "") -> tuple[dict[str, Any], B]:
