@@ -6,6 +6,9 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 WORKERS = $(shell expr 1 + $$(nproc 2>/dev/null || echo 1))  # of the tests: one more than cores, for they wait a lot
 
+# What is compiled is kept: commands and tests start processes by the hundred.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench test-peers crash-matrix soak format lock clean
 

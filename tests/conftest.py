@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import pytest
+import structlog
+
+# One thread for matrix products and trees: more of them wait by spinning, on cores that other tests need.
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 from kairos.adapters.memory import MemoryStore
 from kairos.domain.event import Event, Notification
@@ -19,6 +26,26 @@ from kairos.learn import FixedPropensity
 from kairos.playbook import read
 
 pytest.register_assert_rewrite("tests.system.ledgers")
+
+# A bug that is planted is logged in plain words: with all locals drawn, as structlog would, that takes seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+# Modules are compiled once, whatever the environment says: tests start processes by the hundred.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """No examples are looked for in the docstrings of tests, which have none: each worker would, for seconds."""
+    found = yield
+    return [one for one in found if type(one) is pytest.Module]
+
 
 NOON = 1_772_625_600_000  # Wednesday 2026-03-04 12:00 UTC
 HOUR = 3_600_000
@@ -180,6 +207,16 @@ class Bench:
         return decode_state(loaded.states[loaded.subscribers[msisdn]])
 
 
+@lru_cache
+def _compiled(files: tuple[tuple[str, str], ...]) -> Program:
+    return compile_program(read(dict(files)))
+
+
+def compiled(texts: Mapping[str, str]) -> Program:
+    """The program of these files. Compiling takes longer than most tests, and no program ever changes: it is kept."""
+    return _compiled(tuple(texts.items()))
+
+
 @pytest.fixture
 def texts() -> dict[str, str]:
     return dict(TEXTS)
@@ -187,7 +224,7 @@ def texts() -> dict[str, str]:
 
 @pytest.fixture
 def small(texts: dict[str, str]) -> Program:
-    return compile_program(read(texts))
+    return compiled(texts)
 
 
 @pytest.fixture
@@ -200,6 +237,6 @@ def bench_with() -> Callable[..., Bench]:
     """A bench on the small playbook with other files, or other options of the engine."""
 
     def build(changes: dict[str, str] | None = None, **options: Any) -> Bench:
-        return Bench(compile_program(read(TEXTS | (changes or {}))), options=options)
+        return Bench(compiled(TEXTS | (changes or {})), options=options)
 
     return build

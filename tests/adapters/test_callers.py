@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from structlog.testing import capture_logs
 
 from kairos.adapters.callers import Callers, hashed, made
 from kairos.adapters.oidc import HOUR, PAUSE, Tokens, in_file, published
@@ -188,6 +190,26 @@ async def test_no_other_does(case: str) -> None:
     callers = Callers({}, tokens(), time.time)
     assert await callers.who(BAD[case]()) is None
     assert await callers.who(token()) is not None  # and the next one opens
+
+
+async def test_the_log_says_what_is_wrong_with_a_token_and_not_more_often_than_a_disk_can_bear() -> None:
+    later = count(0, 10)
+    wrong = {
+        "Signature has expired": token(exp=now() - 60),
+        "its `aud` has no `kairos`": token(aud="other"),
+        f"its `iss` is not `{ISSUER}`": token(iss="https://other.example"),
+        "`alg` is `HS256`; `algorithms` of [oidc] are": unsigned("HS256"),
+        "the issuer has no key `gone` for RS256": token(RSA, "RS256", "gone"),
+    }
+    with capture_logs() as lines:
+        for said, written in wrong.items():
+            assert await tokens(tick=lambda: next(later)).caller(written) is None
+            assert lines[-1]["reason"].startswith(said), lines[-1]
+        told = sum("reason" in one for one in lines)
+        still = tokens(tick=lambda: 0.0)
+        for _ in range(5):
+            await still.caller(token(exp=now() - 60))
+    assert sum("reason" in one for one in lines) == told + 1
 
 
 @pytest.mark.parametrize(

@@ -137,3 +137,11 @@ async def test_what_was_declined_rests_until_it_says(counter: tuple[HttpInbound,
     assert shown is not None
     assert [(one["action"], one["until"]) for one in shown["rests"]] == [("booster", bench.now + 14 * DAY)]
     assert shown["offers"][0]["answers"] == [{"outcome": "declined", "reason": "shop", "at": bench.now}]
+
+
+async def test_what_a_contact_was_for_is_said_though_most_are_marketing(counter: tuple[HttpInbound, Any]) -> None:
+    inbound, bench = counter
+    bench.apply(bench.event("recharge", amount=1))
+    shown = await inbound.subscriber(NUMBER)
+    assert shown is not None
+    assert [one["purpose"] for one in shown["contacts"]] == ["marketing"]

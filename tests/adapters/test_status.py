@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from kairos.adapters.status import Links, PlaybookWatch, Status
 from kairos.cli.status_view import picture
@@ -34,6 +35,7 @@ class Desk:
     bench: Any
     smsc: tuple[bool, str] = (True, "")  # bound, and what it ended with last
     accounts: tuple[str, ...] = ()
+    ussd: tuple[bool, str] | None = None
     known: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -44,6 +46,7 @@ class Desk:
         self.board = Switchboard(bench.store, bench.engine, dispatcher)
         self.links = Links(self.binds, lambda: bench.now)
         self.links.accounts = self.bound_accounts
+        self.links.ussd = lambda: self.bind(*self.ussd) if self.ussd else []
         self.playbook = PlaybookWatch("small", "abc", bench.now)
         self.letters: dict[str, float] = {}
         self.status = Status(
@@ -51,7 +54,10 @@ class Desk:
         )
 
     def binds(self) -> list[BindStatistics]:
-        bound, error = self.smsc
+        return self.bind(*self.smsc)
+
+    @staticmethod
+    def bind(bound: bool, error: str) -> list[BindStatistics]:
         state, since = ("bound", 1.0) if bound else ("waiting", None)
         counters = Counters(requests_sent=70, throttled_received=3)
         return [BindStatistics(SMSC, "transceiver", False, state, since, 1, error, 0, 0, 10, 0.0, counters)]
@@ -102,6 +108,23 @@ async def test_a_bind_that_is_lost_and_comes_back(desk: Desk) -> None:
     desk.smsc, desk.accounts = (True, ""), ("ocs",)
     desk.later(1000)
     assert desk.status.troubles() == []
+
+
+async def test_a_ussd_gateway_that_is_away_is_said_in_words_and_in_the_log(desk: Desk) -> None:
+    with capture_logs() as lines:
+        desk.ussd = (False, "the bind was refused: ESME_RBINDFAIL")
+        desk.later(40_000)
+        assert desk.status.troubles() == [
+            "not bound to the USSD gateway 10.0.0.1:2775 for 40 s: the bind was refused: ESME_RBINDFAIL"
+        ]
+        desk.ussd = (True, "")
+        desk.later(1000)
+    assert desk.status.troubles() == []
+    assert [one["event"] for one in lines] == [
+        "not bound to the USSD gateway; trying again",
+        "bound to the USSD gateway",
+    ]
+    assert [one["sent"] for one in (await desk.status.report())["ussd"]] == [70]
 
 
 async def test_switches_that_are_off_are_said_the_gravest_first(desk: Desk) -> None:

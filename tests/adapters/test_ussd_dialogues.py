@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.adapters.conftest import GatedStore
-from tests.conftest import NOON, TEXTS
+from tests.conftest import NOON, TEXTS, compiled
 
 from kairos.adapters.ussd import dialogues
 from kairos.adapters.ussd.dialogues import BUSY, Dialogues
@@ -25,11 +25,9 @@ from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket, OpenOffer
 from kairos.engine.engine import Engine
 from kairos.engine.loop import Loop
-from kairos.engine.program import compile_program
 from kairos.engine.work import decode_state
 from kairos.errors import EventError, StoreError
 from kairos.learn import FixedPropensity
-from kairos.playbook import read
 from kairos.playbook.ussd import WORDS, WORDS_OF_OFFERS
 from kairos.simulate.ussd import Dialogue, UssdGateway
 from kairos.smpp import BindTransceiver, Client, SessionOptions, Status
@@ -78,7 +76,7 @@ class Desk:
 @asynccontextmanager
 async def opened(files: dict[str, str] = FILES, **options: Any) -> AsyncIterator[Desk]:
     store, now = GatedStore(), [NOON]
-    engine = Engine(store, compile_program(read(files)), FixedPropensity())
+    engine = Engine(store, compiled(files), FixedPropensity())
     sent: list[str] = []
     loop = Loop(engine, lambda: now[0], lambda rows: sent.extend(row.channel for row, _ in rows))
     running = asyncio.create_task(loop.run())

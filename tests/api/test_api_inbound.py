@@ -115,6 +115,22 @@ async def test_what_cannot_be_is_said(
     assert said in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("decisions", {**ASK, "channel": "Call Centre"}, "channel"),
+        ("decisions", {**ASK, "chanel": "x"}, "chanel"),
+        ("decisions", {"id": "1", "channel": "care"}, "subscriber"),
+        ("responses", {**SAY, "answer": "maybe"}, "answer"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_names_its_field(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any], field: str
+) -> None:
+    answer = await client.post(f"/v1/{path}", json=body)
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+
 async def test_a_deep_body_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/decisions", content=b'{"id": "1", "data": ' + b"[" * 9000)
     assert answer.status_code == 400

@@ -27,6 +27,7 @@ from kairos import api
 from kairos.api import create_app
 from kairos.api.lock import HEADERS_LIMIT, LONGEST, Lock, Untold, about
 from kairos.api.roles import TABLE
+from kairos.api.tmf import PATH
 from kairos.domain.caller import ADMIN, ROLES, Caller
 
 HERE = "http://127.0.0.1:8080"
@@ -151,7 +152,8 @@ async def test_who_may_and_who_may_not(method: str, path: str, named: str) -> No
             if allowed:
                 assert answer.text == f"{role}|{'ada' * (role != 'none')}|{role * (role != 'none')}"
             else:
-                assert problem_of(answer, 403)["detail"].startswith("this needs the role `")
+                said = answer.json()["reason"] if path.startswith(PATH) else problem_of(answer, 403)["detail"]
+                assert said.startswith("this needs the role `")
                 assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
         stranger = await client.request(method, path)
         assert stranger.status_code == (401 if named else 200)
@@ -209,6 +211,16 @@ async def test_whatever_is_wrong_with_a_key_the_answer_is_the_same(headers: Any)
         assert problem_of(answer, 401)["detail"] == "a key or token that is good here and now is needed"
         assert answer.headers["www-authenticate"].startswith('Bearer realm="kairos"')
         assert ("invalid_token" in answer.headers["www-authenticate"]) == bool(headers)
+
+
+async def test_who_speaks_tm_forums_words_is_refused_in_them() -> None:
+    path = "/tmf-api/communicationManagement/v4/communicationMessage"
+    async with door() as client:
+        for headers, status, code in (({}, 401, "unauthorized"), (bearer("care"), 403, "forbidden")):
+            answer = await client.post(path, headers=headers)
+            told = answer.json()
+            assert (answer.status_code, told["@type"], told["code"]) == (status, "Error", code)
+            assert "www-authenticate" in answer.headers
 
 
 async def test_nobody_learns_which_paths_there_are() -> None:
@@ -345,6 +357,18 @@ async def test_a_body_that_does_not_say_its_length_ends_at_the_limit() -> None:
         answer = await client.post("/v1/decisions", headers=bearer("care"), content=endless())
     problem_of(answer, 413)
     assert read < 10
+
+
+async def test_events_in_chunks_that_are_too_many_are_said_to_be_so() -> None:
+    async def large() -> AsyncIterator[bytes]:
+        for _ in range(1100):
+            yield b"x" * 1000
+
+    kind = {"content-type": "application/cloudevents+json"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Lock(whole_app(), KNOWN, Untold())), base_url=HERE
+    ) as client:
+        problem_of(await client.post("/v1/events", headers=bearer("ingest") | kind, content=large()), 413)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ async def test_a_switch_is_turned_and_its_history_kept(client: httpx.AsyncClient
         ("marketing", b'{"on": "no", "reason": "x"}', 400, "the body cannot be read"),
         ("marketing", b'{"of": false, "reason": "x"}', 400, "unknown field `of`"),
         ("marketing", b"", 400, 'write it as in {"on": false'),
+        ("marketing", b'{"on": false, "reason": "\xff"}', 400, "the body cannot be read"),
         ("marketing", b"[" * 20_000, 413, "larger than"),
     ],
 )

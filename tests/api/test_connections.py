@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import uvicorn
 
 from kairos.api.connection import HEADERS_LIMIT, H11Connection
@@ -16,7 +17,7 @@ from kairos.api.connection_fast import HttpToolsConnection
 from kairos.bootstrap.doors import http_server
 from kairos.settings.sections import Http
 
-WITHIN = 0.4  # seconds
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -32,10 +33,13 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-@pytest.fixture(params=[H11Connection, HttpToolsConnection])
+@pytest_asyncio.fixture(params=[H11Connection, HttpToolsConnection], scope="module", loop_scope="module")
 async def talk(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Any]]:
-    """Send these octets, with pauses where there are numbers; all that came back until the connection ended."""
-    kind = type("Quick", (request.param,), {"within": WITHIN, "most": 3})
+    """Send these octets, with pauses where there are numbers; all that came back until the connection ended.
+
+    `within`: seconds for a request to come whole, so many that a slow machine has them where it shall.
+    """
+    kind: Any = type("Quick", (request.param,), {"most": 3})
     config = uvicorn.Config(echo, port=0, http=kind, ws="none", log_level="critical", lifespan="off")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
@@ -43,7 +47,8 @@ async def talk(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., An
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
 
-    async def say(*octets: bytes | float) -> bytes:
+    async def say(*octets: bytes | float, within: float = 30.0) -> bytes:
+        kind.within = within
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         heard = b""
         with suppress(ConnectionError):
@@ -72,10 +77,10 @@ KEPT = b"POST / HTTP/1.1\r\nhost: k\r\ncontent-length: 4\r\n\r\nfour"
     "octets",
     [
         (POST + b"four",),
-        (POST, 0.1, b"fo", 0.1, b"ur"),
-        (POST[:30], 0.1, POST[30:], 0.1, b"four"),
-        (CHUNKED, 0.1, b"4\r\nfo", 0.1, b"ur\r\n0\r\n\r\n"),
-        (KEPT, 0.1, POST + b"four"),
+        (POST, 0.02, b"fo", 0.02, b"ur"),
+        (POST[:30], 0.02, POST[30:], 0.02, b"four"),
+        (CHUNKED, 0.02, b"4\r\nfo", 0.02, b"ur\r\n0\r\n\r\n"),
+        (KEPT, 0.02, POST + b"four"),
         (KEPT + POST + b"four",),
     ],
 )
@@ -84,13 +89,13 @@ async def test_what_comes_whole_is_served_however_it_is_cut(talk: Any, octets: A
 
 
 @pytest.mark.parametrize(
-    "octets", [(POST[:30],), (POST,), (POST, 0.2, b"fo", 0.1, b"u"), (CHUNKED, b"4\r\nfo"), (KEPT, 0.1, POST[:30])]
+    "octets", [(POST[:30],), (POST,), (POST, 0.1, b"fo", 0.05, b"u"), (CHUNKED, b"4\r\nfo"), (KEPT, 0.05, POST[:30])]
 )
 async def test_what_does_not_is_told_so_and_let_go(talk: Any, octets: Any) -> None:
-    answer = await talk(*octets)
+    answer = await talk(*octets, within=0.2)
     last = answer[answer.rindex(b"HTTP/1.1") :]
     assert last.startswith(b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json")
-    assert b"did not come whole within 0.4 s" in last
+    assert b"did not come whole within 0.2 s" in last
 
 
 @pytest.mark.parametrize(
@@ -112,7 +117,7 @@ async def test_what_two_readers_could_read_in_two_ways_is_refused(talk: Any, oct
 
 
 async def test_who_says_nothing_is_let_go(talk: Any) -> None:
-    assert await talk() == b""
+    assert await talk(within=0.2) == b""
 
 
 async def test_there_are_not_more_than_the_most(talk: Any) -> None:

@@ -10,17 +10,13 @@ from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
-from tests.conftest import Bench
-
-from kairos.engine.program import Program, compile_program
-from kairos.playbook import read
+from tests.conftest import Bench, compiled
 
 HOST = "127.0.0.1"
 
@@ -239,14 +235,8 @@ holdout: 0%
     }
 
 
-@lru_cache
-def _compiled(files: tuple[tuple[str, str], ...]) -> Program:
-    """Compiling takes longer than most of these tests."""
-    return compile_program(read(dict(files)))
-
-
 def bench_of(files: dict[str, str]) -> Bench:
-    return Bench(_compiled(tuple(files.items())))
+    return Bench(compiled(files))
 
 
 @pytest.fixture

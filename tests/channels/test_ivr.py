@@ -85,10 +85,11 @@ async def test_the_dialler_is_asked_once_and_told_what_to_say_and_where_to(call_
         ((path, headers, body),) = web.got
         asked = json.loads(body)
         assert (path, headers["webhook-id"], asked["type"]) == ("/calls", line.offer.key, "call")
-        assert asked["data"]["subscriber"] == "+12025550123"
+        assert (asked["data"]["subscriber"], asked["data"]["language"]) == ("+12025550123", "en")
         where = asked["data"]["document"]
         assert where == f"https://kairos.example{PATH}/{line.offer.key}"
         document = ET.fromstring((await line.http.get(where.removeprefix("https://kairos.example"))).text)
+        assert document.get("{http://www.w3.org/XML/1998/namespace}lang") == "en"
         menu = document.find(f"{VXML}menu")
         assert menu is not None
         assert "500 MB for 1 day" in str(menu.findtext(f"{VXML}prompt"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-from tests.conftest import HOUR, NOON, TEXTS
+from tests.conftest import HOUR, NOON, TEXTS, compiled
 
 from kairos.adapters.sqlite import SqliteStore
 from kairos.decide.gates import held_out
@@ -19,10 +19,8 @@ from kairos.domain.inputs import Fulfilment, Reply
 from kairos.domain.message import Order
 from kairos.domain.subscriber import Bucket
 from kairos.engine.engine import Engine
-from kairos.engine.program import compile_program
 from kairos.engine.work import Input, Work
 from kairos.learn import FixedPropensity
-from kairos.playbook import read
 
 DAY = 24 * HOUR
 SHARE = 0.2
@@ -63,7 +61,7 @@ class Operator:
         policy = TEXTS["contact_policy.yaml"].replace("holdout: 0%", f"holdout: {self.holdout:.0%}")
         booster = TEXTS["offers/booster.yaml"] + (f"control: {self.control:.0%}\n" if self.control else "")
         texts = TEXTS | {"contact_policy.yaml": policy, "offers/booster.yaml": booster}
-        program = compile_program(read(texts))
+        program = compiled(texts)
         numbers = [self.msisdn(number) for number in range(self.subscribers)]
         with closing(SqliteStore(self.store)) as store:
             store.save_playbook(

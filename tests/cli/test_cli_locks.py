@@ -35,6 +35,13 @@ def test_a_key_is_made_and_what_it_says_can_be_set(kairos: Kairos) -> None:
     assert key not in kairos("key", "care-desk")[1]
 
 
+def test_authorities_that_cannot_be_read_are_said(kairos: Kairos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAIROS_CA_FILE", "gone.pem")
+    status, _, err = kairos("status", "--url", "https://127.0.0.1:1")
+    assert status == 1
+    assert err.strip() == "`gone.pem`, which KAIROS_CA_FILE names, cannot be used: No such file or directory"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

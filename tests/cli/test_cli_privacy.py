@@ -8,16 +8,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.conftest import compiled
 from typer.testing import CliRunner, Result
 
 from kairos.adapters.sqlite import SqliteStore
 from kairos.cli import app
 from kairos.domain.event import Event
 from kairos.engine.engine import Engine
-from kairos.engine.program import compile_program
 from kairos.errors import KairosError
 from kairos.learn import FixedPropensity
-from kairos.playbook import load_texts, read
+from kairos.playbook import load_texts
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 NUMBER = "12025550123"
@@ -30,7 +30,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KAIROS_STORE_PATH", str(path))
     monkeypatch.setenv("KAIROS_HTTP_PORT", "1")  # where nobody answers
     texts = load_texts(EXAMPLE)
-    program = compile_program(read(texts))
+    program = compiled(texts)
     with closing(SqliteStore(path)) as opened:
         opened.save_playbook(program.playbook.revision, program.playbook.vocabulary.layout, texts)
         engine = Engine(opened, program, FixedPropensity())

@@ -11,15 +11,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.conftest import TEXTS, Bench
+from tests.conftest import TEXTS, Bench, compiled
 
 from kairos.domain.channel import ADDRESSED, CHANNELS, NOTIFICATION, OWN, PULLED
 from kairos.domain.inbound import Visit, Word
 from kairos.domain.inputs import Fulfilment
 from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import Bucket, OpenOffer
-from kairos.engine.program import Program, compile_program
-from kairos.playbook import read
+from kairos.engine.program import Program
 
 NUMBER = "12025550123"
 DAY = 86_400_000
@@ -50,7 +49,7 @@ def speaking() -> Callable[[str], Program]:
             booster = before + told + rest[rest.index("accept_within") :]
             booster = booster.replace("data_session: 5 minutes}", "inbound: always}")
             alone = {name: text for name, text in TEXTS.items() if not name.startswith("offers/")}
-            programs[channel] = compile_program(read(alone | REACHED | {"offers/booster.yaml": booster}))
+            programs[channel] = compiled(alone | REACHED | {"offers/booster.yaml": booster})
         return programs[channel]
 
     return on

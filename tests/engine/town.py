@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.conftest import NOON, TEXTS
+from tests.conftest import NOON, TEXTS, compiled
 
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.lessons import SqliteLessons
@@ -21,10 +21,9 @@ from kairos.domain.message import Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.engine import Engine
 from kairos.engine.lessons import Lessons
-from kairos.engine.program import Program, compile_program
+from kairos.engine.program import Program
 from kairos.engine.work import Input
 from kairos.learn import FixedPropensity
-from kairos.playbook import read
 
 DAY = 86_400_000
 WEEK = 7 * DAY
@@ -48,7 +47,7 @@ class Town:
     def __init__(self, path: Path, playbook: Mapping[str, str] | None = None) -> None:
         self.store = SqliteStore(path)
         written = playbook or texts()
-        self.program = compile_program(read(written))
+        self.program = compiled(written)
         self.store.save_playbook(self.program.playbook.revision, self.program.playbook.vocabulary.layout, written)
         self.engine = Engine(self.store, self.program, FixedPropensity())
         self.chance = random.Random(5)

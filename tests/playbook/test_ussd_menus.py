@@ -56,6 +56,14 @@ def test_menus_are_read(texts: dict[str, str]) -> None:
     assert found.menus["help"].title == {"en": ("Help",)}
 
 
+def test_several_texts_without_a_language_are_the_first_ones(texts: dict[str, str]) -> None:
+    found = menus(
+        texts,
+        SOUND.replace('text: {en: ["Balance {balance}, {plan}", "Balance {balance}"]}', 'text: ["Long {plan}", Short]'),
+    )
+    assert found.texts["main/2"] == {"en": ("Long {plan}", "Short")}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "said"),
     [

@@ -302,6 +302,13 @@ def test_a_variable_that_names_no_setting_is_somebody_elses(name: str) -> None:
     assert read_settings(PATTERN + "[accounts.ocs]\n", {name: "x"}) == read_settings(PATTERN + "[accounts.ocs]\n", {})
 
 
+def test_a_variable_of_a_section_that_is_gone_says_so() -> None:
+    said = "`clients.app.roles` is missing; there is no [clients.app] in kairos.toml; add it, or unset the variable"
+    with pytest.raises(SettingsError) as raised:
+        read_settings("[clients.care]\nroles = 'care'\n", {"KAIROS_CLIENTS_APP_KEY": "x" * 32})
+    assert str(raised.value) == f"KAIROS_CLIENTS_APP_KEY: {said}"
+
+
 def test_a_broken_section_is_said_once_even_if_the_environment_would_fill_it() -> None:
     with pytest.raises(SettingsError, match=r"^kairos\.toml:1: `smsc` must be a section, not `x`$"):
         read_settings("smsc = 'x'", {"KAIROS_SMSC_PORT": "1"})
@@ -382,3 +389,37 @@ def test_a_mapping_without_its_source_is_refused_at_its_line() -> None:
         with pytest.raises(SettingsError) as refused:
             read_settings(toml.replace("dip", "dpi") + key, {})
         assert f"kairos.toml:7: {said}" in str(refused.value)
+
+
+def test_all_that_ways_out_need_is_named_at_once() -> None:
+    text = """[channels.webhook]
+url = "https://hooks.example"
+[channels.ivr]
+url = "https://dialler.example"
+callback = "https://kairos.example"
+[channels.push]
+url = "fcm://project/{secret}/{address}"
+[channels.whatsapp]
+url = "json://hub.example/{address}"
+[channels.email]
+host = "mail.example"
+user = "kairos"
+sender = "offers@fictel.example"
+[channels.mms]
+url = "https://mmsc.example"
+user = "kairos"
+[news.crm]
+url = "https://crm.example"
+"""
+    with pytest.raises(SettingsError) as raised:
+        require_passwords(read_settings(text, {"KAIROS_SMSC_PASSWORD": "x"}))
+    named = [said.hint.removeprefix("set ").split()[0].rstrip(",") for said in raised.value.diagnostics]
+    assert sorted(named) == [
+        "KAIROS_CHANNELS_EMAIL_PASSWORD",
+        "KAIROS_CHANNELS_IVR_KEY",
+        "KAIROS_CHANNELS_IVR_SECRET",
+        "KAIROS_CHANNELS_MMS_PASSWORD",
+        "KAIROS_CHANNELS_PUSH_SECRET",
+        "KAIROS_CHANNELS_WEBHOOK_SECRET",
+        "KAIROS_NEWS_CRM_SECRET",
+    ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 from kairos.simulate.figures import settle
-from kairos.simulate.handsets import Answer, Meaning, Offer, Seen
+from kairos.simulate.handsets import Answer, Handset, Meaning, Offer, Seen
 from kairos.simulate.ocs import Balances, Order, OrderRequest, Recharge
+from kairos.simulate.smsc import Arrival
+from kairos.simulate.subscribers import population
 
 NUMBER = "12025550100"
 LEFT = Balances(0, 0, 0, 0, 0)
@@ -78,3 +82,13 @@ def test_of_offers_at_one_price_the_one_whose_answer_named_it_was_charged() -> N
     taken = yes(5, "Data 1GB, T$1.50. Reply 7", told="Data 1GB is active. Price: T$1.50.")
     (first, second), _ = settle([crossed, taken], [order(6, 150)], [])
     assert (first.order, second.fulfilled) == (None, True)
+
+
+def test_an_offer_on_a_screen_is_not_taken_for_another_at_its_price() -> None:
+    handset = Handset(population(1, 1)[0], random.Random(1))
+    night = "Your evenings online: 3GB until 6 in the morning for T$1.20. Reply 1 to take it."
+    handset.receive(Arrival((), "5000", handset.msisdn, night, 0.0), {})
+    games = handset.shown("Play on with 7 days of gaming data: Games Pass for T$1.20?", 1.0)
+    handset.answer("accept", 1, games, None, "ussd")
+    assert handset.read_reply("1")[0] == "accept", "the night is still to be had, and what it costs was asked for"
+    assert handset.shown("3GB until 6 in the morning T$1.20", 2.0).text == night

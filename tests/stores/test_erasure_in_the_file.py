@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.conftest import MSISDN, NOON, TEXTS
+from tests.conftest import MSISDN, NOON, TEXTS, compiled
 
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.person import SqlitePerson
@@ -27,11 +27,9 @@ from kairos.domain.passage import Communication, Handed
 from kairos.domain.recommendation import Kept
 from kairos.domain.subscriber import Bucket
 from kairos.engine.engine import Engine
-from kairos.engine.program import compile_program
 from kairos.engine.suppression import Suppression
 from kairos.engine.work import Input
 from kairos.learn import FixedPropensity
-from kairos.playbook import read
 from kairos.ports import Batch
 
 NAME = "Adalovelace"
@@ -50,7 +48,7 @@ class Town:
     def __init__(self, path: Path) -> None:
         self.path, self.now, self.serial = path, NOON, 0
         self.store = SqliteStore(path, checkpoint_pages=200)
-        program = compile_program(read(WITH_NAMES))
+        program = compiled(WITH_NAMES)
         self.store.save_playbook(program.playbook.revision, program.playbook.vocabulary.layout, WITH_NAMES)
         self.engine = Engine(self.store, program, FixedPropensity())
         self.engine.suppression = Suppression(b"secret")

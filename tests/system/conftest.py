@@ -179,6 +179,14 @@ class System:
         """A prepaid subscriber who agreed to offers, at noon, with money (minor units) and no allowance."""
         await self.tell(self.introduction(msisdn, main=main, top_up=top_up, **profile))
 
+    async def all_known(self, main: Callable[[], int] = lambda: 500, *, streamed: bool = False) -> None:
+        """The same of all subscribers, in one request; `streamed`: each with three data sessions besides."""
+        told: list[Told] = []
+        for one in self.operator.subscribers:
+            told += self.introduction(one.msisdn, main=main())
+            told += [("data_session", one.msisdn, {"app": one.app, "bytes": 60_000_000})] * 3 * streamed
+        await self.tell(told)
+
     def introduction(self, msisdn: str, *, main: int = 500, top_up: int = 500, **profile: object) -> list[Told]:
         """The events that make a subscriber known."""
         account = self.operator.ocs.accounts[msisdn]
@@ -353,6 +361,7 @@ async def launched(
         "NOTIFICATIONS_PORT": free_port() if restarts else 0,
         "HTTP_PORT": free_port() if restarts else 0,
         "NOTIFICATIONS_DECIDE_WITHIN_MS": 60_000,  # a slow machine is not what is tested here
+        "LEARNING_ON": "false",  # a process more for each start: a test that wants it says so
     } | environment
     kind = BreakableServer if breakable else Server
     server = kind(folder, settings, {f"KAIROS_{name}": str(value) for name, value in chosen.items()}, breaking)

@@ -32,11 +32,9 @@ async def command(system: Any, *arguments: str) -> str:
 async def test_a_store_restored_from_a_backup_under_load_charges_nothing_twice(launch: Any) -> None:
     chance = random.Random(3)
     around = OperatorSettings(subscribers=100, rate=120, seed=3, think=(0.02, 0.3), receipt_after=0.02)
-    async with launch(operator=around, restarts=True) as system:
+    async with launch(operator=around, restarts=True, LEARNING_ON="true") as system:
         operator: Operator = system.operator
-        for one in operator.subscribers:
-            await system.known(one.msisdn, main=chance.randint(300, 900))
-            await system.tell([("data_session", one.msisdn, {"app": one.app, "bytes": 60_000_000})] * 3)
+        await system.all_known(lambda: chance.randint(300, 900), streamed=True)
         living = asyncio.create_task(operator.run(3600))
         await system.until(lambda: operator.figures().fulfilled > 5, "purchases before the backup")
         early = {ref for ref, one in operator.notifications.items() if one.acknowledged}

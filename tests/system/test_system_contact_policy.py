@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -414,10 +414,10 @@ async def introduced(launch: Any, folder: Path, port: int, seed: int, breaking: 
     settings = write_playbook(folder / "tight", zone)
     around = OperatorSettings(subscribers=140, smsc_port=port, receipt_after=0.02)
     secrets = {f"ACCOUNTS_{name}_PASSWORD": "pw" for name in ("PLAY", "ALERT")}
-    async with launch(operator=around, settings=settings, breaking=breaking, LEARNING_ON="false", **secrets) as system:
+    async with launch(operator=around, settings=settings, breaking=breaking, **secrets) as system:
         people = [one.msisdn for one in system.operator.subscribers if one.language == "en"]
-        for msisdn in people:
-            await system.known(msisdn, main=10_000_000, time_zone=zone)
+        known = [system.introduction(msisdn, main=10_000_000, time_zone=zone) for msisdn in people]
+        await system.tell(chain.from_iterable(known))
         wall = time.time() - time.perf_counter() - 3600 * int(zone.removeprefix("Etc/GMT") or 0)
         life = Life(system, seed, people, Seen(wall))
         for name in ("play", "alert"):

@@ -26,11 +26,9 @@ from kairos.simulate import Operator, OperatorSettings
 async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate: float, batch: int) -> None:
     chance = random.Random(kills)
     around = OperatorSettings(subscribers=120, rate=rate, seed=kills, think=(0.02, 0.3), receipt_after=0.02)
-    async with launch(operator=around, restarts=True, ENGINE_BATCH=batch) as system:
+    async with launch(operator=around, restarts=True, ENGINE_BATCH=batch, LEARNING_ON="true") as system:
         operator: Operator = system.operator
-        for one in operator.subscribers:
-            await system.known(one.msisdn, main=chance.randint(100, 900))
-            await system.tell([("data_session", one.msisdn, {"app": one.app, "bytes": 60_000_000})] * 3)
+        await system.all_known(lambda: chance.randint(100, 900), streamed=True)
         living = asyncio.create_task(operator.run(3600))
         for _ in range(kills):
             await asyncio.sleep(chance.uniform(0, 1.2))  # anywhere: while it recovers, too
@@ -47,8 +45,7 @@ async def test_restarted_in_good_order_under_load(launch: Any) -> None:
     around = OperatorSettings(subscribers=80, rate=150, seed=7, think=(0.02, 0.3), receipt_after=0.02)
     async with launch(operator=around, restarts=True, ENGINE_BATCH=3) as system:  # one batch waits behind another
         operator: Operator = system.operator
-        for one in operator.subscribers:
-            await system.known(one.msisdn)
+        await system.all_known()
         living = asyncio.create_task(operator.run(3600))
         for _ in range(2):
             waiting = len(operator.notifications)
@@ -64,8 +61,7 @@ async def test_when_the_stores_own_process_dies_kairos_ends_and_loses_nothing(la
     around = OperatorSettings(subscribers=60, rate=80, seed=11, think=(0.02, 0.3), receipt_after=0.02)
     async with launch(operator=around, restarts=True) as system:
         operator: Operator = system.operator
-        for one in operator.subscribers:
-            await system.known(one.msisdn)
+        await system.all_known()
         living = asyncio.create_task(operator.run(3600))
         for _ in range(2):
             await asyncio.sleep(1)

@@ -80,7 +80,7 @@ def settings(tmp_path: Path) -> Path:
 
 
 ON_ITS_WAY = ("accepted", "sent", "delivered")  # it may be further than its sender hears
-SECRETS = {"ACCOUNTS_ALERT_PASSWORD": "pw", "ACCOUNTS_PLAY_PASSWORD": "pw", "LEARNING_ON": "false"}
+SECRETS = {"ACCOUNTS_ALERT_PASSWORD": "pw", "ACCOUNTS_PLAY_PASSWORD": "pw"}
 
 
 async def post(system: Any, sender: str, msisdn: str, text: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ HELP = "Reply with an offer's number to take it, NO to decline, STOP for no more
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def system(launch_in: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with launch_in(tmp_path_factory.mktemp("main")) as system:
+    async with launch_in(tmp_path_factory.mktemp("main"), LEARNING_ON="true") as system:
         yield system
 
 

@@ -55,9 +55,7 @@ async def test_answers_that_are_odd_one_in_ten(launch: Any, a_free_port: Any, od
     around = OperatorSettings(subscribers=60, rate=60, seed=9, think=(0.02, 0.3), receipt_after=0.02)
     async with launch(operator=around, SMSC_RESPONSE_TIMEOUT_S=1) as system:
         operator: Operator = system.operator
-        for one in operator.subscribers:
-            sessions = [("data_session", one.msisdn, {"app": one.app, "bytes": 60_000_000})] * 3
-            await system.tell(system.introduction(one.msisdn) + sessions)
+        await system.all_known(streamed=True)
         await operator.smsc.stop()
         count = make_odd(operator.smsc, odd)
         await operator.smsc.start()

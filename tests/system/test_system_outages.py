@@ -58,8 +58,7 @@ async def test_the_smsc_comes_and_goes_under_load(launch: Any, a_free_port: Any)
     busy = OperatorSettings(subscribers=80, rate=80, seed=5, think=(0.02, 0.3), smsc_port=a_free_port())
     async with launch(operator=busy) as system:
         operator: Operator = system.operator
-        for one in operator.subscribers:
-            await system.known(one.msisdn)
+        await system.all_known()
         living = asyncio.create_task(operator.run(3600))
         for _ in range(3):
             seen = len(operator.smsc.accepted)

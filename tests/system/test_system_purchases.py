@@ -108,8 +108,7 @@ async def test_under_load_with_faults_and_kills_the_ledger_is_whole(launch: Any,
         operator: Operator = system.operator
         operator.ocs.honours_keys = False
         operator.ocs_faults.late = 1.0
-        for one in operator.subscribers:
-            await system.known(one.msisdn, main=2000)
+        await system.all_known(lambda: 2000)
         living = asyncio.create_task(operator.run(3600))
         for bought in (5, 15, 30):
             await system.until(lambda bought=bought: len(operator.ocs.orders) > bought, "purchases")

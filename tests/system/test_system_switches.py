@@ -54,8 +54,7 @@ async def test_marketing_stops_at_the_handsets_while_notifications_go_on(launch:
     busy = OperatorSettings(subscribers=80, rate=40, seed=7, think=(0.02, 0.3), smsc_port=a_free_port())
     async with launch(operator=busy) as system:
         operator: Operator = system.operator
-        for one in operator.subscribers:
-            await system.known(one.msisdn)
+        await system.all_known()
         running = asyncio.create_task(operator.run(3600))
         await system.until(lambda: marketing(operator) >= 10, "offers at the handsets")
         assert (await status(system))["well"], await status(system)

@@ -58,7 +58,10 @@ class Voice:
     async def document(self, offer: str) -> str | None:
         """What is said in a call, each time as another turn; None for one that there is not."""
         row = await self._row(offer)
-        return spoken(_text(row.payload).text, offer, self.callbacks, secrets.token_hex(8)) if row else None
+        if row is None:
+            return None
+        text = _text(row.payload)
+        return spoken(text.text, offer, self.callbacks, secrets.token_hex(8), text.reply_in)
 
     async def _row(self, offer: str) -> Outgoing | None:
         """The call's row; a dialler may be quicker than the commit that tells that it has the request."""
@@ -92,9 +95,9 @@ class Voice:
         return {"offer": offer, "status": state, "again": False}
 
 
-def spoken(text: str, offer: str, callback: str, turn: str) -> str:
-    """VoiceXML 2.1 that says a text and hands the digit that is pressed to the callback, with whose `turn` it is: one
-    submit that is repeated is one answer, and what is pressed when asked again is another.
+def spoken(text: str, offer: str, callback: str, turn: str, language: str = "") -> str:
+    """VoiceXML 2.1 that says a text in its language and hands the digit that is pressed to the callback, with whose
+    `turn` it is: one submit that is repeated is one answer, and what is pressed when asked again is another.
 
     >>> "<prompt>2 GB &lt;now&gt;</prompt>" in spoken("2 GB <now>", "5da2-17", "https://kairos.example/v1/ivr/s", "t1")
     True
@@ -106,9 +109,10 @@ def spoken(text: str, offer: str, callback: str, turn: str) -> str:
         f'namelist="offer digits call"/></block></form>'
         for digit in CODES
     )
+    voice = f" xml:lang={quoteattr(language)}" if language else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
-        '<vxml version="2.1" xmlns="http://www.w3.org/2001/vxml">'
+        f'<vxml version="2.1" xmlns="http://www.w3.org/2001/vxml"{voice}>'
         f'<menu id="ask"><prompt>{escape(text)}</prompt>{choices}<noinput><reprompt/></noinput></menu>{forms}</vxml>'
     )
 

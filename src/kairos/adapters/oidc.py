@@ -33,6 +33,7 @@ HOUR = 3600.0
 LARGEST = 262_144  # bytes of an answer
 REMEMBERED = 100_000  # tokens that were used, where each opens one request
 LONGEST = 100  # characters of a name
+TELL_AGAIN = 1.0  # seconds between two log lines about tokens that are not good
 NEEDED = ("exp", "iat", "iss", "aud", "sub")
 
 Fetch = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]  # the issuer's keys (JWK, RFC 7517); raises KairosError
@@ -69,33 +70,46 @@ class Tokens:
         self._began = clock()
         self._used: set[str] = set()  # by jti
         self._ends: list[tuple[float, str]] = []  # the same as a heap, whose first ends first
+        self._told = -TELL_AGAIN
 
     async def caller(self, token: str) -> Caller | None:
-        """Whom a token speaks for; None for every token that is not good now, whatever is wrong with it."""
+        """Whom a token speaks for; None for every token that is not good now, whatever is wrong with it: that, only the
+        log says.
+        """
         try:
-            header = jwt.get_unverified_header(token)
-            kid, algorithm = str(header.get("kid", "")), str(header.get("alg", ""))
-            if algorithm not in self.algorithms or len(kid) > LONGEST:
-                return None
-            key = await self._key(kid, algorithm)
-            if key is None:
-                return None
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=self.algorithms,
-                audience=self.audience,
-                issuer=self.issuer,
-                leeway=self.leeway,
-                options={
-                    "require": [*NEEDED, *(["jti"] if self.once else [])],
-                    "enforce_minimum_key_length": True,
-                },
-            )
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            return None
+            return await self._good(token)
+        except jwt.InvalidIssuerError:
+            why = f"its `iss` is not `{self.issuer}`, the `issuer` of [oidc]"
+        except jwt.InvalidAudienceError:
+            why = f"its `aud` has no `{self.audience}`, the `audience` of [oidc]"
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            why = str(error)
+        if self._tick() - self._told >= TELL_AGAIN:  # strangers must not fill the disk
+            self._told = self._tick()
+            log.warning("a token is not good", reason=printable(why))
+        return None
+
+    async def _good(self, token: str) -> Caller:
+        """Whom it speaks for. Raises PyJWTError, ValueError, TypeError or RecursionError where it is not good."""
+        header = jwt.get_unverified_header(token)
+        kid, algorithm = str(header.get("kid", "")), str(header.get("alg", ""))
+        if algorithm not in self.algorithms or len(kid) > LONGEST:
+            raise ValueError(f"`alg` is `{algorithm}`; `algorithms` of [oidc] are {' '.join(self.algorithms)}")
+        key = await self._key(kid, algorithm)
+        if key is None:
+            raise ValueError(f"the issuer has no key `{kid}` for {algorithm}")
+        needed = [*NEEDED, *(["jti"] if self.once else [])]
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=self.algorithms,
+            audience=self.audience,
+            issuer=self.issuer,
+            leeway=self.leeway,
+            options={"require": needed, "enforce_minimum_key_length": True},
+        )
         if self.once and not self._first(claims):
-            return None
+            raise ValueError("its `jti` was used, or it was issued before this start")
         return self._caller(claims)
 
     def _caller(self, claims: Mapping[str, Any]) -> Caller:

@@ -35,6 +35,9 @@ PASSED_ON = (
 )  # letters that tell of nothing lost
 
 
+SMSC, USSD_GATEWAY = "SMSC", "USSD gateway"  # as we call them
+
+
 class Link(Struct, frozen=True):
     """A bind as it stands. `name`: the SMSC's address or an account; `since`: ms."""
 
@@ -49,8 +52,10 @@ class Links:
 
     def __init__(self, binds: Callable[[], Sequence[BindStatistics]], clock: Clock) -> None:
         self._binds, self.clock = binds, clock
+        self.ussd: Callable[[], Sequence[BindStatistics]] = tuple
         self.accounts: Callable[[], Sequence[AccountStatistics]] = tuple
         self.smsc: dict[str, Link] = {}
+        self.of_ussd: dict[str, Link] = {}
         self.of_accounts: dict[str, Link] = {}  # those that were ever bound
 
     async def run(self) -> None:
@@ -61,27 +66,25 @@ class Links:
 
     def look(self) -> None:
         now = self.clock()
-        for name, one in self.named().items():
-            before, bound, error = self.smsc.get(name), one.bound_for is not None, one.last_error
-            if before is None or before.bound != bound or (not bound and before.last_error != error):
-                since = before.since if before and before.bound == bound else now
-                self.smsc[name] = Link(name, bound, since, error)
-                self._say(self.smsc[name], before)
+        for end, binds, links in ((SMSC, self._binds(), self.smsc), (USSD_GATEWAY, self.ussd(), self.of_ussd)):
+            for name, one in named(binds).items():
+                before, bound, error = links.get(name), one.bound_for is not None, one.last_error
+                if before is None or before.bound != bound or (not bound and before.last_error != error):
+                    since = before.since if before and before.bound == bound else now
+                    links[name] = Link(name, bound, since, error)
+                    self._say(end, links[name], before)
         for account in self.accounts():
             before = self.of_accounts.get(account.account)
             if account.binds and (before is None or before.bound != (account.sessions > 0)):
                 self.of_accounts[account.account] = Link(account.account, account.sessions > 0, now)
 
-    def named(self) -> dict[str, BindStatistics]:
-        """The binds to the SMSC by the address, or where there are several by their kind and place in the list, too."""
-        binds = self._binds()
-        names = [f"{one.address} {one.kind} {place}" for place, one in enumerate(binds, 1)]
-        return dict(zip(names if len(binds) > 1 else [one.address for one in binds], binds, strict=True))
-
     def report_smsc(self) -> list[dict[str, Any]]:
         """Each bind to the SMSC with what went over it."""
-        named = self.named()
-        return [msgspec.structs.asdict(link) | _of_bind(named[link.name]) for link in self.smsc.values()]
+        return _report(self.smsc, self._binds())
+
+    def report_ussd(self) -> list[dict[str, Any]]:
+        """The same of the USSD gateway."""
+        return _report(self.of_ussd, self.ussd())
 
     def report_accounts(self) -> list[dict[str, Any]]:
         """Each account that was ever bound with what went over its sessions."""
@@ -89,11 +92,22 @@ class Links:
         return [msgspec.structs.asdict(link) | figures.get(link.name, {}) for link in self.of_accounts.values()]
 
     @staticmethod
-    def _say(link: Link, before: Link | None) -> None:
+    def _say(end: str, link: Link, before: Link | None) -> None:
         if link.bound:
-            log.info("bound to the SMSC", address=link.name)
+            log.info(f"bound to the {end}", address=link.name)
         elif before or link.last_error:  # at the very start nobody knows yet
-            log.warning("not bound to the SMSC; trying again", address=link.name, reason=link.last_error)
+            log.warning(f"not bound to the {end}; trying again", address=link.name, reason=link.last_error)
+
+
+def named(binds: Sequence[BindStatistics]) -> dict[str, BindStatistics]:
+    """Binds by the address, or where there are several by their kind and place in the list, too."""
+    names = [f"{one.address} {one.kind} {place}" for place, one in enumerate(binds, 1)]
+    return dict(zip(names if len(binds) > 1 else [one.address for one in binds], binds, strict=True))
+
+
+def _report(links: Mapping[str, Link], binds: Sequence[BindStatistics]) -> list[dict[str, Any]]:
+    by_name = named(binds)
+    return [msgspec.structs.asdict(link) | _of_bind(by_name[link.name]) for link in links.values()]
 
 
 def _of_bind(one: BindStatistics) -> dict[str, Any]:
@@ -164,6 +178,7 @@ class Status:
             "playbook": msgspec.structs.asdict(self.playbook),
             "model": self.loop.engine.scorer.version,
             "smsc": self.links.report_smsc(),
+            "ussd": self.links.report_ussd(),
             "accounts": self.links.report_accounts(),
             "queues": {
                 "waiting": self.loop.waiting,
@@ -227,10 +242,10 @@ class Status:
 
     def _link_troubles(self) -> Iterator[str]:
         now = self.loop.clock()
-        for link in self.links.smsc.values():
-            if not link.bound:
+        for end, links in ((SMSC, self.links.smsc), (USSD_GATEWAY, self.links.of_ussd)):
+            for link in (one for one in links.values() if not one.bound):
                 because = f": {link.last_error}" if link.last_error else ""
-                yield f"not bound to the SMSC {link.name} for {lasting(now - link.since)}{because}"
+                yield f"not bound to the {end} {link.name} for {lasting(now - link.since)}{because}"
         for link in self.links.of_accounts.values():
             if not link.bound:
                 yield f"account `{link.name}` is not bound for {lasting(now - link.since)}; it was before"

@@ -15,6 +15,7 @@ from kairos.decide.program import Gated
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
 from kairos.domain.money import Currency
+from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import Switches, stated
 from kairos.engine.explain import Explainer, in_words
@@ -66,7 +67,9 @@ class Subscribers:
             "pauses": list(view.pauses()),
             "rests": view.rests(),
             "consents": view.consents(),
-            "contacts": [msgspec.structs.asdict(one) for one in reversed(state.contacts)],
+            "contacts": [
+                msgspec.structs.asdict(one) | {"purpose": one.purpose or MARKETING} for one in reversed(state.contacts)
+            ],
             "messages_of_others": [msgspec.structs.asdict(one) for one in self.store.passages_to(state.id, OTHERS)],
             "answers": self._answers(state, answers),
             "decisions": [

@@ -44,18 +44,16 @@ _write = msgspec.json.Encoder().encode
 def read_secrets(written: str, setting: str) -> list[bytes]:
     """Secrets with blanks between them, each `whsec_` and base64. Raises SettingsError, which shows none of them."""
     found = []
-    for one in written.split():
+    for one in written.split() or [""]:
         try:
             secret = base64.b64decode(one.removeprefix(PREFIX), validate=True)
         except binascii.Error:
             secret = b""
         if not one.startswith(PREFIX) or not SHORTEST <= len(secret) <= LONGEST:
             what = f"`{setting}` is no secret for webhooks"
-            hint = f"write `{PREFIX}` and base64 of {SHORTEST} to {LONGEST} random octets"
+            hint = f"write `{PREFIX}` and base64 of {SHORTEST} to {LONGEST} octets (`openssl rand -base64 32`)"
             raise SettingsError([Diagnostic("", 0, what, hint)])
         found.append(secret)
-    if not found:
-        raise SettingsError([Diagnostic("", 0, f"`{setting}` is not set", "set it in the environment: it signs")])
     return found
 
 
@@ -144,6 +142,7 @@ def of_text(text: Text) -> dict[str, Any]:
         "address": text.destination,
         "subject": text.subject,
         "text": text.text,
+        "language": text.reply_in,
         "html": text.html,
         "media": text.media,
         "reply_to": text.source,

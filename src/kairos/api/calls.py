@@ -17,7 +17,8 @@ from kairos.errors import EventError
 
 BODY_LIMIT = 10_000  # bytes
 NOT_KEPT = {"cache-control": "no-store"}
-EXAMPLE = """write it as in {"id": "7f3c", "subscriber": "+12025550123", "result": "accepted", "who": "agent 17"}"""
+EXAMPLE = """write it as in {"id": "7f3c", "subscriber": "+12025550123", "result": "accepted", "who": "agent 17"}; a \
+result is accepted, declined, keep, stop, not_reached or wrong_person"""
 
 Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_person"]
 

@@ -18,7 +18,10 @@ from kairos.domain.inbound import MOST, Verb
 from kairos.errors import EventError
 
 BODY_LIMIT = 20_000  # bytes
-ASK = """write it as in {"id": "7f3a", "subscriber": "+12025550123", "channel": "care"}"""
+ASK = (
+    """write it as in {"id": "7f3a", "subscriber": "+12025550123", "channel": "care"}; """
+    "a channel is small letters, digits and `_`"
+)
 SAY = (
     """write it as in {"id": "7f3b", "subscriber": "+12025550123", "offer": "5da2-4447", """
     """"answer": "accept", "channel": "care"}; an answer is accept, decline or keep"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from kairos.api.events import TooLargeError, body_of
 from kairos.api.problem import ProblemError
 
 B = TypeVar("B")
+_FIELD = re.compile(r" at `\$\.([^`]+)`|field `([^`]+)`")
 
 
 async def read_json(request: Request, kind: type[B], limit: int, example: str) -> B:
@@ -22,7 +24,17 @@ async def read_json(request: Request, kind: type[B], limit: int, example: str) -
     except (TooLargeError, ClientDisconnect):
         raise ProblemError(413, f"the body is larger than {limit} bytes, or it did not come whole") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProblemError(400, f"the body cannot be read: {error}; {example}") from None
+        raise ProblemError(400, f"the body cannot be read: {error}; {example}", field_of(str(error))) from None
+
+
+def field_of(error: str) -> str:
+    """The field that cannot be read, as msgspec names it; empty where it is the whole.
+
+    >>> field_of("Expected `str`, got `int` - at `$.channel`"), field_of("Object contains unknown field `chanel`")
+    ('channel', 'chanel')
+    """
+    found = _FIELD.search(error)
+    return found[1] or found[2] if found else ""
 
 
 def json_of(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -19,10 +19,9 @@ import structlog
 from fastapi import FastAPI
 from starlette.datastructures import State
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kairos.api.problem import problem
+from kairos.api.problem import refusal
 from kairos.api.roles import OPEN, Gate, Kept, Row, gates
 from kairos.domain.caller import ADMIN, ANYBODY, NOBODY, Caller
 from kairos.smpp.bucket import Bucket
@@ -141,16 +140,17 @@ class Lock:
         gate = self._plain.get((scope["method"], scope["path"])) or self._match(scope["method"], scope["path"])
         state = scope["state"] = scope.get("state", {})
         state["client"], state["subject"], state["roles"] = "", "", NOBODY.roles
-        shown, refusal = self._look(scope["headers"])
+        shown, refused = self._look(scope["headers"])
         caller, limit = NOBODY, ""
-        if refusal is None:
-            caller, refusal = await self._admitted(gate, shown)
+        if refused is None:
+            caller, refused = await self._admitted(gate, shown)
         state["client"], state["subject"], state["roles"] = caller.name, caller.subject, caller.roles
-        if refusal is None and caller.rate:
-            limit, refusal = self._paced(caller)
-        if refusal is not None:
-            self._note_refusal(scope, gate, caller, refusal.status_code)
-            await refusal(scope, receive, self._speaker(send, limit))
+        if refused is None and caller.rate:
+            limit, refused = self._paced(caller)
+        if refused is not None:
+            self._note_refusal(scope, gate, caller, refused.status)
+            response = refusal(scope["path"], refused.status, refused.why, headers=refused.headers)
+            await response(scope, receive, self._speaker(send, limit))
             return
         if gate.row.kept:
             await self._kept(gate, caller, scope, self._bounded(receive, shown), self._speaker(send, limit))
@@ -171,7 +171,7 @@ class Lock:
                 return of_methods[method]
         return ELSEWHERE
 
-    def _look(self, headers: list[tuple[bytes, bytes]]) -> tuple[_Shown, Response | None]:
+    def _look(self, headers: list[tuple[bytes, bytes]]) -> tuple[_Shown, _Refused | None]:
         """What the headers show, and what is wrong with them."""
         authorization = key = host = origin = length = b""
         size = credentials = 0
@@ -193,13 +193,13 @@ class Lock:
         shown = _Shown(authorization, key, host, origin, chunked, credentials)
         if size > HEADERS_LIMIT or len(headers) > HEADERS:
             wrong = f"more than {HEADERS} headers, or more than {HEADERS_LIMIT} bytes of them"
-            return shown, problem(431, wrong)
+            return shown, _Refused(431, wrong)
         if length and (not length.isdigit() or len(length) > 18 or int(length) > self._limit):
             wrong = f"the body is larger than {self._limit} bytes"
-            return shown, problem(413, wrong)
+            return shown, _Refused(413, wrong)
         return shown, None
 
-    async def _admitted(self, gate: Gate, shown: _Shown) -> tuple[Caller, Response | None]:
+    async def _admitted(self, gate: Gate, shown: _Shown) -> tuple[Caller, _Refused | None]:
         if self._callers is None:
             return ANYBODY, self._strange(shown) if gate.roles and not self._insecure else None
         caller = NOBODY
@@ -213,15 +213,15 @@ class Lock:
         return caller, None if gate is ELSEWHERE else _forbidden(gate)
 
     @staticmethod
-    def _strange(shown: _Shown) -> Response | None:
+    def _strange(shown: _Shown) -> _Refused | None:
         """Without a lock, a browser on this machine is what others could reach the door through: a page of theirs
         that sends requests here, or has a name of theirs lead here (DNS rebinding)."""
         host, origin = shown.host.decode("latin-1"), shown.origin.decode("latin-1")
         if (not host or _is_address(host)) and (not origin or origin.partition("://")[2] == host):
             return None
-        return problem(403, "this door has no lock, so it answers under its address alone, and no other site's page")
+        return _Refused(403, "this door has no lock, so it answers under its address alone, and no other site's page")
 
-    def _paced(self, caller: Caller) -> tuple[str, Response | None]:
+    def _paced(self, caller: Caller) -> tuple[str, _Refused | None]:
         """What is left of a caller's rate, and a refusal where nothing is."""
         who, rate = (caller.name, caller.subject), caller.rate
         bucket = self._buckets.get(who)
@@ -237,21 +237,26 @@ class Lock:
         seconds = max(1, math.ceil(wait))
         wrong = f"more than {rate:g} requests a second; go on in {seconds} s"
         policy = f'"client";q={int(bucket.burst)};w={math.ceil(bucket.burst / rate)}'
-        return left, problem(429, wrong, headers={"retry-after": str(seconds), "ratelimit-policy": policy})
+        return left, _Refused(429, wrong, {"retry-after": str(seconds), "ratelimit-policy": policy})
 
     # -- what goes back, and what is kept ------------------------------------------------------------------------------
 
     def _bounded(self, receive: Receive, shown: _Shown) -> Receive:
-        """The body, up to the limit: one that announces its length was looked at, and the server holds it to that."""
+        """The body, up to the limit: one that announces its length was looked at, and the server holds it to that.
+
+        What goes beyond it is the last that a route sees, so that it can say that the body is too large.
+        """
         if not shown.chunked:
             return receive
         left = self._limit
 
         async def bounded() -> Message:
             nonlocal left
+            if left < 0:
+                return {"type": "http.disconnect"}
             message = await receive()
             left -= len(message.get("body", b""))
-            return message if left >= 0 else {"type": "http.disconnect"}
+            return message if left >= 0 else {**message, "more_body": True}
 
         return bounded
 
@@ -319,6 +324,14 @@ class Lock:
             log.warning("refused at the HTTP door", status=status, address=address, times=times)
 
 
+class _Refused(NamedTuple):
+    """Why a request goes no further."""
+
+    status: int
+    why: str
+    headers: dict[str, str] | None = None
+
+
 class _Shown(NamedTuple):
     """What a request's headers show."""
 
@@ -367,14 +380,14 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _unknown(tried: bool) -> Response:
+def _unknown(tried: bool) -> _Refused:
     """Whatever was wrong with it, the answer is the same (RFC 6750, 3.1)."""
     challenge = 'Bearer realm="kairos"' + (', error="invalid_token"' if tried else "")
-    return problem(401, "a key or token that is good here and now is needed", headers={"www-authenticate": challenge})
+    return _Refused(401, "a key or token that is good here and now is needed", {"www-authenticate": challenge})
 
 
-def _forbidden(gate: Gate) -> Response:
+def _forbidden(gate: Gate) -> _Refused:
     roles = gate.row.roles.split()
     challenge = f'Bearer realm="kairos", error="insufficient_scope", scope="{" ".join(roles)}"'
     needed = " or ".join(f"`{role}`" for role in roles)
-    return problem(403, f"this needs the role {needed}", headers={"www-authenticate": challenge})
+    return _Refused(403, f"this needs the role {needed}", {"www-authenticate": challenge})

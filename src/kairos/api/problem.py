@@ -45,6 +45,13 @@ class ProblemError(Exception):
         self.status, self.detail, self.field = status, detail, field
 
 
+def refusal(path: str, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None) -> Response:
+    """What goes wrong on a path, as those who call there read errors."""
+    if path.startswith(PATH):
+        return tmf_error(status, detail, headers=headers)
+    return problem(status, detail, field, headers)
+
+
 def handle_errors(app: FastAPI) -> None:
     """Let everything that goes wrong outside a route's own care answer with a problem, or as TM Forum has it."""
 
@@ -67,7 +74,7 @@ def handle_errors(app: FastAPI) -> None:
         return tmf_error(error.status, error.reason, error.message)
 
     @app.exception_handler(EventError)
-    async def unreadable(request: Request, error: EventError) -> Response:
+    async def misread(request: Request, error: EventError) -> Response:
         return _told(request, 400, str(error), error.field)
 
     @app.exception_handler(ForbiddenError)
@@ -98,6 +105,4 @@ def _route(request: Request) -> str:
 def _told(
     request: Request, status: int, detail: str, field: str = "", headers: dict[str, str] | None = None
 ) -> Response:
-    if request.url.path.startswith(PATH):
-        return tmf_error(status, detail, headers=headers)
-    return problem(status, detail, field, headers)
+    return refusal(request.url.path, status, detail, field, headers)

@@ -258,6 +258,8 @@ class Kairos:
         self.switchboard = Switchboard(store, self.engine, self.dispatcher)
         self.retention = Retention(store, now, kept_for(settings.retention), self.engine.statistics.counts)
         self.links = Links(self.smsc.client.statistics, now)
+        if self.ussd.smpp:
+            self.links.ussd = self.ussd.smpp.client.statistics
         self.registers = Registers(Path(settings.registers))
         self.playbook = PlaybookWatch(playbook.name, playbook.revision, now())
         self.status = Status(

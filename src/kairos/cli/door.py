@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from kairos.errors import KairosError
+
 if TYPE_CHECKING:
     import httpx
 
@@ -37,15 +39,29 @@ def headers() -> dict[str, str]:
 
 
 def call(method: str, url: str, body: Any = None) -> httpx.Response:
-    """Raises httpx.HTTPError and httpx.InvalidURL."""
+    """Raises httpx.HTTPError and httpx.InvalidURL, and KairosError where the authorities cannot be read."""
     import ssl
 
     import httpx
 
     ca_file = os.environ.get(CA_FILE, "")
-    verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
+    try:
+        verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
+    except OSError as error:
+        raise KairosError(f"`{ca_file}`, which {CA_FILE} names, cannot be used: {error.strerror or error}") from None
     with httpx.Client(timeout=PATIENCE, trust_env=False, verify=verify, headers=headers()) as client:
         return client.request(method, url, json=body)
+
+
+def no_answer(door: str, error: Exception) -> str:
+    """What to say where nobody answered.
+
+    >>> no_answer("https://127.0.0.1:8080", OSError("certificate verify failed: self-signed certificate"))[-42:]
+    'name its authority (PEM) in KAIROS_CA_FILE'
+    """
+    distrusted = "certificate verify failed" in str(error)
+    do = f"name its authority (PEM) in {CA_FILE}" if distrusted else "does it run? else name it with --url"
+    return f"no kairos answers at {door}: {error or type(error).__name__}; {do}"
 
 
 def refused(answer: httpx.Response) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kairos.cli.door import address, call, refused, with_scheme
+from kairos.cli.door import address, call, no_answer, refused, with_scheme
 from kairos.errors import SettingsError
 
 IN_TROUBLE, NOT_REACHED = 1, 2  # exit statuses
@@ -53,7 +53,7 @@ def ask(door: str) -> tuple[dict[str, Any], str]:
     try:
         answer = call("GET", f"{door}/v1/status")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return {}, f"no kairos answers at {door}: {error or type(error).__name__}; does it run? else name it with --url"
+        return {}, no_answer(door, error)
     if why := refused(answer):
         return {}, f"the kairos at {door} tells us nothing: {why}"
     try:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kairos.engine.explain import moment
 
+BINDS = {"smsc": "SMSC", "ussd": "USSD gateway", "accounts": "account"}
 CHANNELS = {
     "notification": "notifications",
     "sms": "messages and answers",
@@ -80,12 +81,12 @@ def _facts(status: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
 def _binds(status: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Why one is not bound stands above."""
     table = _table("bind", "", "since", ">texts", ">throttled")
-    for kind in ("smsc", "accounts"):
-        for link in status[kind]:
-            name = f"SMSC {link['name']}" if kind == "smsc" else f"account {link['name']}"
+    for kind, end in BINDS.items():
+        for link in status.get(kind, ()):  # an older server's may lack one
+            name = f"{end} {link['name']}"
             state = Text("bound", "green") if link["bound"] else Text("not bound", "bold red")
             texts, throttled = (
-                number(link.get(key, 0)) for key in ("sent" if kind == "smsc" else "received", "throttled")
+                number(link.get(key, 0)) for key in ("received" if kind == "accounts" else "sent", "throttled")
             )
             since = f"{at(link['since'])} ({span(status['now'] - link['since'])})"
             table.add_row(Text(name), state, Text(since), texts, throttled)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kairos.cli.door import address, call, refused, with_scheme
+from kairos.cli.door import address, call, no_answer, refused, with_scheme
 from kairos.cli.status import NOT_REACHED
 from kairos.errors import KairosError
 
@@ -41,7 +41,7 @@ def ask(door: str, body: dict[str, Any]) -> Any:
     try:
         answer = call("POST", f"{door}/v1/trials", body)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        typer.echo(f"no kairos answers at {door}: {error}; does it run? else name it with --url", err=True)
+        typer.echo(no_answer(door, error), err=True)
         raise typer.Exit(NOT_REACHED) from None
     if why := refused(answer):
         raise KairosError(f"the kairos at {door} takes no offer of ours: {why}")

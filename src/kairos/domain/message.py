@@ -42,7 +42,7 @@ class Text(Struct, frozen=True, array_like=True, gc=False):
     subject: str = ""
     html: str = ""
     media: str = ""  # the name of a file that goes with it
-    reply_in: str = ""  # of a dialogue that asks for a yes or no: the language of its choices
+    reply_in: str = ""  # the language of its choices, where a dialogue asks for a yes or no; of what is no SMS, its own
     instead: str = ""  # the channel that it goes out on where a dialogue surely never reached the handset
     passage: str = ""  # the key of another system's message; `account` is its sender
     priority: int = 0  # its priority_flag (SMPP 3.4, 5.2.14)

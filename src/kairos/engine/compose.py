@@ -12,6 +12,7 @@ from kairos.domain.channel import NOTIFICATION
 from kairos.domain.event import Notification
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program
+from kairos.playbook.action import Action
 from kairos.playbook.page_words import LINK
 from kairos.smpp import SubmitSm, decode_pdu
 
@@ -101,6 +102,13 @@ def language_of(program: Program, moment: Moment) -> str:
     if moment.language:
         return program.messages.language_for(moment.language)
     return program.language(moment.row)
+
+
+def spoken_in(program: Program, moment: Moment, action: Action, channel: str) -> str:
+    """The language of what is said of an action on a channel: the subscriber's, where its message has it."""
+    message = next(one.message for one in action.treatments if one.channel == channel)
+    language = language_of(program, moment)
+    return language if language in program.messages.templates[message] else program.messages.languages[0]
 
 
 def short_code_of(program: Program, notification: Notification | None) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from kairos import enrich, respond
 from kairos.decide import Arm, Decided, decide
 from kairos.domain.budget import Reserved
-from kairos.domain.channel import NOTIFICATION, USSD_PUSH
+from kairos.domain.channel import LONG, NOTIFICATION, USSD_PUSH
 from kairos.domain.event import Event
 from kairos.domain.inbound import Visit
 from kairos.domain.inputs import Answered
@@ -19,7 +19,7 @@ from kairos.domain.money import split_tax
 from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.budgets import ledger_of
-from kairos.engine.compose import Composer, language_of, short_code_of
+from kairos.engine.compose import Composer, language_of, short_code_of, spoken_in
 from kairos.engine.declines import take_no
 from kairos.engine.dialogues import as_dialogue
 from kairos.engine.elsewhere import take_purchase, take_return
@@ -180,6 +180,8 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
     )
     if channel == USSD_PUSH:
         text = as_dialogue(text, action, language_of(engine.program, moment))
+    elif channel in LONG:
+        text = msgspec.structs.replace(text, reply_in=spoken_in(engine.program, moment, action, channel))
     work.send(index, state.id, channel, text)
 
 

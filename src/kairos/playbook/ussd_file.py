@@ -124,9 +124,10 @@ def _check_short(word: str, node: Node, said: Said, context: Context) -> None:
 def _said(
     node: Node, context: Context, *, known: tuple[str, ...] = (), page: bool = False
 ) -> dict[str, tuple[str, ...]]:
-    """A text by language, or several of which the longest that can be said is said; a word alone is the fallback's."""
+    """A text by language, or several of which the longest that can be said is said; without a language they are the
+    fallback's."""
     fallback = context.languages[0]
-    if isinstance(node, Scalar):
+    if isinstance(node, Scalar | Items):
         only = context.problems.attempt((), "", _texts, node)
         found = {fallback: only} if only else {}
     else:

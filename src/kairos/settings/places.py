@@ -22,6 +22,11 @@ class Wrong:
         if variable := next((self.variables[outer] for outer in within if outer in self.variables), ""):
             self.said.append(Diagnostic(variable, 0, message, hint))
             return
+        alone = next((name for inner, name in self.variables.items() if inner[: len(place)] == place), "")
+        if alone and place not in self.lines:  # the section is there because of the variable alone
+            gone = f"there is no [{shown(place)}] in {self.file}; add it, or unset the variable"
+            self.said.append(Diagnostic(alone, 0, message, hint or gone))
+            return
         line = next((self.lines[outer] for outer in within if outer in self.lines), 0)
         self.said.append(Diagnostic(self.file, line, message, hint))
 

@@ -9,7 +9,7 @@ from kairos.errors import Diagnostic, SettingsError
 from kairos.settings.checks import is_loopback
 from kairos.settings.environment import variable
 from kairos.settings.places import Place, shown
-from kairos.settings.sections import Settings, is_section
+from kairos.settings.sections import Channels, Settings, is_section
 
 PASSWORD = "password"
 SECRETS = (PASSWORD, "secret", "key")  # fields of sections so named are never in the file
@@ -29,8 +29,10 @@ def require_passwords(settings: Settings) -> None:
         places["ussd", PASSWORD] = settings.ussd.password
     if settings.page.url:
         places["page", SECRET] = settings.page.secret
+    places |= _of_channels(settings.channels)
+    places |= {("news", name, SECRET): one.secret for name, one in settings.news.items()}
     missing = [place for place, password in places.items() if not password.strip()]
-    said = [Diagnostic("", 0, f"`{shown(place)}` is not set", f"set {variable(place)}") for place in missing]
+    said = [Diagnostic("", 0, f"`{shown(place)}` is not set", _to_set(place)) for place in missing]
     if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
         hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
         said.append(Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint))
@@ -58,6 +60,32 @@ def require_passwords(settings: Settings) -> None:
         said.append(Diagnostic("", 0, what, f"{hint} in [http]"))
     if said:
         raise SettingsError(said)
+
+
+def _of_channels(channels: Channels) -> dict[Place, str]:
+    """The secrets that the ways out cannot do without."""
+    places: dict[Place, str] = {}
+    for name, signed in (("webhook", channels.webhook), ("ivr", channels.ivr)):
+        if signed.url:
+            places["channels", name, SECRET] = signed.secret
+    if channels.ivr.url:
+        places["channels", "ivr", "key"] = channels.ivr.key
+    for name, notifier in (("push", channels.push), ("whatsapp", channels.whatsapp)):
+        if f"{{{SECRET}}}" in notifier.url:
+            places["channels", name, SECRET] = notifier.secret
+    for name, login in (("email", channels.email), ("mms", channels.mms)):
+        if login.user:
+            places["channels", name, PASSWORD] = login.password
+    return places
+
+
+def _to_set(place: Place) -> str:
+    """What to set; how to make what has a form of its own."""
+    signs = place[0] == "news" or place in (("channels", "webhook", SECRET), ("channels", "ivr", SECRET))
+    made = ", as `echo whsec_$(openssl rand -base64 32)` makes one: it signs" if signs else ""
+    if place == ("channels", "ivr", "key"):
+        made = " to 16 letters and digits or more: whoever knows it can answer offers"
+    return f"set {variable(place)}{made}"
 
 
 def secrets_in(data: Any, kind: Any, place: Place) -> Iterator[Place]:

@@ -157,10 +157,8 @@ class Handset:
         return offer
 
     def shown(self, text: str, at: float) -> Offer:
-        """The offer on a screen that is no text message's: one that was seen before under the same price, else a new
-        one."""
-        prices = scenario.amounts_in(text)
-        alike = (one for one in self.offers if one.state == "open" and prices & scenario.amounts_in(one.text))
+        """The offer on a screen that is no text message's: one that was seen before, else a new one."""
+        alike = (one for one in self.offers if one.state == "open" and scenario.same_offer(one.text, text))
         known = next(alike, None)
         if known is None:
             known = Offer(self.msisdn, text, "", 0, scenario.theme_of(text), "", at)
@@ -236,6 +234,7 @@ class Handset:
     def _afterthought(self, seen: Seen) -> Intention | None:
         """Some answer the same number once more, to be sure: it must not be charged again."""
         last = self.answers[-1] if self.answers else None
-        if seen.kind == "answer" and last and last.meaning == "accept" and last.offer and self._rng.random() < TWICE:
-            return Intention("repeat", last.offer.number)
+        number = last.offer.number if last and last.offer and last.meaning == "accept" else ""
+        if seen.kind == "answer" and number and self._rng.random() < TWICE:
+            return Intention("repeat", number)
         return None

@@ -19,6 +19,7 @@ OTHERS = frozenset({PARTNER, "Alert", "City"})  # of those who send through kair
 NUMBERED = re.compile(r"(?:\bReply|\bRépondez|أرسل|أجب)\s+(?:\w+\s+)?(\d{1,3})\b", re.IGNORECASE)
 PROMISED = re.compile(r"(?:\b(?:Recharge|Top up|Rechargez)\b|اشحن)\D*?T\$(\d+(?:\.\d\d)?)", re.IGNORECASE)
 _AMOUNT = re.compile(r"T\$(\d+)(?:\.(\d\d))?")
+_SIZE = re.compile(r"\b\d+(?:GB|MB|min)\b")
 
 LINK = re.compile(r"https?://\S+/o/\w+")
 
@@ -115,6 +116,18 @@ def theme_of(text: str) -> str:
     if promised_in(text):
         return "promise"
     return next((theme for theme, words in THEMES.items() if words.search(text)), "bundle")
+
+
+def same_offer(one: str, other: str) -> bool:
+    """Whether two texts, on whichever screens, speak of one offer: its price, its size and what it is about.
+
+    >>> same_offer("1GB for 24 hours T$1.50", "Data is low! 1GB for 24 hours at T$1.50. Reply 2")
+    True
+    >>> same_offer("Play on with gaming data: Games Pass for T$1.20?", "Your evenings online: 3GB for T$1.20. Reply 1")
+    False
+    """
+    alike = (theme_of(one), set(_SIZE.findall(one))) == (theme_of(other), set(_SIZE.findall(other)))
+    return alike and bool(amounts_in(one) & amounts_in(other))
 
 
 def refusal_in(text: str) -> str:

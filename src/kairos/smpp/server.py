@@ -15,7 +15,7 @@ from kairos.smpp.bucket import Bucket
 from kairos.smpp.pdu import Bind, BindTransceiverResp, Pdu, encode
 from kairos.smpp.session import Handler, Role, Session, SessionOptions
 from kairos.smpp.statistics import AccountStatistics, Counters, total
-from kairos.smpp.status import Status
+from kairos.smpp.status import Status, status_name
 from kairos.smpp.tlv import tlvs
 from kairos.smpp.wire import Wire
 
@@ -156,7 +156,7 @@ class Server:
         if isinstance(verdict, str):
             version = tlvs(sc_interface_version=0x34)
             return bind.response(system_id=self._system_id, tlvs=version), verdict
-        log.warning("bind of `%s` from %s refused: %s", bind.system_id, session.peer, verdict)
+        log.warning("bind of `%s` from %s refused: %s", bind.system_id, session.peer, status_name(verdict))
         return bind.response(int(verdict)), ""
 
     def _enter(self, session: Session) -> None:
