@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 from tests.channels.conftest import Web, web_server
 from tests.swagger import Swagger, swagger
 
@@ -376,7 +377,7 @@ async def test_listeners_are_told_of_both_events_until_they_leave(
 
 
 async def test_a_listener_that_hangs_holds_up_no_other(
-    client: httpx.AsyncClient, kept: HttpRecommendations, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    client: httpx.AsyncClient, kept: HttpRecommendations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor what ends later; it misses what finds too many waiting for it, and the log says when that began and ended."""
     monkeypatch.setattr("kairos.adapters.hubs.PAUSES", (0.0,))
@@ -386,20 +387,17 @@ async def test_a_listener_that_hangs_holds_up_no_other(
         for web in (hangs, sound):
             assert (await client.post(f"{BASE}/hub", json={"callback": web.url})).status_code == 201
         hangs.answers = ["hang"]
-        for told in (2, 4, 6, 8):  # the first hangs, the second waits, two are missed
-            await client.post(QUERY, json=LATER)
-            await kept.answer_kept()
-            await kept.tell_ended()
-            await until(partial(_got, sound, told))
-        out = capsys.readouterr().out
-        assert out.count("a listener misses what it is told") == 1
-        assert "is told again" not in out
-        hangs.hanging.set()
-        await all_told(kept)
+        with capture_logs() as lines:
+            for told in (2, 4, 6, 8):  # the first hangs, the second waits, two are missed
+                await client.post(QUERY, json=LATER)
+                await kept.answer_kept()
+                await kept.tell_ended()
+                await until(partial(_got, sound, told))
+            assert [line["event"] for line in lines] == ["a listener misses what it is told"]
+            hangs.hanging.set()
+            await all_told(kept)
         assert len(hangs.got) == 3, "the one that hung, and both events of the one that waited"
-        out = capsys.readouterr().out
-        assert out.count("a listener is told again") == 1
-        assert "missed=3" in out
+        assert [line["missed"] for line in lines if line["event"] == "a listener is told again"] == [3]
 
 
 async def _got(web: Web, number: int) -> bool:

@@ -170,7 +170,7 @@ class Communication(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Hub(Struct, frozen=True, array_like=True, gc=False):
-    """Who is told of changes (TMF681 hub): where, and by which query only."""
+    """Who listens at a hub (TMF680, TMF681): where, and by which `query`, whose event types say at which hub."""
 
     id: str
     client: str
