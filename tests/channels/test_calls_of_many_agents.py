@@ -56,7 +56,7 @@ class Slow:
     """A store's two calls without threads, each of which takes a while by chance."""
 
     def __init__(self, store: Store, chance: random.Random) -> None:
-        self.store, self.chance = store, chance
+        self.store, self.chance, self.turn = store, chance, asyncio.Lock()
 
     async def _while(self) -> None:
         await asyncio.sleep(self.chance.choice((0.0, 0.0, self.chance.random() / 20)))
@@ -65,9 +65,10 @@ class Slow:
         await self._while()
         return self.store.load(names, subscribers)
 
-    async def commit(self, batch: Batch) -> None:
-        await self._while()
-        self.store.commit(batch)
+    async def commit(self, batch: Batch, chain: int) -> None:
+        async with self.turn:
+            await self._while()
+            self.store.commit(batch)
 
     async def close(self) -> None:
         """Nothing."""
