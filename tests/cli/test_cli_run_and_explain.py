@@ -42,6 +42,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "KAIROS_STORE_PATH": str(tmp_path / "kairos.db"),
         "KAIROS_HTTP_PORT": "0",
         "KAIROS_NOTIFICATIONS_PORT": "0",
+        "KAIROS_LEARNING_ON": "false",
     }
     return {name: value for name, value in os.environ.items() if not name.startswith("KAIROS_")} | ours
 
