@@ -19,6 +19,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from structlog.testing import capture_logs
+from tests.serving import serving
 
 from kairos.adapters.callers import Callers, hashed, made
 from kairos.adapters.oidc import HOUR, PAUSE, Tokens, in_file, published
@@ -379,10 +380,9 @@ async def test_an_issuer_that_talks_for_ever_is_given_up(monkeypatch: pytest.Mon
                 await writer.drain()
                 await asyncio.sleep(0.01)
 
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-        async with asyncio.timeout(5):
-            with pytest.raises(KairosError, match="no answer within"):
-                await published(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")()
+    async with serving(drip) as address, asyncio.timeout(5):
+        with pytest.raises(KairosError, match="no answer within"):
+            await published(address)()
 
 
 async def test_keys_from_a_file(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from tests.channels.conftest import Web, web_server
+from tests.serving import serving
 from tests.swagger import Swagger, swagger
 
 from kairos.adapters.hubs import Hubs
@@ -450,8 +451,8 @@ async def test_an_endless_listener_is_not_listened_to(
         with suppress(ConnectionError):
             await writer.wait_closed()
 
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in"
+    async with serving(drip) as door:
+        address = f"{door}/in"
         allow(kept, address)
         assert (await client.post(f"{BASE}/hub", json={"callback": address})).status_code == 201
         await client.post(QUERY, json=LATER)

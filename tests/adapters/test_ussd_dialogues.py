@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.adapters.conftest import GatedStore
 from tests.conftest import NOON, TEXTS, compiled
+from tests.serving import serving
 
 from kairos.adapters.ussd import dialogues
 from kairos.adapters.ussd.dialogues import BUSY, Dialogues
@@ -162,8 +163,7 @@ async def test_a_system_that_talks_for_ever_is_away() -> None:
                 await writer.drain()
                 await asyncio.sleep(0.01)
 
-    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with serving(drip) as url:
         systems = HttpSystems({"shop": (url, 0.1)})
         async with asyncio.timeout(5):
             with pytest.raises(AwayError, match="`shop` did not answer"):
@@ -562,11 +562,10 @@ async def test_a_dialogue_that_we_begin_in_xml(name: str) -> None:
             told = f"HTTP/1.1 {status} X\r\nset-cookie: JSESSIONID=abc; Path=/\r\ncontent-length: {len(answer)}\r\n\r\n"
             writer.write((told + answer).encode())
 
-    server = await asyncio.start_server(gateway, "127.0.0.1", 0)
-    async with server, opened() as desk:
+    async with serving(gateway) as address, opened() as desk:
         await desk.loop.ask(Visit("v", NUMBER, "ussd", desk.now[0]))
         (offer,) = desk.offers()
-        push = XmlPush(desk.dialogues, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mobicents")
+        push = XmlPush(desk.dialogues, f"{address}/mobicents")
         found = await push.send(Text("5000", NUMBER, "2 GB?", True, offer=offer.key, reply_in="en"))
         assert found.status == outcome
         assert [word in body for word, body in zip(said, heard, strict=True)] == [True] * len(said)

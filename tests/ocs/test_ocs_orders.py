@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.serving import serving
 
 from kairos.adapters.http_attempt import MAX_ANSWER, Attempts
 from kairos.adapters.ocs import MAX_REASON, HttpFulfiller, document, outcome
@@ -272,8 +273,7 @@ async def test_an_attempt_ends(start: Start, behave: Behaviour) -> None:
 async def test_what_is_cut_short_at_any_step_leaves_its_place_to_the_next(warm: bool) -> None:
     """A time-out of ours strikes wherever the call stands, the more so where the machine is busy."""
     ocs = Ocs(answer(200))
-    async with await asyncio.start_server(ocs.talk, "127.0.0.1", 0) as server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with serving(ocs.talk) as url:
         done, steps = False, 0
         while not done:
             attempts = Attempts(1.0, 1, lambda _: None)
