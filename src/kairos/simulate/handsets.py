@@ -232,7 +232,12 @@ class Handset:
         return self._rng.choices(choices, TURN_DOWN)[0]
 
     def _afterthought(self, seen: Seen) -> Intention | None:
-        """Some answer the same number once more, to be sure: it must not be charged again."""
+        """Some answer the same number once more, to be sure: it must not be charged again.
+
+        Not after a refusal: that would be a yes, should there be money by then.
+        """
+        if scenario.refusal_in(seen.text):
+            return None
         last = self.answers[-1] if self.answers else None
         number = last.offer.number if last and last.offer and last.meaning == "accept" else ""
         if seen.kind == "answer" and number and self._rng.random() < TWICE:
