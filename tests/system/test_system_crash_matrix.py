@@ -56,7 +56,7 @@ async def outcome(launch_in: Any, folder: Path, point: str, kills: int) -> Count
     """Kill that often at one point, under load, on one store; then peace, and the ledgers."""
     chance = random.Random(point)
     around = OperatorSettings(
-        subscribers=200 if "own message" in point else 80,  # each gets one in three days
+        subscribers=500 if "own message" in point else 80,  # each gets one in three days, and half of them none
         rate=150,
         seed=chance.randrange(1000),
         think=(0.02, 0.2),
@@ -73,7 +73,8 @@ async def outcome(launch_in: Any, folder: Path, point: str, kills: int) -> Count
                 *[("data_session", one.msisdn, {"app": one.app, "bytes": 60_000_000})] * 3,
             )
         ]
-        await system.tell(introductions)
+        for start in range(0, len(introductions), 1000):
+            await system.tell(introductions[start : start + 1000])
         await system.server.kill()
         living = asyncio.create_task(operator.run(3600))
         for _ in range(kills):
