@@ -37,3 +37,17 @@ async def serving(talk: Talk) -> AsyncIterator[str]:
         for one in ending:
             one.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
+
+
+def drip(begins: bytes, one: bytes, pause: float = 0.01) -> Talk:
+    """Begins an answer and goes on for ever: no read of it ever times out."""
+
+    async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            writer.write(begins)
+            while not writer.is_closing():
+                writer.write(one)
+                await writer.drain()
+                await asyncio.sleep(pause)
+
+    return talk

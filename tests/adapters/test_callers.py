@@ -7,7 +7,6 @@ import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
@@ -19,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from structlog.testing import capture_logs
-from tests.serving import serving
+from tests.serving import drip, serving
 
 from kairos.adapters.callers import Callers, hashed, made
 from kairos.adapters.oidc import HOUR, PAUSE, Tokens, in_file, published
@@ -372,15 +371,8 @@ async def test_an_issuer_that_talks_for_ever_is_given_up(monkeypatch: pytest.Mon
     """No read of it ever times out, and whoever shows a new key waits for it."""
     monkeypatch.setattr("kairos.adapters.oidc.PATIENCE", 0.1)
 
-    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-        with suppress(ConnectionError):
-            while not writer.is_closing():
-                writer.write(b" ")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-
-    async with serving(drip) as address, asyncio.timeout(5):
+    endless = drip(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n", b" ")
+    async with serving(endless) as address, asyncio.timeout(5):
         with pytest.raises(KairosError, match="no answer within"):
             await published(address)()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -17,7 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 from tests.channels.conftest import Web, web_server
-from tests.serving import serving
+from tests.serving import drip, serving
 from tests.swagger import Swagger, swagger
 
 from kairos.adapters.hubs import Hubs
@@ -439,19 +438,11 @@ async def test_an_endless_listener_is_not_listened_to(
     monkeypatch.setattr("kairos.adapters.hubs.PATIENCE", 0.3)
     called: list[Any] = []
 
-    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         called.append(asyncio.current_task())
-        with suppress(ConnectionError):
-            writer.write(begins)
-            while not writer.is_closing():
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0.05)
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+        await drip(begins, b"x", 0.05)(reader, writer)
 
-    async with serving(drip) as door:
+    async with serving(listen) as door:
         address = f"{door}/in"
         allow(kept, address)
         assert (await client.post(f"{BASE}/hub", json={"callback": address})).status_code == 201

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from tests.adapters.conftest import GatedStore
 from tests.conftest import NOON, TEXTS, compiled
-from tests.serving import serving
+from tests.serving import drip, serving
 
 from kairos.adapters.ussd import dialogues
 from kairos.adapters.ussd.dialogues import BUSY, Dialogues
@@ -154,16 +154,7 @@ async def test_one_whose_end_breaks_the_engine_is_the_only_one_that_ends_so(monk
 
 async def test_a_system_that_talks_for_ever_is_away() -> None:
     """No read of it ever times out, and the dialogue waits for it."""
-
-    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        with suppress(ConnectionError):
-            while not writer.is_closing():
-                writer.write(b"C")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-
-    async with serving(drip) as url:
+    async with serving(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"C")) as url:
         systems = HttpSystems({"shop": (url, 0.1)})
         async with asyncio.timeout(5):
             with pytest.raises(AwayError, match="`shop` did not answer"):

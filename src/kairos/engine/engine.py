@@ -200,8 +200,7 @@ class Engine:
 
     def fetch(self, work: Work, *wanted: str | int) -> None:
         """Read names and states now, the few that no input named."""
-        names, ids = [n for n in wanted if isinstance(n, str)], [n for n in wanted if isinstance(n, int)]
-        loaded = self.store.load(names, ids)
+        loaded = self.store.load(*split_concerned(wanted))
         self.overlay(loaded, wanted, self.flying)
         for name, id_ in loaded.subscribers.items():
             work.subscribers.setdefault(name, id_)
