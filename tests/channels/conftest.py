@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -17,6 +17,7 @@ import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
 from tests.conftest import Bench, compiled
+from tests.serving import serving
 
 HOST = "127.0.0.1"
 
@@ -130,24 +131,17 @@ class Web:
     answers: list[Any] = field(default_factory=list)
     usual: tuple[int, bytes] = (200, b"")
     got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)  # path, headers, body
-    port: int = 0
+    url: str = ""
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
-    open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.open.add(writer)
-        try:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._one(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-            self.open.discard(writer)
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -171,16 +165,8 @@ class Web:
 @asynccontextmanager
 async def web_server() -> AsyncIterator[Web]:
     world = Web()
-    server = await asyncio.start_server(world.serve, HOST, 0)
-    world.port = server.sockets[0].getsockname()[1]
-    try:
+    async with serving(world.serve) as world.url:
         yield world
-    finally:
-        world.hanging.set()
-        server.close()
-        for writer in [*world.open]:  # whose client keeps its connection
-            writer.close()
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
