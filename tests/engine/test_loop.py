@@ -49,19 +49,27 @@ class FlakyStore(MemoryStore):
 
 
 @asynccontextmanager
-async def running(bench: Any, **options: Any) -> AsyncIterator[tuple[Loop, FlakyStore, list[Outgoing]]]:
-    store = FlakyStore()
+async def looping(bench: Any, store: MemoryStore, handed: Any, **options: Any) -> AsyncIterator[Loop]:
+    """The bench's engine on that store, in a loop that runs, and that ends whatever is under way at the end."""
     bench.store = store
     bench.engine = Engine(store, bench.program, FixedPropensity())
-    handed: list[Outgoing] = []
-    loop = Loop(bench.engine, lambda: bench.now, lambda rows: handed.extend(row for row, _ in rows), **options)
+    loop = Loop(bench.engine, lambda: bench.now, handed, **options)
     task = asyncio.create_task(loop.run())
     try:
-        yield loop, store, handed
+        yield loop
     finally:
-        store.gate.set()
         loop.close()
         await asyncio.wait_for(task, 5)
+
+
+@asynccontextmanager
+async def running(bench: Any, **options: Any) -> AsyncIterator[tuple[Loop, FlakyStore, list[Outgoing]]]:
+    store, handed = FlakyStore(), list[Outgoing]()
+    async with looping(bench, store, lambda rows: handed.extend(row for row, _ in rows), **options) as loop:
+        try:
+            yield loop, store, handed
+        finally:
+            store.gate.set()
 
 
 async def test_an_answer_comes_after_the_commit(bench: Any) -> None:
@@ -284,18 +292,13 @@ class SlowStore(MemoryStore):
 @asynccontextmanager
 async def slow(bench: Any, **options: Any) -> AsyncIterator[tuple[Loop, SlowAside, SlowStore]]:
     store = SlowStore()
-    bench.store = store
-    bench.engine = Engine(store, bench.program, FixedPropensity())
     aside = SlowAside(store)
-    loop = Loop(bench.engine, lambda: bench.now, lambda _: None, aside=aside, **options)
-    task = asyncio.create_task(loop.run())
-    try:
-        yield loop, aside, store
-    finally:
-        for _ in range(50):
-            store.words.put(True)
-        loop.close()
-        await asyncio.wait_for(task, 5)
+    async with looping(bench, store, lambda _: None, aside=aside, **options) as loop:
+        try:
+            yield loop, aside, store
+        finally:
+            for _ in range(50):
+                store.words.put(True)
 
 
 def recharge(bench: Any, identity: str, msisdn: str = "12025550123") -> Any:
