@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.noon import example_at_noon
 
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.records import SqliteRecords
@@ -217,8 +217,7 @@ def test_status_says_what_is_wrong_and_its_exit_status_does(environment: dict[st
 
 
 def test_an_offer_is_tried_on_a_test_subscriber_and_on_nobody_else(environment: dict[str, str], tmp_path: Path) -> None:
-    folder = tmp_path / "playbook"
-    shutil.copytree(EXAMPLE.parent, folder, ignore=shutil.ignore_patterns("*.toml"))
+    folder = example_at_noon(tmp_path / "playbook")
     (folder / "seeds.yaml").write_text('testers: [{name: Ada, msisdn: "+12025550123"}]', encoding="utf-8")
     server = Server(environment | {"KAIROS_PLAYBOOK": str(folder)})
     door = f"http://127.0.0.1:{server.ports['http_port']}"

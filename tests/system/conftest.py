@@ -14,13 +14,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from tests.noon import noon
 from tests.system.killed import FORKING, Faults, Fuse, serve
 
 from kairos.domain.subscriber import State
@@ -310,12 +310,6 @@ class System:
         """Rows of the store's file."""
         with closing(sqlite3.connect(f"file:{self.server.store}?mode=ro", uri=True)) as store:
             return store.execute(sql).fetchall()
-
-
-def noon() -> str:
-    """A time zone where it is about noon: own messages have quiet hours where the subscriber is."""
-    east = (12 - datetime.now(UTC).hour + 11) % 24 - 11  # -11..12
-    return f"Etc/GMT{-east:+d}" if east else "Etc/GMT"
 
 
 def free_port() -> int:

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.system.conftest import noon
+from tests.noon import noon
 from tests.system.contacts import (
     CARE,
     Contact,

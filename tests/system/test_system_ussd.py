@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import httpx
 import msgspec
 import pytest
+from tests.noon import example_at_noon
 
 from kairos.simulate import OperatorSettings
 from kairos.simulate.ussd import USSR_CONFIRM, Dialogue, Screen
@@ -25,15 +26,17 @@ Ussd = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 @pytest.fixture
-def ussd(launch: Any, a_free_port: Callable[[], int]) -> Ussd:
-    """A system whose operator has a USSD gateway, too."""
+def ussd(launch: Any, a_free_port: Callable[[], int], tmp_path: Path) -> Ussd:
+    """A system whose operator has a USSD gateway, too; without settings of one's own the example, where it is noon."""
 
-    def build(settings: Path = EXAMPLE / "kairos.toml", **more: Any) -> Any:
+    def build(settings: Path | None = None, **more: Any) -> Any:
         port = a_free_port()
         around = OperatorSettings(subscribers=60, smsc_port=a_free_port(), ussd_port=port, receipt_after=0.02)
         gateway = {"HOST": "127.0.0.1", "PORT": port, "PASSWORD": "kairos", "PROFILE": "6d", "PUSH": "smpp"}
         named = {f"USSD_{key}": value for key, value in (gateway | {"SECRET": SECRET} | more).items()}
-        return launch(operator=around, settings=settings, **named)
+        if settings:
+            return launch(operator=around, settings=settings, **named)
+        return launch(operator=around, PLAYBOOK=example_at_noon(tmp_path / "prepaid"), **named)
 
     return build
 
