@@ -105,7 +105,7 @@ def test_money_is_conserved_in_steps(steps: list[tuple[str, int]]) -> None:
 async def door() -> AsyncIterator[tuple[Ocs, OrderDoor, httpx.AsyncClient]]:
     ocs = rich()
     opened = OrderDoor(ocs)
-    opened.faults.late = 0.5
+    opened.faults.late = 3
     await opened.start()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{opened.port}/v1", trust_env=False) as http:
         yield ocs, opened, http
@@ -119,9 +119,10 @@ BODY = {"msisdn": ONE, "product": DATA, "price": "0.10", "currency": "XTS", "cha
 async def test_each_fault_does_what_it_says(fault: str, door: tuple[Ocs, OrderDoor, httpx.AsyncClient]) -> None:
     ocs, opened, http = door
     opened.faults.coming["charge"].append(fault)
+    patience = 0.2 if fault == "late" else 30
     try:
         status = (
-            await http.post("/orders/charge", json=BODY, headers={"Idempotency-Key": "k.1"}, timeout=0.2)
+            await http.post("/orders/charge", json=BODY, headers={"Idempotency-Key": "k.1"}, timeout=patience)
         ).status_code
     except httpx.TimeoutException:
         status = -1
