@@ -81,6 +81,7 @@ def create_app(
         took.observe(time.perf_counter() - start)
         return response
 
+    @app.head("/health", include_in_schema=False, response_model=None)  # as many load balancers ask
     @app.get("/health", response_model=None)
     async def health(request: Request) -> Response:
         """200 when events can be taken, 503 when not; any answer means that the process lives. Operators are told all
