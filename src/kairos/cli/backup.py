@@ -10,12 +10,9 @@ from typing import Annotated
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile, StoreFile
 from kairos.cli.store import loaded, noted
 from kairos.errors import KairosError
-
-Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
-Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
-TOML = Path("kairos.toml")
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE")], settings: Settings = TOML, store: Store = None
+    file: Annotated[Path, typer.Argument(metavar="FILE")], settings: SettingsFile = TOML, store: StoreFile = None
 ) -> None:
     from kairos.adapters.sqlite.backup import back_up
 
@@ -36,8 +33,8 @@ def backup(
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     replace: Annotated[bool, typer.Option("--replace", help="The store that is there is kept beside it.")] = False,
     resend_within: Annotated[
         str, typer.Option(help="Texts that waited in the backup and are not older are sent (again).")

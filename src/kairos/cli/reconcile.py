@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile, StoreFile
 from kairos.cli.store import reading
 from kairos.errors import KairosError, did_you_mean
 
@@ -30,8 +31,8 @@ def register(app: typer.Typer) -> None:
 
 def reconcile(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, or .parquet (needs DuckDB).")],
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
-    store: Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")] = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     column: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: a column's name in the file.")] = None,
     word: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: charged, provisioned, ... in the file.")] = None,
     since: Annotated[str, typer.Option(help="What the file covers begins here; else with its first row.")] = "",

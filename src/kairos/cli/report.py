@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile, StoreFile
 from kairos.cli.store import reading
 from kairos.errors import KairosError, did_you_mean
 
@@ -22,12 +23,9 @@ if TYPE_CHECKING:
     from kairos.engine.program import Program
     from kairos.playbook import Playbook
 
-Settings = Annotated[Path, typer.Option(help="The settings file.")]
-Store = Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")]
 Since = Annotated[str, typer.Option(help="Only moments from this day on (UTC), as in 2026-03-04.")]
 Html = Annotated[Path | None, typer.Option(help="Write a page with plots to this file, too.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-TOML = Path("kairos.toml")
 FOR_EVER = 2**62
 DAYS = (7, 30, 90)
 
@@ -41,8 +39,8 @@ def register(app: typer.Typer) -> None:
 
 def uplift(
     events: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The extract: CSV or Parquet.")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     by: Annotated[str, typer.Option(help="An attribute of the vocabulary that cuts subscribers into segments.")] = "",
     days: Annotated[
         list[int] | None, typer.Option(min=1, max=730, help="After the first moment; repeatable; 7, 30, 90 without it.")
@@ -189,8 +187,8 @@ def shown(playbook: Playbook, by: str) -> Callable[[Any], str]:
 
 def fairness(
     by: Annotated[str, typer.Option(help="An attribute of the vocabulary, such as an age or a region.")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     since: Since = "",
     html: Html = None,
     as_json: Json = False,

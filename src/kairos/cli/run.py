@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile
 from kairos.cli.playbook import read
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    settings: SettingsFile = TOML,
     announce: Annotated[bool, typer.Option("--announce", help="Print the ports as a JSON line when open.")] = False,
 ) -> None:
     from kairos.adapters.audit.chain import opened
