@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kairos.cli.options import TOML, SettingsFile, StoreFile
-from kairos.cli.store import loaded, noted
+from kairos.cli.store import loaded, noted, path_of
 from kairos.errors import KairosError
 
 
@@ -64,9 +63,3 @@ def restore(
         "What happened since is not known: replies, consents and STOPs too. Marketing is off: bring profiles up to "
         "date, then `kairos switch marketing on`."
     )
-
-
-def path_of(settings: Path, store: Path | None) -> Path:
-    from kairos.settings import load_settings
-
-    return store or Path(load_settings(settings, os.environ).store.path)

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kairos.cli.options import TOML, SettingsFile, StoreFile
-from kairos.cli.store import reading
+from kairos.cli.store import purchases_in, reading
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.adapters.duckdb_uplift import Costs, Extracted
     from kairos.adapters.sqlite.records import SqliteRecords
-    from kairos.domain.purchase import Purchase
     from kairos.engine.cohort import Cohort
     from kairos.engine.program import Program
     from kairos.playbook import Playbook
@@ -70,7 +69,7 @@ def uplift(
         cohort.model = by_band(cohort.model)
         with closing(Flows(events, columns, words)) as flows:
             holdings = records.holdings("msisdn")
-            extracted = flows.fill(holdings, _purchases(records), records.outcomes(), cohort, costs)
+            extracted = flows.fill(holdings, purchases_in(records), records.outcomes(), cohort, costs)
             flows.enter(cohort, segments(cohort.trait, shown(playbook, by)))
             made = uplift_report.make(
                 flows,
@@ -147,13 +146,6 @@ def _notes(cohort: Cohort, extracted: Extracted, costs: Costs) -> list[str]:
         f"{cohort.agreed:.0%} of the treated then); an effect is that of all marketing on these subscribers since"
     )
     return notes
-
-
-def _purchases(records: SqliteRecords) -> Iterator[Purchase]:
-    after = ""
-    while found := records.purchases(after, 2000):
-        yield from found
-        after = found[-1].key
 
 
 def by_band(models: list[str]) -> list[str]:

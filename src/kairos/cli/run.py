@@ -42,11 +42,16 @@ def run(
     with suppress(FileNotFoundError):  # there is no such folder for the store either, which it will say
         _, key = opened(Path(chosen.audit.folder), chosen.audit.key)
     logs(Pseudonyms(key) if key else None)
+    use_fast_loops()
+    asyncio.run(serve_until_signal(chosen, announce=announce, learn_from=settings))
+
+
+def use_fast_loops() -> None:
+    """Event loops are uvloop's from now on, where that is installed."""
     with suppress(ImportError):
         import uvloop
 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    asyncio.run(serve_until_signal(chosen, announce=announce, learn_from=settings))
 
 
 async def _either(*waits: Coroutine[Any, Any, Any]) -> None:

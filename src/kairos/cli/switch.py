@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kairos.cli.options import TOML, SettingsFile, StoreFile
-from kairos.cli.store import noted, user
-from kairos.errors import KairosError, SettingsError, did_you_mean
+from kairos.cli.store import loaded, noted, user
+from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.domain.switch import Switch
@@ -39,12 +39,8 @@ def switch(
     from kairos.domain.switch import Switch
     from kairos.settings import load_settings
 
-    try:
-        chosen = load_settings(settings, os.environ)
-    except SettingsError:  # broken settings, or none, must not keep a switch from being turned
-        if store is None:
-            raise
-        chosen = None
+    # broken settings, or none, must not keep a switch from being turned
+    chosen = loaded(settings) if store else load_settings(settings, os.environ)
     path = store or Path(chosen.store.path if chosen else "")
     if name == "list":
         if not path.exists():
