@@ -101,6 +101,7 @@ def _add_events(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, clo
 def _add_figures(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, knows: Operations | Ingress) -> None:
     """`knows`: who can name all troubles."""
 
+    @app.head("/health", include_in_schema=False, response_model=None)  # as many load balancers ask
     @app.get("/health", response_model=None)
     async def health(request: Request) -> Response:
         """200 when events can be taken, 503 when not; any answer means that the process lives. Operators are told all
