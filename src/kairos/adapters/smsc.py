@@ -75,7 +75,6 @@ class Smsc:
         self,
         client: Callable[[Handler], Link],
         loop: Loop,
-        store: Store,
         clock: Clock,
         msisdn: Callable[[str], str],
         receipts_to: Callable[[str, DeliverSm | DataSm], Awaitable[Outcome]],
@@ -85,7 +84,7 @@ class Smsc:
         template_tlv: int = 0,
     ) -> None:
         self.client = client(self.handle)
-        self.loop, self.store, self.clock, self.msisdn = loop, store, clock, msisdn
+        self.loop, self.clock, self.msisdn = loop, clock, msisdn
         self.receipts_to = receipts_to  # (account, receipt): at once, while the store takes nothing
         self.identity_tlv = identity_tlv  # the TLV that names a reply, the same on every try; 0: none does
         self.entity_tlv, self.template_tlv = entity_tlv, template_tlv  # what carries the regulator's ids; 0: nothing
@@ -292,11 +291,11 @@ class Smsc:
                 if told := self._forwarded.get(form):
                     await self._pass_on(told, pdu, receipt)
                     return
-                if row := self.store.outgoing_by_peer_id(form):
+                if row := await self.loop.aside.read(Store.outgoing_by_peer_id, form):
                     self._submitted.pop(form, None)
-                    await self.loop.submit(self._delivery(row, pdu, receipt), own=True)
+                    await self.loop.submit(await self._delivery(row, pdu, receipt), own=True)
                     return
-                if told := self.store.answered_by_peer_id(form):
+                if told := await self.loop.aside.read(Store.answered_by_peer_id, form):
                     self._submitted.pop(form, None)
                     await self._pass_on(told, pdu, receipt)
                     return
@@ -328,13 +327,14 @@ class Smsc:
             carried=(Carried(message_id, named),),
         )
 
-    def _delivery(self, row: Outgoing, pdu: DeliverSm | DataSm, receipt: Receipt) -> Delivery:
+    async def _delivery(self, row: Outgoing, pdu: DeliverSm | DataSm, receipt: Receipt) -> Delivery:
         """What a receipt says of an outbox row: only a final one changes what is known of it."""
         text = _text(row.payload)
         status = "delivered" if receipt.state is MessageState.DELIVERED else "failed"
         final = receipt.state.final and not receipt.intermediate
-        told = self.store.answered_by_peer_id(row.peer_id) if len(text.carried) > 1 else None
-        known = told.message_id if told else text.message_id
+        known = text.message_id
+        if len(text.carried) > 1 and (told := await self.loop.aside.read(Store.answered_by_peer_id, row.peer_id)):
+            known = told.message_id
         passed = self._passed(text.account, known, pdu, receipt) if text.receipt else None
         return Delivery(
             row.id if final else 0,

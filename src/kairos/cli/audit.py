@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile
 from kairos.errors import KairosError
 
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def audit(
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    settings: SettingsFile = TOML,
     folder: Annotated[Path | None, typer.Option(help="The trail's folder, if it is not that of the settings.")] = None,
     subscriber: Annotated[str, typer.Option(help="Only what is about this number.")] = "",
     client: Annotated[str, typer.Option(help="Only what this client did.")] = "",

@@ -85,7 +85,7 @@ def take_handed(engine: Engine, work: Work, index: int, handed: Handed) -> None:
     if state is not None and not state.msisdn:
         state = None
     if state is not None:
-        remembered = enrich.remember(engine.program.plan, state, handed.identity, work.now)
+        remembered = enrich.remember(state, handed.identity, work.now)
         engine.statistics.counts["identities_evicted"] += remembered.evicted
         if not remembered.new:
             work.answers[index] = Answer("duplicate")

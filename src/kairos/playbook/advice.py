@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kairos.domain.channel import OWN, PULLED, USSD_PUSH
 from kairos.errors import Diagnostic
 from kairos.playbook.action import Action, Variant
-from kairos.playbook.document import Items, Scalar, Table, parse
+from kairos.playbook.document import Scalar, Table, listed, parse
 from kairos.playbook.margin import BELOW, margin
 from kairos.playbook.margin_file import floors, for_all
 from kairos.playbook.measure import Measured, measure_messages
@@ -163,7 +163,7 @@ def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
 
 
 def _disordered(place: Scalar, found: Measured, before: Measured | None) -> Iterator[Diagnostic]:
-    if before and (found.parts, found.units) > (before.parts, before.units):
+    if before and found.size > before.size:
         yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
 
 
@@ -226,7 +226,7 @@ def text_places(playbook: Playbook) -> dict[tuple[str, str, int], Scalar]:
         tree = parse(path, content) if path == "messages.yaml" or path.startswith("messages/") else None
         for message, (_, by_language) in tree.entries.items() if isinstance(tree, Table) else ():
             for language, (_, texts) in by_language.entries.items() if isinstance(by_language, Table) else ():
-                for index, text in enumerate(texts.items if isinstance(texts, Items) else [texts]):
+                for index, text in enumerate(listed(texts)):
                     text = text.entries["text"][1] if isinstance(text, Table) else text  # with its template's id
                     if isinstance(text, Scalar):
                         places[message, language, index] = text
