@@ -171,7 +171,8 @@ class Newsroom:
 
     def untold(self) -> list[tuple[str, int, str]]:
         """Who does not take what they are told, since when (ms), and why."""
-        return [(one.name, *one.untold) for one in self.tellers if one.untold]
+        found = sorted((one.name, *one.untold) for one in self.tellers if one.untold)
+        return list({one[0]: one for one in reversed(found)}.values())  # of several tables, the longest
 
     async def close(self) -> None:
         for teller in self.tellers:
