@@ -266,7 +266,8 @@ class Beside:
 
     async def close(self) -> None:
         for opened in self._opened.values():
-            (await opened).close()
+            with suppress(StoreError):
+                (await opened).close()
 
     def leave(self) -> None:
         """Close what no loop has opened."""
@@ -279,7 +280,11 @@ class Beside:
         return await asyncio.shield(self._opened[name])  # who gives up waiting must not close it for the others
 
     async def _open(self, door: socket.socket) -> Frames:
-        _, frames = await asyncio.get_running_loop().create_unix_connection(partial(Frames, self._ended), sock=door)
+        loop = asyncio.get_running_loop()
+        try:
+            _, frames = await loop.create_unix_connection(partial(Frames, self._ended), sock=door)
+        except OSError as error:  # the store is closed
+            raise StoreError(ENDED) from error
         return frames
 
 
