@@ -483,6 +483,28 @@ async def test_a_row_that_is_committed_and_not_handed_yet_is_not_fetched(bench: 
     await dispatcher.close()
 
 
+def broken_rows(first: int) -> list[Outgoing]:
+    """Rows of the outbox that nobody can send."""
+    unreadable = Outgoing(first, "k", 1, "receipt", b"\xc1", 0)
+    nowhere = Outgoing(first + 1, "k", 1, "pigeon", msgspec.msgpack.encode(Text("5000", "12025550123", "x")), 0)
+    return [unreadable, nowhere, msgspec.structs.replace(unreadable, id=first + 2)]
+
+
+async def test_a_row_that_cannot_be_sent_holds_up_no_other_and_is_told_of(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    bench.store.commit(Batch(outgoing=broken_rows(1)))
+    bench.engine.ids.outgoing = 10
+    async with running(bench, handset) as (loop, dispatcher):
+        with capture_logs() as told:
+            await until(lambda: not dispatcher._backlogs["handset"].left)
+            dispatcher.hand([(row, Submission(call(bench))) for row in broken_rows(4)])
+            await loop.submit(call(bench))
+            await until(lambda: status(bench, 10) == "sent")
+    assert [(one["row"], one["channel"]) for one in told] == [(1, "receipt"), (2, "pigeon")]
+    assert bench.engine.statistics.counts["broke.outbox"] == 2
+
+
 # -- a disk that hangs on reads ----------------------------------------------------------------------------------------
 
 

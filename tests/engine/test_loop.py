@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from kairos import enrich
 from kairos.adapters.memory import MemoryStore
@@ -252,6 +253,37 @@ async def test_a_commit_stands_whatever_happens_to_the_reading_ahead(bench: Any)
         assert [type(one) for one in answers].count(MemoryError) == len(failed) == 1
         assert len(handed) == 4
         assert not loop._reads.kept
+
+
+async def test_what_breaks_after_a_commit_undoes_nothing_and_ends_nothing(bench: Any) -> None:
+    def breaks(_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with capture_logs() as told:
+        async with looping(bench, MemoryStore(), breaks) as loop:
+            for n in (1, 2):
+                answer = await loop.submit(bench.event("recharge", notification=f"n{n}", amount=1))
+                assert answer.status == "applied"
+            await loop.submit(bench.event("recharge", amount=1))
+            assert enrich.counter_buckets(bench.state(), 0)[1] == 3
+            assert bench.engine.flying == []
+    assert [(one["log_level"], repr(one["exc_info"])) for one in told] == [("error", "ZeroDivisionError('a bug')")]
+    assert bench.engine.statistics.counts["broke.telling"] == 2
+
+
+async def test_who_could_not_be_told_of_a_commit_hears_why(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(bench) as (loop, _, _):
+        apply = bench.engine.end
+
+        def short_of_an_answer(work: Any) -> None:
+            apply(work)
+            work.answers.pop()
+
+        monkeypatch.setattr(bench.engine, "end", short_of_an_answer)
+        with pytest.raises(ValueError, match="zip"):
+            await loop.submit(bench.event("recharge", identity="a", amount=1))
+        monkeypatch.undo()
+        assert (await loop.submit(bench.event("recharge", identity="a", amount=1))).status == "duplicate"
 
 
 # -- commits that follow one another -----------------------------------------------------------------------------------

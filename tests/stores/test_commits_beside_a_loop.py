@@ -1,5 +1,5 @@
-"""What every Aside must do (`kairos.ports.Aside`), asked of each that kairos ships: commits that follow one another, and
-reads that hold up nothing."""
+"""What every Aside must do (`kairos.ports.Aside`), asked of each that kairos ships: commits that follow one another,
+and reads that hold up nothing."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ async def test_who_gives_up_a_first_call_takes_no_door_from_the_others(store: St
     aside = aside_of(store)
     first = [
         asyncio.create_task(aside.read(Store.purchase, "k")),
-        asyncio.create_task(aside.load([], [1])),  # type: ignore[arg-type]
+        asyncio.create_task(aside.load([], [1])),
     ]
     await asyncio.sleep(0)
     for task in first:

@@ -392,7 +392,12 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What this module does as a process of its own."""
     logs()
     _, parent, path, pages, copy, *numbers = sys.argv
     serve(int(parent), path, int(pages), bool(copy), [Connection(int(number)) for number in numbers])
+
+
+if __name__ == "__main__":
+    main()
