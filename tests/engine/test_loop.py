@@ -419,6 +419,54 @@ async def test_whatever_fails_each_input_counts_once_where_it_was_acknowledged_a
         assert not loop._reads.kept
 
 
+class AtOnce(SlowAside):
+    """Its reads need no time."""
+
+    async def load(self, *wanted: Any) -> Any:
+        return self.store.load(*wanted)
+
+
+async def test_what_is_left_of_a_batch_stands_on_nothing_that_was_not_kept(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks joins a batch between two slices; what is left of it has its states from before, with what was in flight."""
+    monkeypatch.setattr("kairos.engine.loop.SLICE", 2)
+    monkeypatch.setattr("kairos.engine.loop.ASKED_LATELY", 1e9)
+    store = SlowStore()
+    aside = AtOnce(store)
+    joining: list[asyncio.Task[Answer]] = []
+
+    async def on_their_way(count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(aside.asked) < count:
+                await asyncio.sleep(0.001)
+
+    async with looping(bench, store, lambda _: None, aside=aside) as loop:
+        take = bench.engine.take
+
+        def and_somebody_asks(work: Any, inputs: Any, loaded: Any) -> None:
+            take(work, inputs, loaded)
+            if len(inputs) == 2 and not joining:
+                joining.append(asyncio.create_task(loop.ask(Visit("v", "12025550124", "care", bench.now))))
+
+        loop._asked = 0.0
+        store.words.put(True)
+        await loop.submit(recharge(bench, "known"))
+        first = loop.post(recharge(bench, "a"))
+        await on_their_way(2)
+        monkeypatch.setattr(bench.engine, "take", and_somebody_asks)
+        rest = [loop.post(recharge(bench, f"b{n}", ("12025550125", "12025550123")[n // 2])) for n in range(4)]
+        await on_their_way(3)
+        for well in (False, True, True, True, True):
+            store.words.put(well)
+        with pytest.raises(StoreError, match="the disk is full"):
+            await first.answer
+        assert [(await one.answer).status for one in rest] == ["applied"] * 4
+        assert enrich.counter_buckets(bench.state(), 0)[1] == 1 + 2
+        await joining[0]
+        assert not loop._reads.kept
+
+
 # -- who asks ----------------------------------------------------------------------------------------------------------
 
 ASKS = "treatments:\n  ask: {channel: inbound, message: booster_told}"

@@ -361,9 +361,16 @@ class Loop:
             self._following.extendleft(self._reading([one]) for one in reversed(batch))
 
     async def _come_again(self) -> None:
-        """What stood on a commit that failed is taken anew, in its order, once all that is under way has ended."""
+        """What stood on a commit that failed is taken anew, in its order, once all that is under way has ended.
+
+        What is left of a batch that was begun has seen states that are none: it is read anew.
+        """
         await self._ended()
         fallen, self._fallen = self._fallen, None
+        for place, left in enumerate(self._following):
+            if left.ready:
+                self._forget(left)
+                self._following[place] = self._reading(left.submissions)
         if fallen:
             self._following.appendleft(self._reading(fallen))
 
