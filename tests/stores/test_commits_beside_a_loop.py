@@ -50,6 +50,24 @@ async def test_they_are_kept_in_their_order(store: Store) -> None:
     await aside.close()
 
 
+async def test_nobody_overtakes_those_who_came_first(store: Store) -> None:
+    """Some come before there is a way to the store, some while it opens, some after."""
+    aside = aside_of(store)
+    ends: list[int] = []
+
+    async def one(id_: int) -> None:
+        await aside.commit(deciding(id_), 0)
+        ends.append(id_)
+
+    coming = []
+    for n in range(1, 60):
+        coming.append(asyncio.create_task(one(n)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*coming)
+    assert ends == list(range(1, 60))
+    await aside.close()
+
+
 @pytest.mark.parametrize("bad", [1, 2, 5, 8])
 async def test_where_one_fails_those_after_it_are_refused_and_those_before_it_kept(store: Store, bad: int) -> None:
     aside = aside_of(store)
