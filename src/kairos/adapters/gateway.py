@@ -126,9 +126,9 @@ class Gateway:
             _, late = await asyncio.wait(answers, timeout=self.decide_within if always else PATIENCE)
             if late and always:
                 return await self._overtake(communication, messages, posted)
-            for one in late:
-                one.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
             if late:
+                for submission in posted:
+                    submission.let_go()
                 raise StoreError("it was not decided in time; send it again")
         for one in answers:
             if error := one.exception():
@@ -141,7 +141,7 @@ class Gateway:
         """Too slow for what always goes out: it goes out plain, and what was queued is withdrawn."""
         late = [one for one in posted if not one.answer.done() and isinstance(one.input, Handed)]
         for one in posted:
-            one.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+            one.let_go()
         for one in late:
             one.overtaken = asyncio.get_running_loop().create_future()
         sent: Resource | None = None
