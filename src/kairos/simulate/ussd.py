@@ -32,8 +32,8 @@ from kairos.smpp import (
 )
 
 # ussd_service_op: in and out of kairos
-PSSR_INDICATION, USSR_CONFIRM, USSN_CONFIRM, USER_ABORT = 0x01, 0x12, 0x13, 0x81
-USSR_REQUEST, USSN_REQUEST, PSSR_RESPONSE = 0x02, 0x03, 0x11
+PSSR_INDICATION, USSR_CONFIRM, USER_ABORT = 0x01, 0x12, 0x81
+USSR_REQUEST, USSN_REQUEST = 0x02, 0x03
 MOST = 0x7FFF  # dialogues of one handset that are told apart
 
 
