@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from tests.channels.conftest import Web, web_server
 from tests.serving import drip, serving
 from tests.swagger import Swagger, swagger
+from tests.untold import Untold
 
 from kairos.adapters.hubs import Hubs
 from kairos.adapters.inbound import HttpInbound
@@ -25,7 +26,7 @@ from kairos.adapters.recommendations import EVENTS, HttpRecommendations
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.queries import SqliteQueries
 from kairos.api import create_app
-from kairos.api.lock import Lock, Untold
+from kairos.api.lock import Lock
 from kairos.api.recommendations import BASE, QUERY, add_recommendations
 from kairos.domain.caller import Caller
 from kairos.domain.inbound import Sought
