@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import msgspec
 import structlog
@@ -33,9 +33,9 @@ log = structlog.get_logger("kairos.news")
 P = ParamSpec("P")
 T = TypeVar("T")
 Kind = Literal["decisions", "responses", "fulfilments"]
-KINDS: Final = get_args(Kind)
 FULFILMENTS: Final = frozenset({"fulfilled", "refused", "refunded", "stuck", "reversed", "partly_reversed"})
-TABLES: Final = ("response", "decision")  # each is read by itself, at a position of its own
+# The news in the tables of responses and of decisions, which are read each at a position of its own.
+TABLES: Final[tuple[frozenset[Kind], ...]] = (frozenset(("responses", "fulfilments")), frozenset(("decisions",)))
 PAGE: Final = 200
 PATIENT: Final = Backoff(0.5, 300.0)
 LOOK: Final = 0.5  # seconds between looks at a table that had nothing new
@@ -154,11 +154,8 @@ class Teller:
     ) -> None:
         self.name, self.partition, self.news, self.target = name, partition, news, target
         self.store, self.letters, self.clock = store, letters, clock
-        self.keep, self.backoff, self.chance = (
-            keep,
-            backoff,
-            chance,
-        )  # `keep`: ms that an item is tried for; 0: for ever
+        self.keep = keep  # ms that an item is tried for; 0: for ever
+        self.backoff, self.chance = backoff, chance
         self.thread = thread  # that has the file open
         self.source = f"news/{name}"
         self.counts = {"told": 0, "lost": 0}
