@@ -11,11 +11,9 @@ from kairos.settings.environment import variable
 from kairos.settings.places import Place, shown
 from kairos.settings.sections import Channels, Settings, is_section
 
-PASSWORD = "password"
-SECRETS = (PASSWORD, "secret", "key")  # fields of sections so named are never in the file
-SECRET = "secret"
+PASSWORD, SECRET, KEY = "password", "secret", "key"
+SECRETS = (PASSWORD, SECRET, KEY)  # fields of sections so named are never in the file
 LEAST_SECRET = 32  # characters
-STRONG = 32  # characters of a key, at least
 
 
 def require_passwords(settings: Settings) -> None:
@@ -45,12 +43,12 @@ def require_passwords(settings: Settings) -> None:
             hint = f"set {variable(where)} to {LEAST_SECRET} characters or more that nobody can guess"
             said.append(Diagnostic("", 0, f"`{shown(where)}` is too short", hint))
     for name, client in settings.clients.items():
-        place: Place = ("clients", name, "key")
+        place: Place = ("clients", name, KEY)
         hint = f"set {variable(place)} to what `kairos key {name}` makes"
         if not client.key and not client.key_sha256:
             said.append(Diagnostic("", 0, f"`{shown(place)}` is not set", hint))
-        elif client.key and len(client.key) < STRONG:
-            said.append(Diagnostic("", 0, f"`{shown(place)}` is shorter than {STRONG} characters", hint))
+        elif client.key and len(client.key) < LEAST_SECRET:
+            said.append(Diagnostic("", 0, f"`{shown(place)}` is shorter than {LEAST_SECRET} characters", hint))
     http = settings.http
     if not is_loopback(http.host) and not http.insecure and not settings.clients and not settings.oidc.issuer:
         what = f"the HTTP door would be open to anybody who reaches {http.host}: no client and no issuer is named"
@@ -69,7 +67,7 @@ def _of_channels(channels: Channels) -> dict[Place, str]:
         if signed.url:
             places["channels", name, SECRET] = signed.secret
     if channels.ivr.url:
-        places["channels", "ivr", "key"] = channels.ivr.key
+        places["channels", "ivr", KEY] = channels.ivr.key
     for name, notifier in (("push", channels.push), ("whatsapp", channels.whatsapp)):
         if f"{{{SECRET}}}" in notifier.url:
             places["channels", name, SECRET] = notifier.secret
@@ -83,7 +81,7 @@ def _to_set(place: Place) -> str:
     """What to set; how to make what has a form of its own."""
     signs = place[0] == "news" or place in (("channels", "webhook", SECRET), ("channels", "ivr", SECRET))
     made = ", as `echo whsec_$(openssl rand -base64 32)` makes one: it signs" if signs else ""
-    if place == ("channels", "ivr", "key"):
+    if place == ("channels", "ivr", KEY):
         made = " to 16 letters and digits or more: whoever knows it can answer offers"
     return f"set {variable(place)}{made}"
 
