@@ -65,7 +65,7 @@ class HttpRecommendations:
         found = await self.inbound.decide(
             f"tmf680/{key}", sought.subscriber, sought.channel, kind, data, sought.at_most
         )
-        return None if found is None else recommended(found["offers"], self.inbound.loop.clock())
+        return None if found is None else recommended(found["offers"], self.clock())
 
     async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any], client: str) -> Mapping[str, Any]:
         name = self.inbound.name(sought.subscriber)

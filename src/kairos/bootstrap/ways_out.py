@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from kairos.adapters import tls
 from kairos.adapters.calls import CallDesk, CallList
-from kairos.adapters.ivr import GOODBYE, Dialler, Voice
+from kairos.adapters.ivr import Dialler, Voice
 from kairos.adapters.mmsc import Mmsc
 from kairos.adapters.news import TABLES, SqliteNews, Teller
 from kairos.adapters.webhooks import Target, Webhook, read_secrets
@@ -93,7 +93,7 @@ def doors(settings: Settings, ways: Mapping[str, Channel], loop: Loop, store: St
         found.append(partial(add_calls, calls=CallDesk(calls, loop, settings.region)))
     if isinstance(dialler := ways["ivr"], Dialler):
         voice = Voice(loop, store, settings.channels.ivr.key, dialler.callbacks)
-        found.append(partial(add_ivr, voice=voice, goodbye=GOODBYE))
+        found.append(partial(add_ivr, voice=voice))
     return found
 
 
