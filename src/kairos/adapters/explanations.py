@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,16 +14,22 @@ from kairos.engine.explain import Explainer, Explanation
 
 
 class HttpExplanations:
-    """Explanations as plain data."""
+    """Explanations as plain data, read in threads."""
 
     def __init__(self, explainer: Explainer) -> None:
         self.explainer = explainer
 
-    def decision(self, number: int) -> Any | None:
+    async def decision(self, number: int) -> Any | None:
+        return await asyncio.to_thread(self._decision, number)
+
+    async def subscriber(self, msisdn: str) -> Sequence[Any] | None:
+        return await asyncio.to_thread(self._subscriber, msisdn)
+
+    def _decision(self, number: int) -> Any | None:
         found = self.explainer.decision(number)
         return plain(found) if found else None
 
-    def subscriber(self, msisdn: str) -> Sequence[Any] | None:
+    def _subscriber(self, msisdn: str) -> Sequence[Any] | None:
         numbers = self.explainer.latest(msisdn)
         if numbers is None:
             return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
-from kairos.decide import AMOUNTS, figures
+from kairos.decide import AMOUNTS, figures, periods
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
@@ -19,9 +20,11 @@ from kairos.engine.program import Program
 from kairos.engine.work import Answer
 from kairos.errors import KairosError
 from kairos.ingest import EventReader, Unreadable
+from kairos.ports import Store
 
 # An event that breaks the engine costs itself and no other of its request.
 BROKEN: Final = Answer("failed", "this event could not be applied, and the server's log says why; send it again later")
+LOOKS_FOR: Final = 1.0  # seconds
 TROUBLE_LASTS: Final = 10_000  # ms: then only a new event can tell whether the store is well again
 
 
@@ -43,6 +46,7 @@ class HttpIngress:
         self.loop, self.region, self.gauges = loop, region, gauges
         self.letters, self.keep_rejected = letters, keep_rejected
         self._reader: tuple[Program, EventReader] | None = None
+        self._budgets: dict[str, dict[str, int]] = {}
 
     def reader(self) -> EventReader:
         program = self.loop.engine.program
@@ -75,8 +79,9 @@ class HttpIngress:
             raise entry.error
         return entry.event
 
-    def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
-        return [plain_letter(one) for one in self.loop.engine.store.dead_letters(kind, "", limit)]
+    async def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
+        found = await asyncio.to_thread(self.loop.engine.store.dead_letters, kind, "", limit)
+        return [plain_letter(one) for one in found]
 
     def troubles(self) -> Sequence[str]:
         trouble = store_trouble(self.loop)
@@ -86,16 +91,18 @@ class HttpIngress:
         statistics = self.loop.engine.statistics
         gauges = {"waiting": self.loop.waiting, **self.gauges()}
         counts = {"counts": dict(statistics.counts), "refusals": statistics.reasons()}
-        return counts | {"gauges": gauges, "budgets": self._budgets()}
+        return counts | {"gauges": gauges, "budgets": self._budgets}
 
-    def _budgets(self) -> dict[str, dict[str, int]]:
-        """How each stands; none where the store cannot be read, which is told elsewhere."""
-        engine = self.loop.engine
-        try:
-            found = figures(engine.program.decide, self.loop.clock(), engine.store.budgets)
-        except KairosError:
-            return {}
-        return {one.name: {what: getattr(one, what) for what in AMOUNTS} for one in found}
+    async def look(self) -> None:
+        """How each budget stands; none where the store cannot be read, which is told elsewhere."""
+        program, now, self._budgets = self.loop.engine.program.decide, self.loop.clock(), {}
+        if not program.budgets:
+            return
+        with suppress(KairosError, TimeoutError):
+            async with asyncio.timeout(LOOKS_FOR):
+                standings = await self.loop.aside.read(Store.budgets, periods(program, now))
+            found = figures(program, now, lambda _: standings)
+            self._budgets = {one.name: {what: getattr(one, what) for what in AMOUNTS} for one in found}
 
 
 def store_trouble(loop: Loop) -> str:

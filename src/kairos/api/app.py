@@ -101,6 +101,7 @@ def _add_events(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, clo
 def _add_figures(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, knows: Operations | Ingress) -> None:
     """`knows`: who can name all troubles."""
 
+    @app.head("/health", include_in_schema=False, response_model=None)  # as many load balancers ask
     @app.get("/health", response_model=None)
     async def health(request: Request) -> Response:
         """200 when events can be taken, 503 when not; any answer means that the process lives. Operators are told all
@@ -114,17 +115,19 @@ def _add_figures(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, kn
     @app.get("/metrics", response_model=None)
     async def metrics() -> Response:
         """Prometheus metrics."""
+        await ingress.look()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/v1/stats", response_model=None)
     async def stats() -> Response:
         """What has happened since the start, for a live view."""
+        await ingress.look()
         return json_of(ingress.stats())
 
     @app.get("/v1/dead-letters", response_model=None)
     async def dead_letters(kind: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
         """What could not be handled, the newest first; `kairos dead-letters` has it replayed."""
-        return json_of({"dead_letters": ingress.dead_letters(kind, limit)})
+        return json_of({"dead_letters": await ingress.dead_letters(kind, limit)})
 
 
 def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> None:
@@ -132,7 +135,7 @@ def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> 
     async def decision(decision: Annotated[int, Path(ge=1, le=LARGEST_ID)], request: Request) -> Response:
         """Why one decision fell as it did."""
         about(request, "", str(decision))
-        found = explanations.decision(decision)
+        found = await explanations.decision(decision)
         return json_of(found) if found is not None else problem(404, f"there is no decision `{decision}`")
 
     @app.get("/v1/subscribers/{msisdn}/decisions", response_model=None)
@@ -142,5 +145,5 @@ def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> 
             number = read_name(msisdn, region)
         except EventError as error:
             return problem(400, str(error), "msisdn")
-        found = explanations.subscriber(number)
+        found = await explanations.subscriber(number)
         return json_of({"decisions": found}) if found is not None else problem(404, f"nobody is known by `{number}`")

@@ -39,7 +39,7 @@ Network = IPv4Network | IPv6Network
 
 
 class Pages(Protocol):
-    """The offers behind links. All but `opened`, `alone` and the seals raise KairosError where that cannot be now."""
+    """The offers behind links. What is `async` raises KairosError where that cannot be now."""
 
     def opened(self, purpose: Purpose, token: str) -> Opened | None:
         """What a link names; None for one that we did not sign."""
@@ -49,8 +49,12 @@ class Pages(Protocol):
 
     def sealed(self, seal: str, *about: str) -> bool: ...
 
-    def alone(self, message: str, language: str, *, stop: bool = False) -> Shown:
+    def alone(self, message: str, language: str) -> Shown:
         """A page that is about no offer."""
+        ...
+
+    def stopping(self, language: str, *, done: bool = False) -> Shown:
+        """Whether to send no more offers; or that none are sent any more."""
         ...
 
     async def look(self, opened: Opened, number: str, now: str) -> Shown | None:
@@ -129,7 +133,7 @@ class _Door:
         """Whether to send no more offers. Changes nothing."""
         if self.pages.opened("u", token) is None:
             return self._unknown(request)
-        return _page(self.pages.alone("page_stop_ask", _language(request), stop=True), form=Form(token))
+        return _page(self.pages.stopping(_language(request)), form=Form(token))
 
     async def stopped(self, request: Request, token: str) -> Response:
         """No more offers, in one click from a mail program, too (RFC 8058); a STOP by reply is the same."""
@@ -140,13 +144,13 @@ class _Door:
             return self._busy(request, 429)
         name, value = ONE_CLICK
         if (await _form(request)).get(name) != value:
-            return _page(self.pages.alone("page_stop_ask", _language(request), stop=True), form=Form(token))
+            return _page(self.pages.stopping(_language(request)), form=Form(token))
         try:
             await self.pages.stop(opened)
         except KairosError as error:
             log.warning("unsubscribing not taken", reason=str(error))
             return self._busy(request, 503)
-        return _page(self.pages.alone("stopped", _language(request)))
+        return _page(self.pages.stopping(_language(request), done=True))
 
     def _number(self, request: Request) -> str:
         """Whom the subscriber's own network says that this is; empty where it says nothing, or anybody could say it."""
