@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 import structlog
 
-from kairos.adapters.http_attempt import Connections
+from kairos.adapters.http_attempt import Connections, beginning
 from kairos.adapters.ussd.dialogues import Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
@@ -198,11 +198,7 @@ class HttpSystems:
                 asyncio.timeout(within),  # however slowly it talks: the dialogue waits for it
                 client.stream("POST", url, data=form, timeout=within) as answer,
             ):
-                body = b""
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    if len(body) > LARGEST:
-                        break
+                body = await beginning(answer.aiter_bytes(), LARGEST)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise AwayError(f"`{name}` did not answer: {error!r}") from None
         show = callback.read_answer(body[:LARGEST].decode("utf-8", "replace"))
