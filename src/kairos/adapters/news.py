@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from kairos.adapters.sqlite.file import StoreFile
+from kairos.adapters.trouble import Trouble
 from kairos.adapters.webhooks import Target, body
 from kairos.domain.decision import Decision
 from kairos.engine.dead_letters import DeadLetters
@@ -162,22 +163,19 @@ class Teller:
 
     async def run(self) -> None:
         """Until cancelled."""
-        trouble, position = "", -1
+        trouble, position = Trouble(log, "news cannot be read", target=self.name), -1
         while True:
             try:
                 if position < 0:
                     position = await self._begin()
                 position, more = await self._page(position)
-                trouble = ""
+                trouble.now("")
             except KairosError as error:
                 more = False
-                if str(error) != trouble:
-                    trouble = str(error)
-                    log.warning("news cannot be read", target=self.name, reason=trouble)
+                trouble.now(str(error))
             except Exception as error:  # what is wrong with one record must not end the server
                 more = False
-                if repr(error) != trouble:
-                    trouble = repr(error)
+                if trouble.changes(repr(error)):
                     log.exception("news broke", target=self.name)
             if not more:
                 await asyncio.sleep(LOOK)

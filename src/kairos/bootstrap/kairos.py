@@ -354,7 +354,7 @@ class Kairos:
         explanations = HttpExplanations(self.explainer)
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
-        seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
+        seen = Subscribers(self.store, self.explainer, self.engine.old_vocabulary)
         inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
         asked = settings.recommendations
         self.recommendations = HttpRecommendations(
@@ -402,8 +402,7 @@ class Kairos:
         yield partial(add_communications, communications=self.gateway)
         page = self.settings.page
         if self.page_links:
-            known = partial(old_vocabulary, self.store)
-            pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
+            pages = HttpPages(self.loop, self.store, self.page_links, page.tap_up_to, self.settings.region)
             networks = [ip_network(proxy) for proxy in page.proxies.split()]
             yield lambda app: add_page(app, pages, page.number_header, networks)
         yield partial(add_ussd, ussd=self.ussd.http)

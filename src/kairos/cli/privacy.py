@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode
@@ -122,7 +123,7 @@ def _at_rest(settings: Settings, subscriber: str, reason: str, force: bool) -> d
     with closing(SqliteStore(path)) as store:
         program = open_playbook(store, load_texts(Path(settings.playbook)))
         assert program is not None
-        engine = Engine(store, program, FixedPropensity(), old_vocabulary=lambda layout: old_vocabulary(store, layout))
+        engine = Engine(store, program, FixedPropensity(), old_vocabulary=partial(old_vocabulary, store))
         engine.suppression = suppression_of(store)
         work = engine.apply([Erasure(f"erase/{at}", name, at, reason, force)], at)
         (answer,) = work.answers
