@@ -21,6 +21,13 @@ def require_passwords(settings: Settings) -> None:
 
     Nor is anything that has no lock open to other machines, unless the settings say so.
     """
+    found = [*_missing(settings), *_too_short(settings), *_keys_of_clients(settings), *_open_doors(settings)]
+    if found:
+        raise SettingsError([Diagnostic("", 0, what, hint) for what, hint in found])
+
+
+def _missing(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Secrets that are not set, and what to do; so with the others."""
     places: dict[Place, str] = {("accounts", name, PASSWORD): one.password for name, one in settings.accounts.items()}
     places["smsc", PASSWORD] = settings.smsc.password
     if settings.ussd.host:
@@ -29,35 +36,41 @@ def require_passwords(settings: Settings) -> None:
         places["page", SECRET] = settings.page.secret
     places |= _of_channels(settings.channels)
     places |= {("news", name, SECRET): one.secret for name, one in settings.news.items()}
-    missing = [place for place, password in places.items() if not password.strip()]
-    said = [Diagnostic("", 0, f"`{shown(place)}` is not set", _to_set(place)) for place in missing]
+    for place in (place for place, secret in places.items() if not secret.strip()):
+        yield f"`{shown(place)}` is not set", _to_set(place)
+
+
+def _too_short(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Secrets in addresses, which could be guessed."""
     if any(len(secret) < LEAST_SECRET for secret in settings.page.secrets):
         hint = f"set {variable(('page', SECRET))} to {LEAST_SECRET} characters or more that nobody can guess"
-        said.append(Diagnostic("", 0, "`page.secret` is too short: links could be guessed", hint))
+        yield "`page.secret` is too short: links could be guessed", hint
     if 0 < len(settings.ussd.secret) < LEAST_SECRET:
         hint = f"set {variable(('ussd', SECRET))} to {LEAST_SECRET} characters or more, or leave it out"
-        said.append(Diagnostic("", 0, "`ussd.secret` is too short: paths could be guessed", hint))
+        yield "`ussd.secret` is too short: paths could be guessed", hint
     for name, source in settings.sources.items():
-        if source.secret and len(source.secret) < LEAST_SECRET:
-            where: Place = ("sources", name, SECRET)
-            hint = f"set {variable(where)} to {LEAST_SECRET} characters or more that nobody can guess"
-            said.append(Diagnostic("", 0, f"`{shown(where)}` is too short", hint))
+        if 0 < len(source.secret) < LEAST_SECRET:
+            place = ("sources", name, SECRET)
+            hint = f"set {variable(place)} to {LEAST_SECRET} characters or more that nobody can guess"
+            yield f"`{shown(place)}` is too short", hint
+
+
+def _keys_of_clients(settings: Settings) -> Iterator[tuple[str, str]]:
     for name, client in settings.clients.items():
-        place: Place = ("clients", name, KEY)
+        place = ("clients", name, KEY)
         hint = f"set {variable(place)} to what `kairos key {name}` makes"
         if not client.key and not client.key_sha256:
-            said.append(Diagnostic("", 0, f"`{shown(place)}` is not set", hint))
-        elif client.key and len(client.key) < LEAST_SECRET:
-            said.append(Diagnostic("", 0, f"`{shown(place)}` is shorter than {LEAST_SECRET} characters", hint))
+            yield f"`{shown(place)}` is not set", hint
+        elif 0 < len(client.key) < LEAST_SECRET:
+            yield f"`{shown(place)}` is shorter than {LEAST_SECRET} characters", hint
+
+
+def _open_doors(settings: Settings) -> Iterator[tuple[str, str]]:
     http = settings.http
     if not is_loopback(http.host) and not http.insecure and not settings.clients and not settings.oidc.issuer:
         what = f"the HTTP door would be open to anybody who reaches {http.host}: no client and no issuer is named"
-        hint = (
-            "add a [clients.NAME] with `kairos key NAME`, or [oidc]; or listen on 127.0.0.1; or set `insecure = true`"
-        )
-        said.append(Diagnostic("", 0, what, f"{hint} in [http]"))
-    if said:
-        raise SettingsError(said)
+        keys = "add a [clients.NAME] with `kairos key NAME`, or [oidc]"
+        yield what, f"{keys}; or listen on 127.0.0.1; or set `insecure = true` in [http]"
 
 
 def _of_channels(channels: Channels) -> dict[Place, str]:
