@@ -3,7 +3,7 @@
 from kairos.deliver.carrying import with_text
 from kairos.deliver.links import OfferLinks
 from kairos.deliver.messages import JOINT, Messages, compile_messages, compile_pages
-from kairos.deliver.template import Template, compile_template
+from kairos.deliver.template import compile_template
 from kairos.deliver.values import Known, Row, Values, offer_values, title_of, values_for, values_of
 
 __all__ = [
@@ -12,7 +12,6 @@ __all__ = [
     "Messages",
     "OfferLinks",
     "Row",
-    "Template",
     "Values",
     "compile_messages",
     "compile_pages",
