@@ -91,7 +91,7 @@ async def peer() -> AsyncIterator[Peer]:
 async def test_a_text_of_any_length_arrives_whole_and_each_part_has_its_receipt(peer: Peer, text: str) -> None:
     ids = await peer.submit(text)
     async with asyncio.timeout(10):
-        await until(lambda: len(peer.heard) == len(ids) and bool(peer.arrivals))
+        await until(lambda: len(peer.heard) == len(ids) and bool(peer.arrivals) and not peer.smsc.under_way)
     assert [(one.destination, one.source, one.text, one.ids) for one in peer.arrivals] == [
         (NUMBER, "5000", text, tuple(ids))
     ]

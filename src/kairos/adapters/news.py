@@ -13,12 +13,13 @@ import random
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import msgspec
 import structlog
 
 from kairos.adapters.sqlite.file import StoreFile
+from kairos.adapters.trouble import Trouble
 from kairos.adapters.webhooks import Target, body
 from kairos.domain.decision import Decision
 from kairos.engine.dead_letters import DeadLetters
@@ -33,9 +34,9 @@ log = structlog.get_logger("kairos.news")
 P = ParamSpec("P")
 T = TypeVar("T")
 Kind = Literal["decisions", "responses", "fulfilments"]
-KINDS: Final = get_args(Kind)
 FULFILMENTS: Final = frozenset({"fulfilled", "refused", "refunded", "stuck", "reversed", "partly_reversed"})
-TABLES: Final = ("response", "decision")  # each is read by itself, at a position of its own
+# The news in the tables of responses and of decisions, which are read each at a position of its own.
+TABLES: Final[tuple[frozenset[Kind], ...]] = (frozenset(("responses", "fulfilments")), frozenset(("decisions",)))
 PAGE: Final = 200
 PATIENT: Final = Backoff(0.5, 300.0)
 LOOK: Final = 0.5  # seconds between looks at a table that had nothing new
@@ -154,33 +155,27 @@ class Teller:
     ) -> None:
         self.name, self.partition, self.news, self.target = name, partition, news, target
         self.store, self.letters, self.clock = store, letters, clock
-        self.keep, self.backoff, self.chance = (
-            keep,
-            backoff,
-            chance,
-        )  # `keep`: ms that an item is tried for; 0: for ever
+        self.keep = keep  # ms that an item is tried for; 0: for ever
+        self.backoff, self.chance = backoff, chance
         self.thread = thread  # that has the file open
         self.source = f"news/{name}"
         self.counts = {"told": 0, "lost": 0}
 
     async def run(self) -> None:
         """Until cancelled."""
-        trouble, position = "", -1
+        trouble, position = Trouble(log, "news cannot be read", target=self.name), -1
         while True:
             try:
                 if position < 0:
                     position = await self._begin()
                 position, more = await self._page(position)
-                trouble = ""
+                trouble.now("")
             except KairosError as error:
                 more = False
-                if str(error) != trouble:
-                    trouble = str(error)
-                    log.warning("news cannot be read", target=self.name, reason=trouble)
+                trouble.now(str(error))
             except Exception as error:  # what is wrong with one record must not end the server
                 more = False
-                if repr(error) != trouble:
-                    trouble = repr(error)
+                if trouble.changes(repr(error)):
                     log.exception("news broke", target=self.name)
             if not more:
                 await asyncio.sleep(LOOK)

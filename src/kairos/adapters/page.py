@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -22,7 +21,6 @@ from kairos.engine.subscriptions import SIM_SWAPPED
 from kairos.engine.work import decode_state
 from kairos.errors import EventError
 from kairos.ingest import normalise
-from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Store
 
 NETWORK: Final = "vouched for by the network"
@@ -39,16 +37,8 @@ class HttpPages:
     What costs more takes a number that the subscriber's own network vouches for, or a reply from their telephone.
     """
 
-    def __init__(
-        self,
-        loop: Loop,
-        store: Store,
-        links: OfferLinks,
-        old_vocabulary: Callable[[str], Vocabulary | None],
-        tap_up_to: str = "0",
-        region: str = "",
-    ) -> None:
-        self.loop, self.store, self.links, self.old_vocabulary = loop, store, links, old_vocabulary
+    def __init__(self, loop: Loop, store: Store, links: OfferLinks, tap_up_to: str, region: str = "") -> None:
+        self.loop, self.store, self.links = loop, store, links
         self.tap_up_to, self.region = tap_up_to, region
 
     def opened(self, purpose: Purpose, token: str) -> Opened | None:
@@ -139,7 +129,7 @@ class HttpPages:
         state = decode_state(kept)
         plan = self.loop.engine.program.plan
         if state.layout != plan.layout:
-            enrich.migrate(plan, state, self.old_vocabulary(state.layout))
+            enrich.migrate(plan, state, self.loop.engine.old_vocabulary(state.layout))
         return state
 
     def _vouched(self, number: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from kairos.deliver import pdus_of
 from kairos.domain.message import Carried
 from kairos.domain.passage import EXPIRED, TOO_MANY, UNKNOWN, Handed
 from kairos.engine.work import Answer
@@ -23,7 +24,6 @@ from kairos.smpp import (
     Status,
     SubmitSm,
     TextError,
-    decode_pdu,
     encode_pdu,
     measure,
     message_bytes,
@@ -104,7 +104,7 @@ class Submissions:
 
     def whole(self, account: str, key: str, carried: tuple[Carried, ...]) -> Handed | None:
         """A message in several parts. Each was looked at when it came: what is wrong now became so since."""
-        pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in carried]  # type: ignore[misc]
+        pdus = pdus_of(carried)
         try:
             made = self.handed(account, key, pdus)
         except RefusedError:

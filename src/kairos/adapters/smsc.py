@@ -17,7 +17,7 @@ import structlog
 
 from kairos.adapters.first_answers import FirstAnswers, fingerprint
 from kairos.adapters.smpp_attempt import attempt
-from kairos.deliver import with_text
+from kairos.deliver import pdus_of, with_text
 from kairos.domain.inputs import Answered, Delivery, Part, Reply
 from kairos.domain.message import Carried, Outgoing, Text
 from kairos.engine.loop import Loop
@@ -42,7 +42,6 @@ from kairos.smpp import (
     SubmitSm,
     TextError,
     concatenation,
-    decode_pdu,
     encode_pdu,
     id_forms,
     parse_receipt,
@@ -361,7 +360,7 @@ def carried(text: Text) -> list[SubmitSm]:
 
     What gets longer than one message keeps one reference number on every try: a handset takes a repeat for one.
     """
-    pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in text.carried]  # type: ignore[misc]
+    pdus = pdus_of(text.carried)
     if not pdus or not text.plain:
         return pdus
     return with_text(pdus, text.text, crc32(text.message_id.encode()))

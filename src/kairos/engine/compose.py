@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from kairos import respond
 from kairos.decide import Arm, Composed
-from kairos.deliver import JOINT, Row, values_for, with_text
+from kairos.deliver import JOINT, Row, pdus_of, values_for, with_text
 from kairos.domain.channel import NOTIFICATION
 from kairos.domain.event import Notification
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program
 from kairos.playbook.action import Action
 from kairos.playbook.page_words import LINK
-from kairos.smpp import SubmitSm, decode_pdu
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Composer:
         came = len(notification.carried)
         if came < 2:
             return True
-        pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in notification.carried]  # type: ignore[misc]
+        pdus = pdus_of(notification.carried)
         return came <= len(with_text(pdus, text, 0)) <= max(came, self.parts_at_most)
 
     def _situation(self, moment: Moment) -> Situation:

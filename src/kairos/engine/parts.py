@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from kairos.deliver import pdus_of
 from kairos.domain.channel import NOTIFICATION
 from kairos.domain.inputs import Part, Reply
 from kairos.domain.message import Carried, Text
@@ -21,7 +22,7 @@ from kairos.engine.moments import take_event
 from kairos.engine.passages import take_handed
 from kairos.engine.replies import take_reply
 from kairos.engine.work import Answer, Work
-from kairos.smpp import Assembled, SubmitSm, decode_pdu
+from kairos.smpp import Assembled, decode_pdu
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
@@ -141,7 +142,7 @@ def _send(
     work: Work, index: int, state: State, found: Gathering, carried: tuple[Carried, ...], brought: str = ""
 ) -> None:
     """The parts as they came, in their order."""
-    pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in carried]  # type: ignore[misc]
+    pdus = pdus_of(carried)
     text = Text(
         source=pdus[0].source_addr,
         destination=pdus[0].destination_addr,
