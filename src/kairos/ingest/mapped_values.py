@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from kairos.domain.money import Currency, divide
 from kairos.domain.source import Value
@@ -26,6 +25,7 @@ from kairos.ingest.values import (
     in_words,
     number,
     time,
+    zone_named,
 )
 
 Read = Callable[[Any], Any]  # a JSON value -> a value of the event; raises ValueError
@@ -263,7 +263,7 @@ def times(value: Value) -> Read:
     """What reads a time, in ms since the epoch. Raises ValueError with what is wrong, and a hint."""
     if value.format in EPOCHS:
         return _since_the_epoch(*EPOCHS[value.format])
-    zone = _zone(value.zone or "UTC")
+    zone = zone_named(value.zone or "UTC")
     if value.format:
         parse = _as_written(value.format)
     elif value.zone:
@@ -290,7 +290,7 @@ def _rfc3339(found: Any) -> int:
 def _dates(value: Value) -> Read:
     if not value.format:
         return lambda found: day(identifier(found))
-    zone = _zone(value.zone or "UTC")
+    zone = zone_named(value.zone or "UTC")
     read = times(value)
     return lambda found: datetime.fromtimestamp(read(found) / 1000, zone).date().toordinal() - DAY_ONE
 
@@ -334,10 +334,3 @@ def _as_written(format_: str) -> Callable[[Any], datetime]:
             raise ValueError(f"`{in_words(text)}` is not written as `{format_}`") from None
 
     return parse
-
-
-def _zone(name: str) -> tzinfo:
-    try:
-        return UTC if name == "UTC" else ZoneInfo(name)
-    except (ValueError, KeyError, OSError):
-        raise ValueError(f"`{name}` is not a time zone", "use an IANA name such as `Europe/London`") from None
