@@ -279,6 +279,10 @@ class Engine:
             party = work.parties[id_] = decode_party(work.blobs[id_])
         return party
 
+    def party_of(self, work: Work, state: State) -> Party | None:
+        """The shared record of a subscriber's account, where it has several numbers."""
+        return self.party(work, state.known.party) if state.known and state.known.party else None
+
     def _write(self, work: Work) -> None:
         """Encode what a slice changed, and let its states go."""
         deciding = self.program.decide

@@ -98,8 +98,8 @@ def _heed(engine: Engine, work: Work, state: State, event: Event) -> None:
 
 def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> None:
     for moment in moments.values():
-        if moment.state.known and moment.state.known.party:
-            moment.party = engine.party(work, moment.state.known.party)
+        if moment.state.known:
+            moment.party = engine.party_of(work, moment.state)
     notifications = {moment.id: work.inputs[index].notification for index, moment in moments.items()}  # type: ignore[union-attr]
     compose = Composer(engine.program, notifications, engine.parts_at_most, engine.link_of)
     program = engine.program.decide

@@ -178,10 +178,7 @@ def stopped(engine: Engine, work: Work, state: State, delivery: Delivery) -> Ver
 
 def _moment(engine: Engine, work: Work, state: State, key: str) -> Moment:
     row = plain_row(engine, state, work.now)
-    moment = Moment(0, key, KIND, work.now, work.now, row, state, False)
-    if state.known and state.known.party:
-        moment.party = engine.party(work, state.known.party)
-    return moment
+    return Moment(0, key, KIND, work.now, work.now, row, state, False, party=engine.party_of(work, state))
 
 
 def _go(engine: Engine, work: Work, index: int, state: State | None, handed: Handed) -> int:
@@ -192,8 +189,8 @@ def _go(engine: Engine, work: Work, index: int, state: State | None, handed: Han
     if state and counted:
         contact = Contact(work.now, -row, SMS, f"{SENDER}{handed.sender}", "", False, purpose)
         state.contacts.append(contact)
-        if state.known and state.known.party:
-            engine.party(work, state.known.party).contacts.append(contact)
+        if party := engine.party_of(work, state):
+            party.contacts.append(contact)
     text = Text(
         handed.source,
         handed.msisdn,

@@ -20,18 +20,7 @@ from kairos.domain.passage import Communication, Handed, Withdrawal
 from kairos.domain.subscriber import State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (
-    Event,
-    Reply,
-    Change,
-    Part,
-    Visit,
-    Word,
-    Look,
-    Recall,
-    Erasure,
-    Handed,
-)  # by a name; the others: a subscriber's id
+NAMED = (Event, Reply, Change, Part, Visit, Word, Look, Recall, Erasure, Handed)  # the others: by a subscriber's id
 Asking = Visit | Word | Look | Recall
 OfOthers = Handed | Withdrawal | Communication
 Own = Delivery | Fulfilment | Reversal | Timer | Resend
