@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kairos import enrich, respond
 from kairos.decide import Decided, closed_since
 from kairos.deliver import Known, Row
-from kairos.domain.channel import INBOUND, PAGE, USSD
+from kairos.domain.channel import EMAIL, INBOUND, PAGE, USSD
 from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
@@ -215,7 +215,7 @@ def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, wor
     """
     code = offer.short_code if offer and offer.short_code else engine.program.short_code
     words = engine.program.playbook.replies.get(code)
-    where = offer.channel if offer and word.channel == PAGE else word.channel  # a link in an e-mail ends e-mails
+    where = EMAIL if word.channel == PAGE else word.channel  # only e-mails have a link that says it
     own = engine.program.playbook.policy.stop_on.get(where)
     withdraws = own or (words.withdraws if words else ())
     repeated = not engine.is_new(state, word.identity, work.now)
