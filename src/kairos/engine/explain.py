@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -13,6 +12,7 @@ from kairos.domain.budget import Key, Standing
 from kairos.domain.decision import Decision, Drawn, read_decision
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
+from kairos.domain.instant import date_time
 from kairos.domain.money import Currency
 from kairos.domain.passage import Passage
 from kairos.domain.purchase import Purchase
@@ -185,6 +185,6 @@ def in_money(figures: BudgetFigures, currency: Currency) -> dict[str, str]:
 def moment(ms: int) -> str:
     """A time (ms since the epoch) as text, in UTC; one that no calendar has stays a number."""
     try:
-        return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms):%Y-%m-%d %H:%M:%S}"
+        return f"{date_time(ms):%Y-%m-%d %H:%M:%S}"
     except OverflowError:
         return str(ms)

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from kairos.domain.instant import EPOCH, instant
 from kairos.domain.money import Currency, divide
 from kairos.domain.source import Value
 from kairos.errors import did_you_mean
@@ -16,9 +17,7 @@ from kairos.ingest.units import MONEY, TIME, UNITS, Ratio, ratio, seconds
 from kairos.ingest.values import (
     DAY_ONE,
     DECIMAL,
-    EPOCH,
     LONGEST_TEXT,
-    MILLISECOND,
     NumberText,
     day,
     in_range,
@@ -274,7 +273,7 @@ def times(value: Value) -> Read:
     def read(found: Any) -> int:
         at = parse(found)
         try:
-            return ((at if at.tzinfo else at.replace(tzinfo=zone)) - EPOCH) // MILLISECOND
+            return instant(at if at.tzinfo else at.replace(tzinfo=zone))
         except OverflowError:
             raise ValueError(f"`{in_words(found)}` is no time that there is") from None
 

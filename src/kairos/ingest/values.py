@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from kairos.domain.instant import instant
 from kairos.errors import did_you_mean
 
 LONGEST_TEXT: Final = 1000
@@ -18,9 +19,7 @@ LARGEST_AMOUNT: Final = 10**15  # smallest parts: ten trillion units of two deci
 LARGEST_NUMBER: Final = 1e300  # so that sums stay finite
 
 DECIMAL: Final = re.compile(r"([+-]?)([0-9]{1,19})(?:\.([0-9]{1,19}))?")
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_ONE: Final = date(1970, 1, 1).toordinal()
-MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class NumberText(str):
@@ -76,7 +75,7 @@ def time(text: str) -> int:
     250
     """
     try:
-        return (datetime.fromisoformat(text.upper()) - EPOCH) // MILLISECOND
+        return instant(datetime.fromisoformat(text.upper()))
     except (ValueError, TypeError):  # no time, or one without its offset
         raise ValueError(f"`{quoted(text)}` is not a time such as 2026-11-24T18:00:00Z") from None
 
