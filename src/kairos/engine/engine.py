@@ -292,7 +292,8 @@ class Engine:
             if id_ in work.concluded and state.reserved:
                 settle(self, work, state)
             waiting = still_unanswered(deciding, state, work.now) if deciding.saturation else ()
-            enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR, bought, waiting)
+            respond.forget(state, work.now)
+            enrich.prune(self.program.plan, state, work.now, kept, bought, waiting)
             work.blobs[id_] = work.batch.states[id_] = encode(state)
         for party in work.parties.values():
             party.contacts = [contact for contact in party.contacts if contact.at > work.now - kept]
