@@ -17,7 +17,7 @@ from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.answers import plain_row
 from kairos.engine.compose import wording
-from kairos.engine.work import DUPLICATE, Answer, Work
+from kairos.engine.work import DUPLICATE, Answer, Work, count_contact
 from kairos.playbook.action import Action
 
 if TYPE_CHECKING:
@@ -125,8 +125,6 @@ def say_instead(engine: Engine, work: Work, index: int, state: State, offer: Ope
         if why := halt.rule if halt else closed_to(deciding, moment, action.name, channel):
             return why
         contact = Contact(now, offer.decision, channel, action.name, action.issue, False, purpose)
-        state.contacts.append(contact)
-        if moment.party:
-            moment.party.contacts.append(contact)
+        count_contact(state, moment.party, contact)
     work.send(index, state.id, channel, text)
     return ""
