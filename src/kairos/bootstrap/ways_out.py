@@ -14,9 +14,9 @@ from fastapi import FastAPI
 
 from kairos.adapters import tls
 from kairos.adapters.calls import CallDesk, CallList
-from kairos.adapters.ivr import GOODBYE, Dialler, Voice
+from kairos.adapters.ivr import Dialler, Voice
 from kairos.adapters.mmsc import Mmsc
-from kairos.adapters.news import SqliteNews, Teller
+from kairos.adapters.news import TABLES, SqliteNews, Teller
 from kairos.adapters.webhooks import Target, Webhook, read_secrets
 from kairos.api.calls import add_calls
 from kairos.api.ivr import add_ivr
@@ -92,7 +92,7 @@ def doors(settings: Settings, ways: Mapping[str, Channel], loop: Loop) -> list[C
         found.append(partial(add_calls, calls=CallDesk(calls, loop, settings.region)))
     if isinstance(dialler := ways["ivr"], Dialler):
         voice = Voice(loop, settings.channels.ivr.key, dialler.callbacks)
-        found.append(partial(add_ivr, voice=voice, goodbye=GOODBYE))
+        found.append(partial(add_ivr, voice=voice))
     return found
 
 
@@ -106,9 +106,9 @@ class Places:
         return self._places
 
 
-async def close_ways(ways: Mapping[str, Channel] | Iterable[Channel]) -> None:
+async def close_ways(ways: Iterable[Channel]) -> None:
     """Let go of what they keep open."""
-    for way in ways.values() if isinstance(ways, Mapping) else ways:
+    for way in ways:
         if close := getattr(way, "close", None):
             await close()
 
@@ -160,9 +160,9 @@ class Newsroom:
         self.tellers: list[Teller] = []
         for name, one in settings.news.items():
             secrets = read_secrets(one.secret, f"news.{name}.secret")
-            tables = {0: {"responses", "fulfilments"}, 1: {"decisions"}}
-            for partition in (partition for partition, kinds in tables.items() if kinds & set(one.tell.split())):
-                news = SqliteNews(settings.store.path, store, program, frozenset(one.tell.split()))
+            wanted = frozenset(one.tell.split())
+            for partition in (partition for partition, kinds in enumerate(TABLES) if kinds & wanted):
+                news = SqliteNews(settings.store.path, store, program, wanted)
                 self._files.append(news)
                 target = Target(one.url, secrets, one.timeout_s, clock, 1, f"news.{name}")
                 keep = milliseconds(one.keep)
