@@ -30,7 +30,7 @@ async def ingress(bench: Any) -> AsyncIterator[HttpIngress]:
     running = asyncio.create_task(loop.run())
     yield HttpIngress(loop, "", lambda: {"smsc_bound": True, "sending": 3})
     loop.close()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_every_event_has_its_answer_in_its_place(ingress: HttpIngress, bench: Any) -> None:
