@@ -355,6 +355,7 @@ async def launched(
         "NOTIFICATIONS_PORT": free_port() if restarts else 0,
         "HTTP_PORT": free_port() if restarts else 0,
         "NOTIFICATIONS_DECIDE_WITHIN_MS": 60_000,  # a slow machine is not what is tested here
+        "NOTIFICATIONS_PARTS_WITHIN_S": PATIENCE,
         "LEARNING_ON": "false",  # a process more for each start: a test that wants it says so
     } | environment
     kind = BreakableServer if breakable else Server

@@ -51,7 +51,7 @@ async def system(launch_in: Any, tmp_path_factory: pytest.TempPathFactory) -> As
         OIDC_JWKS_FILE=folder / "keys.json",
         OIDC_ONCE="true",
         AUDIT_KEY=AUDIT_KEY,
-        HTTP_REQUEST_WITHIN_S=1,
+        HTTP_REQUEST_WITHIN_S=3,
         HTTP_HOST="0.0.0.0",
         PAGE_URL="https://offers.example",
         PAGE_SECRET="0123456789abcdef" * 4,
@@ -143,9 +143,9 @@ async def test_a_switch_names_who_turned_it_and_is_in_the_trail_when_it_is_answe
 
 async def test_a_client_beyond_its_rate_waits(system: Any) -> None:
     shown = bearer(KEYS["care"][::-1])
-    answers = [await system.http.get(f"{system.server.url}/v1/purchases/none", headers=shown) for _ in range(5)]
-    assert [answer.status_code for answer in answers][-1] == 429
-    assert answers[-1].headers["retry-after"] == "1"
+    asked = [system.http.get(f"{system.server.url}/v1/purchases/none", headers=shown) for _ in range(30)]
+    refused = [answer for answer in await asyncio.gather(*asked) if answer.status_code == 429]
+    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
 
 
 # -- hostile connections -----------------------------------------------------------------------------------------------
@@ -214,7 +214,6 @@ async def test_a_request_that_is_slow_but_comes_is_answered(system: Any) -> None
         writer.write(body[10:])
         async with asyncio.timeout(PATIENCE):
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        await asyncio.sleep(1.5)  # the limit of the request is not one of the answer
 
 
 async def test_headers_without_end_are_cut_off(system: Any) -> None:
@@ -290,11 +289,11 @@ async def test_the_same_over_tls(launch_in: Any, tmp_path: Path) -> None:
         tmp_path, key=key, HTTP_TLS="true", CLIENTS_A_KEY=key, CLIENTS_A_ROLES="operator", **files
     ) as system:
         url = f"https://{HOST}:{system.server.ports['http_port']}/v1/status"
-        async with httpx.AsyncClient(verify=trusted, trust_env=False) as http:
+        async with httpx.AsyncClient(verify=trusted, trust_env=False, timeout=PATIENCE) as http:
             with pytest.raises(httpx.HTTPError):
                 await http.get(url, headers=bearer(key))
         trusted.load_cert_chain(tmp_path / "client.pem")
-        async with httpx.AsyncClient(verify=trusted, trust_env=False) as http:
+        async with httpx.AsyncClient(verify=trusted, trust_env=False, timeout=PATIENCE) as http:
             answer = await http.get(url, headers=bearer(key))
         assert answer.status_code == 200
         assert answer.headers["strict-transport-security"]
