@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -24,6 +24,9 @@ from kairos.domain.passage import Communication, Hub, Passage, PassageNews
 from kairos.domain.purchase import Purchase
 from kairos.domain.recommendation import Kept
 from kairos.domain.switch import Switch
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Lease = Callable[[str, int, int, int], int]
 """How much of a budget's period this worker may take in all: budget, when the period began, how much all workers may
@@ -296,7 +299,10 @@ class Store(Protocol):
 
 
 class Aside(Protocol):
-    """The two calls of a store that every batch makes, for a loop that goes on meanwhile; each as the store's own."""
+    """A store's calls for an event loop that goes on meanwhile; each as the store's own.
+
+    `load` and `commit` are what every batch asks for: neither waits for the other, nor for any `read`.
+    """
 
     async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded: ...
 
@@ -305,6 +311,10 @@ class Aside(Protocol):
 
         The batches of one chain stand on one another: where one fails, those after it are refused (StoreError).
         """
+        ...
+
+    async def read(self, ask: Callable[Concatenate[Store, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Any other read, `await aside.read(Store.outgoing, [7])`; who asked first is answered first."""
         ...
 
     async def close(self) -> None: ...

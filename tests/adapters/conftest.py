@@ -233,7 +233,7 @@ class World:
             self.loop, self.store, SENDERS, msisdn, lambda text: self.smsc.send(text), self.decide_within
         )
         self.gateway.wire(self.esmes, 600_000)
-        self.smsc = Smsc(self._client, self.loop, self.store, clock, msisdn, self.esmes.deliver)
+        self.smsc = Smsc(self._client, self.loop, clock, msisdn, self.esmes.deliver)
         ways: dict[str, Channel] = {
             "notification": self.smsc,
             "sms": self.smsc,

@@ -95,7 +95,7 @@ async def test_while_it_cannot_be_written_lines_wait_and_it_is_said(
         broken.setattr(os, "write", full)
         trail.start()
         await trail.first(CARE, "PUT /v1/switches/{name}", "", 200, "", "off")
-        assert trail.trouble == "No space left on device"
+        assert trail.trouble == "the audit trail cannot be written: No space left on device"
         for _ in range(4):
             trail.line(CARE, "GET /v1/purchases/{key}", "", 200, "", "")
             await asyncio.sleep(0)
@@ -157,7 +157,7 @@ def test_what_is_cut_from_under_a_running_one_is_told_in_the_trail_and_in_status
     assert [line["did"] for line in told[-2:]] == ["cut", "GET /v1/purchases/{key}"]
     assert told[-2]["detail"].startswith(f"line 5 with the seal {seal} is gone")
     assert trail.trouble == "lines of the audit trail were taken out or changed: line 5 is gone"
-    assert how == "others in their place" or not faults(tmp_path)
+    assert f"line 5 with the seal {seal} is gone" in faults(tmp_path)[-1]
 
 
 def test_what_a_command_adds_is_no_cut(tmp_path: Path, trail: Trail) -> None:

@@ -130,12 +130,27 @@ async def test_each_receiver_has_a_state_of_its_own(start: Any) -> None:
         told = [(one["status"], one.get("statusReason")) for one in made["receiver"]]
         assert told == [
             ("accepted", None),
-            ("refused", "marketing consent"),
+            ("refused", "contact policy"),
             ("refused", "nobody is known by this number"),
         ]
         await world.until(lambda: world.peer.texts == ["Hello"])
         refused = (await http.post(MESSAGE, json=message("Hello again", quiet))).json()
         assert refused["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("held_out", "profile"),
+    [("0%", {"open_tickets": 1}), ("0%", {"marketing_consent": False}), ("99%", {"marketing_consent": True})],
+)
+async def test_a_sender_learns_nothing_of_a_person_from_why_it_is_refused(
+    running_world: Any, bench_with: Any, texts: dict[str, str], held_out: str, profile: dict[str, Any]
+) -> None:
+    policy = texts["contact_policy.yaml"].replace("holdout: 0%", f"holdout: {held_out}")
+    async with running_world(bench_with({"contact_policy.yaml": policy})) as world, door(world) as http:
+        await world.loop.submit(world.bench.event("profile", **{"marketing_consent": True, **profile}))
+        (receiver,) = (await http.post(MESSAGE, json=message())).json()["receiver"]
+        told = {name: receiver.get(name) for name in ("status", "statusReason", "statusUntil")}
+        assert told == {"status": "refused", "statusReason": "contact policy", "statusUntil": None}
 
 
 async def test_in_the_night_it_is_delayed_and_can_be_cancelled(start: Any) -> None:

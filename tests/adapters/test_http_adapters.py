@@ -137,6 +137,7 @@ async def test_budgets_are_figures(ingress: HttpIngress, bench: Any, bench_with:
     bench.engine.use(bench_with({"offers/booster.yaml": offer}).program)
     bench.store.commit(Batch(budgets={("volume of booster", bench.now - bench.now % 86_400_000): Standing(1, 2)}))
     standing = {"cap": 4, "allowed": 2, "reserved": 1, "spent": 2, "left": 1}
+    await ingress.look()
     assert ingress.stats()["budgets"] == {"volume of booster": standing}
     registry = CollectorRegistry()
     registry.register(EngineCollector(ingress))
@@ -184,12 +185,12 @@ def explanations(bench: Any) -> HttpExplanations:
     return HttpExplanations(Explainer(bench.store, lambda texts: compile_program(read(texts))))
 
 
-def test_an_explanation_is_json_with_amounts_as_they_are_read(bench: Any, explanations: HttpExplanations) -> None:
+async def test_an_explanation_is_json_with_amounts_as_they_are_read(bench: Any, explanations: HttpExplanations) -> None:
     bench.profile(open_tickets=2.5)
     bench.apply(bench.event("end_of_call", service="voice", cost=35))
-    (found,) = explanations.subscriber("12025550123") or ()
+    (found,) = await explanations.subscriber("12025550123") or ()
     again = msgspec.json.decode(msgspec.json.encode(found))
-    assert again == found == explanations.decision(found["decision"])
+    assert again == found == await explanations.decision(found["decision"])
     assert found["msisdn"] == "12025550123"
     assert (found["known"]["end_of_call.cost"], found["shown"]["end_of_call.cost"]) == (35, "T$0.35")
     assert (found["known"]["marketing_consent"], found["shown"]["marketing_consent"]) == (True, "yes")
@@ -199,32 +200,32 @@ def test_an_explanation_is_json_with_amounts_as_they_are_read(bench: Any, explan
     assert (found["said"], found["channel"]) == ("", "")
 
 
-def test_what_was_said_is_in_it_with_what_came_of_it(bench: Any, explanations: HttpExplanations) -> None:
+async def test_what_was_said_is_in_it_with_what_came_of_it(bench: Any, explanations: HttpExplanations) -> None:
     bench.profile()
     low = bench.event("end_of_call", cost=35, balances=[Bucket("main", 100)], notification="Your call cost T$0.35.")
     bench.apply(low)
-    (found,) = explanations.subscriber("12025550123") or ()
+    (found,) = await explanations.subscriber("12025550123") or ()
     assert (found["said"], found["channel"]) == ("top_up/ten", "notification")
     assert [verdict["arm"] for verdict in found["verdicts"] if verdict["state"] == "chosen"] == ["top_up/ten"]
     assert found["responses"] == []
     bench.apply(bench.event("recharge", amount=1000))
-    (found,) = explanations.subscriber("12025550123") or ()
+    (found,) = await explanations.subscriber("12025550123") or ()
     assert [response["outcome"] for response in found["responses"]] == ["redeemed"]
     assert msgspec.json.decode(msgspec.json.encode(found)) == found
 
 
-def test_who_is_not_known_has_no_explanations(bench: Any, explanations: HttpExplanations) -> None:
-    assert explanations.subscriber("12025550199") is None
-    assert explanations.decision(4711) is None
+async def test_who_is_not_known_has_no_explanations(bench: Any, explanations: HttpExplanations) -> None:
+    assert await explanations.subscriber("12025550199") is None
+    assert await explanations.decision(4711) is None
     bench.profile()
-    assert explanations.subscriber("12025550123") == []
+    assert await explanations.subscriber("12025550123") == []
 
 
-def test_a_decision_of_a_playbook_that_is_gone_is_not_explained(bench: Any) -> None:
+async def test_a_decision_of_a_playbook_that_is_gone_is_not_explained(bench: Any) -> None:
     bench.profile()
     bench.apply(bench.event("end_of_call", service="voice", cost=35))
     gone = HttpExplanations(Explainer(bench.store, lambda texts: compile_program(read(texts))))
-    assert gone.subscriber("12025550123") == []
+    assert await gone.subscriber("12025550123") == []
 
 
 @pytest.mark.parametrize(

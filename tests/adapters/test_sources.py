@@ -184,7 +184,7 @@ async def test_what_was_refused_is_kept_and_counted(post: Post, sources: HttpSou
     letters = sources.ingress.letters
     assert letters is not None
     await letters.write()
-    (letter,) = sources.ingress.dead_letters("unmapped", 10)
+    (letter,) = await sources.ingress.dead_letters("unmapped", 10)
     assert (letter["identity"], letter["payload"]["no"]) == ("shop/7", 7)
     counts = sources.ingress.loop.engine.statistics.counts
     assert (counts["sources.shop.rejected"], counts["sources.shop.applied"]) == (1, 1)

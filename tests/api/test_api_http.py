@@ -63,11 +63,14 @@ class Memory:
     def rejected(self, entries: Sequence[Unreadable]) -> None:
         self.kept += [entry.written for entry in entries]
 
-    def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
+    async def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
         return [{"kind": kind or "event", "id": 1}][:limit]
 
     def troubles(self) -> Sequence[str]:
         return [str(self.failure)] if self.failure else []
+
+    async def look(self) -> None:
+        pass
 
     def stats(self) -> Mapping[str, Any]:
         return {"applied": len(self.applied)}
@@ -76,11 +79,11 @@ class Memory:
 class Book:
     """Explains decision 7, which is about one subscriber."""
 
-    def decision(self, number: int) -> Any | None:
+    async def decision(self, number: int) -> Any | None:
         return {"id": 7, "because": {"booster": "can afford it"}} if number == 7 else None
 
-    def subscriber(self, msisdn: str) -> Sequence[Any] | None:
-        return [self.decision(7)] if msisdn == "447700900123" else None
+    async def subscriber(self, msisdn: str) -> Sequence[Any] | None:
+        return [await self.decision(7)] if msisdn == "447700900123" else None
 
 
 def client_of(memory: Memory, body_limit: int = 10_000) -> httpx.AsyncClient:

@@ -253,6 +253,7 @@ async def test_troubles_are_for_operators() -> None:
     app = create_app(memory, Book(), CollectorRegistry(), lambda: NOW)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(Lock(app, KNOWN, Untold())), base_url=HERE) as client:
         assert (await client.get("/health")).json() == {"live": True, "ready": True}
+        assert (await client.head("/health")).status_code == 200
         assert (await client.get("/health", headers=bearer("operator"))).json()["troubles"] == []
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pytest
 from tests.channels.test_calls import call_bench, told
@@ -29,6 +29,8 @@ RESULTS: Final[Sequence[Result]] = (
     "not_reached",
     "not_reached",
 )
+P = ParamSpec("P")
+R = TypeVar("R")
 LONG: Final = 1.0  # seconds: a claim waits for a commit, and a commit takes a twentieth of that
 
 
@@ -53,7 +55,7 @@ class Hurried(asyncio.SelectorEventLoop):
 
 
 class Slow:
-    """A store's two calls without threads, each of which takes a while by chance."""
+    """A store's calls without threads, each of which takes a while by chance."""
 
     def __init__(self, store: Store, chance: random.Random) -> None:
         self.store, self.chance, self.turn = store, chance, asyncio.Lock()
@@ -69,6 +71,11 @@ class Slow:
         async with self.turn:
             await self._while()
             self.store.commit(batch)
+
+    async def read(self, ask: Callable[Concatenate[Store, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        found: R = getattr(self.store, ask.__name__)(*args, **kwargs)
+        await self._while()
+        return found
 
     async def close(self) -> None:
         """Nothing."""

@@ -69,7 +69,7 @@ async def calling(bench: Any, web: Web) -> AsyncIterator[Line]:
     channel = Dialler(Target(f"{web.url}/calls", [b"s" * 24], 5.0, lambda: bench.now, 4), callbacks)
     bench.profile()
     async with dispatching(bench, channel, "ivr") as loop:
-        voice = Voice(loop, bench.store, SECRET, callbacks)
+        voice = Voice(loop, SECRET, callbacks)
         nothing: Any = object()
         more = [lambda app: add_ivr(app, voice, GOODBYE)]
         app = create_app(nothing, nothing, CollectorRegistry(), lambda: 0, more=more)
@@ -183,7 +183,7 @@ async def test_a_call_whose_request_was_never_answered_may_have_been_made_and_is
     async with dispatching(call_bench, channel, "ivr") as loop:
         await loop.submit(call_bench.event("data_session", app="video", bytes=1.0))
         await settled(call_bench, "failed")
-        voice = Voice(loop, call_bench.store, SECRET, "https://x.example")
+        voice = Voice(loop, SECRET, "https://x.example")
         heard = await voice.heard(call_bench.state().offers[0].key, "c1", "1", "")
         assert heard is not None
         assert heard["status"] == "accepted"

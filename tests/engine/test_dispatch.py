@@ -491,7 +491,7 @@ async def test_a_row_that_is_committed_and_not_handed_yet_is_not_fetched(bench: 
     loop = Loop(bench.engine, lambda: bench.now, lambda _: None)
     dispatcher = Dispatcher(bench.store, loop, {"notification": handset}, Charging(DONE), lambda: bench.now)
     work = bench.apply(call(bench))
-    dispatcher._fetch("handset", dispatcher._backlogs["handset"])
+    await dispatcher._fetch("handset", dispatcher._backlogs["handset"])
     assert dispatcher.under_way == 0
     dispatcher.hand([(row, Submission(call(bench))) for row in work.batch.outgoing])
     assert dispatcher.under_way == 1

@@ -31,42 +31,42 @@ def state(plan: Plan) -> State:
 
 
 class TestIdentities:
-    def test_a_repeat_is_known(self, plan: Plan, state: State) -> None:
-        assert remember(plan, state, "ocs/1", NOW) == Remembered(True, 0)
-        assert remember(plan, state, "ocs/2", NOW) == Remembered(True, 0)
-        assert remember(plan, state, "ocs/1", NOW + HOUR) == Remembered(False, 0)
+    def test_a_repeat_is_known(self, state: State) -> None:
+        assert remember(state, "ocs/1", NOW) == Remembered(True, 0)
+        assert remember(state, "ocs/2", NOW) == Remembered(True, 0)
+        assert remember(state, "ocs/1", NOW + HOUR) == Remembered(False, 0)
 
-    def test_two_days_long_and_a_repeat_does_not_lengthen_it(self, plan: Plan, state: State) -> None:
+    def test_two_days_long_and_a_repeat_does_not_lengthen_it(self, state: State) -> None:
         kept_for = IDENTITIES_KEPT_FOR * 1000
-        remember(plan, state, "ocs/1", NOW)
-        assert not remember(plan, state, "ocs/1", NOW + kept_for - 1000).new
-        assert remember(plan, state, "ocs/1", NOW + kept_for).new
+        remember(state, "ocs/1", NOW)
+        assert not remember(state, "ocs/1", NOW + kept_for - 1000).new
+        assert remember(state, "ocs/1", NOW + kept_for).new
 
-    def test_the_latest_few_are_kept_and_early_evictions_counted(self, plan: Plan, state: State) -> None:
+    def test_the_latest_few_are_kept_and_early_evictions_counted(self, state: State) -> None:
         for number in range(IDENTITIES_KEPT):
-            assert remember(plan, state, f"ocs/{number}", NOW) == Remembered(True, 0)
-        assert remember(plan, state, "one more", NOW) == Remembered(True, 1)
-        assert remember(plan, state, "ocs/0", NOW) == Remembered(True, 1)
-        assert not remember(plan, state, "ocs/2", NOW).new
+            assert remember(state, f"ocs/{number}", NOW) == Remembered(True, 0)
+        assert remember(state, "one more", NOW) == Remembered(True, 1)
+        assert remember(state, "ocs/0", NOW) == Remembered(True, 1)
+        assert not remember(state, "ocs/2", NOW).new
 
-    def test_what_expired_is_no_early_eviction(self, plan: Plan, state: State) -> None:
+    def test_what_expired_is_no_early_eviction(self, state: State) -> None:
         for number in range(IDENTITIES_KEPT):
-            remember(plan, state, f"ocs/{number}", NOW)
-        assert remember(plan, state, "later", NOW + IDENTITIES_KEPT_FOR * 1000) == Remembered(True, 0)
+            remember(state, f"ocs/{number}", NOW)
+        assert remember(state, "later", NOW + IDENTITIES_KEPT_FOR * 1000) == Remembered(True, 0)
         assert len(state.seen) == 12
 
-    def test_a_mark_across_two_entries_is_none(self, plan: Plan, state: State) -> None:
+    def test_a_mark_across_two_entries_is_none(self, state: State) -> None:
         mark = bytes.fromhex(MARK_OF_OCS_1)
         second = NOW // 1000
         state.seen = b"1234" + mark[:4] + second.to_bytes(4, "big") + mark[4:] + b"5678" + second.to_bytes(4, "big")
         state.seen = state.seen[:4] + mark + state.seen[12:]  # the mark's octets, but not at an entry's place
-        assert remember(plan, state, "ocs/1", NOW).new
-        assert not remember(plan, state, "ocs/1", NOW).new
+        assert remember(state, "ocs/1", NOW).new
+        assert not remember(state, "ocs/1", NOW).new
 
-    def test_the_mark_is_stable(self, plan: Plan, state: State) -> None:
+    def test_the_mark_is_stable(self, state: State) -> None:
         """Stored states outlive the process, so the mark may not depend on it; a lone surrogate is text too."""
-        remember(plan, state, "ocs/1", NOW)
-        remember(plan, state, "\ud800", NOW)
+        remember(state, "ocs/1", NOW)
+        remember(state, "\ud800", NOW)
         # printf ocs/1 | b2sum -l 64
         assert state.seen[:8] == bytes.fromhex(MARK_OF_OCS_1)
         assert msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State) == state

@@ -122,10 +122,10 @@ def test_repeats_have_no_effect(stream: list[Event], repeats: list[int]) -> None
     once = new_state(PLAN, 1, "447700900001", NOW)
     twice = new_state(PLAN, 1, "447700900001", NOW)
     for event in stream:
-        assert remember(PLAN, once, event.identity, NOW).new
+        assert remember(once, event.identity, NOW).new
         fold(PLAN, once, event)
     for event in [*stream, *[stream[place] for place in repeats if place < len(stream)]]:
-        if remember(PLAN, twice, event.identity, NOW).new:
+        if remember(twice, event.identity, NOW).new:
             fold(PLAN, twice, event)
     assert twice == once
 

@@ -16,7 +16,18 @@ from kairos.adapters.hubs import Hubs, hub_event
 from kairos.adapters.rfc3339 import iso
 from kairos.adapters.senders import PARTS_AT_MOST, Sender
 from kairos.domain.message import Carried, Text
-from kairos.domain.passage import EMERGENCY, FINAL, Asked, Communication, Handed, Hub, Passage, Stand, Withdrawal
+from kairos.domain.passage import (
+    EMERGENCY,
+    FINAL,
+    Asked,
+    Communication,
+    Handed,
+    Hub,
+    Passage,
+    Stand,
+    Withdrawal,
+    told_why,
+)
 from kairos.engine.loop import Loop, Submission
 from kairos.errors import EventError, ForbiddenError, KairosError, StoreError
 from kairos.ports import Outcome, Store
@@ -367,8 +378,8 @@ def _told(passage: Passage | None) -> Resource:
     """How it stands, why, and until when."""
     told: Resource = {"status": passage.stand if passage else "accepted"}
     if passage and passage.why:
-        told["statusReason"] = passage.why
-    if passage and passage.until:
+        told["statusReason"] = told_why(passage.stand, passage.why, passage.until)
+    if passage and passage.until > 0:
         told["statusUntil"] = iso(passage.until)
     return told
 

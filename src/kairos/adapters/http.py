@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any, Final
@@ -13,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from kairos.adapters.purchases import shown
-from kairos.decide import AMOUNTS, figures
+from kairos.decide import AMOUNTS, figures, periods
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
@@ -24,9 +25,11 @@ from kairos.engine.program import Program
 from kairos.engine.work import Answer
 from kairos.errors import KairosError
 from kairos.ingest import EventReader, Unreadable
+from kairos.ports import Store
 
 # An event that breaks the engine costs itself and no other of its request.
 BROKEN: Final = Answer("failed", "this event could not be applied, and the server's log says why; send it again later")
+LOOKS_FOR: Final = 1.0  # seconds
 TROUBLE_LASTS: Final = 10_000  # ms: then only a new event can tell whether the store is well again
 
 
@@ -48,6 +51,7 @@ class HttpIngress:
         self.loop, self.region, self.gauges = loop, region, gauges
         self.letters, self.keep_rejected = letters, keep_rejected
         self._reader: tuple[Program, EventReader] | None = None
+        self._budgets: dict[str, dict[str, int]] = {}
 
     def reader(self) -> EventReader:
         program = self.loop.engine.program
@@ -79,8 +83,9 @@ class HttpIngress:
             raise entry.error
         return entry.event
 
-    def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
-        return [plain_letter(one) for one in self.loop.engine.store.dead_letters(kind, "", limit)]
+    async def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
+        found = await asyncio.to_thread(self.loop.engine.store.dead_letters, kind, "", limit)
+        return [plain_letter(one) for one in found]
 
     def troubles(self) -> Sequence[str]:
         failure = self.loop.failure
@@ -91,16 +96,18 @@ class HttpIngress:
         statistics = self.loop.engine.statistics
         gauges = {"waiting": self.loop.waiting, **self.gauges()}
         counts = {"counts": dict(statistics.counts), "refusals": statistics.reasons()}
-        return counts | {"gauges": gauges, "budgets": self._budgets()}
+        return counts | {"gauges": gauges, "budgets": self._budgets}
 
-    def _budgets(self) -> dict[str, dict[str, int]]:
-        """How each stands; none where the store cannot be read, which is told elsewhere."""
-        engine = self.loop.engine
-        try:
-            found = figures(engine.program.decide, self.loop.clock(), engine.store.budgets)
-        except KairosError:
-            return {}
-        return {one.name: {what: getattr(one, what) for what in AMOUNTS} for one in found}
+    async def look(self) -> None:
+        """How each budget stands; none where the store cannot be read, which is told elsewhere."""
+        program, now, self._budgets = self.loop.engine.program.decide, self.loop.clock(), {}
+        if not program.budgets:
+            return
+        with suppress(KairosError, TimeoutError):
+            async with asyncio.timeout(LOOKS_FOR):
+                standings = await self.loop.aside.read(Store.budgets, periods(program, now))
+            found = figures(program, now, lambda _: standings)
+            self._budgets = {one.name: {what: getattr(one, what) for what in AMOUNTS} for one in found}
 
 
 def plain_letter(letter: DeadLetter) -> dict[str, Any]:
@@ -134,16 +141,22 @@ class EngineCollector(Collector):
 
 
 class HttpExplanations:
-    """Explanations as plain data."""
+    """Explanations as plain data, read in threads."""
 
     def __init__(self, explainer: Explainer) -> None:
         self.explainer = explainer
 
-    def decision(self, number: int) -> Any | None:
+    async def decision(self, number: int) -> Any | None:
+        return await asyncio.to_thread(self._decision, number)
+
+    async def subscriber(self, msisdn: str) -> Sequence[Any] | None:
+        return await asyncio.to_thread(self._subscriber, msisdn)
+
+    def _decision(self, number: int) -> Any | None:
         found = self.explainer.decision(number)
         return plain(found) if found else None
 
-    def subscriber(self, msisdn: str) -> Sequence[Any] | None:
+    def _subscriber(self, msisdn: str) -> Sequence[Any] | None:
         numbers = self.explainer.latest(msisdn)
         if numbers is None:
             return None

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 
+from kairos.adapters.trouble import Trouble
 from kairos.ports import Outcome
 
 MAX_ANSWER: Final = 65_536  # octets that are read
@@ -62,12 +63,11 @@ class Attempts:
     """Calls to one counterpart, over connections that are kept until it is closed.
 
     `timeout_s` bounds an attempt from its first octet to its last, however slowly the counterpart talks; it does not
-    count the wait for a connection. `told` hears of trouble when it begins and changes, and an empty text when it ends,
-    not of each attempt.
+    count the wait for a connection.
     """
 
-    def __init__(self, timeout_s: float, at_once: int, told: Callable[[str], None], **client: Any) -> None:
-        self.timeout_s, self._trouble, self._told = timeout_s, "", told
+    def __init__(self, timeout_s: float, at_once: int, trouble: Trouble, **client: Any) -> None:
+        self.timeout_s, self._noted = timeout_s, trouble.noted
         timeout = httpx.Timeout(timeout_s, connect=timeout_s / 2)
         self._connections = Connections(at_once, timeout=timeout, **client)
 
@@ -100,13 +100,6 @@ class Attempts:
 
     async def close(self) -> None:
         await self._connections.aclose()
-
-    def _noted(self, found: Outcome) -> Outcome:
-        trouble = found.reason if found.status in ("retry", "unknown") else ""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            self._told(trouble)
-        return found
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -49,8 +49,8 @@ class Dialler:
 class Voice:
     """What the HTTP door asks for the dialler."""
 
-    def __init__(self, loop: Loop, store: Store, secret: str, callbacks: str) -> None:
-        self.loop, self.store, self.secret, self.callbacks = loop, store, secret, callbacks
+    def __init__(self, loop: Loop, secret: str, callbacks: str) -> None:
+        self.loop, self.secret, self.callbacks = loop, secret, callbacks
 
     def knows(self, secret: str) -> bool:
         return hmac.compare_digest(secret.encode(), self.secret.encode())
@@ -67,7 +67,7 @@ class Voice:
         """The call's row; a dialler may be quicker than the commit that tells that it has the request."""
         for wait in COMMITTED_WITHIN:
             await asyncio.sleep(wait)
-            row = self.store.outgoing_by_peer_id(offer)
+            row = await self.loop.aside.read(Store.outgoing_by_peer_id, offer)
             if row is not None:
                 return row if row.channel == IVR else None
         return None

@@ -12,7 +12,7 @@ from kairos import enrich, respond
 from kairos.deliver import OfferLinks, values_of
 from kairos.deliver.links import Opened, Purpose, mark_of
 from kairos.deliver.page import Shown, shown_alone, shown_offer
-from kairos.domain.channel import PAGE
+from kairos.domain.channel import EMAIL, PAGE
 from kairos.domain.decision import Decision
 from kairos.domain.inbound import Verb, Word
 from kairos.domain.subscriber import OpenOffer, State
@@ -27,6 +27,8 @@ from kairos.ports import Store
 
 NETWORK: Final = "vouched for by the network"
 LINK: Final = "by the link alone"
+STOPS_ALL: Final = ("page_stop_ask", "stopped")  # the question, and what is said then
+STOPS_MAIL: Final = ("page_stop_mail_ask", "page_stop_mail")
 
 _record = msgspec.msgpack.Decoder(Decision).decode
 
@@ -77,8 +79,13 @@ class HttpPages:
             identity = f"{PAGE}/stop/{opened.decision}"
             await self.loop.submit(Word(identity, state.msisdn, key, "stop", PAGE, self.loop.clock()))
 
-    def alone(self, message: str, language: str, *, stop: bool = False) -> Shown:
-        return shown_alone(self.loop.engine.program.messages, language, message, stop)
+    def alone(self, message: str, language: str) -> Shown:
+        return shown_alone(self.loop.engine.program.messages, language, message)
+
+    def stopping(self, language: str, *, done: bool = False) -> Shown:
+        program = self.loop.engine.program
+        asks, says = STOPS_MAIL if program.playbook.policy.stop_on.get(EMAIL) else STOPS_ALL
+        return shown_alone(program.messages, language, says if done else asks, stop=not done)
 
     def seal(self, *about: str) -> str:
         return self.links.seal(*about)

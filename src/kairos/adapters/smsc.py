@@ -58,6 +58,7 @@ ISDN = 1  # numbering plan, section 5.2.6
 MESSAGE_TYPE = 0x3C  # bits of esm_class, section 5.2.12
 ACKNOWLEDGEMENTS = (0x08, 0x10)  # of a handset or its user; they name no message, and are no reply
 IDS_KEPT = 100_000  # of the latest messages, for their receipts
+REFUSES_ALL = 5_000  # ms in which nothing that was submitted was taken, until the log says so
 RECEIPT_WAIT = (0.02, 0.1, 0.5, 2.0)  # seconds: a receipt may overtake the commit of its message's id
 FROM_SUBSCRIBERS = ""  # for an account: replies are nobody's
 
@@ -74,7 +75,6 @@ class Smsc:
         self,
         client: Callable[[Handler], Link],
         loop: Loop,
-        store: Store,
         clock: Clock,
         msisdn: Callable[[str], str],
         receipts_to: Callable[[str, DeliverSm | DataSm], Awaitable[Outcome]],
@@ -84,7 +84,7 @@ class Smsc:
         template_tlv: int = 0,
     ) -> None:
         self.client = client(self.handle)
-        self.loop, self.store, self.clock, self.msisdn = loop, store, clock, msisdn
+        self.loop, self.clock, self.msisdn = loop, clock, msisdn
         self.receipts_to = receipts_to  # (account, receipt): at once, while the store takes nothing
         self.identity_tlv = identity_tlv  # the TLV that names a reply, the same on every try; 0: none does
         self.entity_tlv, self.template_tlv = entity_tlv, template_tlv  # what carries the regulator's ids; 0: nothing
@@ -94,6 +94,7 @@ class Smsc:
         at_once = 2 * sum(one.window for one in self.client.statistics())
         self._ahead = {True: asyncio.Semaphore(at_once), EMERGENCY: asyncio.Semaphore(at_once)}  # by urgency
         self._reference = itertools.count(1)
+        self._refused_since, self._refuses = 0, False  # since the latest that it took; whether the log said so
         self._begun: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # ids of the parts that have gone
         self._forwarded: OrderedDict[str, Answered] = OrderedDict()  # by the SMSC's message id
         self._answering: set[str] = set()  # ids whose receipts wait: they must not overtake the answer to the account
@@ -152,6 +153,7 @@ class Smsc:
         until `until` (the event loop's clock) at most: a store that is slow or down holds nothing up.
         """
         response = await self.client.request(replace(pdu, sequence=0), urgent=True)
+        self._note(response)
         message_id = getattr(response, "message_id", "")
         if response.ok and message_id:
             told = Answered(account, message_id, message_id, identity, self.clock())
@@ -191,6 +193,7 @@ class Smsc:
 
     async def _submit(self, pdu: SubmitSm, *, urgent: int) -> Outcome:
         def meaning(response: Pdu) -> Outcome:
+            self._note(response)
             if response.ok:
                 return Outcome("sent", getattr(response, "message_id", ""))
             temporary = response.status in TEMPORARY
@@ -199,6 +202,18 @@ class Smsc:
             return Outcome("retry" if temporary else "failed", reason=reason, refused=refused)
 
         return await attempt(self.client.request(pdu, urgent=urgent), meaning)
+
+    def _note(self, response: Pdu) -> None:
+        """Log when it begins to take nothing, and when it takes something again; not what it refuses now and then."""
+        if response.ok:
+            if self._refuses:
+                log.info("the SMSC takes messages again", refused_for_s=(self.clock() - self._refused_since) // 1000)
+            self._refused_since, self._refuses = 0, False
+            return
+        self._refused_since = self._refused_since or self.clock()
+        if not self._refuses and self.clock() - self._refused_since >= REFUSES_ALL:
+            self._refuses = True
+            log.warning("the SMSC refuses all that we submit", status=status_name(response.status))
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
@@ -276,11 +291,11 @@ class Smsc:
                 if told := self._forwarded.get(form):
                     await self._pass_on(told, pdu, receipt)
                     return
-                if row := self.store.outgoing_by_peer_id(form):
+                if row := await self.loop.aside.read(Store.outgoing_by_peer_id, form):
                     self._submitted.pop(form, None)
-                    await self.loop.submit(self._delivery(row, pdu, receipt), own=True)
+                    await self.loop.submit(await self._delivery(row, pdu, receipt), own=True)
                     return
-                if told := self.store.answered_by_peer_id(form):
+                if told := await self.loop.aside.read(Store.answered_by_peer_id, form):
                     self._submitted.pop(form, None)
                     await self._pass_on(told, pdu, receipt)
                     return
@@ -312,13 +327,14 @@ class Smsc:
             carried=(Carried(message_id, named),),
         )
 
-    def _delivery(self, row: Outgoing, pdu: DeliverSm | DataSm, receipt: Receipt) -> Delivery:
+    async def _delivery(self, row: Outgoing, pdu: DeliverSm | DataSm, receipt: Receipt) -> Delivery:
         """What a receipt says of an outbox row: only a final one changes what is known of it."""
         text = _text(row.payload)
         status = "delivered" if receipt.state is MessageState.DELIVERED else "failed"
         final = receipt.state.final and not receipt.intermediate
-        told = self.store.answered_by_peer_id(row.peer_id) if len(text.carried) > 1 else None
-        known = told.message_id if told else text.message_id
+        known = text.message_id
+        if len(text.carried) > 1 and (told := await self.loop.aside.read(Store.answered_by_peer_id, row.peer_id)):
+            known = told.message_id
         passed = self._passed(text.account, known, pdu, receipt) if text.receipt else None
         return Delivery(
             row.id if final else 0,

@@ -160,7 +160,7 @@ class Status:
         self.loop, self.dispatcher, self.switchboard, self.store = loop, dispatcher, switchboard, store
         self.links, self.playbook, self.path, self.letters = links, playbook, path, letters
         self.model = model  # why it gives no scores
-        self.trail = trail  # why the audit trail cannot be written
+        self.trail = trail  # what is wrong with the audit trail
         self.started = loop.clock()
 
     async def report(self) -> dict[str, Any]:
@@ -266,7 +266,7 @@ class Status:
         if trouble := self.model():
             yield f"the model {self.loop.engine.scorer.version} gives no scores, and marketing is silent: {trouble}"
         if trouble := self.trail():
-            yield f"the audit trail cannot be written: {trouble}"
+            yield trouble
         letters = sum(count for kind, count in self.letters().items() if kind not in PASSED_ON)
         if letters:
             yield f"{letters:.0f} dead letters wait for somebody to look: `kairos dead-letters list`"

@@ -20,7 +20,6 @@ from kairos.api.lock import about, may
 from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
 from kairos.api.purchases import Purchases, add_purchases
-from kairos.api.roles import describe
 from kairos.api.straight import go_straight
 from kairos.domain.caller import OPERATOR
 from kairos.errors import EventError
@@ -68,6 +67,23 @@ def create_app(
     # the pages of FastAPI's own documentation would load scripts from elsewhere
     app = FastAPI(title="kairos", version=kairos.__version__, docs_url=None, redoc_url=None)
     handle_errors(app)
+    _add_events(app, ingress, registry, clock, body_limit)
+    _add_figures(app, ingress, registry, operations or ingress)
+    _add_explanations(app, explanations, region)
+    if operations:
+        add_operations(app, operations)
+    if purchases:
+        add_purchases(app, purchases)
+    if inbound:
+        add_inbound(app, inbound)
+    for add in more:
+        add(app)
+    go_straight(app)
+    document(app)
+    return app
+
+
+def _add_events(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, clock: Clock, body_limit: int) -> None:
     counted = Counter("kairos_http_events", "Events over HTTP by what became of them", ["status"], registry=registry)
     took = Histogram("kairos_http_events_seconds", "From the whole request to its answer", registry=registry)
 
@@ -81,6 +97,11 @@ def create_app(
         took.observe(time.perf_counter() - start)
         return response
 
+
+def _add_figures(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, knows: Operations | Ingress) -> None:
+    """`knows`: who can name all troubles."""
+
+    @app.head("/health", include_in_schema=False, response_model=None)  # as many load balancers ask
     @app.get("/health", response_model=None)
     async def health(request: Request) -> Response:
         """200 when events can be taken, 503 when not; any answer means that the process lives. Operators are told all
@@ -88,37 +109,25 @@ def create_app(
         ready = not ingress.troubles()
         told: dict[str, Any] = {"live": True, "ready": ready}
         if may(request, OPERATOR):
-            told["troubles"] = list(operations.troubles() if operations else ingress.troubles())
+            told["troubles"] = list(knows.troubles())
         return json_of(told, 200 if ready else 503)
 
     @app.get("/metrics", response_model=None)
     async def metrics() -> Response:
         """Prometheus metrics."""
+        await ingress.look()
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/v1/stats", response_model=None)
     async def stats() -> Response:
         """What has happened since the start, for a live view."""
+        await ingress.look()
         return json_of(ingress.stats())
 
     @app.get("/v1/dead-letters", response_model=None)
     async def dead_letters(kind: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
         """What could not be handled, the newest first; `kairos dead-letters` has it replayed."""
-        return json_of({"dead_letters": ingress.dead_letters(kind, limit)})
-
-    _add_explanations(app, explanations, region)
-    if operations:
-        add_operations(app, operations)
-    if purchases:
-        add_purchases(app, purchases)
-    if inbound:
-        add_inbound(app, inbound)
-    for add in more:
-        add(app)
-    go_straight(app)
-    document(app)
-    describe(app)
-    return app
+        return json_of({"dead_letters": await ingress.dead_letters(kind, limit)})
 
 
 def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> None:
@@ -126,7 +135,7 @@ def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> 
     async def decision(decision: Annotated[int, Path(ge=1, le=LARGEST_ID)], request: Request) -> Response:
         """Why one decision fell as it did."""
         about(request, "", str(decision))
-        found = explanations.decision(decision)
+        found = await explanations.decision(decision)
         return json_of(found) if found is not None else problem(404, f"there is no decision `{decision}`")
 
     @app.get("/v1/subscribers/{msisdn}/decisions", response_model=None)
@@ -136,5 +145,5 @@ def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> 
             number = read_name(msisdn, region)
         except EventError as error:
             return problem(400, str(error), "msisdn")
-        found = explanations.subscriber(number)
+        found = await explanations.subscriber(number)
         return json_of({"decisions": found}) if found is not None else problem(404, f"nobody is known by `{number}`")

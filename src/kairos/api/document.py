@@ -11,6 +11,7 @@ import msgspec
 from fastapi import FastAPI
 from msgspec import Struct, field
 
+from kairos.api.calls import Brought
 from kairos.api.communications import BASE as TMF681
 from kairos.api.communications import MESSAGE
 from kairos.api.events import Results
@@ -19,6 +20,7 @@ from kairos.api.operations import Trial, Turn
 from kairos.api.problem import PROBLEM
 from kairos.api.purchases import Said as Reversed
 from kairos.api.recommendations import ATTRIBUTES, BASE, QUERY, Wanted
+from kairos.api.roles import describe
 from kairos.api.tmf import PATH
 
 Row = dict[str, Any]
@@ -317,6 +319,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
 BODIES: Final[dict[tuple[str, str], Any]] = {
     ("POST", "/v1/reversals"): Reversed,
     ("POST", "/v1/trials"): Trial,
+    ("POST", "/v1/calls/{offer}"): Brought,
     ("PUT", "/v1/switches/{name}"): Turn,
     ("POST", QUERY): Wanted,
     ("POST", f"{BASE}/hub"): Listening,
@@ -347,6 +350,7 @@ def document(app: FastAPI) -> None:
                 _answers(operation, (method.upper(), path), of_kind, wrong)
         _queries(found["paths"].get(QUERY, {}).get("get"), paged=True)
         _queries(found["paths"].get(f"{QUERY}/{{key}}", {}).get("get"), paged=False)
+        describe(found)
         return found
 
     app.openapi = openapi  # type: ignore[method-assign]

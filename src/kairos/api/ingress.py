@@ -38,12 +38,16 @@ class Ingress(Protocol):
         """Events that could not be read: kept where the settings say so."""
         ...
 
-    def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
+    async def dead_letters(self, kind: str, limit: int) -> Sequence[Any]:
         """What could not be handled, the newest first, as plain data; of one kind, or of all (an empty text)."""
         ...
 
     def troubles(self) -> Sequence[str]:
         """Why events cannot be taken now, in words; empty when all is well."""
+        ...
+
+    async def look(self) -> None:
+        """Look anew at what `stats` tells of the store; waits for a moment at most."""
         ...
 
     def stats(self) -> Mapping[str, Any]:
@@ -54,10 +58,10 @@ class Ingress(Protocol):
 class Explanations(Protocol):
     """Why decisions fell as they did, as plain data (what msgspec can write as JSON)."""
 
-    def decision(self, number: int) -> Any | None:
+    async def decision(self, number: int) -> Any | None:
         """None where there is no such decision."""
         ...
 
-    def subscriber(self, msisdn: str) -> Sequence[Any] | None:
+    async def subscriber(self, msisdn: str) -> Sequence[Any] | None:
         """The latest decisions about a subscriber, the newest first; None where nobody has that number."""
         ...

@@ -8,10 +8,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from fastapi import FastAPI, Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
+from kairos.api.body import whole_body
 from kairos.api.problem import problem
 
 BODY_LIMIT = 10_000  # bytes
@@ -55,9 +54,7 @@ def add_ivr(app: FastAPI, voice: Voice, goodbye: str) -> None:
         if not voice.knows(secret):
             return problem(404, NO_SUCH_CALL)
         try:
-            said, is_form = _fields(request, await body_of(request, BODY_LIMIT))
-        except (TooLargeError, ClientDisconnect):
-            return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
+            said, is_form = _fields(request, await whole_body(request, BODY_LIMIT))
         except (msgspec.DecodeError, ValueError, RecursionError):
             return problem(400, f"the body cannot be read; {EXAMPLE}")
         if not said["offer"] or not (said["digits"] or said["state"]):

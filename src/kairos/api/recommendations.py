@@ -13,8 +13,7 @@ from starlette.responses import Response
 
 from kairos.api.hubs import Listeners, add_hub
 from kairos.api.lock import about, client_of, may
-from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
-from kairos.api.tmf_body import read_body
+from kairos.api.tmf import PATH, TmfError, matches, read_body, read_page, selected, tmf_json
 from kairos.domain.caller import CARE
 from kairos.domain.inbound import MOST, Sought
 

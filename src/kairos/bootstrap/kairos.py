@@ -203,7 +203,6 @@ class Kairos:
         self.smsc = Smsc(
             partial(smsc_binds, settings.smsc),
             self.loop,
-            store,
             now,
             self.msisdn,
             self.esmes.deliver,
@@ -411,7 +410,7 @@ class Kairos:
             networks = [ip_network(proxy) for proxy in page.proxies.split()]
             yield lambda app: add_page(app, pages, page.number_header, networks)
         yield partial(add_ussd, ussd=self.ussd.http)
-        yield from doors(self.settings, self.ways, self.loop, self.store)
+        yield from doors(self.settings, self.ways, self.loop)
 
     def _gauges(self) -> dict[str, float]:
         bound = self.smsc.client.session is not None

@@ -86,13 +86,13 @@ def callbacks(settings: Ivr) -> str:
     return f"{settings.callback.rstrip('/')}/v1/ivr/{settings.key}"
 
 
-def doors(settings: Settings, ways: Mapping[str, Channel], loop: Loop, store: Store) -> list[Callable[[FastAPI], None]]:
+def doors(settings: Settings, ways: Mapping[str, Channel], loop: Loop) -> list[Callable[[FastAPI], None]]:
     """The routes of the ways out that are answered over HTTP."""
     found: list[Callable[[FastAPI], None]] = []
     if isinstance(calls := ways["calls"], CallList):
         found.append(partial(add_calls, calls=CallDesk(calls, loop, settings.region)))
     if isinstance(dialler := ways["ivr"], Dialler):
-        voice = Voice(loop, store, settings.channels.ivr.key, dialler.callbacks)
+        voice = Voice(loop, settings.channels.ivr.key, dialler.callbacks)
         found.append(partial(add_ivr, voice=voice, goodbye=GOODBYE))
     return found
 

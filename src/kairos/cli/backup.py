@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
 from pathlib import Path
@@ -10,12 +9,9 @@ from typing import Annotated
 
 import typer
 
-from kairos.cli.store import loaded, noted
+from kairos.cli.options import TOML, SettingsFile, StoreFile
+from kairos.cli.store import loaded, noted, path_of
 from kairos.errors import KairosError
-
-Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
-Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
-TOML = Path("kairos.toml")
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE")], settings: Settings = TOML, store: Store = None
+    file: Annotated[Path, typer.Argument(metavar="FILE")], settings: SettingsFile = TOML, store: StoreFile = None
 ) -> None:
     from kairos.adapters.sqlite.backup import back_up
 
@@ -36,8 +32,8 @@ def backup(
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     replace: Annotated[bool, typer.Option("--replace", help="The store that is there is kept beside it.")] = False,
     resend_within: Annotated[
         str, typer.Option(help="Texts that waited in the backup and are not older are sent (again).")
@@ -67,9 +63,3 @@ def restore(
         "What happened since is not known: replies, consents and STOPs too. Marketing is off: bring profiles up to "
         "date, then `kairos switch marketing on`."
     )
-
-
-def path_of(settings: Path, store: Path | None) -> Path:
-    from kairos.settings import load_settings
-
-    return store or Path(load_settings(settings, os.environ).store.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -228,15 +228,6 @@ def plain(report: Report) -> dict[str, Any]:
         "moments_by_use": report.counts,
         "share_changed": report.changed,
         "by": report.by,
-        "exchanges": [
-            {
-                "group": one.group,
-                "said": one.said,
-                "would_say": one.would_say,
-                "moments": one.moments,
-                "subscribers": one.subscribers,
-            }
-            for one in report.exchanges
-        ],
+        "exchanges": [asdict(one) for one in report.exchanges],
         "notes": list(report.notes),
     }

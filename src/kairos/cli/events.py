@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile
 from kairos.errors import EventError, KairosError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def try_(
     file: Annotated[str, typer.Argument(help="CloudEvents, another system's JSON or lines, a notification's text.")],
     source: Annotated[str, typer.Option(help="Read it with the mappings of this source.")] = "",
     account: Annotated[str, typer.Option(help="It is a notification's text, of this account.")] = "",
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    settings: SettingsFile = TOML,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     from kairos.cli.playbook import read as read_playbook

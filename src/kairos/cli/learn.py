@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile
 from kairos.errors import KairosError, StoreError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def learn(
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    settings: SettingsFile = TOML,
     once: Annotated[bool, typer.Option("--once", help="Publish one version from all that is known, and end.")] = False,
     beside: Annotated[
         int, typer.Option(hidden=True, help="The process that started this, and with which it ends.")

@@ -11,15 +11,14 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile, Url
 from kairos.cli.store import noted
 from kairos.errors import KairosError
 
 if TYPE_CHECKING:
     from kairos.settings import Settings
 
-Toml = Annotated[Path, typer.Option("--settings", help="The settings file.")]
 Subscriber = Annotated[str, typer.Argument(help="The number; or imsi:, account: and its value.")]
-TOML = Path("kairos.toml")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     subscriber: Subscriber,
-    settings: Toml = TOML,
+    settings: SettingsFile = TOML,
     out: Annotated[Path | None, typer.Option(help="A new file, readable by you alone; else standard output.")] = None,
 ) -> None:
     import msgspec
@@ -60,10 +59,10 @@ def export(
 
 def erase(
     subscriber: Subscriber,
-    settings: Toml = TOML,
+    settings: SettingsFile = TOML,
     reason: Annotated[str, typer.Option(help="Why; it is kept, so name nobody.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Though something is promised, bought or owed.")] = False,
-    url: Annotated[str, typer.Option(help="The HTTP door, if it is not the one of the settings.")] = "",
+    url: Url = "",
 ) -> None:
     from kairos.cli.door import address, with_scheme
     from kairos.settings import load_settings

@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kairos.cli.store import reading
+from kairos.cli.options import TOML, SettingsFile, StoreFile
+from kairos.cli.store import purchases_in, reading
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.adapters.duckdb_uplift import Costs, Extracted
     from kairos.adapters.sqlite.records import SqliteRecords
-    from kairos.domain.purchase import Purchase
     from kairos.engine.cohort import Cohort
     from kairos.engine.program import Program
     from kairos.playbook import Playbook
 
-Settings = Annotated[Path, typer.Option(help="The settings file.")]
-Store = Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")]
 Since = Annotated[str, typer.Option(help="Only moments from this day on (UTC), as in 2026-03-04.")]
 Html = Annotated[Path | None, typer.Option(help="Write a page with plots to this file, too.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-TOML = Path("kairos.toml")
 FOR_EVER = 2**62
 DAYS = (7, 30, 90)
 
@@ -41,8 +38,8 @@ def register(app: typer.Typer) -> None:
 
 def uplift(
     events: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The extract: CSV or Parquet.")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     by: Annotated[str, typer.Option(help="An attribute of the vocabulary that cuts subscribers into segments.")] = "",
     days: Annotated[
         list[int] | None, typer.Option(min=1, max=730, help="After the first moment; repeatable; 7, 30, 90 without it.")
@@ -72,7 +69,7 @@ def uplift(
         cohort.model = by_band(cohort.model)
         with closing(Flows(events, columns, words)) as flows:
             holdings = records.holdings("msisdn")
-            extracted = flows.fill(holdings, _purchases(records), records.outcomes(), cohort, costs)
+            extracted = flows.fill(holdings, purchases_in(records), records.outcomes(), cohort, costs)
             flows.enter(cohort, segments(cohort.trait, shown(playbook, by)))
             made = uplift_report.make(
                 flows,
@@ -151,13 +148,6 @@ def _notes(cohort: Cohort, extracted: Extracted, costs: Costs) -> list[str]:
     return notes
 
 
-def _purchases(records: SqliteRecords) -> Iterator[Purchase]:
-    after = ""
-    while found := records.purchases(after, 2000):
-        yield from found
-        after = found[-1].key
-
-
 def by_band(models: list[str]) -> list[str]:
     """Model versions as groups. Where one is published every minute they are many: the learned ones fall into quarters.
 
@@ -189,8 +179,8 @@ def shown(playbook: Playbook, by: str) -> Callable[[Any], str]:
 
 def fairness(
     by: Annotated[str, typer.Option(help="An attribute of the vocabulary, such as an age or a region.")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     since: Since = "",
     html: Html = None,
     as_json: Json = False,

@@ -7,11 +7,11 @@ from html import escape
 from itertools import groupby
 
 from kairos.cli import plots
-from kairos.cli.page import cards, listed, section, table
+from kairos.cli.page import cards, listed, mood, section, table
 from kairos.cli.page import page as whole_page
 from kairos.cli.uplift_controls import Own
 from kairos.cli.uplift_report import Report, sentence, title
-from kairos.cli.uplift_row import Row, amount, date, percent, told
+from kairos.cli.uplift_row import Row, amount, bounds, date, percent, told
 from kairos.evaluate import Interval, detectable
 
 HEADINGS = {
@@ -38,14 +38,14 @@ def _cards(report: Report) -> str:
             (
                 f"margin a subscriber, {report.days} days",
                 amount(margin.difference.value, show),
-                f"95 %: {amount(margin.difference.low, show)} to {amount(margin.difference.high, show)}",
-                _mood(margin.difference),
+                bounds(margin.difference, show),
+                mood(margin.difference),
             ),
             (
                 "recharges a subscriber",
                 amount(recharges.difference.value, show),
                 f"{percent(recharges.relative.value)} against holdout" if recharges.relative else "against holdout",
-                _mood(recharges.difference),
+                mood(recharges.difference),
             ),
             (
                 "accepted offers, of 1,000 subscribers",
@@ -56,10 +56,6 @@ def _cards(report: Report) -> str:
             ("subscribers compared", f"{row.treated + row.control:,}", f"{row.control:,} of them held out", ""),
         ]
     )
-
-
-def _mood(interval: Interval) -> str:
-    return "good" if interval.low > 0 else "bad" if interval.high < 0 else ""
 
 
 def _growth(report: Report) -> str:

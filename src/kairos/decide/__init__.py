@@ -1,7 +1,7 @@
 """Decide: what is best to say to each subscriber of a batch, or nothing, and why. Pure."""
 
 from kairos.decide.again import highest, moment_of, survivors_again
-from kairos.decide.budgets import AMOUNTS, BudgetFigures, Ledger, figures
+from kairos.decide.budgets import AMOUNTS, BudgetFigures, Ledger, figures, periods
 from kairos.decide.closings import with_switches
 from kairos.decide.decide import Composed, Decided, decide
 from kairos.decide.explain import Verdict, explain
@@ -38,6 +38,7 @@ __all__ = [
     "kept_from",
     "moment_of",
     "passes",
+    "periods",
     "still_passes",
     "still_unanswered",
     "survivors_again",

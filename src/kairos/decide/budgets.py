@@ -143,6 +143,11 @@ class BudgetFigures:
 AMOUNTS: Final = ("cap", "allowed", "reserved", "spent", "left")
 
 
+def periods(program: Program, now: int) -> list[Key]:
+    """Of every budget, the period that it is in at `now`."""
+    return [(one.budget.name, span(one.budget.unit, program.time_zone, now)[0]) for one in program.budgets]
+
+
 def figures(program: Program, now: int, read: Read, names: Iterable[str] | None = None) -> list[BudgetFigures]:
     """How budgets stand in the period that it is at `now`; of all, or of those of these names."""
     shown = [one.budget for one in program.budgets if names is None or one.budget.name in names]

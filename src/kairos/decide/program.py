@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from kairos.decide.purchases import Purchases, compile_purchases
 from kairos.domain.address import usable
 from kairos.domain.channel import INBOUND, NOTIFICATION, PULLED, USSD, USSD_PUSH
+from kairos.domain.decision import Decision
+from kairos.domain.moment import Moment
 from kairos.domain.purpose import STANDINGS, minding
 from kairos.playbook.action import Action, NamedRule, Variant
 from kairos.playbook.budget import Budget
@@ -387,6 +389,29 @@ def _frozen(freeze: Freeze, arms: Sequence[Arm], channels: Sequence[str]) -> Fro
         and not (freeze.except_care and arm.action.purpose == "care")
     )
     return Frozen(freeze, _mask(stopped), frozenset(places), not freeze.channels and not freeze.issues)
+
+
+def answering(program: Program, moment: Moment | Decision) -> int:
+    """The arms that answer what happened, as long after it as this is."""
+    age, arms = moment.now - moment.happened, 0
+    for at_most, mask in program.answers.get(moment.kind, ()):
+        if at_most < 0 or age <= at_most:
+            arms |= mask
+    return arms
+
+
+def bits(mask: int) -> list[int]:
+    """The places of the bits that are set, lowest first.
+
+    >>> bits(0b10110)
+    [1, 2, 4]
+    """
+    places = []
+    while mask:
+        lowest = mask & -mask
+        places.append(lowest.bit_length() - 1)
+        mask ^= lowest
+    return places
 
 
 def told_on(program: Program, where: str) -> tuple[int, ...]:

@@ -133,7 +133,7 @@ class DeadLetters:
     async def _replayed(self, loop: Loop, letter: DeadLetter) -> str:
         """Hand one to the engine; its status then. Raises KairosError where the engine takes nothing now."""
         try:
-            source = self.input(letter)
+            source = await asyncio.to_thread(self.input, letter)  # it may read the store
             answer = await loop.submit(source, own=True)
         except EventError as error:  # it cannot be read, still
             log.warning("a dead letter cannot be replayed", letter=letter.id, kind=letter.kind, reason=str(error))

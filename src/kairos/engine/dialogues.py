@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kairos import enrich, respond
+from kairos import respond
 from kairos.decide import closed_to
 from kairos.deliver import Row, Values, values_for
 from kairos.domain.channel import USSD, USSD_PUSH
@@ -66,8 +66,7 @@ def take_recall(engine: Engine, work: Work, index: int, recall: Recall) -> None:
     state = _known(engine, work, index, recall.msisdn)
     if state is None:
         return
-    if not enrich.remember(engine.program.plan, state, recall.identity, work.now).new:
-        engine.statistics.counts["duplicates"] += 1
+    if not engine.is_new(state, recall.identity, work.now):
         work.answers[index] = DUPLICATE
         return
     work.changed.add(state.id)

@@ -79,6 +79,7 @@ class Backlog:
     blocked: int = 0  # of these: refused for now, or behind another of the same subscriber
     read_to: int = 0
     left: bool = True
+    came: list[tuple[Outgoing, Submission]] | None = None  # while a page is read: what was handed over meanwhile
 
     def room(self, hold: int) -> bool:
         """Whether one more may be in memory. So many that are blocked leave the room to the others."""
@@ -117,7 +118,8 @@ class Dispatcher:
         self._left_behind = store.next_ids().outgoing  # rows below are an earlier run's: they may have gone out
         self._handed_to = self._left_behind - 1  # rows above may be in the store, but are still to be handed to us
         self._overtaken: dict[int, Submission] = {}  # of rows that wait in the store
-        self._taken_back: set[int] = set()
+        self._taken_back: dict[int, asyncio.Future[bool]] = {}  # whether they are; it is being asked of some
+        self._coming_back: set[asyncio.Task[None]] = set()
         self._may_have_gone: set[int] = set()  # of those under way: the counterpart may have it, or gets it just now
         self._closing = False
         self.held_back: Counter[str] = Counter()  # messages of their own that wait for the end of a freeze, by channel
@@ -133,6 +135,8 @@ class Dispatcher:
             backlog = self._backlogs[self._lane(row)]
             if backlog.left or not backlog.room(self.hold):
                 backlog.left = True
+                if backlog.came is not None and len(backlog.came) <= self.hold:
+                    backlog.came.append((row, submission))
                 if submission.overtaken:  # told by now, if it ever is: the answer came before us
                     self._overtaken[row.id] = submission
             else:
@@ -140,23 +144,43 @@ class Dispatcher:
                 self._start(row, submission)
 
     async def take_back(self, id_: int) -> bool:
-        """Withdraw a notification that surely did not go out: True when it is committed that it never will."""
-        rows = self.store.outgoing([id_])
-        if not rows or rows[0].status != "pending" or id_ < self._left_behind or id_ in self._may_have_gone:
+        """Withdraw a notification that surely did not go out: True when it is committed that it never will.
+
+        Until that is known, it does not go out.
+        """
+        if id_ in self._taken_back:
+            return await self._is_taken_back(id_)
+        if id_ < self._left_behind or id_ in self._may_have_gone:
             return False
-        self._taken_back.add(id_)
-        await self._news(rows[0], _text(rows[0].payload), "dropped", reason="taken back")
+        known = self._taken_back[id_] = asyncio.get_running_loop().create_future()
+        taken = False
+        try:
+            rows = await self.loop.aside.read(Store.outgoing, [id_])
+            if rows and rows[0].status == "pending":
+                await self._news(rows[0], _text(rows[0].payload), "dropped", reason="taken back")
+                taken = True
+        finally:
+            known.set_result(taken)
+            if not taken:
+                del self._taken_back[id_]
         if id_ not in self._under_way:
-            self._taken_back.discard(id_)
             self._overtaken.pop(id_, None)
-        return True
+        return taken
+
+    async def _is_taken_back(self, id_: int) -> bool:
+        while asked := self._taken_back.get(id_):
+            if await asyncio.shield(asked):
+                return True
+        return False
 
     async def run(self) -> None:
         """Until closed: fetch what is left in the store (all that a crash left behind, at the start)."""
         while not self._closing:
             for lane, backlog in [*self._backlogs.items()]:
                 if backlog.left and backlog.room(self.hold):
-                    self._fetch(lane, backlog)
+                    await self._fetch(lane, backlog)
+            for id_ in [id_ for id_, known in self._taken_back.items() if known.done() and id_ not in self._under_way]:
+                del self._taken_back[id_]  # no page has it as pending any more
             await asyncio.sleep(0.05)
 
     async def close(self) -> None:
@@ -174,11 +198,18 @@ class Dispatcher:
     def under_way(self) -> int:
         return len(self._under_way)
 
-    def _fetch(self, lane: str, backlog: Backlog) -> None:
-        """Start what one page of the store has for a lane, as far as there is room."""
+    async def _fetch(self, lane: str, backlog: Backlog) -> None:
+        """Start what one page of the store has for a lane, as far as there is room; with the last page, what was handed
+        over while it was read, which it may not have."""
+        came: list[tuple[Outgoing, Submission]] = []
+        backlog.came = came
         try:
-            rows = self.store.unsent(backlog.read_to, PAGE)
+            rows = await self.loop.aside.read(Store.unsent, backlog.read_to, PAGE)
         except KairosError:
+            return
+        finally:
+            backlog.came = None
+        if self._closing:
             return
         for row in rows:
             if row.id > self._handed_to:  # just committed
@@ -189,7 +220,16 @@ class Dispatcher:
                     return
                 self._start(row, self._overtaken.pop(row.id, None))
             backlog.read_to = row.id
-        backlog.left = len(rows) == PAGE
+        if len(rows) == PAGE:
+            return
+        for row, submission in came:
+            if row.id > backlog.read_to:
+                if not backlog.room(self.hold):
+                    return
+                self._overtaken.pop(row.id, None)
+                self._start(row, submission)
+                backlog.read_to = row.id
+        backlog.left = False
 
     def _lane(self, row: Outgoing) -> str:
         """Whom a row is for. What a handset gets has one order; else each channel is a lane, or each who is owed."""
@@ -221,7 +261,7 @@ class Dispatcher:
 
         def done(finished: asyncio.Task[None]) -> None:
             backlog.held -= 1
-            self._taken_back.discard(row.id)
+            self._taken_back.pop(row.id, None)
             self._may_have_gone.discard(row.id)
             self._under_way.pop(row.id, None)
             if self._last.get(lane) is finished:
@@ -331,30 +371,33 @@ class Dispatcher:
             await self._news(row, text, "dropped", reason=halt.rule)
             return
         self.held_back[row.channel] += 1
-        self._come_back(row.id, row.channel, max(0, halt.until - self.clock()))
+        self._come_back(row.id, row.channel, self._backlogs[self._lane(row)], max(0, halt.until - self.clock()))
 
-    def _come_back(self, id_: int, channel: str, pause: int) -> None:
+    def _come_back(self, id_: int, channel: str, backlog: Backlog, pause: int) -> None:
         """Start a row that is held back, as the store then has it, in `pause` ms and a little more.
 
         Until then it takes no room of its lane: a notification must not wait for the end of a freeze. Nor may those
         that come back together fill the lane.
         """
 
-        def again() -> None:
-            if self._closing:
-                return
+        async def again() -> None:
             try:
-                (row,) = self.store.outgoing([id_])
+                rows = await self.loop.aside.read(Store.outgoing, [id_])
             except KairosError:
-                self._come_back(id_, channel, 0)
-                return
-            if self._backlogs[self._lane(row)].held > self.hold // 2:
-                self._come_back(id_, channel, 0)
+                self._come_back(id_, channel, backlog, 0)
                 return
             self.held_back[channel] -= 1
-            self._start(msgspec.structs.replace(row, status="pending"), None)  # if it was tried, it surely did not go
+            for row in rows if not self._closing else ():  # none: whoever it was for has been forgotten
+                self._start(msgspec.structs.replace(row, status="pending"), None)  # if tried, it surely did not go
 
-        asyncio.get_running_loop().call_later(pause / 1000 + self.backoff.seconds(5, self.chance()), again)
+        def begin() -> None:
+            if backlog.held + len(self._coming_back) > self.hold // 2:
+                self._come_back(id_, channel, backlog, 0)
+            elif not self._closing:
+                self._coming_back.add(task := asyncio.create_task(again()))
+                task.add_done_callback(self._coming_back.discard)
+
+        asyncio.get_running_loop().call_later(pause / 1000 + self.backoff.seconds(5, self.chance()), begin)
 
     async def _until_sent(self, row: Outgoing, text: Text, *, waited: bool) -> None:
         """A notification, an answer, a receipt, a relayed reply: sent until the counterpart has it.
@@ -372,10 +415,10 @@ class Dispatcher:
         ):  # its line was taken off in an earlier run: only that leaves a tried row pending
             text = msgspec.structs.replace(text, text=text.plain, plain="")
         while True:
-            if text.plain and row.id not in self._taken_back:
+            if text.plain and not await self._is_taken_back(row.id):
                 asked = not may_have_gone and (waited or attempts > row.attempts)
                 text = await self._with_its_line(row, text, may_have_gone, asked=asked)
-            if row.id in self._taken_back:
+            if await self._is_taken_back(row.id):
                 return
             if text.passage and self.clock() > text.send_by:  # of another system: its own validity
                 await self._news(row, text, "dropped", reason="too late")
@@ -426,7 +469,7 @@ class Dispatcher:
             why = (await self._news(row, text, "line")).reason
         if not why:
             return text
-        if row.id not in self._taken_back:  # else it is dropped already
+        if not await self._is_taken_back(row.id):  # else it is dropped already
             await self._news(row, text, "plain", reason="unknown" if may_have_gone else why)
         return msgspec.structs.replace(text, text=text.plain, plain="")
 

@@ -243,6 +243,15 @@ class Engine:
             suppress(self, state, work.now)
         return state
 
+    def is_new(self, state: State, identity: str, now: int) -> bool:
+        """Whether an input comes for the first time, which is noted; a repeat changes nothing."""
+        new, evicted = enrich.remember(state, identity, now)
+        if evicted:
+            self.statistics.counts["identities_evicted"] += evicted
+        if not new:
+            self.statistics.counts["duplicates"] += 1
+        return new
+
     def new_subscriber(self, work: Work, msisdn: str, since: int) -> State:
         state = enrich.new_state(self.program.plan, work.ids.take("subscriber"), msisdn, work.now)
         work.subscribers[msisdn] = state.id

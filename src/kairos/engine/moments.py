@@ -45,11 +45,7 @@ def take_event(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         plain(work, index, event, 0)
         return None
     program, now = engine.program, work.now
-    remembered = enrich.remember(program.plan, state, event.identity, now)
-    if remembered.evicted:
-        engine.statistics.counts["identities_evicted"] += remembered.evicted
-    if not remembered.new:
-        engine.statistics.counts["duplicates"] += 1
+    if not engine.is_new(state, event.identity, now):
         work.answers[index] = DUPLICATE
         return None
     work.changed.add(state.id)

@@ -37,6 +37,7 @@ from kairos.domain.passage import (
     Passing,
     Stand,
     Withdrawal,
+    told_why,
 )
 from kairos.domain.purpose import Purpose, minding
 from kairos.domain.subscriber import Contact, State
@@ -84,7 +85,7 @@ def take_handed(engine: Engine, work: Work, index: int, handed: Handed) -> None:
     if state is not None and not state.msisdn:
         state = None
     if state is not None:
-        remembered = enrich.remember(engine.program.plan, state, handed.identity, work.now)
+        remembered = enrich.remember(state, handed.identity, work.now)
         engine.statistics.counts["identities_evicted"] += remembered.evicted
         if not remembered.new:
             work.answers[index] = Answer("duplicate")
@@ -106,8 +107,9 @@ def end_of_waiting(engine: Engine, work: Work, index: int, state: State, timer: 
     if handed is None:  # it was taken back
         return
     work.changed.add(state.id)
-    stand, why, _ = _weighed(engine, work, index, state if state.msisdn == handed.msisdn else None, handed, anew=True)
-    _owe_receipt(work, index, state, handed, stand, why)
+    owner = state if state.msisdn == handed.msisdn else None
+    stand, why, until = _weighed(engine, work, index, owner, handed, anew=True)
+    _owe_receipt(work, index, state, handed, stand, told_why(stand, why, until))
 
 
 def take_withdrawal(engine: Engine, work: Work, index: int, withdrawal: Withdrawal) -> None:
@@ -363,4 +365,5 @@ def owed_receipt(text: Text, status: str, reason: str, now: int) -> Text | None:
     why = "" if status == "sending" else reason
     if status == "dropped":
         stand, why = DROPPED.get(reason, ("refused", reason))
+    why = told_why(stand, why)
     return receipt_of(text, stand, why, now) if stand in ENDS and status in ("sending", "dropped", "failed") else None

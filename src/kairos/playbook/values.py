@@ -10,7 +10,7 @@ from typing import Any
 
 from kairos.domain.money import Currency, parse_exact
 from kairos.errors import did_you_mean
-from kairos.playbook.document import Items, Node, Scalar, refused
+from kairos.playbook.document import Node, Scalar, listed, refused
 from kairos.rules import Type
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
@@ -44,7 +44,7 @@ def name(node: Node) -> str:
 
 def words(node: Node) -> tuple[str, ...]:
     """A text, or a list of texts."""
-    return tuple(text(item) for item in node.items) if isinstance(node, Items) else (text(node),)
+    return tuple(map(text, listed(node)))
 
 
 def known(what: str, names: Iterable[str]) -> Callable[[Node], str]:
@@ -64,7 +64,7 @@ def several(read: Callable[[Node], str]) -> Callable[[Node], tuple[str, ...]]:
     """A reader of one word, or of a list of them."""
 
     def read_all(node: Node) -> tuple[str, ...]:
-        found = tuple(read(item) for item in node.items) if isinstance(node, Items) else (read(node),)
+        found = tuple(map(read, listed(node)))
         if not found:
             raise refused(node, "the list is empty", "leave the key out for all of them")
         return found

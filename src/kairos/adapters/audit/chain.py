@@ -28,6 +28,7 @@ from kairos.errors import KairosError
 log = structlog.get_logger("kairos.audit")
 
 SEAL = b',"seal":"'
+CUT = "cut"  # what a line says that was added where others had been taken out
 LONGEST = 16_384  # bytes of a line
 TORN = {"did": "torn", "detail": "the line before was not written whole"}
 
@@ -40,6 +41,7 @@ class Fault(Struct, frozen=True):
     file: str
     line: int
     why: str
+    unsealed: bool = False  # the seal is not of this key, or the line was changed
 
 
 class Chain:
@@ -61,7 +63,7 @@ class Chain:
                 before, n, seal = os.fstat(file.fileno()).st_size, self.n, self.seal
                 lines = [b"\n"] if self._torn else []
                 torn: list[Entry] = [TORN | {"at": _now()}] if self._torn else []
-                cut: list[Entry] = [{"at": _now(), "did": "cut", "detail": self._cut}] if self._cut else []
+                cut: list[Entry] = [{"at": _now(), "did": CUT, "detail": self._cut}] if self._cut else []
                 for entry in [*torn, *cut, *entries]:
                     n += 1
                     after = {"after": seal} if not before and len(lines) == 0 else {}
@@ -161,7 +163,9 @@ def read(folder: Path, key: bytes) -> Iterator[dict[str, Any] | Fault]:
             if fields["n"] != n + 1:
                 yield Fault(file.name, number, f"line {fields['n']} follows line {n}")
             elif sealed(key, seal, body) != fields["seal"]:
-                yield Fault(file.name, number, f"the seal of line {fields['n']} does not fit")
+                yield Fault(file.name, number, f"the seal of line {fields['n']} does not fit", unsealed=True)
+            elif fields.get("did") == CUT:
+                yield Fault(file.name, number, str(fields.get("detail", "")))
             n, seal = fields["n"], fields["seal"]
             yield fields
     if torn:

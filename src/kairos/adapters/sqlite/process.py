@@ -24,25 +24,27 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import zip_longest
 from multiprocessing.connection import Connection
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from kairos.adapters.log import logs
 from kairos.adapters.sqlite.store import SqliteStore
 from kairos.errors import FallenError, StoreError
-from kairos.ports import Batch, Loaded
+from kairos.ports import Batch, Loaded, Store
 
 TOGETHER: Final = 8  # commits in one transaction, at most
-DOORS: Final = 8  # calls at the same time: a commit, who waits behind it to write, and reads, which must not wait
+DOORS: Final = 8  # calls of threads at the same time: who writes, who waits behind it, and reads, which must not wait
+OF_THE_LOOP: Final = ("load", "commit", "read")  # what an event loop asks has doors of its own
 PREDECESSOR: Final = 2.0  # seconds that a killed kairos may take to let go of the store
 SWITCH: Final = 0.0005  # seconds that a thread may hold up another: a read must not wait for a commit's Python
 ENDED: Final = "the store's process has ended; start kairos again"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
-# Batches come and go through eight threads. Left alone, glibc gives each of them a heap of its own that keeps the most
+# Batches come and go through many threads. Left alone, glibc gives each of them a heap of its own that keeps the most
 # that it ever held, and takes large blocks from there, too: memory then creeps up for as long as batches vary in size.
 MALLOC: Final = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "8388608"}
 
@@ -75,7 +77,7 @@ class SqliteProcess:
         copy: bool = True,
         died: Callable[[int], None] = lambda _status: None,
     ) -> None:
-        ours, theirs = zip(*(socket.socketpair() for _ in range(DOORS + 2)), strict=True)
+        ours, theirs = zip(*(socket.socketpair() for _ in range(len(OF_THE_LOOP) + DOORS)), strict=True)
         numbers = [door.fileno() for door in theirs]
         arguments = (os.fspath(path), str(checkpoint_pages), "copy" if copy else "", *map(str, numbers))
         self._process = subprocess.Popen(
@@ -88,9 +90,8 @@ class SqliteProcess:
             door.close()
         self._closing, self._died = False, died
         self._doors = queue.LifoQueue[Connection]()
-        loads, commits, *others = ours
-        self.aside = Beside(loads, commits, self._watch)
-        for door in others:
+        self.aside = Beside(dict(zip(OF_THE_LOOP, ours, strict=False)), self._watch)
+        for door in ours[len(OF_THE_LOOP) :]:
             self._doors.put(Connection(door.detach()))
         try:
             self._epoch: str = self._call("opened", (), {})
@@ -198,11 +199,11 @@ class Frames(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._transport.set_write_buffer_limits(0)  # at once: uvloop else lets all go first that is to run
 
-    async def call(self, name: str, *args: Any) -> Any:
+    async def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """What the store's method gives. Raises StoreError as it does, and where the process has ended."""
         if self._transport is None or self._transport.is_closing():
             raise StoreError(ENDED)
-        asked = pickle.dumps((name, args, {}), pickle.HIGHEST_PROTOCOL)
+        asked = pickle.dumps((name, args, kwargs), pickle.HIGHEST_PROTOCOL)
         length = len(asked)
         head = struct.pack("!i", length) if length <= 0x7FFFFFFF else struct.pack("!iQ", -1, length)
         self._transport.writelines([head, asked])
@@ -245,11 +246,11 @@ class Frames(asyncio.Protocol):
 
 
 class Beside:
-    """A `kairos.ports.Aside` over two doors of their own, without a thread on our side: handing the interpreter from
-    thread to thread and back took longer than reading a state."""
+    """A `kairos.ports.Aside` over doors of its own (`OF_THE_LOOP`), without a thread on our side: handing the
+    interpreter from thread to thread and back took longer than reading a state."""
 
-    def __init__(self, loads: socket.socket, commits: socket.socket, ended: Callable[[], None]) -> None:
-        self._doors, self._ended = {"load": loads, "commit": commits}, ended
+    def __init__(self, doors: Mapping[str, socket.socket], ended: Callable[[], None]) -> None:
+        self._doors, self._ended = doors, ended
         self._opened: dict[str, asyncio.Task[Frames]] = {}
 
     async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
@@ -258,6 +259,10 @@ class Beside:
 
     async def commit(self, batch: Batch, chain: int) -> None:
         await (await self._door("commit")).call("commit", batch, chain)
+
+    async def read(self, ask: Callable[Concatenate[Store, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        found: R = await (await self._door("read")).call(ask.__name__, *args, **kwargs)
+        return found
 
     async def close(self) -> None:
         for opened in self._opened.values():
@@ -271,7 +276,7 @@ class Beside:
     async def _door(self, name: str) -> Frames:
         if name not in self._opened:
             self._opened[name] = asyncio.create_task(self._open(self._doors[name]))
-        return await self._opened[name]
+        return await asyncio.shield(self._opened[name])  # who gives up waiting must not close it for the others
 
     async def _open(self, door: socket.socket) -> Frames:
         _, frames = await asyncio.get_running_loop().create_unix_connection(partial(Frames, self._ended), sock=door)
@@ -295,8 +300,8 @@ def serve(parent: int, path: str, checkpoint_pages: int, copy: bool, doors: list
     sys.setswitchinterval(SWITCH)
     over = threading.Event()
     living = [*doors]
-    loads, commits, *others = doors
-    for door, serving in ((commits, _commit), *((one, _answer) for one in (loads, *others))):
+    for name, door in zip_longest(OF_THE_LOOP, doors):
+        serving = _commit if name == "commit" else _answer
         threading.Thread(target=_serve, args=(serving, store, door, living, over), daemon=True).start()
     over.wait()
 
