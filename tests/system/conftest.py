@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -312,14 +313,26 @@ class System:
             return store.execute(sql).fetchall()
 
 
+RESERVED: deque[socket.socket] = deque()
+
+
 def free_port() -> int:
-    """A port that nobody listens on, below those that outgoing connections are given: it stays free between starts."""
+    """A port that nobody listens on, below those that outgoing connections are given: it stays free between starts.
+
+    No other test is given it, whichever process it runs in: there kairos would be bound to by the wrong operator while
+    ours is restarting. Who has a port holds that of UDP, too.
+    """
     while True:
-        port = random.randint(12_000, 30_000)
+        port, twin = random.randint(12_000, 30_000), socket.socket(type=socket.SOCK_DGRAM)
         try:
+            twin.bind((HOST, port))
             socket.create_server((HOST, port)).close()
         except OSError:
+            twin.close()
             continue
+        RESERVED.append(twin)
+        if len(RESERVED) > 200:  # the first of them are not used any more
+            RESERVED.popleft().close()
         return port
 
 
