@@ -83,7 +83,7 @@ class Page:
         self.bench = bench
         bench.engine = Engine(bench.store, bench.program, FixedPropensity(), link=LINKS.link)
         self.loop = Loop(bench.engine, lambda: bench.now, lambda _: None)
-        self.pages = HttpPages(self.loop, bench.store, LINKS, lambda _: None, tap_up_to)
+        self.pages = HttpPages(self.loop, bench.store, LINKS, tap_up_to)
         self.clock = 0.0
         nothing: Any = object()
 

@@ -16,8 +16,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.channels.conftest import Web, bench_of, by_mail
 from tests.channels.dispatching import dispatching, settled
+from tests.hanging import Hanging
 
-from kairos.adapters.ivr import GOODBYE, Dialler, Voice
+from kairos.adapters.ivr import Dialler, Voice
 from kairos.adapters.webhooks import Target
 from kairos.api import create_app
 from kairos.api.ivr import add_ivr
@@ -71,7 +72,7 @@ async def calling(bench: Any, web: Web) -> AsyncIterator[Line]:
     async with dispatching(bench, channel, "ivr") as loop:
         voice = Voice(loop, SECRET, callbacks)
         nothing: Any = object()
-        more = [lambda app: add_ivr(app, voice, GOODBYE)]
+        more = [lambda app: add_ivr(app, voice)]
         app = create_app(nothing, nothing, CollectorRegistry(), lambda: 0, more=more)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kairos") as http:
             await loop.submit(bench.event("data_session", app="video", bytes=1.0))
@@ -96,6 +97,15 @@ async def test_the_dialler_is_asked_once_and_told_what_to_say_and_where_to(call_
         assert [choice.get("dtmf") for choice in menu.iter(f"{VXML}choice")] == ["1", "2", "9"]
         submits = [one.get("next") for one in document.iter(f"{VXML}submit")]
         assert set(submits) == {f"https://kairos.example{PATH}"}
+
+
+async def test_a_call_that_cannot_be_read_holds_up_only_who_asks_for_it(call_bench: Any, web: Web) -> None:
+    async with calling(call_bench, web) as line:
+        hanging = Hanging(call_bench.store, "outgoing_by_peer_id")
+        asked = asyncio.create_task(line.http.get(f"{PATH}/{line.offer.key}"))
+        await hanging.reached()
+        hanging.end()
+        assert (await asked).status_code == 200
 
 
 @pytest.mark.parametrize(("digit", "status"), [("1", "accepted"), ("2", "declined"), ("9", "withdrawn")])

@@ -89,26 +89,27 @@ class Attempts:
                 client.stream(method, url, content=content, headers=headers) as response,
             ):
                 check(response)
-                body = await _read(response)
+                body = await beginning(response.aiter_raw(), MAX_ANSWER)
         except NEVER_LEFT as error:
             return self._noted(Outcome("retry", reason=f"no connection: {_words(error)}"))
         except httpx.HTTPError as error:
             return self._noted(Outcome("unknown", reason=f"no answer: {_words(error)}"))
         except TimeoutError:
             return self._noted(Outcome("unknown", reason=f"no answer within {self.timeout_s:g} s"))
-        return self._noted(meaning(response, body))
+        return self._noted(meaning(response, body[:MAX_ANSWER]))
 
     async def close(self) -> None:
         await self._connections.aclose()
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def beginning(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """All octets of an answer, or one more than the limit: leaving its stream closes the connection."""
     read = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in chunks:
         read += chunk
-        if len(read) > MAX_ANSWER:
-            break  # leaving the stream closes the connection
-    return bytes(read[:MAX_ANSWER])
+        if len(read) > limit:
+            break
+    return bytes(read[: limit + 1])
 
 
 def _words(error: httpx.HTTPError) -> str:

@@ -17,7 +17,7 @@ import structlog
 
 from kairos.adapters.first_answers import FirstAnswers, fingerprint
 from kairos.adapters.smpp_attempt import attempt
-from kairos.deliver import with_text
+from kairos.deliver import pdus_of, with_text
 from kairos.domain.inputs import Answered, Delivery, Part, Reply
 from kairos.domain.message import Carried, Outgoing, Text
 from kairos.engine.loop import Loop
@@ -27,7 +27,6 @@ from kairos.ports import Clock, Outcome, Store
 from kairos.smpp import (
     EMERGENCY,
     TEMPORARY,
-    Assembled,
     DataSm,
     DeliverSm,
     Handler,
@@ -42,12 +41,12 @@ from kairos.smpp import (
     SubmitSm,
     TextError,
     concatenation,
-    decode_pdu,
     encode_pdu,
     id_forms,
     parse_receipt,
     split,
     status_name,
+    text_of,
     with_message_id,
 )
 
@@ -272,7 +271,7 @@ class Smsc:
         name = self._name(pdu)
         told = fingerprint(pdu, name)
         identity = f"smsc/{told}" if name else f"smsc/{uuid4().hex}"
-        text = Assembled((pdu,)).text()
+        text = text_of([pdu])
         told = "" if name else told
         await self.loop.submit(Reply(identity, msisdn, pdu.destination_addr, text, self.clock(), told, repeated))
 
@@ -361,7 +360,7 @@ def carried(text: Text) -> list[SubmitSm]:
 
     What gets longer than one message keeps one reference number on every try: a handset takes a repeat for one.
     """
-    pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in text.carried]  # type: ignore[misc]
+    pdus = pdus_of(text.carried)
     if not pdus or not text.plain:
         return pdus
     return with_text(pdus, text.text, crc32(text.message_id.encode()))

@@ -16,13 +16,17 @@ class Trouble:
 
     def now(self, reason: str) -> None:
         """What is wrong by now; an empty text: nothing is."""
-        if reason == self._reason:
+        if not self.changes(reason):
             return
-        self._reason = reason
         if reason:
             self._log.warning(self._begins, **self._about, reason=reason)
         elif self._ends:
             self._log.info(self._ends, **self._about)
+
+    def changes(self, reason: str) -> bool:
+        """The same for whoever tells it in words of their own: whether it is to be told."""
+        before, self._reason = self._reason, reason
+        return reason != before
 
     def noted(self, found: Outcome) -> Outcome:
         """What came of an attempt, as it is: a yes, and a no for good, end the trouble."""

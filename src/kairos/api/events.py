@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import structlog
 from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import ClientDisconnect, Request
@@ -13,6 +12,7 @@ from starlette.responses import Response
 
 from kairos.api.body import TooLargeError, body_of
 from kairos.api.ingress import Answered, Ingress
+from kairos.api.json_body import json_of
 from kairos.api.problem import RETRY_AFTER, problem, problem_fields
 from kairos.errors import EventError, KairosError
 from kairos.ingest import Readable, Unreadable, UnsupportedMediaTypeError
@@ -68,7 +68,7 @@ async def take_events(
         return problem(
             503, "no event could be applied; send all of them again", headers=RETRY_AFTER, results=results
         ), []
-    return Response(msgspec.json.encode(Results(results)), media_type="application/json"), results
+    return json_of(Results(results)), results
 
 
 async def _entries(request: Request, ingress: Ingress, clock: Clock, body_limit: int) -> list[Readable | Unreadable]:

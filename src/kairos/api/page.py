@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, Protocol
 from urllib.parse import parse_qs
@@ -36,6 +36,7 @@ REMEMBERED: Final = 10_000  # links
 ANSWERS: Final[dict[str, Verb]] = {"accept": "accept", "decline": "decline"}
 ONE_CLICK: Final = ("List-Unsubscribe", "One-Click")  # RFC 8058, section 3.1
 Network = IPv4Network | IPv6Network
+Answer = Callable[[Request, str, Opened], Awaitable[Response]]
 
 
 class Pages(Protocol):
@@ -80,10 +81,10 @@ def add_page(
     """The routes. `header`: where `proxies`, and nobody else, say which number the network knows the visitor by."""
     door = _Door(pages, header, proxies, clock)
     for path, methods, answer in (
-        ("/o/{token}", ["GET", "HEAD"], door.looked),
-        ("/o/{token}", ["POST"], door.tapped),
+        ("/o/{token}", ["GET", "HEAD"], door.to("o", door.looked, "page not shown")),
+        ("/o/{token}", ["POST"], door.to("o", door.tapped, "tap not taken")),
         ("/u/{token}", ["GET", "HEAD"], door.asked_to_stop),
-        ("/u/{token}", ["POST"], door.stopped),
+        ("/u/{token}", ["POST"], door.to("u", door.stopped, "unsubscribing not taken")),
     ):
         app.add_api_route(path, answer, methods=methods, response_model=None, include_in_schema=False)
 
@@ -93,40 +94,39 @@ class _Door:
         self.pages, self.header, self.proxies, self.clock = pages, header, proxies, clock
         self.buckets: OrderedDict[Opened, Bucket] = OrderedDict()
 
-    async def looked(self, request: Request, token: str) -> Response:
+    def to(self, purpose: Purpose, answer: Answer, trouble: str) -> Callable[[Request, str], Awaitable[Response]]:
+        """The route of links that we signed for this, each not too often. `trouble`: that nobody can answer now."""
+
+        async def route(request: Request, token: str) -> Response:
+            opened = self.pages.opened(purpose, token)
+            if opened is None:
+                return self._unknown(request)
+            if self._hurries(opened):
+                return self._busy(request, 429)
+            try:
+                return await answer(request, token, opened)
+            except KairosError as error:
+                log.warning(trouble, reason=str(error))
+                return self._busy(request, 503)
+
+        return route
+
+    async def looked(self, request: Request, token: str, opened: Opened) -> Response:
         """The offer of a link. Changes nothing."""
-        opened = self.pages.opened("o", token)
-        if opened is None:
-            return self._unknown(request)
-        if self._hurries(opened):
-            return self._busy(request, 429)
         number, said = self._number(request), request.query_params.get("now", "")
-        try:
-            shown = await self.pages.look(opened, number, said if said in NOT_NOW else "")
-        except KairosError as error:
-            log.warning("page not shown", reason=str(error))
-            return self._busy(request, 503)
+        shown = await self.pages.look(opened, number, said if said in NOT_NOW else "")
         if shown is None:
             return _page(self.pages.alone("page_ended", _language(request)), 410)
         nonce = secrets.token_urlsafe(12)
         return _page(shown, form=Form(token, nonce, self.pages.seal(token, number, nonce)))
 
-    async def tapped(self, request: Request, token: str) -> Response:
+    async def tapped(self, request: Request, token: str, opened: Opened) -> Response:
         """Take it, or decline it; answered after the commit, with the way back to the page."""
-        opened = self.pages.opened("o", token)
-        if opened is None:
-            return self._unknown(request)
-        if self._hurries(opened):
-            return self._busy(request, 429)
         form, number = await _form(request), self._number(request)
         said, nonce, seal = ANSWERS.get(form.get("answer", "")), form.get("nonce", ""), form.get("seal", "")
         if said is None or not _own(request) or not self.pages.sealed(seal, token, number, nonce):
             return _see(token)  # no form of ours: they see how it stands, and may tap again
-        try:
-            why = await self.pages.answer(opened, number, said, nonce)
-        except KairosError as error:
-            log.warning("tap not taken", reason=str(error))
-            return self._busy(request, 503)
+        why = await self.pages.answer(opened, number, said, nonce)
         return _see(f"{token}?now={why}" if why else token)
 
     async def asked_to_stop(self, request: Request, token: str) -> Response:
@@ -135,21 +135,12 @@ class _Door:
             return self._unknown(request)
         return _page(self.pages.stopping(_language(request)), form=Form(token))
 
-    async def stopped(self, request: Request, token: str) -> Response:
+    async def stopped(self, request: Request, token: str, opened: Opened) -> Response:
         """No more offers, in one click from a mail program, too (RFC 8058); a STOP by reply is the same."""
-        opened = self.pages.opened("u", token)
-        if opened is None:
-            return self._unknown(request)
-        if self._hurries(opened):
-            return self._busy(request, 429)
         name, value = ONE_CLICK
         if (await _form(request)).get(name) != value:
             return _page(self.pages.stopping(_language(request)), form=Form(token))
-        try:
-            await self.pages.stop(opened)
-        except KairosError as error:
-            log.warning("unsubscribing not taken", reason=str(error))
-            return self._busy(request, 503)
+        await self.pages.stop(opened)
         return _page(self.pages.stopping(_language(request), done=True))
 
     def _number(self, request: Request) -> str:

@@ -10,10 +10,9 @@ from typing import Any, Final, Literal, NamedTuple
 
 from starlette.routing import BaseRoute, Route
 
+from kairos.api.tmf import TMF680, TMF681
 from kairos.domain.caller import ADMIN
 
-TMF681: Final = "/tmf-api/communicationManagement/v4"
-TMF680: Final = "/tmf-api/recommendationManagement/v4"
 OPEN: Final = ""  # no lock of ours: it tells nothing, or the route itself knows its callers (a secret, a signature)
 
 # What the audit trail keeps of a call: nothing; how many there were in a minute, of each outcome; a line; or a line

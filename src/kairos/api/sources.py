@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
 import structlog
 from fastapi import FastAPI, Request
 from msgspec import UNSET
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from kairos.api.body import TooLargeError, body_of
 from kairos.api.events import REFUSED, Result, Results
 from kairos.api.ingress import Answered
+from kairos.api.json_body import json_of
 from kairos.api.lock import client_of
 from kairos.api.problem import RETRY_AFTER, problem, problem_fields
 from kairos.domain.event import Event
@@ -131,7 +131,7 @@ async def _applied(sources: Sources, source: str, outcomes: Sequence[tuple[int, 
     if results and not any(result.status in GOOD for result in results):
         refused = sources.refused(source)
         return problem(refused, "nothing of it could be read", results=results)
-    return Response(msgspec.json.encode(Results(results)), media_type="application/json")
+    return json_of(Results(results))
 
 
 def _result(index: int, outcome: Outcome, answer: Answered | None) -> Result:

@@ -15,6 +15,8 @@ from kairos.api.body import whole_body
 
 B = TypeVar("B")
 PATH: Final = "/tmf-api/"
+TMF680: Final = f"{PATH}recommendationManagement/v4"
+TMF681: Final = f"{PATH}communicationManagement/v4"
 JSON: Final = "application/json;charset=utf-8"
 ALWAYS: Final = ("id", "href")  # are in every answer, whatever `fields` asks for
 LONGEST_PAGE: Final = 1000

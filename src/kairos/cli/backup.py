@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kairos.adapters.clock import now
 from kairos.cli.options import TOML, SettingsFile, StoreFile
 from kairos.cli.store import loaded, noted, path_of
 from kairos.errors import KairosError
@@ -48,9 +49,7 @@ def restore(
         raise KairosError(f"`{resend_within}` is no age; write it as in `1 hour` or `2 days`, or `0 hours` for none")
     path = path_of(settings, store)
     with closing(own(path)):
-        done = sqlite_backup.restore(
-            file, path, time.time_ns() // 1_000_000, replace=replace, resend_within=milliseconds(resend_within)
-        )
+        done = sqlite_backup.restore(file, path, now(), replace=replace, resend_within=milliseconds(resend_within))
     noted(path, loaded(settings), "restore", f"from {file}")
     typer.echo(f"`{path}` is as {f'it was {lasting(done.age)} ago' if done.age else f'`{file}` has it'}.")
     if done.before:

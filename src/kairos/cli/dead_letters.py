@@ -72,7 +72,7 @@ def list_letters(
     if as_json:
         import msgspec
 
-        from kairos.adapters.http import plain_letter
+        from kairos.adapters.ingress import plain_letter
 
         for letter in found:
             typer.echo(msgspec.json.encode(plain_letter(letter)).decode())
@@ -97,7 +97,7 @@ def explain(
 ) -> None:
     import msgspec
 
-    from kairos.adapters.http import plain_letter
+    from kairos.adapters.ingress import plain_letter
     from kairos.engine.explain import moment
 
     with reading(settings, store, "dead-letters explain", str(id)) as opened:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kairos.cli.options import TOML, SettingsFile, StoreFile
-from kairos.cli.report import FOR_EVER, Html, Json, Since, day_of, opened, say, shown
+from kairos.cli.report import FOR_EVER, Html, Json, Since, day_of, opened, shown, tell
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
@@ -66,11 +66,7 @@ def evaluate(
         ]
     )
     report = evaluation_report.make(made, playbook=latest.name, currency=latest.currency, what=what, by=by, show=show)
-    if isinstance(report, str):
-        raise KairosError(report)
-    if html:
-        html.write_text(evaluation_page.page(report), encoding="utf-8")
-    say(evaluation_report.plain(report) if as_json else None, lambda: evaluation_report.pictures(report), html)
+    tell(report, evaluation_report.plain, evaluation_report.pictures, evaluation_page.page, html, as_json=as_json)
 
 
 def _changed(folder: Path | None, latest: Playbook) -> Program | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 
 from kairos.cli import plots
@@ -39,7 +40,7 @@ def _values(report: Report) -> str:
         "What 1,000 moments earned, and would have earned by three estimators, with 95 % intervals over subscribers; "
         f"the line is what was earned. {weighed(report.found).capitalize()}."
     )
-    show = lambda value: thousand(value, report.currency, plus=False)  # noqa: E731
+    show = partial(thousand, currency=report.currency, plus=False)
     return section("What it would have earned", words, plots.forest(marks, show, "a thousand moments", report.earned))
 
 

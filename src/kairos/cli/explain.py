@@ -57,7 +57,7 @@ def show(explanations: list[Explanation], *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        from kairos.adapters.http import plain
+        from kairos.adapters.explanations import plain
 
         for explanation in explanations:
             typer.echo(msgspec.json.encode(plain(explanation)).decode())

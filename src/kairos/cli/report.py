@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Since = Annotated[str, typer.Option(help="Only moments from this day on (UTC), as in 2026-03-04.")]
 Html = Annotated[Path | None, typer.Option(help="Write a page with plots to this file, too.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+R = TypeVar("R")
 FOR_EVER = 2**62
 DAYS = (7, 30, 90)
 
@@ -81,11 +82,7 @@ def uplift(
                 by=by,
                 notes=_notes(cohort, extracted, costs),
             )
-    if isinstance(made, str):
-        raise KairosError(made)
-    if html:
-        html.write_text(uplift_page.page(made), encoding="utf-8")
-    say(uplift_report.plain(made) if as_json else None, lambda: uplift_report.pictures(made), html)
+    tell(made, uplift_report.plain, uplift_report.pictures, uplift_page.page, html, as_json=as_json)
 
 
 def _refuse_without_groups(cohort: Cohort) -> None:
@@ -192,11 +189,7 @@ def fairness(
         show = shown(playbook, by)
         tally = count(records.decisions(day_of(since), FOR_EVER), program_of, by)
     made = fairness_report.make(tally, playbook=playbook.name, by=by, show=show)
-    if isinstance(made, str):
-        raise KairosError(made)
-    if html:
-        html.write_text(fairness_page.page(made), encoding="utf-8")
-    say(fairness_report.plain(made) if as_json else None, lambda: fairness_report.pictures(made), html)
+    tell(made, fairness_report.plain, fairness_report.pictures, fairness_page.page, html, as_json=as_json)
 
 
 @contextmanager
@@ -229,16 +222,29 @@ def day_of(written: str, option: str = "--since") -> int:
         raise KairosError(f"{option} `{written}` is no day; write it as in 2026-03-04") from None
 
 
-def say(as_json: Mapping[str, Any] | None, pictures: Callable[[], list[Any]], html: Path | None) -> None:
-    if as_json is not None:
+def tell(
+    made: R | str,
+    plain: Callable[[R], Mapping[str, Any]],
+    pictures: Callable[[R], list[Any]],
+    page: Callable[[R], str],
+    html: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """A report as JSON or as pictures, and as a page where one is wanted. Raises KairosError: why there is none."""
+    if isinstance(made, str):
+        raise KairosError(made)
+    if html:
+        html.write_text(page(made), encoding="utf-8")
+    if as_json:
         import msgspec
 
-        typer.echo(msgspec.json.encode(as_json).decode())
+        typer.echo(msgspec.json.encode(plain(made)).decode())
         return
     from rich.console import Console
 
     console = Console(highlight=False)
-    for picture in pictures():
+    for picture in pictures(made):
         console.print(picture)
     if html:
         console.print(f"the page is `{html}`")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.adapters.clock import now
 from kairos.cli.options import TOML, SettingsFile, StoreFile
 from kairos.cli.store import loaded, noted, user
 from kairos.errors import KairosError, did_you_mean
@@ -56,7 +56,7 @@ def switch(
         SqliteStore(path).close()  # so that the first start finds it turned
         holds = f"`{path}` was not there and is made: no running kairos knows of it"
     with closing(SqliteSwitches(path)) as opened:
-        turned = Switch(name, state == "on", reason.strip(), who or user(), time.time_ns() // 1_000_000)
+        turned = Switch(name, state == "on", reason.strip(), who or user(), now())
         opened.turn_switch(turned)
     typer.echo(f"{name} is {state}; {holds}")
     noted(path, chosen, f"switch {state}", f"{name} {state}: {reason.strip()}", who)

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from kairos.adapters.clock import now
 from kairos.adapters.disk import sync_path
 from kairos.adapters.pseudonyms import KEY_FILE, derived, key_in
 from kairos.errors import KairosError
@@ -62,8 +63,8 @@ class Chain:
                 self._catch_up(path)
                 before, n, seal = os.fstat(file.fileno()).st_size, self.n, self.seal
                 lines = [b"\n"] if self._torn else []
-                torn: list[Entry] = [TORN | {"at": _now()}] if self._torn else []
-                cut: list[Entry] = [{"at": _now(), "did": CUT, "detail": self._cut}] if self._cut else []
+                torn: list[Entry] = [TORN | {"at": now()}] if self._torn else []
+                cut: list[Entry] = [{"at": now(), "did": CUT, "detail": self._cut}] if self._cut else []
                 for entry in [*torn, *cut, *entries]:
                     n += 1
                     after = {"after": seal} if not before and len(lines) == 0 else {}
@@ -83,6 +84,10 @@ class Chain:
                     raise
                 self.n, self.seal, self._path, self._end, self._torn = n, seal, path, before + len(data), False
                 self._cut = ""
+
+    def look(self) -> None:
+        """Find the last line, where none was added yet."""
+        self._to_the_last(self.folder)
 
     def sync(self) -> None:
         """What was added is on the disk when this returns. Raises OSError."""
@@ -188,7 +193,3 @@ def opened(folder: Path, key: str) -> tuple[Chain, bytes]:
         raise KairosError(f"the audit trail in `{folder}` is sealed with another key; set KAIROS_AUDIT_KEY")
     found = key_in(folder, key)
     return Chain(folder, found), found
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
