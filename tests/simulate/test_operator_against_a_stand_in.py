@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kairos.simulate import Figures
+from kairos.simulate.figures import Figures
 from kairos.simulate.operator import Operator, OperatorSettings, until
 from kairos.smpp import TextError
 

@@ -12,7 +12,8 @@ import pytest
 from tests.system.conftest import store_process
 from tests.system.ledgers import RECHARGED, all_is_well, calm_down
 
-from kairos.simulate import Figures, Operator, OperatorSettings
+from kairos.simulate import Operator, OperatorSettings
+from kairos.simulate.figures import Figures
 
 
 @pytest.mark.parametrize(
