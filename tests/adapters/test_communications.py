@@ -18,8 +18,9 @@ from tests.channels.conftest import web_server
 from tests.conftest import HOUR, MSISDN, NOON
 
 from kairos.adapters.gateway import EVENT
-from kairos.api.communications import BASE, MESSAGE, add_communications
+from kairos.api.communications import MESSAGE, add_communications
 from kairos.api.problem import handle_errors
+from kairos.api.tmf import TMF681
 from kairos.domain.message import Text
 from kairos.smpp import MessageState
 
@@ -105,7 +106,7 @@ async def test_every_resource_and_error_is_as_published(start: Any, definition: 
         for one in (await http.get(MESSAGE)).json():
             definition(one, "CommunicationMessage")
         definition((await http.patch(made["href"], json={"description": "x"})).json(), "CommunicationMessage")
-        hub = await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/x", "query": f"eventType={EVENT}"})
+        hub = await http.post(f"{TMF681}/hub", json={"callback": "http://127.0.0.1/x", "query": f"eventType={EVENT}"})
         definition(hub.json(), "EventSubscription")
         for answer in (
             await http.get(f"{MESSAGE}/none"),
@@ -114,7 +115,7 @@ async def test_every_resource_and_error_is_as_published(start: Any, definition: 
             await http.post(MESSAGE, json=message(sender={"phoneNumber": "5000"})),
             await http.put(MESSAGE, json={}),
             await http.get(f"{MESSAGE}?colour=red"),
-            await http.post(f"{BASE}/hub", json={"callback": "http://elsewhere.example/"}),
+            await http.post(f"{TMF681}/hub", json={"callback": "http://elsewhere.example/"}),
         ):
             assert 400 <= answer.status_code < 500
             definition(answer.json(), "Error")
@@ -130,12 +131,27 @@ async def test_each_receiver_has_a_state_of_its_own(start: Any) -> None:
         told = [(one["status"], one.get("statusReason")) for one in made["receiver"]]
         assert told == [
             ("accepted", None),
-            ("refused", "marketing consent"),
+            ("refused", "contact policy"),
             ("refused", "nobody is known by this number"),
         ]
         await world.until(lambda: world.peer.texts == ["Hello"])
         refused = (await http.post(MESSAGE, json=message("Hello again", quiet))).json()
         assert refused["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("held_out", "profile"),
+    [("0%", {"open_tickets": 1}), ("0%", {"marketing_consent": False}), ("99%", {"marketing_consent": True})],
+)
+async def test_a_sender_learns_nothing_of_a_person_from_why_it_is_refused(
+    running_world: Any, bench_with: Any, texts: dict[str, str], held_out: str, profile: dict[str, Any]
+) -> None:
+    policy = texts["contact_policy.yaml"].replace("holdout: 0%", f"holdout: {held_out}")
+    async with running_world(bench_with({"contact_policy.yaml": policy})) as world, door(world) as http:
+        await world.loop.submit(world.bench.event("profile", **{"marketing_consent": True, **profile}))
+        (receiver,) = (await http.post(MESSAGE, json=message())).json()["receiver"]
+        told = {name: receiver.get(name) for name in ("status", "statusReason", "statusUntil")}
+        assert told == {"status": "refused", "statusReason": "contact policy", "statusUntil": None}
 
 
 async def test_in_the_night_it_is_delayed_and_can_be_cancelled(start: Any) -> None:
@@ -355,8 +371,8 @@ async def test_listeners_are_told_of_each_change_until_they_take_it(start: Any, 
     world = await start()
     async with door(world) as http, listener([503, 500]) as (url, got):
         allow(world, url)
-        made = (await http.post(f"{BASE}/hub", json={"callback": f"{url}/listener"})).json()
-        assert (await http.post(f"{BASE}/hub", json={"callback": f"{url}/listener"})).status_code == 409
+        made = (await http.post(f"{TMF681}/hub", json={"callback": f"{url}/listener"})).json()
+        assert (await http.post(f"{TMF681}/hub", json={"callback": f"{url}/listener"})).status_code == 409
         sent = (await http.post(MESSAGE, json=message())).json()
         await world.until(lambda: len(got) == 2)
         await world.peer.receipt("1", MessageState.DELIVERED)
@@ -366,8 +382,8 @@ async def test_listeners_are_told_of_each_change_until_they_take_it(start: Any, 
         last = got[-1]["event"]["communicationMessage"]
         assert (last["id"], last["state"]) == (sent["id"], "completed")
         definition(last, "CommunicationMessage")
-        assert (await http.delete(f"{BASE}/hub/{made['id']}")).status_code == 204
-        assert (await http.delete(f"{BASE}/hub/{made['id']}")).status_code == 404
+        assert (await http.delete(f"{TMF681}/hub/{made['id']}")).status_code == 204
+        assert (await http.delete(f"{TMF681}/hub/{made['id']}")).status_code == 404
         await http.post(MESSAGE, json=message("More"))
         await asyncio.sleep(0.1)
         assert len(got) == 3
@@ -380,7 +396,7 @@ async def test_a_listener_that_hangs_holds_up_no_other_of_its_client(start: Any)
         allow(world, hangs.url, sound.url)
         hangs.answers = ["hang"] * 9
         for web in (hangs, sound):
-            assert (await http.post(f"{BASE}/hub", json={"callback": web.url})).status_code == 201
+            assert (await http.post(f"{TMF681}/hub", json={"callback": web.url})).status_code == 201
         await http.post(MESSAGE, json=message())
         await world.until(lambda: len(sound.got) == 2)
         await world.peer.receipt("1", MessageState.DELIVERED)
@@ -412,7 +428,7 @@ async def test_callbacks_go_where_operations_allowed(start: Any, body: Any, stat
     world = await start()
     allow(world, "http://127.0.0.1/x")
     async with door(world) as http:
-        assert (await http.post(f"{BASE}/hub", json=body)).status_code == status
+        assert (await http.post(f"{TMF681}/hub", json=body)).status_code == status
     assert world.store.listeners() == []
 
 
@@ -421,20 +437,20 @@ async def test_a_callback_may_be_written_in_any_way_that_means_the_allowed_one(s
     allow(world, "http://LocalHost:80/x")
     async with door(world) as http:
         for callback in ("http://localhost/x", "http://localhost:80/x/é?y=1", "http://LOCALHOST/y/../x/z"):
-            assert (await http.post(f"{BASE}/hub", json={"callback": callback})).status_code == 201
+            assert (await http.post(f"{TMF681}/hub", json={"callback": callback})).status_code == 201
 
 
 async def test_who_listens_is_allowed_anew_at_every_start(start: Any, capsys: Any) -> None:
     world = await start()
     allow(world, "http://127.0.0.1/x")
     async with door(world) as http:
-        made = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/x/1"})).json()
+        made = (await http.post(f"{TMF681}/hub", json={"callback": "http://127.0.0.1/x/1"})).json()
         assert [one.id for one in world.gateway.hubs.listening] == [made["id"]]
         allow(world, "http://127.0.0.1/y")
         world.gateway.wire(world.esmes, 600_000)
         assert not world.gateway.hubs.listening
         assert capsys.readouterr().out.count("http://127.0.0.1/x/1") == 1
-        other = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/y"})).json()
+        other = (await http.post(f"{TMF681}/hub", json={"callback": "http://127.0.0.1/y"})).json()
         assert [one.id for one in world.gateway.hubs.listening] == [other["id"]], "and with the next listener, too"
         await http.post(MESSAGE, json=message())
         assert {text.source for text in told(world)} == {other["id"]}
@@ -443,7 +459,7 @@ async def test_who_listens_is_allowed_anew_at_every_start(start: Any, capsys: An
 async def test_who_listens_since_the_door_had_no_lock_hears_nobody_behind_it(start: Any) -> None:
     world = await start()
     async with door(world, "") as http:
-        made = (await http.post(f"{BASE}/hub", json={"callback": "http://127.0.0.1/x"})).json()
+        made = (await http.post(f"{TMF681}/hub", json={"callback": "http://127.0.0.1/x"})).json()
         await http.post(MESSAGE, json=message("One"))
         assert {text.source for text in told(world)} == {made["id"]}
     heard = len(told(world))

@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.hanging import Hanging
 
-from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
+from kairos.adapters.engine_figures import EngineCollector
+from kairos.adapters.explanations import HttpExplanations
+from kairos.adapters.ingress import HttpIngress
 from kairos.domain.budget import Standing
 from kairos.domain.subscriber import Bucket
 from kairos.engine.explain import Explainer, in_words

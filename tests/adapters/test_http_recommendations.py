@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from tests.channels.conftest import Web, web_server
 from tests.serving import drip, serving
 from tests.swagger import Swagger, swagger
+from tests.untold import Untold
 
 from kairos.adapters.hubs import Hubs
 from kairos.adapters.inbound import HttpInbound
@@ -25,8 +26,9 @@ from kairos.adapters.recommendations import EVENTS, HttpRecommendations
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.queries import SqliteQueries
 from kairos.api import create_app
-from kairos.api.lock import Lock, Untold
-from kairos.api.recommendations import BASE, QUERY, add_recommendations
+from kairos.api.lock import Lock
+from kairos.api.recommendations import QUERY, add_recommendations
+from kairos.api.tmf import TMF680
 from kairos.domain.caller import Caller
 from kairos.domain.inbound import Sought
 from kairos.domain.passage import Hub
@@ -157,7 +159,7 @@ async def test_what_is_no_request_is_told_as_tm_forum_has_it(
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("PATCH", QUERY, 405), ("PUT", f"{BASE}/queryProductRecommendation", 405), ("GET", f"{BASE}/nothing", 404)],
+    [("PATCH", QUERY, 405), ("PUT", f"{TMF680}/queryProductRecommendation", 405), ("GET", f"{TMF680}/nothing", 404)],
 )
 async def test_what_is_not_there_is_an_error_object(
     client: httpx.AsyncClient, published: Swagger, method: str, path: str, status: int
@@ -344,12 +346,12 @@ async def test_listeners_are_told_of_both_events_until_they_leave(
     monkeypatch.setattr("kairos.adapters.hubs.PAUSES", (0.0, 0.0))
     async with web_server() as web:
         allow(kept, web.url)
-        both = await client.post(f"{BASE}/hub", json={"callback": f"{web.url}/a"})
+        both = await client.post(f"{TMF680}/hub", json={"callback": f"{web.url}/a"})
         published.judge_response("/hub", "post", both.status_code, both.json())
         one = {"callback": f"{web.url}/b", "query": "eventType=QueryProductRecommendationStateChangeEvent"}
-        second = (await client.post(f"{BASE}/hub", json=one)).json()
+        second = (await client.post(f"{TMF680}/hub", json=one)).json()
         assert second["query"] == one["query"]
-        twice = await client.post(f"{BASE}/hub", json=one)
+        twice = await client.post(f"{TMF680}/hub", json=one)
         published.judge_response("/hub", "post", twice.status_code, twice.json())
         assert twice.status_code == 409
         await client.post(QUERY, json=LATER)
@@ -365,13 +367,13 @@ async def test_listeners_are_told_of_both_events_until_they_leave(
         assert len(told) == 4  # one was refused, and said again
         for _, event in told:
             published.judge(event["eventType"], event)
-        await client.delete(f"{BASE}/hub/{second['id']}")
+        await client.delete(f"{TMF680}/hub/{second['id']}")
         await client.post(QUERY, json=LATER)
         await kept.answer_kept()
         web.got.clear()
         await all_told(kept)
         assert {path[-2:] for path, _ in heard(web)} == {"/a"}
-    gone = await client.delete(f"{BASE}/hub/{second['id']}")
+    gone = await client.delete(f"{TMF680}/hub/{second['id']}")
     published.judge_response("/hub/{id}", "delete", gone.status_code, gone.json())
     assert gone.status_code == 404
 
@@ -385,7 +387,7 @@ async def test_a_listener_that_hangs_holds_up_no_other(
         monkeypatch.setattr(kept.hubs, "allowed", lambda _: (hangs.url, sound.url))
         monkeypatch.setattr("kairos.adapters.hubs.WAITING", 1)
         for web in (hangs, sound):
-            assert (await client.post(f"{BASE}/hub", json={"callback": web.url})).status_code == 201
+            assert (await client.post(f"{TMF680}/hub", json={"callback": web.url})).status_code == 201
         hangs.answers = ["hang"]
         with capture_logs() as lines:
             for told in (2, 4, 6, 8):  # the first hangs, the second waits, two are missed
@@ -445,7 +447,7 @@ async def test_an_endless_listener_is_not_listened_to(
     async with serving(listen) as door:
         address = f"{door}/in"
         allow(kept, address)
-        assert (await client.post(f"{BASE}/hub", json={"callback": address})).status_code == 201
+        assert (await client.post(f"{TMF680}/hub", json={"callback": address})).status_code == 201
         await client.post(QUERY, json=LATER)
         await kept.answer_kept()
         await all_told(kept)
@@ -522,7 +524,7 @@ async def test_what_breaks_does_not_end_the_server(
 async def test_only_addresses_that_operations_named_are_told(
     client: httpx.AsyncClient, published: Swagger, callback: str
 ) -> None:
-    answer = await client.post(f"{BASE}/hub", json={"callback": callback})
+    answer = await client.post(f"{TMF680}/hub", json={"callback": callback})
     published.judge_response("/hub", "post", answer.status_code, answer.json())
     assert answer.status_code in (400, 403)
     assert "callback" in answer.json()["reason"]

@@ -57,8 +57,10 @@ def test_a_message_that_has_only_a_link_needs_a_page(texts: dict[str, str]) -> N
     alone = re.sub(r"booster_line:.*?(?=top_up_line)", "booster_line: {en: 'Tap {link}'}\n", both, flags=re.DOTALL)
     program = compile_program(read(texts | {"messages.yaml": alone}))
     assert check_links(links, program) == []
-    with pytest.raises(PlaybookError, match="every text of `booster_line` says"):
+    with pytest.raises(PlaybookError, match=r"messages\.yaml:\d+: every text of `booster_line` says"):
         check_links(None, program)
+    unused = compile_program(read(texts | {"messages.yaml": texts["messages.yaml"] + "spare: {en: 'Tap {link}'}\n"}))
+    assert check_links(None, unused) == [], "nobody says it"
 
 
 async def test_another_systems_sender_id_is_no_short_code_of_the_playbook(texts: dict[str, str], small: Any) -> None:

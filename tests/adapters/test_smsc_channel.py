@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace as replace_text
+from structlog.testing import capture_logs
 from tests.hanging import Hanging
 
 from kairos.adapters.smsc import carried
@@ -59,6 +60,21 @@ async def test_what_an_answer_means(start: Any, answer: int, status: str) -> Non
     assert outcome.status == status
     assert outcome.peer_id == ("1" if status == "sent" else "")
     assert bool(outcome.reason) == (status != "sent")
+
+
+async def test_the_log_says_once_that_nothing_is_taken_and_once_that_it_is_again(start: Any) -> None:
+    world = await start()
+    with capture_logs() as logs:
+        for answer, seconds in (
+            *((Status.ESME_RMSGQFUL, 3), (0, 3)) * 3,  # one subscriber's queue is full, others are served
+            *((Status.ESME_RSYSERR, 3), (Status.ESME_RINVDSTADR, 3), (Status.ESME_RSYSERR, 3)) * 2,
+            *((0, 3),) * 2,
+        ):
+            world.peer.answers.append(answer)
+            await world.smsc.send(TEXT)
+            world.bench.now += seconds * 1000
+    said = [(one["event"], one.get("status") or one.get("refused_for_s")) for one in logs if "SMSC" in one["event"]]
+    assert said == [("the SMSC refuses all that we submit", "ESME_RSYSERR"), ("the SMSC takes messages again", 18)]
 
 
 async def test_what_was_surely_not_sent_may_be_sent_again(start: Any) -> None:

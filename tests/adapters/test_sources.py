@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from kairos.adapters import sources as door
-from kairos.adapters.http import HttpIngress
+from kairos.adapters.ingress import HttpIngress
 from kairos.adapters.sources import HttpSources
 from kairos.api.problem import handle_errors
 from kairos.api.sources import BODY_LIMIT, add_sources

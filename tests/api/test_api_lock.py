@@ -22,10 +22,11 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.api.test_api_http import NOW, Book, Memory, problem_of
+from tests.untold import Untold
 
 from kairos import api
 from kairos.api import create_app
-from kairos.api.lock import HEADERS_LIMIT, LONGEST, Lock, Untold, about
+from kairos.api.lock import HEADERS_LIMIT, LONGEST, Lock, about
 from kairos.api.roles import TABLE
 from kairos.api.tmf import PATH
 from kairos.domain.caller import ADMIN, ROLES, Caller
@@ -253,6 +254,7 @@ async def test_troubles_are_for_operators() -> None:
     app = create_app(memory, Book(), CollectorRegistry(), lambda: NOW)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(Lock(app, KNOWN, Untold())), base_url=HERE) as client:
         assert (await client.get("/health")).json() == {"live": True, "ready": True}
+        assert (await client.head("/health")).status_code == 200
         assert (await client.get("/health", headers=bearer("operator"))).json()["troubles"] == []
 
 

@@ -83,7 +83,7 @@ class Page:
         self.bench = bench
         bench.engine = Engine(bench.store, bench.program, FixedPropensity(), link=LINKS.link)
         self.loop = Loop(bench.engine, lambda: bench.now, lambda _: None)
-        self.pages = HttpPages(self.loop, bench.store, LINKS, lambda _: None, tap_up_to)
+        self.pages = HttpPages(self.loop, bench.store, LINKS, tap_up_to)
         self.clock = 0.0
         nothing: Any = object()
 
@@ -424,6 +424,16 @@ async def test_one_click_of_a_mail_program_is_a_stop(page_with: Any) -> None:
     assert (consent, page.offer().status) == (False, "withdrawn")
     assert state.proofs["marketing_consent"].by.startswith("page/stop/")
     assert [text for text in page.texts() if not text.marketing] == []
+
+
+async def test_where_a_click_ends_e_mails_alone_the_page_says_so(page_with: Any) -> None:
+    page = page_with(policy="stop_on: {email: marketing_consent}\n")
+    await page.offered()
+    visitor = Visitor(page, LINKS.unsubscribe(page.offer().key))
+    assert news(await visitor.look()) == "Shall we send you no more offers by e-mail?"
+    done = await visitor.http.post(visitor.path, data={"List-Unsubscribe": "One-Click"})
+    assert news(done) == "You will get no more offers by e-mail."
+    assert page.offer().status == "open", "it came by SMS"
 
 
 async def test_it_stops_long_after_the_offer_too(page_with: Any) -> None:

@@ -136,7 +136,7 @@ async def test_a_connection_at_rest_is_kept_longer_than_who_calls_keeps_one() ->
     """Else a request may meet its end; proxies keep theirs for a minute, HTTP libraries for five seconds."""
     assert Http().idle_s > 60
     door = socket.create_server(("127.0.0.1", 0))
-    server = http_server(echo, Http(idle_s=1), None)  # type: ignore[arg-type]
+    server = http_server(echo, Http(idle_s=1), None)
     task = asyncio.create_task(server.serve([door]))
     while not server.started:
         await asyncio.sleep(0.01)

@@ -100,6 +100,19 @@ def test_limits_consents_and_stop_of_a_channel_hold(mail_bench: Any) -> None:
     assert session(mail_bench) is None
 
 
+def test_a_stop_by_the_link_of_an_old_e_mail_ends_e_mails_alone(mail_bench: Any) -> None:
+    mail_bench.profile(email=ADDRESS)
+    assert session(mail_bench)
+    for _ in range(2):  # it expires, and is let go of
+        mail_bench.now += 30 * 86_400_000
+        mail_bench.apply(*mail_bench.store.timers_due(mail_bench.now, 10))
+        mail_bench.profile(email=ADDRESS)
+    assert not mail_bench.state().offers
+    mail_bench.apply(Word("page/stop/1", "12025550123", "", "stop", "page", mail_bench.now))
+    state, places = mail_bench.state(), mail_bench.program.plan.places
+    assert (state.attributes[places["mail_consent"]], state.attributes[places["marketing_consent"]]) == (False, True)
+
+
 def test_an_address_that_goes_before_it_is_sent_stops_it(mail_bench: Any) -> None:
     mail_bench.profile(email=ADDRESS)
     text = session(mail_bench)

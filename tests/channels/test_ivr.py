@@ -18,7 +18,7 @@ from tests.channels.conftest import Web, bench_of, by_mail
 from tests.channels.dispatching import dispatching, settled
 from tests.hanging import Hanging
 
-from kairos.adapters.ivr import GOODBYE, Dialler, Voice
+from kairos.adapters.ivr import Dialler, Voice
 from kairos.adapters.webhooks import Target
 from kairos.api import create_app
 from kairos.api.ivr import add_ivr
@@ -72,7 +72,7 @@ async def calling(bench: Any, web: Web) -> AsyncIterator[Line]:
     async with dispatching(bench, channel, "ivr") as loop:
         voice = Voice(loop, SECRET, callbacks)
         nothing: Any = object()
-        more = [lambda app: add_ivr(app, voice, GOODBYE)]
+        more = [lambda app: add_ivr(app, voice)]
         app = create_app(nothing, nothing, CollectorRegistry(), lambda: 0, more=more)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kairos") as http:
             await loop.submit(bench.event("data_session", app="video", bytes=1.0))

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from kairos.adapters.http import plain
+from kairos.adapters.explanations import plain
 from kairos.cli.explanation import picture
 from kairos.domain.inputs import Fulfilment
 from kairos.domain.subscriber import Bucket

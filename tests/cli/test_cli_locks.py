@@ -126,6 +126,14 @@ def test_lines_that_were_cut_off_are_missed_by_who_noted_the_last(kairos: Kairos
     status, _, errors = kairos("audit", "--holds", head)
     assert status == 1
     assert "there is no line 2 with that seal" in errors
+    assert "write its number and seal" in kairos("audit", "--holds", "2")[2]
+
+
+def test_where_no_seal_fits_the_key_is_another(kairos: Kairos, trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAIROS_AUDIT_KEY", "x" * 40)
+    status, _, errors = kairos("audit")
+    assert (status, errors.count("\n")) == (1, 2)
+    assert "another key made them; set KAIROS_AUDIT_KEY" in errors
 
 
 def test_no_trail(kairos: Kairos, tmp_path: Path) -> None:

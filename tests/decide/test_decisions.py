@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kairos.decide import Composed, Verdict, explain
-from kairos.decide.decide import bits, decide, keyed_draw
+from kairos.decide.decide import decide, keyed_draw
 from kairos.decide.gates import held_out, quiet_until
-from kairos.decide.program import Program
+from kairos.decide.program import Program, bits
 from kairos.domain.decision import Decision
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import Bucket, Contact, Cooldown

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from kairos.adapters.http import plain
+from kairos.adapters.explanations import plain
 from kairos.cli.explanation import picture
 from kairos.decide import Verdict, explain
 from kairos.domain.decision import Decision

@@ -446,7 +446,7 @@ def test_a_sender_gets_a_receipt_of_what_never_reached_the_smsc(town: Any) -> No
     bench.profile(marketing_consent=False)
     bench.now = MORNING
     bench.apply(*bench.store.timers_due(bench.now, 10))
-    assert receipts(bench)[1:] == [(MessageState.REJECTED, "901", "marketing consent")]
+    assert receipts(bench)[1:] == [(MessageState.REJECTED, "901", "contact policy")]
 
 
 def test_who_is_refused_at_once_is_answered_and_gets_no_receipt(town: Any) -> None:

@@ -27,7 +27,7 @@ def lived(plan: Plan) -> State:
         ("end_of_call", {"service": "data", "cost": 35, "balances": [Bucket("main", 10), Bucket("data", 20)]}),
     ]
     for kind, data in events:
-        remember(plan, state, kind, NOW)
+        remember(state, kind, NOW)
         fold(plan, state, Event(kind, kind, state.msisdn, NOW, data))
     state.contacts = [Contact(NOW, 1, "sms", "booster", "upsell", False)]
     state.cooldowns = [Cooldown("booster", -1)]

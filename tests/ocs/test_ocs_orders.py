@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from tests.serving import serving
 
 from kairos.adapters.http_attempt import MAX_ANSWER, Attempts
-from kairos.adapters.ocs import MAX_REASON, HttpFulfiller, document, outcome
+from kairos.adapters.ocs import MAX_REASON, HttpFulfiller, document, log, outcome
+from kairos.adapters.trouble import Trouble
 from kairos.domain.message import Order
 from kairos.errors import SettingsError
 from kairos.ports import Fulfiller, Outcome
@@ -276,7 +277,7 @@ async def test_what_is_cut_short_at_any_step_leaves_its_place_to_the_next(warm: 
     async with serving(ocs.talk) as url:
         done, steps = False, 0
         while not done:
-            attempts = Attempts(1.0, 1, lambda _: None)
+            attempts = Attempts(1.0, 1, Trouble(log, "nobody answers"))
 
             async def call(attempts: Attempts = attempts) -> Outcome:
                 return await attempts.call("GET", url, lambda *_: Outcome("done"))

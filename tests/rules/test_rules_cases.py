@@ -64,7 +64,7 @@ def test_python_means(vocabulary: Mapping[str, Type], line: int, rule: str, writ
     given, columns = row(vocabulary, written), list(vocabulary)
     true, false = compile_true(condition, columns)(given), compile_false(condition, columns)(given)
     assert answer(true, false) == ANSWERS[expected], f"cases.tsv:{line}"
-    assert compile_check([[condition]], columns)(given) == ((1, 0) if true else (0, 1)), f"cases.tsv:{line}"
+    assert compile_check([[condition]], columns).run(given) == ((1, 0) if true else (0, 1)), f"cases.tsv:{line}"
 
 
 def test_duckdb_means_the_same(vocabulary: Mapping[str, Type], duck: Ask) -> None:

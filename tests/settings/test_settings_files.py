@@ -18,6 +18,14 @@ BAD = {
         "[page]\nurl = 'https://offers.example/'\n",
         ["2: `page.url`: `https://offers.example/` is no HTTP address; write it like `https://offers.example`"],
     ),
+    "addresses with a bracket that is not closed": (
+        "[oidc]\nissuer = 'https://['\n[page]\nurl = 'https://['\n[ussd]\npush = 'xml'\npush_url = 'http://['\n",
+        [
+            "2: `oidc.issuer`: `https://[` is no HTTPS address; write it like",
+            "4: `page.url`: `https://[` is no HTTP address; write it like",
+            "7: `ussd.push_url`: `http://[` is no HTTP address; write `http://host/path`",
+        ],
+    ),
     "a page's secret in the file": (
         "[page]\nsecret = 'x'\n",
         ["2: `secret` does not belong in the file; set KAIROS_PAGE_SECRET in the environment"],

@@ -12,7 +12,6 @@ from kairos.simulate.operator import until
 from kairos.simulate.serials import serials
 from kairos.simulate.smsc import Arrival, Smsc
 from kairos.smpp import (
-    Assembled,
     BindTransceiver,
     Client,
     DataSm,
@@ -24,6 +23,7 @@ from kairos.smpp import (
     SubmitSm,
     parse_receipt,
     split,
+    text_of,
     tlvs,
 )
 
@@ -91,7 +91,7 @@ async def peer() -> AsyncIterator[Peer]:
 async def test_a_text_of_any_length_arrives_whole_and_each_part_has_its_receipt(peer: Peer, text: str) -> None:
     ids = await peer.submit(text)
     async with asyncio.timeout(10):
-        await until(lambda: len(peer.heard) == len(ids) and bool(peer.arrivals))
+        await until(lambda: len(peer.heard) == len(ids) and bool(peer.arrivals) and not peer.smsc.under_way)
     assert [(one.destination, one.source, one.text, one.ids) for one in peer.arrivals] == [
         (NUMBER, "5000", text, tuple(ids))
     ]
@@ -135,7 +135,7 @@ async def test_a_reply_is_sent_until_it_is_taken(peer: Peer) -> None:
         await until(lambda: sent.acknowledged > 0)
     assert (sent.attempts, sent.refused, peer.smsc.under_way) == (3, "", 0)
     (pdu,) = peer.heard
-    assert (pdu.source_addr, pdu.destination_addr, Assembled((pdu,)).text()) == (NUMBER, "5000", "نعم 1")
+    assert (pdu.source_addr, pdu.destination_addr, text_of([pdu])) == (NUMBER, "5000", "نعم 1")
 
 
 async def test_a_reply_that_is_refused_for_good_is_not_repeated(peer: Peer) -> None:

@@ -54,14 +54,15 @@ def unsettled(operator: Operator) -> list[Any]:
     """Acceptances that became neither an order nor a clear no, with all that their handsets saw and did.
 
     A handset takes the first message that comes as the answer; after a crash that may be another one's, said again. So
-    any clear no counts that came after the yes and answered nothing else.
+    any clear no counts that came after the yes and told no other yes its end.
     """
     found = []
     for msisdn, handset in operator.handsets.items():
         recharges = [one for one in operator.ocs.recharges if one.msisdn == msisdn]
-        heard = {id(seen) for answer in handset.answers if answer.accepts for seen in answer.answered}
-        spare = [seen for seen in handset.inbox if id(seen) not in heard and refusal_in(seen.text)]
-        for one in settle(handset.answers, operator.ocs.orders_of[msisdn], recharges)[0]:
+        accepted, _ = settle(handset.answers, operator.ocs.orders_of[msisdn], recharges)
+        told = {id(seen) for one in accepted if one.reason and one.answer for seen in one.answer.answered}
+        spare = [seen for seen in handset.inbox if id(seen) not in told and refusal_in(seen.text)]
+        for one in accepted:
             if one.fulfilled or one.reason:
                 continue
             asked = one.answer.sent.at if one.answer and one.answer.sent else 0.0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kairos.smpp.text import Encoding, decode, encode, measure
 from kairos.ussd import Room, pages
-from kairos.ussd.screens import BACK, BACKWARDS, MORE, ONWARDS, lines
+from kairos.ussd.screens import BACK, BACKWARDS, MORE, ONWARDS
 
 LETTERS = st.sampled_from([*"ab c1€^{\n", "д", "ع", "😀", "e\u0301"])
 TEXT = st.lists(LETTERS, max_size=400).map("".join)
@@ -64,8 +64,3 @@ def test_words_are_not_parted_where_they_need_not_be() -> None:
 def test_a_screen_in_another_alphabet_has_less_room() -> None:
     assert len(paged("a" * 150, [])) == 1
     assert len(paged("д" * 150, [])) > 1
-
-
-def test_the_choices_of_a_page_can_be_read_off_it() -> None:
-    (page,) = pages("Hello", [("A", "x"), ("B", "y")], more="More", back="Back", room=ROOM, rises=True)
-    assert list(lines(page)) == [("1", "A"), ("2", "B"), ("0", "Back")]

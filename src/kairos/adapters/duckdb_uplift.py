@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from kairos.adapters.extract import is_parquet, no_column
 from kairos.domain.money import WHOLE, divide, split_tax
 from kairos.domain.purchase import Purchase
 from kairos.engine.cohort import Cohort
@@ -19,9 +20,7 @@ DAY: Final = 86_400_000
 BEFORE: Final = 30  # days before the first moment, that CUPED knows subscribers by
 COLUMNS: Final = ("msisdn", "subscriber", "happened", "kind", "amount", "tax")
 KINDS: Final = ("recharge", "spend")
-TAKEN: Final = (
-    "('accepted', 'fulfilled', 'redeemed', 'partly_reversed')"  # an offer's latest outcome, where it was a yes
-)
+TAKEN: Final = "('accepted', 'fulfilled', 'redeemed', 'partly_reversed')"  # an offer's latest outcome: it was a yes
 PARTS: Final = 10_000  # of a minor unit: a message may cost less than one
 CUTS: Final = ("offer", "segment", "channel", "model")
 
@@ -100,7 +99,7 @@ class Flows:
 
     def _read(self, columns: Mapping[str, str], words: Mapping[str, str]) -> None:
         """The extract as a table of typed rows."""
-        parquet = self._path.suffix.lower() in (".parquet", ".pq")
+        parquet = is_parquet(self._path)
         source = "read_parquet(?)" if parquet else "read_csv(?, header = true, all_varchar = true)"
         try:
             there = [row[0] for row in self._run(f"DESCRIBE SELECT * FROM {source}", str(self._path))]
@@ -133,8 +132,7 @@ class Flows:
         name = columns.get(ours, ours)
         if name in there:
             return _quoted(name)
-        hint = f"it has {', '.join(f'`{one}`' for one in there)}; name it with --column {ours}=NAME"
-        raise ExtractError([Diagnostic(str(self._path), 1, f"there is no column `{name}`", hint)])
+        raise no_column(self._path, ours, name, there)
 
     def _refuse(self, head: int, column: str, wrong: str, why: str) -> None:
         for row in self._run(f"SELECT line, {column} FROM raw WHERE {wrong} ORDER BY line LIMIT 1"):

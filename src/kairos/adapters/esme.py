@@ -143,7 +143,7 @@ class Esmes:
             if not submission.answer.done():
                 if handed.always:
                     return await self._overtake(pdu, replace(came, message_id=key), submission)
-                submission.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+                submission.let_go()
                 raise OverloadedError("it was not decided in time")
             answer = submission.answer.result()
         except Exception as error:
@@ -217,8 +217,7 @@ class Esmes:
             self._alone.popitem(last=False)
         if self.loop.waiting > 2 * self.loop.queue:  # those that we have go when their time is over
             return
-        told = self.loop.post(msgspec.structs.replace(part, carried=Carried(part.carried.message_id, b"")), own=True)
-        told.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        self.loop.post(msgspec.structs.replace(part, carried=Carried(part.carried.message_id, b"")), own=True).let_go()
 
     async def _notify(self, pdu: SubmitSm | DataSm, came: Came) -> Pdu:
         """Let the engine decide within the limit; else the plain text goes out, and the queued one is withdrawn."""
@@ -240,7 +239,7 @@ class Esmes:
     async def _overtake(self, pdu: SubmitSm | DataSm, came: Came, submission: Submission) -> Pdu:
         """Too slow: send the plain notification now. If the SMSC will not have it, the queued copy stays."""
         self.counts["too_slow"] += 1
-        submission.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        submission.let_go()
         submission.overtaken = asyncio.get_running_loop().create_future()
         response = None
         try:

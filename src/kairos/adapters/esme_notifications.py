@@ -12,12 +12,13 @@ import msgspec
 import structlog
 
 from kairos.adapters.first_answers import fingerprint
+from kairos.deliver import pdus_of
 from kairos.domain.event import Event, Notification
 from kairos.domain.message import Carried
 from kairos.errors import EventError
 from kairos.ingest import Matched, Patterns, refusal
 from kairos.ports import Clock
-from kairos.smpp import Assembled, DataSm, SubmitSm, concatenation, decode_pdu, encode_pdu
+from kairos.smpp import DataSm, SubmitSm, concatenation, encode_pdu, text_of
 
 log = structlog.get_logger("kairos.esme")
 
@@ -81,7 +82,7 @@ class Reader:
 
     def whole(self, account: str, message_id: str, carried: tuple[Carried, ...]) -> Event | None:
         """The event that a notification in several parts announces, in their order; None where no pattern reads it."""
-        pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in carried]  # type: ignore[misc]
+        pdus = pdus_of(carried)
         event = self._event(account, pdus, self._name(account, pdus))
         if event is None or event.notification is None:
             return None
@@ -95,7 +96,7 @@ class Reader:
 
     def _event(self, account: str, pdus: Sequence[SubmitSm], name: str) -> Event | None:
         try:
-            text = Assembled(tuple(pdus)).text()
+            text = text_of(pdus)
             matched = self.patterns.match(account, text)
             if matched is None:
                 self.unread(account, pdus[0], text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ class Extract:
         self._sorter = sqlite3.connect("")  # a file of its own, gone when it is closed
         self._sorter.execute("PRAGMA cache_size = -32768")
         self._sorter.execute("CREATE TABLE entry(purchase TEXT, key, status, msisdn, product, price, currency, tax)")
-        rows = _parquet_rows(path) if path.suffix.lower() in (".parquet", ".pq") else _csv_rows(path)
+        rows = _parquet_rows(path) if is_parquet(path) else _csv_rows(path)
         try:
             while some := self._some(rows, path, mapped):
                 self._sorter.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)", some)
@@ -85,9 +85,7 @@ def _entry(row: Mapping[str, Any], mapped: Mapped, path: Path, line: int) -> Row
 
     missing = [column for column in NEEDED if mapped.columns.get(column, column) not in row]
     if missing:
-        wanted = mapped.columns.get(missing[0], missing[0])
-        hint = f"it has {', '.join(f'`{name}`' for name in row)}; name it with --column {missing[0]}=NAME"
-        raise ExtractError([Diagnostic(str(path), 1, f"there is no column `{wanted}`", hint)])
+        raise no_column(path, missing[0], mapped.columns.get(missing[0], missing[0]), row)
     if not text("key"):
         raise ExtractError([Diagnostic(str(path), line, "the row has no key", "")])
     status = mapped.words.get(text("status"), text("status").lower())
@@ -97,6 +95,17 @@ def _entry(row: Mapping[str, Any], mapped: Mapped, path: Path, line: int) -> Row
     except ValueError as error:
         raise ExtractError([Diagnostic(str(path), line, str(error), "")]) from None
     return text("key"), status, text("msisdn"), text("product"), price, text("currency"), tax, at
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is read as Parquet; else as CSV."""
+    return path.suffix.lower() in (".parquet", ".pq")
+
+
+def no_column(path: Path, ours: str, theirs: str, there: Iterable[str]) -> ExtractError:
+    """That an extract has no column of `theirs`, which would be `ours`."""
+    hint = f"it has {', '.join(f'`{name}`' for name in there)}; name it with --column {ours}=NAME"
+    return ExtractError([Diagnostic(str(path), 1, f"there is no column `{theirs}`", hint)])
 
 
 def time_of(written: str) -> int:

@@ -135,7 +135,7 @@ class FirstAnswers:
 
     def _note(self, told: Answered) -> None:
         """Tell the next run that it was asked for in this one."""
-        self.loop.post(told, own=True).answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        self.loop.post(told, own=True).let_go()
 
     def _keep(self, identity: str, first: First) -> None:
         since = self.clock() - RETRY_WITHIN

@@ -16,7 +16,18 @@ from kairos.adapters.hubs import Hubs, hub_event
 from kairos.adapters.rfc3339 import iso
 from kairos.adapters.senders import PARTS_AT_MOST, Sender
 from kairos.domain.message import Carried, Text
-from kairos.domain.passage import EMERGENCY, FINAL, Asked, Communication, Handed, Hub, Passage, Stand, Withdrawal
+from kairos.domain.passage import (
+    EMERGENCY,
+    FINAL,
+    Asked,
+    Communication,
+    Handed,
+    Hub,
+    Passage,
+    Stand,
+    Withdrawal,
+    told_why,
+)
 from kairos.engine.loop import Loop, Submission
 from kairos.errors import EventError, ForbiddenError, KairosError, StoreError
 from kairos.ports import Outcome, Store
@@ -121,17 +132,17 @@ class Gateway:
         always = messages[0].always
         posted = [] if known else [self.loop.post(communication, regulated=always)]
         posted += [self.loop.post(one, regulated=always) for one in wanted]
-        answers = [one.answer for one in posted]
-        if answers:
-            _, late = await asyncio.wait(answers, timeout=self.decide_within if always else PATIENCE)
-            if late and always:
+        for one in posted:  # the first that fails is told; the others may be waited for no more
+            one.let_go()
+        if posted:
+            patience = self.decide_within if always else PATIENCE
+            await asyncio.wait([one.answer for one in posted], timeout=patience)
+        if not all(one.answer.done() for one in posted):
+            if always:
                 return await self._overtake(communication, messages, posted)
-            for one in late:
-                one.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
-            if late:
-                raise StoreError("it was not decided in time; send it again")
-        for one in answers:
-            if error := one.exception():
+            raise StoreError("it was not decided in time; send it again")
+        for one in posted:
+            if error := one.answer.exception():
                 raise error if isinstance(error, KairosError) else StoreError("it could not be decided")
         return await asyncio.to_thread(self._resource, known or communication)
 
@@ -139,19 +150,15 @@ class Gateway:
         self, communication: Communication, messages: Sequence[Handed], posted: Sequence[Submission]
     ) -> Resource:
         """Too slow for what always goes out: it goes out plain, and what was queued is withdrawn."""
-        late = [one for one in posted if not one.answer.done() and isinstance(one.input, Handed)]
-        for one in posted:
-            one.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
-        for one in late:
-            one.overtaken = asyncio.get_running_loop().create_future()
+        late = {one.input.key: one for one in posted if isinstance(one.input, Handed) and not one.answer.done()}
+        overtaken = asyncio.get_running_loop().create_future()
+        for submission in late.values():
+            submission.overtaken = overtaken
         sent: Resource | None = None
         try:
-            overtaken = {one.input.key for one in late}  # type: ignore[union-attr]
-            sent = await self._plain(communication, [one for one in messages if one.key in overtaken])
+            sent = await self._plain(communication, [one for one in messages if one.key in late])
         finally:
-            for one in late:
-                if one.overtaken:
-                    one.overtaken.set_result(sent is not None)
+            overtaken.set_result(sent is not None)
         return sent
 
     async def _plain(self, communication: Communication, messages: Sequence[Handed]) -> Resource:
@@ -367,8 +374,8 @@ def _told(passage: Passage | None) -> Resource:
     """How it stands, why, and until when."""
     told: Resource = {"status": passage.stand if passage else "accepted"}
     if passage and passage.why:
-        told["statusReason"] = passage.why
-    if passage and passage.until:
+        told["statusReason"] = told_why(passage.stand, passage.why, passage.until)
+    if passage and passage.until > 0:
         told["statusUntil"] = iso(passage.until)
     return told
 

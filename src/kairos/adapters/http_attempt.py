@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 
+from kairos.adapters.trouble import Trouble
 from kairos.ports import Outcome
 
 MAX_ANSWER: Final = 65_536  # octets that are read
@@ -62,12 +63,11 @@ class Attempts:
     """Calls to one counterpart, over connections that are kept until it is closed.
 
     `timeout_s` bounds an attempt from its first octet to its last, however slowly the counterpart talks; it does not
-    count the wait for a connection. `told` hears of trouble when it begins and changes, and an empty text when it ends,
-    not of each attempt.
+    count the wait for a connection.
     """
 
-    def __init__(self, timeout_s: float, at_once: int, told: Callable[[str], None], **client: Any) -> None:
-        self.timeout_s, self._trouble, self._told = timeout_s, "", told
+    def __init__(self, timeout_s: float, at_once: int, trouble: Trouble, **client: Any) -> None:
+        self.timeout_s, self._noted = timeout_s, trouble.noted
         timeout = httpx.Timeout(timeout_s, connect=timeout_s / 2)
         self._connections = Connections(at_once, timeout=timeout, **client)
 
@@ -89,33 +89,27 @@ class Attempts:
                 client.stream(method, url, content=content, headers=headers) as response,
             ):
                 check(response)
-                body = await _read(response)
+                body = await beginning(response.aiter_raw(), MAX_ANSWER)
         except NEVER_LEFT as error:
             return self._noted(Outcome("retry", reason=f"no connection: {_words(error)}"))
         except httpx.HTTPError as error:
             return self._noted(Outcome("unknown", reason=f"no answer: {_words(error)}"))
         except TimeoutError:
             return self._noted(Outcome("unknown", reason=f"no answer within {self.timeout_s:g} s"))
-        return self._noted(meaning(response, body))
+        return self._noted(meaning(response, body[:MAX_ANSWER]))
 
     async def close(self) -> None:
         await self._connections.aclose()
 
-    def _noted(self, found: Outcome) -> Outcome:
-        trouble = found.reason if found.status in ("retry", "unknown") else ""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            self._told(trouble)
-        return found
 
-
-async def _read(response: httpx.Response) -> bytes:
+async def beginning(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """All octets of an answer, or one more than the limit: leaving its stream closes the connection."""
     read = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in chunks:
         read += chunk
-        if len(read) > MAX_ANSWER:
-            break  # leaving the stream closes the connection
-    return bytes(read[:MAX_ANSWER])
+        if len(read) > limit:
+            break
+    return bytes(read[: limit + 1])
 
 
 def _words(error: httpx.HTTPError) -> str:

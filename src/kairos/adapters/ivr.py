@@ -27,7 +27,6 @@ IVR: Final = "ivr"
 DIGITS: Final[Mapping[str, Verb | Literal["stop"]]] = {"1": "accept", "2": "decline", "9": "stop"}
 UNHEARD: Final = frozenset({"no_answer", "busy", "failed", "canceled"})  # nothing was told: its limit is given back
 HEARD: Final = frozenset({"answered", "completed", "hung_up"})
-CODES: Final = tuple(DIGITS)
 COMMITTED_WITHIN: Final = (0.0, 0.05, 0.2, 0.5)  # seconds
 
 _text = msgspec.msgpack.Decoder(Text).decode
@@ -102,12 +101,12 @@ def spoken(text: str, offer: str, callback: str, turn: str, language: str = "") 
     >>> "<prompt>2 GB &lt;now&gt;</prompt>" in spoken("2 GB <now>", "5da2-17", "https://kairos.example/v1/ivr/s", "t1")
     True
     """
-    choices = "".join(f'<choice dtmf="{digit}" next={quoteattr(f"#d{digit}")}/>' for digit in CODES)
+    choices = "".join(f'<choice dtmf="{digit}" next={quoteattr(f"#d{digit}")}/>' for digit in DIGITS)
     forms = "".join(
         f'<form id="d{digit}"><var name="offer" expr="{_js(offer)}"/><var name="digits" expr="\'{digit}\'"/>'
         f'<var name="call" expr="{_js(turn)}"/><block><submit next={quoteattr(callback)} method="post" '
         f'namelist="offer digits call"/></block></form>'
-        for digit in CODES
+        for digit in DIGITS
     )
     voice = f" xml:lang={quoteattr(language)}" if language else ""
     return (
@@ -120,9 +119,3 @@ def spoken(text: str, offer: str, callback: str, turn: str, language: str = "") 
 def _js(word: str) -> str:
     """A text as ECMAScript has it, within an attribute: a key has no character that either would read."""
     return "'" + "".join(c for c in word if c.isalnum() or c in "-_") + "'"
-
-
-GOODBYE: Final = (
-    '<?xml version="1.0" encoding="UTF-8"?><vxml version="2.1" xmlns="http://www.w3.org/2001/vxml">'
-    "<form><block><disconnect/></block></form></vxml>"
-)

@@ -23,14 +23,13 @@ from typing import Final
 import structlog
 from aiosmtplib import SMTP, SMTPDataError, SMTPException, SMTPRecipientRefused, SMTPResponseException
 
+from kairos.adapters.trouble import Trouble
 from kairos.domain.message import Text
 from kairos.ports import Clock, Outcome
 
 log = structlog.get_logger("kairos.mail")
 
-GREYLISTED: Final = (
-    60.0  # seconds after which what was refused for now is tried again (RFC 6647: from one to five minutes)
-)
+GREYLISTED: Final = 60.0  # seconds until what was refused for now is tried again (RFC 6647: one to five minutes)
 IDLE: Final = 30.0  # seconds for which a connection is kept: servers give up after one to five minutes
 MAX_REASON: Final = 200  # characters that are kept
 PERMANENT: Final = 500
@@ -40,8 +39,8 @@ BROKEN: Final = re.compile(rb"\r\n(?![ \t]|\Z)|\r(?!\n)|(?<!\r)\n")  # what ends
 class Mail:
     """A Channel over SMTP. It keeps connections for a while; how many there are at once is the dispatcher's room.
 
-    `tls`: the context, or None for a connection that all can read; `at_once`: it speaks TLS from the first octet.
-    `unsubscribe`: what makes the link that ends all offers, by an offer's key; it must take a POST (RFC 8058).
+    `tls`: the context, or None for a connection that all can read; `from_the_start`: it speaks TLS from the first
+    octet. `unsubscribe`: what makes the link that ends all offers, by an offer's key; it must take a POST (RFC 8058).
     """
 
     def __init__(
@@ -64,25 +63,29 @@ class Mail:
         self.unsubscribe = unsubscribe
         self.address = parseaddr(sender)[1]
         self._idle: list[tuple[float, SMTP]] = []
-        self._trouble = ""
+        self._trouble = Trouble(log, "the mail server does not take all", "the mail server takes messages", host=host)
 
     async def send(self, text: Text) -> Outcome:
         """One attempt. Never raises for what the network or the server does."""
+        return self._trouble.noted(await self._sent(text))
+
+    async def _sent(self, text: Text) -> Outcome:
         try:
             message = written(text, self.sender, self.clock(), self.unsubscribe)
             octets = message.as_bytes(policy=POLICY)
         except Exception as error:  # whatever the email package makes of it: nothing went
-            return self._noted(Outcome("failed", reason=f"it cannot be written as an e-mail ({type(error).__name__})"))
+            return Outcome("failed", reason=f"it cannot be written as an e-mail ({type(error).__name__})")
         attempt = _Attempt(self, text.destination, octets)
         try:
             async with asyncio.timeout(self.timeout_s):
                 await attempt.run()
         except SMTPResponseException as error:
-            return self._noted(attempt.refused(error))
+            return attempt.refused(error)
         except (SMTPException, OSError, ValueError) as error:  # ssl's errors and time-outs are OSErrors
-            reason = _words(str(error) or type(error).__name__)
-            return self._noted(Outcome("unknown" if attempt.begun else "retry", reason=reason))
-        return self._noted(Outcome("sent", str(message["Message-ID"])))
+            late = f"no answer within {self.timeout_s:g} s" if isinstance(error, TimeoutError) else ""
+            reason = _words(late or str(error) or type(error).__name__)
+            return Outcome("unknown" if attempt.begun else "retry", reason=reason)
+        return Outcome("sent", str(message["Message-ID"]))
 
     async def close(self) -> None:
         """Say goodbye on every connection that is kept."""
@@ -121,17 +124,6 @@ class Mail:
     def keep(self, smtp: SMTP) -> None:
         if smtp.is_connected:
             self._idle.append((asyncio.get_running_loop().time(), smtp))
-
-    def _noted(self, found: Outcome) -> Outcome:
-        """Log when trouble begins, changes or ends, not each attempt of each message."""
-        trouble = found.reason if found.status in ("retry", "unknown") else ""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            if trouble:
-                log.warning("the mail server does not take all", host=self.host, reason=trouble)
-            else:
-                log.info("the mail server takes messages", host=self.host)
-        return found
 
 
 class _Attempt:

@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -24,6 +25,7 @@ from kairos.errors import StoreError
 from kairos.fulfil import ENDED
 from kairos.ports import Batch, Figures, Forgotten, Loaded, NextIds, OutgoingUpdate, Unsent
 
+K = TypeVar("K")
 UNSENT = ("pending", "sending")
 
 
@@ -225,9 +227,7 @@ class MemoryStore:
                 places[one.kind] += 1
                 if places[one.kind] > keep and one.status != "replay":
                     dropped.append(name)
-            for name in dropped:
-                del self._letters[name]
-            return len(dropped)
+            return _dropped(self._letters, dropped)
 
     def forget(self, what: str, before: int, after: int, limit: int) -> Forgotten:  # noqa: ARG002
         """All of it at once: there is nothing that it could hold up."""
@@ -237,15 +237,12 @@ class MemoryStore:
     def _forget_decisions(self, before: int) -> int:
         still_open = {timer.payload.rpartition("-")[2] for timer in self._timers.values()}
         gone = [i for i, at in self._decided.items() if at < before and str(i) not in still_open]
-        for id_ in gone:
-            del self._decisions[id_], self._decided[id_]
-        return len(gone)
+        _dropped(self._decided, gone)
+        return _dropped(self._decisions, gone)
 
     def _forget_outbox(self, before: int) -> int:
         gone = [row.id for row in self._outgoing.values() if row.due < before and row.id not in self._unsent]
-        for id_ in gone:
-            del self._outgoing[id_]
-        return len(gone)
+        return _dropped(self._outgoing, gone)
 
     def _forget_responses(self, before: int) -> int:
         kept = {offer: [one for one in said if one.at >= before] for offer, said in self._responses.items()}
@@ -260,28 +257,20 @@ class MemoryStore:
 
     def _forget_dead_letters(self, before: int) -> int:
         gone = [name for name, one in self._letters.items() if one.last < before and one.status != "replay"]
-        for name in gone:
-            del self._letters[name]
-        return len(gone)
+        return _dropped(self._letters, gone)
 
     def _forget_purchases(self, before: int) -> int:
         gone = [key for key, one in self._purchases.items() if one.changed < before and one.status in ENDED]
-        for key in gone:
-            del self._purchases[key]
-        return len(gone)
+        return _dropped(self._purchases, gone)
 
     def _forget_passages(self, before: int) -> int:
         waiting = ("accepted", "delayed")
         gone = [key for key, one in self._passages.items() if one.changed < before and one.stand not in waiting]
-        for key in gone:
-            del self._passages[key]
-        return len(gone)
+        return _dropped(self._passages, gone)
 
     def _forget_communications(self, before: int) -> int:
         gone = [id_ for id_, one in self._communications.items() if one.changed < before]
-        for id_ in gone:
-            del self._communications[id_]
-        return len(gone)
+        return _dropped(self._communications, gone)
 
     def _forget_switches(self, before: int) -> int:
         latest = {switch.name: switch for switch in self._switches}
@@ -292,9 +281,7 @@ class MemoryStore:
     def _forget_ended_subscriptions(self, before: int) -> int:
         past = {held.subscriber for known in self._identities.values() for held in known if 0 < held.until < before}
         gone = [one for one in past if one in self._states and ended_before(self._states[one], before)]
-        for one in gone:
-            del self._states[one]
-        return len(gone)
+        return _dropped(self._states, gone)
 
     def _forget_playbooks(self, _before: int) -> int:
         names = list(self._playbooks)
@@ -305,9 +292,7 @@ class MemoryStore:
             if any(layout == name[1] for _, layout in names[place + 1 :])
             and self._first_decision[names[place + 2]] < oldest
         ]
-        for name in gone:
-            del self._playbooks[name]
-        return len(gone)
+        return _dropped(self._playbooks, gone)
 
     def save_playbook(self, revision: str, layout: str, texts: Mapping[str, str]) -> None:
         with self._lock:
@@ -431,7 +416,8 @@ class MemoryStore:
         row = self._outgoing.get(update.id)
         if row is None:  # retention may have taken it before a late receipt came
             return
-        row.status, row.due, row.attempts = update.status, update.due, update.attempts
+        row.status, row.attempts = update.status, update.attempts
+        row.due = row.due if update.status == "sending" else update.due  # a mark is no news: it waits as before
         row.peer_id = update.peer_id or row.peer_id
         self._put(row)
 
@@ -452,3 +438,10 @@ class MemoryStore:
 
     def _use(self, kind: str, ids: Iterable[int]) -> None:
         self._next[kind] = max(self._next[kind], 1 + max(ids, default=0))
+
+
+def _dropped(held: dict[K, Any], gone: Collection[K]) -> int:
+    """How many were let go of."""
+    for key in gone:
+        del held[key]
+    return len(gone)

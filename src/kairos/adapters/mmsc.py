@@ -25,6 +25,7 @@ import structlog
 
 from kairos.adapters.http_attempt import Attempts
 from kairos.adapters.rfc3339 import iso
+from kairos.adapters.trouble import Trouble
 from kairos.adapters.webhooks import COME_BACK
 from kairos.domain.message import Text
 from kairos.ports import Outcome
@@ -36,9 +37,7 @@ MM7: Final = "http://www.3gpp.org/ftp/Specs/archive/23_series/23.140/schema/REL-
 VERSION: Final = "6.8.0"
 TAKEN: Final = frozenset({"1000", "1100"})
 NOT_NOW: Final = frozenset({"3001", "4001", "4005", "4006"})
-LARGEST: Final = (
-    300_000  # octets of a file: what handsets are sure to take (OMA MMS Conformance, content class Image Rich)
-)
+LARGEST: Final = 300_000  # octets of a file, which handsets are sure to take (OMA MMS Conformance: Image Rich)
 
 ET.register_namespace("env", SOAP)
 ET.register_namespace("mm7", MM7)
@@ -60,7 +59,9 @@ class Mmsc:
     ) -> None:
         self.url, self.vasp, self.vas, self.media = url, vasp, vas, media
         kinds = {"SOAPAction": '""', "Accept-Encoding": "identity"}
-        self.attempts = Attempts(timeout_s, at_once, self._told, auth=login, headers=kinds)
+        host = httpx.URL(url).host
+        trouble = Trouble(log, "the MMSC does not take all", "the MMSC takes messages", host=host)
+        self.attempts = Attempts(timeout_s, at_once, trouble, auth=login, headers=kinds)
 
     async def send(self, text: Text) -> Outcome:
         """One attempt. Never raises for what the network, the MMSC or the folder of files does."""
@@ -87,12 +88,6 @@ class Mmsc:
         if len(content) > LARGEST:
             raise OSError(0, f"it has more than {LARGEST} octets")
         return name, content
-
-    def _told(self, trouble: str) -> None:
-        if trouble:
-            log.warning("the MMSC does not take all", host=httpx.URL(self.url).host, reason=trouble)
-        else:
-            log.info("the MMSC takes messages", host=httpx.URL(self.url).host)
 
 
 def outcome(status: int, answer: bytes) -> Outcome:

@@ -13,14 +13,14 @@ import random
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Literal, ParamSpec, TypeVar, get_args
+from typing import Any, Final, Literal, ParamSpec, TypeVar
 
-import msgspec
 import structlog
 
 from kairos.adapters.sqlite.file import StoreFile
+from kairos.adapters.trouble import Trouble
 from kairos.adapters.webhooks import Target, body
-from kairos.domain.decision import Decision
+from kairos.domain.decision import read_decision
 from kairos.engine.dead_letters import DeadLetters
 from kairos.engine.dispatch import Backoff
 from kairos.engine.program import Program
@@ -33,14 +33,13 @@ log = structlog.get_logger("kairos.news")
 P = ParamSpec("P")
 T = TypeVar("T")
 Kind = Literal["decisions", "responses", "fulfilments"]
-KINDS: Final = get_args(Kind)
 FULFILMENTS: Final = frozenset({"fulfilled", "refused", "refunded", "stuck", "reversed", "partly_reversed"})
-TABLES: Final = ("response", "decision")  # each is read by itself, at a position of its own
+# The news in the tables of responses and of decisions, which are read each at a position of its own.
+TABLES: Final[tuple[frozenset[Kind], ...]] = (frozenset(("responses", "fulfilments")), frozenset(("decisions",)))
 PAGE: Final = 200
 PATIENT: Final = Backoff(0.5, 300.0)
 LOOK: Final = 0.5  # seconds between looks at a table that had nothing new
 
-_record = msgspec.msgpack.Decoder(Decision).decode
 
 RESPONSES = "SELECT id, subscriber, decision, offer, outcome, reason, at FROM response WHERE id > ? ORDER BY id LIMIT ?"
 DECISIONS = "SELECT id, record FROM decision WHERE id > ? ORDER BY id LIMIT ?"
@@ -106,7 +105,7 @@ class SqliteNews:
             yield Item(id_, f"{self.store.epoch}-r{id_}", kind, at, str(subscriber), data | {"reason": reason})
 
     def _decisions(self, rows: list[Any]) -> Iterator[Item]:
-        records = [_record(record) for _, record in rows]
+        records = [read_decision(record) for _, record in rows]
         said = [record for record in records if record.chosen and not record.test and "decisions" in self.wanted]
         numbers = self._numbers({record.subscriber for record in said})
         for record in said:
@@ -154,33 +153,27 @@ class Teller:
     ) -> None:
         self.name, self.partition, self.news, self.target = name, partition, news, target
         self.store, self.letters, self.clock = store, letters, clock
-        self.keep, self.backoff, self.chance = (
-            keep,
-            backoff,
-            chance,
-        )  # `keep`: ms that an item is tried for; 0: for ever
+        self.keep = keep  # ms that an item is tried for; 0: for ever
+        self.backoff, self.chance = backoff, chance
         self.thread = thread  # that has the file open
         self.source = f"news/{name}"
         self.counts = {"told": 0, "lost": 0}
 
     async def run(self) -> None:
         """Until cancelled."""
-        trouble, position = "", -1
+        trouble, position = Trouble(log, "news cannot be read", target=self.name), -1
         while True:
             try:
                 if position < 0:
                     position = await self._begin()
                 position, more = await self._page(position)
-                trouble = ""
+                trouble.now("")
             except KairosError as error:
                 more = False
-                if str(error) != trouble:
-                    trouble = str(error)
-                    log.warning("news cannot be read", target=self.name, reason=trouble)
+                trouble.now(str(error))
             except Exception as error:  # what is wrong with one record must not end the server
                 more = False
-                if repr(error) != trouble:
-                    trouble = repr(error)
+                if trouble.changes(repr(error)):
                     log.exception("news broke", target=self.name)
             if not more:
                 await asyncio.sleep(LOOK)

@@ -27,6 +27,7 @@ import msgspec
 import structlog
 
 from kairos.adapters.http_attempt import Attempts
+from kairos.adapters.trouble import Trouble
 from kairos.domain.message import Order
 from kairos.errors import Diagnostic, SettingsError
 from kairos.fulfil import INSUFFICIENT_FUNDS
@@ -65,7 +66,8 @@ class HttpFulfiller:
         self.digits = digits
         # Not compressed: an answer has bounds.
         kinds = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
-        self.attempts = Attempts(timeout_s, AT_ONCE, self._told, headers=kinds)
+        trouble = Trouble(log, "orders are not answered", "orders are answered again", url=self.url)
+        self.attempts = Attempts(timeout_s, AT_ONCE, trouble, headers=kinds)
 
     async def fulfil(self, order: Order) -> Outcome:
         """One attempt. Never raises for what the network or the counterpart does."""
@@ -97,12 +99,6 @@ class HttpFulfiller:
 
     async def close(self) -> None:
         await self.attempts.close()
-
-    def _told(self, trouble: str) -> None:
-        if trouble:
-            log.warning("orders are not answered", url=self.url, reason=trouble)
-        else:
-            log.info("orders are answered again", url=self.url)
 
 
 def document(order: Order, digits: int) -> dict[str, Any]:

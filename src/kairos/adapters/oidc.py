@@ -21,6 +21,7 @@ import httpx
 import jwt
 import structlog
 
+from kairos.adapters.http_attempt import beginning
 from kairos.domain.caller import ROLES, Caller
 from kairos.errors import Diagnostic, KairosError, SettingsError
 
@@ -234,11 +235,9 @@ async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
         raise KairosError(f"`{url[:200]}` is no HTTPS address")
     try:
         async with client.stream("GET", url, follow_redirects=False) as answer:
-            body = b""
-            async for chunk in answer.aiter_bytes():
-                body += chunk
-                if len(body) > LARGEST:
-                    raise KairosError(f"{url} answers with more than {LARGEST} bytes")
+            body = await beginning(answer.aiter_bytes(), LARGEST)
+        if len(body) > LARGEST:
+            raise KairosError(f"{url} answers with more than {LARGEST} bytes")
         found = json.loads(body) if answer.status_code == 200 else None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
         raise KairosError(f"{url}: {error or type(error).__name__}") from None

@@ -233,11 +233,5 @@ def _column(about: tuple[str, str], variants: Sequence[Variant]) -> NDArray[Any]
 
 def words_of(names: Names) -> dict[str, str]:
     """What an input may be named, and its type."""
-    return (
-        {name: str(kind) for name, kind in names.items()}
-        | {name: kind for name, (_, kind) in ABOUT.items()}
-        | {
-            CHANNEL: "text",
-            KIND: "text",
-        }
-    )
+    columns = {name: str(kind) for name, kind in names.items()}
+    return columns | {name: kind for name, (_, kind) in ABOUT.items()} | {CHANNEL: "text", KIND: "text"}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from kairos.adapters.http import plain
+from kairos.adapters.explanations import plain
 from kairos.adapters.status import Status
 from kairos.domain.event import Event
 from kairos.domain.switch import Switch, wrong_name

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
-
-import msgspec
 
 from kairos import enrich, respond
 from kairos.deliver import OfferLinks, values_of
 from kairos.deliver.links import Opened, Purpose, mark_of
 from kairos.deliver.page import Shown, shown_alone, shown_offer
-from kairos.domain.channel import PAGE
-from kairos.domain.decision import Decision
+from kairos.domain.channel import EMAIL, PAGE
+from kairos.domain.decision import read_decision
 from kairos.domain.inbound import Verb, Word
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.engine.inbound import REFUSED, own_words
@@ -22,13 +19,12 @@ from kairos.engine.subscriptions import SIM_SWAPPED
 from kairos.engine.work import decode_state
 from kairos.errors import EventError
 from kairos.ingest import normalise
-from kairos.playbook.vocabulary import Vocabulary
 from kairos.ports import Store
 
 NETWORK: Final = "vouched for by the network"
 LINK: Final = "by the link alone"
-
-_record = msgspec.msgpack.Decoder(Decision).decode
+STOPS_ALL: Final = ("page_stop_ask", "stopped")  # the question, and what is said then
+STOPS_MAIL: Final = ("page_stop_mail_ask", "page_stop_mail")
 
 
 class HttpPages:
@@ -37,16 +33,8 @@ class HttpPages:
     What costs more takes a number that the subscriber's own network vouches for, or a reply from their telephone.
     """
 
-    def __init__(
-        self,
-        loop: Loop,
-        store: Store,
-        links: OfferLinks,
-        old_vocabulary: Callable[[str], Vocabulary | None],
-        tap_up_to: str = "0",
-        region: str = "",
-    ) -> None:
-        self.loop, self.store, self.links, self.old_vocabulary = loop, store, links, old_vocabulary
+    def __init__(self, loop: Loop, store: Store, links: OfferLinks, tap_up_to: str, region: str = "") -> None:
+        self.loop, self.store, self.links = loop, store, links
         self.tap_up_to, self.region = tap_up_to, region
 
     def opened(self, purpose: Purpose, token: str) -> Opened | None:
@@ -77,8 +65,13 @@ class HttpPages:
             identity = f"{PAGE}/stop/{opened.decision}"
             await self.loop.submit(Word(identity, state.msisdn, key, "stop", PAGE, self.loop.clock()))
 
-    def alone(self, message: str, language: str, *, stop: bool = False) -> Shown:
-        return shown_alone(self.loop.engine.program.messages, language, message, stop)
+    def alone(self, message: str, language: str) -> Shown:
+        return shown_alone(self.loop.engine.program.messages, language, message)
+
+    def stopping(self, language: str, *, done: bool = False) -> Shown:
+        program = self.loop.engine.program
+        asks, says = STOPS_MAIL if program.playbook.policy.stop_on.get(EMAIL) else STOPS_ALL
+        return shown_alone(program.messages, language, says if done else asks, stop=not done)
 
     def seal(self, *about: str) -> str:
         return self.links.seal(*about)
@@ -125,14 +118,14 @@ class HttpPages:
         if mark_of(self.store.epoch_of(opened.decision)) != opened.mark:
             return None
         blob = self.store.decision(opened.decision)
-        subscriber = _record(blob).subscriber if blob else 0
+        subscriber = read_decision(blob).subscriber if blob else 0
         kept = self.store.load([], [subscriber]).states.get(subscriber) if subscriber else None
         if kept is None:
             return None
         state = decode_state(kept)
         plan = self.loop.engine.program.plan
         if state.layout != plan.layout:
-            enrich.migrate(plan, state, self.old_vocabulary(state.layout))
+            enrich.migrate(plan, state, self.loop.engine.old_vocabulary(state.layout))
         return state
 
     def _vouched(self, number: str) -> str:

@@ -14,6 +14,7 @@ import structlog
 
 from kairos.adapters.sqlite.person import SqlitePerson
 from kairos.adapters.sqlite.sweep import SqliteSweep
+from kairos.adapters.trouble import Trouble
 from kairos.domain.erasure import Erasure
 from kairos.engine.erasure import SUPPRESSED, UNKNOWN
 from kairos.engine.loop import Loop
@@ -63,18 +64,16 @@ class HttpPrivacy:
 
     async def run(self) -> None:
         """Until cancelled: sweep up what is left of those who were forgotten, those of an earlier run first."""
-        trouble = ""
+        trouble = Trouble(log, "those who were forgotten are not swept up yet")
         while True:
             self._asked.clear()
             try:
                 done = await self._do(self._sweep)
                 if done:
                     log.info("nothing is left of those who were forgotten", subscribers=done)
-                trouble = ""
+                trouble.now("")
             except KairosError as error:
-                if str(error) != trouble:
-                    trouble = str(error)
-                    log.warning("those who were forgotten are not swept up yet", reason=trouble)
+                trouble.now(str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), EVERY)
 

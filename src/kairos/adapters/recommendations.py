@@ -17,6 +17,7 @@ from msgspec import Raw
 from kairos.adapters.hubs import HubEvent, Hubs, hub_event
 from kairos.adapters.inbound import HttpInbound
 from kairos.adapters.rfc3339 import iso
+from kairos.adapters.trouble import Trouble
 from kairos.domain.inbound import Sought
 from kairos.domain.recommendation import UNDER_WAY, Kept
 from kairos.errors import EventError, KairosError
@@ -65,7 +66,7 @@ class HttpRecommendations:
         found = await self.inbound.decide(
             f"tmf680/{key}", sought.subscriber, sought.channel, kind, data, sought.at_most
         )
-        return None if found is None else recommended(found["offers"], self.inbound.loop.clock())
+        return None if found is None else recommended(found["offers"], self.clock())
 
     async def keep(self, key: str, sought: Sought, resource: Mapping[str, Any], client: str) -> Mapping[str, Any]:
         name = self.inbound.name(sought.subscriber)
@@ -95,20 +96,18 @@ class HttpRecommendations:
 
     async def _on(self, wake: asyncio.Event, work: Callable[[], Awaitable[bool]], every: float) -> None:
         """Work while there is some, and look again when woken, or after `every` seconds."""
-        trouble = ""
+        trouble = Trouble(log, "recommendations that are kept wait")
         while True:
             wake.clear()
             try:
-                done, trouble = await work(), ""
+                done = await work()
+                trouble.now("")
             except KairosError as error:
                 done = False
-                if str(error) != trouble:
-                    trouble = str(error)
-                    log.warning("recommendations that are kept wait", reason=trouble)
+                trouble.now(str(error))
             except Exception as error:  # what is wrong with one of them must not end the server
                 done = False
-                if repr(error) != trouble:
-                    trouble = repr(error)
+                if trouble.changes(repr(error)):
                     log.exception("recommendations that are kept broke")
             if not done:
                 with suppress(TimeoutError):

@@ -10,23 +10,23 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from kairos.deliver import pdus_of
 from kairos.domain.message import Carried
 from kairos.domain.passage import EXPIRED, TOO_MANY, UNKNOWN, Handed
 from kairos.engine.work import Answer
 from kairos.errors import EventError, KairosError
 from kairos.ports import Clock
 from kairos.smpp import (
-    Assembled,
     EncodeError,
     Pdu,
     PduError,
     Status,
     SubmitSm,
     TextError,
-    decode_pdu,
     encode_pdu,
     measure,
     message_bytes,
+    text_of,
 )
 from kairos.smpp.times import absolute, parse_time
 
@@ -104,7 +104,7 @@ class Submissions:
 
     def whole(self, account: str, key: str, carried: tuple[Carried, ...]) -> Handed | None:
         """A message in several parts. Each was looked at when it came: what is wrong now became so since."""
-        pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in carried]  # type: ignore[misc]
+        pdus = pdus_of(carried)
         try:
             made = self.handed(account, key, pdus)
         except RefusedError:
@@ -141,7 +141,7 @@ def _text(pdus: Sequence[SubmitSm]) -> str:
     """What it says; of octets that are no text, themselves. Raises RefusedError for one that is too long."""
     octets = sum(len(message_bytes(pdu)[1]) for pdu in pdus)
     try:
-        text = Assembled(tuple(pdus)).text()
+        text = text_of(pdus)
         parts = measure(text).parts
     except (TextError, EncodeError, PduError):
         text, parts = b"".join(message_bytes(pdu)[1] for pdu in pdus).hex(), -(-octets // OCTETS)

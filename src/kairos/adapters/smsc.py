@@ -17,7 +17,7 @@ import structlog
 
 from kairos.adapters.first_answers import FirstAnswers, fingerprint
 from kairos.adapters.smpp_attempt import attempt
-from kairos.deliver import with_text
+from kairos.deliver import pdus_of, with_text
 from kairos.domain.inputs import Answered, Delivery, Part, Reply
 from kairos.domain.message import Carried, Outgoing, Text
 from kairos.engine.loop import Loop
@@ -27,7 +27,6 @@ from kairos.ports import Clock, Outcome, Store
 from kairos.smpp import (
     EMERGENCY,
     TEMPORARY,
-    Assembled,
     DataSm,
     DeliverSm,
     Handler,
@@ -42,12 +41,12 @@ from kairos.smpp import (
     SubmitSm,
     TextError,
     concatenation,
-    decode_pdu,
     encode_pdu,
     id_forms,
     parse_receipt,
     split,
     status_name,
+    text_of,
     with_message_id,
 )
 
@@ -58,6 +57,7 @@ ISDN = 1  # numbering plan, section 5.2.6
 MESSAGE_TYPE = 0x3C  # bits of esm_class, section 5.2.12
 ACKNOWLEDGEMENTS = (0x08, 0x10)  # of a handset or its user; they name no message, and are no reply
 IDS_KEPT = 100_000  # of the latest messages, for their receipts
+REFUSES_ALL = 5_000  # ms in which nothing that was submitted was taken, until the log says so
 RECEIPT_WAIT = (0.02, 0.1, 0.5, 2.0)  # seconds: a receipt may overtake the commit of its message's id
 FROM_SUBSCRIBERS = ""  # for an account: replies are nobody's
 
@@ -93,6 +93,7 @@ class Smsc:
         at_once = 2 * sum(one.window for one in self.client.statistics())
         self._ahead = {True: asyncio.Semaphore(at_once), EMERGENCY: asyncio.Semaphore(at_once)}  # by urgency
         self._reference = itertools.count(1)
+        self._refused_since, self._refuses = 0, False  # since the latest that it took; whether the log said so
         self._begun: OrderedDict[tuple[str, str], list[str]] = OrderedDict()  # ids of the parts that have gone
         self._forwarded: OrderedDict[str, Answered] = OrderedDict()  # by the SMSC's message id
         self._answering: set[str] = set()  # ids whose receipts wait: they must not overtake the answer to the account
@@ -151,6 +152,7 @@ class Smsc:
         until `until` (the event loop's clock) at most: a store that is slow or down holds nothing up.
         """
         response = await self.client.request(replace(pdu, sequence=0), urgent=True)
+        self._note(response)
         message_id = getattr(response, "message_id", "")
         if response.ok and message_id:
             told = Answered(account, message_id, message_id, identity, self.clock())
@@ -190,6 +192,7 @@ class Smsc:
 
     async def _submit(self, pdu: SubmitSm, *, urgent: int) -> Outcome:
         def meaning(response: Pdu) -> Outcome:
+            self._note(response)
             if response.ok:
                 return Outcome("sent", getattr(response, "message_id", ""))
             temporary = response.status in TEMPORARY
@@ -198,6 +201,18 @@ class Smsc:
             return Outcome("retry" if temporary else "failed", reason=reason, refused=refused)
 
         return await attempt(self.client.request(pdu, urgent=urgent), meaning)
+
+    def _note(self, response: Pdu) -> None:
+        """Log when it begins to take nothing, and when it takes something again; not what it refuses now and then."""
+        if response.ok:
+            if self._refuses:
+                log.info("the SMSC takes messages again", refused_for_s=(self.clock() - self._refused_since) // 1000)
+            self._refused_since, self._refuses = 0, False
+            return
+        self._refused_since = self._refused_since or self.clock()
+        if not self._refuses and self.clock() - self._refused_since >= REFUSES_ALL:
+            self._refuses = True
+            log.warning("the SMSC refuses all that we submit", status=status_name(response.status))
 
     # -- in ------------------------------------------------------------------------------------------------------------
 
@@ -256,7 +271,7 @@ class Smsc:
         name = self._name(pdu)
         told = fingerprint(pdu, name)
         identity = f"smsc/{told}" if name else f"smsc/{uuid4().hex}"
-        text = Assembled((pdu,)).text()
+        text = text_of([pdu])
         told = "" if name else told
         await self.loop.submit(Reply(identity, msisdn, pdu.destination_addr, text, self.clock(), told, repeated))
 
@@ -345,7 +360,7 @@ def carried(text: Text) -> list[SubmitSm]:
 
     What gets longer than one message keeps one reference number on every try: a handset takes a repeat for one.
     """
-    pdus: list[SubmitSm] = [decode_pdu(one.pdu) for one in text.carried]  # type: ignore[misc]
+    pdus = pdus_of(text.carried)
     if not pdus or not text.plain:
         return pdus
     return with_text(pdus, text.text, crc32(text.message_id.encode()))

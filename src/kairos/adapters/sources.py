@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
-from kairos.adapters.http import HttpIngress
+from kairos.adapters.ingress import HttpIngress
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
 from kairos.domain.source import Mapping as SourceMapping
@@ -72,8 +72,9 @@ class HttpSources:
         for status in results:
             counts[f"sources.{source}.{status}"] += 1
         letters = self.ingress.letters
-        for one in unread if letters and self.ingress.keep_rejected else ():
+        if letters is None or not self.ingress.keep_rejected:
+            return
+        for one in unread:
             payload = written(one.sent)
             name = f"{source}/{one.id}" if one.id else f"{source}: {blake2b(payload, digest_size=16).hexdigest()}"
-            assert letters is not None
             letters.put("unmapped", name[:1000], "", str(one.error), payload)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 import kairos
 from kairos.adapters.calls import CALLS
-from kairos.adapters.http import TROUBLE_LASTS
+from kairos.adapters.ingress import store_trouble
 from kairos.decide import figures as budget_figures
 from kairos.decide import frozen
 from kairos.domain.switch import CHARGING, MARKETING
@@ -28,13 +28,7 @@ from kairos.smpp import AccountStatistics, BindStatistics
 log = structlog.get_logger("kairos")
 
 OVERDUE = 60_000  # ms that a message, an order or a timer may be late before somebody is told
-PASSED_ON = (
-    "dead_letters.unread",
-    "dead_letters.rejected",
-    "dead_letters.unmapped",
-)  # letters that tell of nothing lost
-
-
+PASSED_ON = ("dead_letters.unread", "dead_letters.rejected", "dead_letters.unmapped")  # that tell of nothing lost
 SMSC, USSD_GATEWAY = "SMSC", "USSD gateway"  # as we call them
 
 
@@ -160,7 +154,7 @@ class Status:
         self.loop, self.dispatcher, self.switchboard, self.store = loop, dispatcher, switchboard, store
         self.links, self.playbook, self.path, self.letters = links, playbook, path, letters
         self.model = model  # why it gives no scores
-        self.trail = trail  # why the audit trail cannot be written
+        self.trail = trail  # what is wrong with the audit trail
         self.started = loop.clock()
 
     async def report(self) -> dict[str, Any]:
@@ -234,9 +228,8 @@ class Status:
         return [asdict(one) | {"shown": in_money(one, currency)} for one in found]
 
     def _store_troubles(self) -> Iterator[str]:
-        failure = self.loop.failure
-        if failure and self.loop.clock() - self.loop.failed_at < TROUBLE_LASTS:
-            yield f"the store does not take batches: {failure}"
+        if trouble := store_trouble(self.loop):
+            yield trouble
         if self.loop.waiting > self.loop.queue / 2:
             yield f"overloaded: {self.loop.waiting} inputs wait, of {self.loop.queue} that may"
 
@@ -266,7 +259,7 @@ class Status:
         if trouble := self.model():
             yield f"the model {self.loop.engine.scorer.version} gives no scores, and marketing is silent: {trouble}"
         if trouble := self.trail():
-            yield f"the audit trail cannot be written: {trouble}"
+            yield trouble
         letters = sum(count for kind, count in self.letters().items() if kind not in PASSED_ON)
         if letters:
             yield f"{letters:.0f} dead letters wait for somebody to look: `kairos dead-letters list`"

@@ -27,6 +27,7 @@ import structlog
 
 from kairos.adapters.http_attempt import Attempts
 from kairos.adapters.rfc3339 import iso
+from kairos.adapters.trouble import Trouble
 from kairos.domain.message import Text
 from kairos.errors import Diagnostic, SettingsError
 from kairos.ports import Clock, Outcome
@@ -69,13 +70,19 @@ def signatures(secrets: Sequence[bytes], id_: str, timestamp: int, body: bytes) 
 
 
 class Target:
-    """Somebody who is told by webhook. It follows no redirects and reads no more of an answer than it must."""
+    """Somebody who is told by webhook. It follows no redirects and reads no more of an answer than it must.
 
-    def __init__(self, url: str, secrets: Sequence[bytes], timeout_s: float, clock: Clock, at_once: int) -> None:
+    `section`: of the settings, for the log.
+    """
+
+    def __init__(
+        self, url: str, secrets: Sequence[bytes], timeout_s: float, clock: Clock, at_once: int, section: str = ""
+    ) -> None:
         self.url, self.secrets, self.clock = url, secrets, clock
-        self.host = httpx.URL(url).host  # of a log: the rest may hold a token
         kinds = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "kairos"}
-        self.attempts = Attempts(timeout_s, at_once, self._told, headers=kinds)
+        host = httpx.URL(url).host  # the rest of it may hold a token
+        trouble = Trouble(log, "a webhook is not taken", "a webhook is taken again", section=section, host=host)
+        self.attempts = Attempts(timeout_s, at_once, trouble, headers=kinds)
 
     async def post(self, id_: str, body: bytes) -> Outcome:
         """One attempt, as long as it may take. Never raises for what the network or the target does."""
@@ -93,12 +100,6 @@ class Target:
 
     async def close(self) -> None:
         await self.attempts.close()
-
-    def _told(self, trouble: str) -> None:
-        if trouble:
-            log.warning("a webhook is not taken", host=self.host, reason=trouble)
-        else:
-            log.info("a webhook is taken again", host=self.host)
 
 
 def outcome(status: int, retry_after: str = "") -> Outcome:

@@ -20,7 +20,6 @@ from kairos.api.lock import about, may
 from kairos.api.operations import Operations, add_operations
 from kairos.api.problem import handle_errors, problem
 from kairos.api.purchases import Purchases, add_purchases
-from kairos.api.roles import describe
 from kairos.api.straight import go_straight
 from kairos.domain.caller import OPERATOR
 from kairos.errors import EventError
@@ -68,6 +67,23 @@ def create_app(
     # the pages of FastAPI's own documentation would load scripts from elsewhere
     app = FastAPI(title="kairos", version=kairos.__version__, docs_url=None, redoc_url=None)
     handle_errors(app)
+    _add_events(app, ingress, registry, clock, body_limit)
+    _add_figures(app, ingress, registry, operations or ingress)
+    _add_explanations(app, explanations, region)
+    if operations:
+        add_operations(app, operations)
+    if purchases:
+        add_purchases(app, purchases)
+    if inbound:
+        add_inbound(app, inbound)
+    for add in more:
+        add(app)
+    go_straight(app)
+    document(app)
+    return app
+
+
+def _add_events(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, clock: Clock, body_limit: int) -> None:
     counted = Counter("kairos_http_events", "Events over HTTP by what became of them", ["status"], registry=registry)
     took = Histogram("kairos_http_events_seconds", "From the whole request to its answer", registry=registry)
 
@@ -81,6 +97,11 @@ def create_app(
         took.observe(time.perf_counter() - start)
         return response
 
+
+def _add_figures(app: FastAPI, ingress: Ingress, registry: CollectorRegistry, knows: Operations | Ingress) -> None:
+    """`knows`: who can name all troubles."""
+
+    @app.head("/health", include_in_schema=False, response_model=None)  # as many load balancers ask
     @app.get("/health", response_model=None)
     async def health(request: Request) -> Response:
         """200 when events can be taken, 503 when not; any answer means that the process lives. Operators are told all
@@ -88,7 +109,7 @@ def create_app(
         ready = not ingress.troubles()
         told: dict[str, Any] = {"live": True, "ready": ready}
         if may(request, OPERATOR):
-            told["troubles"] = list(operations.troubles() if operations else ingress.troubles())
+            told["troubles"] = list(knows.troubles())
         return json_of(told, 200 if ready else 503)
 
     @app.get("/metrics", response_model=None)
@@ -107,20 +128,6 @@ def create_app(
     async def dead_letters(kind: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
         """What could not be handled, the newest first; `kairos dead-letters` has it replayed."""
         return json_of({"dead_letters": await ingress.dead_letters(kind, limit)})
-
-    _add_explanations(app, explanations, region)
-    if operations:
-        add_operations(app, operations)
-    if purchases:
-        add_purchases(app, purchases)
-    if inbound:
-        add_inbound(app, inbound)
-    for add in more:
-        add(app)
-    go_straight(app)
-    document(app)
-    describe(app)
-    return app
 
 
 def _add_explanations(app: FastAPI, explanations: Explanations, region: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
-import msgspec
 from fastapi import FastAPI, Query, Request
 from msgspec import Meta, Struct
 from starlette.responses import Response
@@ -64,7 +63,7 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
             about(request, one["subscriber"], f"claimed {one['offer']}")
         return json_of({"calls": claimed}, headers=NOT_KEPT)
 
-    @app.post("/v1/calls/{offer}", response_model=None, openapi_extra=_body())
+    @app.post("/v1/calls/{offer}", response_model=None)
     async def settle(offer: str, request: Request) -> Response:
         """What came of a call: accepted, declined, keep, stop, not_reached or wrong_person."""
         brought = await read_json(request, Brought, BODY_LIMIT, EXAMPLE)
@@ -74,8 +73,3 @@ def add_calls(app: FastAPI, calls: Calls) -> None:
         except EventError as error:
             return problem(422, str(error), error.field)
         return problem(404, found) if isinstance(found, str) else json_of(found, headers=NOT_KEPT)
-
-
-def _body() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components((Brought,))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas["Brought"]}}}}

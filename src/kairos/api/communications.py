@@ -13,12 +13,10 @@ from starlette.responses import Response
 
 from kairos.api.hubs import Listeners, add_hub
 from kairos.api.lock import about, client_of
-from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
-from kairos.api.tmf_body import read_body
+from kairos.api.tmf import TMF681, TmfError, matches, read_body, read_page, selected, tmf_json
 from kairos.domain.passage import SENDS, Asked
 
-BASE: Final = f"{PATH}communicationManagement/v4"
-MESSAGE: Final = f"{BASE}/communicationMessage"
+MESSAGE: Final = f"{TMF681}/communicationMessage"
 BODY_LIMIT: Final = 100_000  # bytes
 RECEIVERS_AT_MOST: Final = 100
 EXAMPLE: Final = (
@@ -214,7 +212,7 @@ def add_communications(app: FastAPI, communications: Communications) -> None:
             _there(None, id_)
         return Response(None, 204)
 
-    add_hub(app, BASE, communications.hubs, client_of)
+    add_hub(app, TMF681, communications.hubs, client_of)
 
 
 def _there(found: Mapping[str, Any] | None, id_: str) -> Mapping[str, Any]:

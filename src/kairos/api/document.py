@@ -11,15 +11,16 @@ import msgspec
 from fastapi import FastAPI
 from msgspec import Struct, field
 
-from kairos.api.communications import BASE as TMF681
+from kairos.api.calls import Brought
 from kairos.api.communications import MESSAGE
 from kairos.api.events import Results
 from kairos.api.hubs import Listening
 from kairos.api.operations import Trial, Turn
 from kairos.api.problem import PROBLEM
 from kairos.api.purchases import Said as Reversed
-from kairos.api.recommendations import ATTRIBUTES, BASE, QUERY, Wanted
-from kairos.api.tmf import PATH
+from kairos.api.recommendations import ATTRIBUTES, QUERY, Wanted
+from kairos.api.roles import describe
+from kairos.api.tmf import PATH, TMF680, TMF681
 
 Row = dict[str, Any]
 
@@ -304,7 +305,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", QUERY): Answer(QueryProductRecommendation, 201),
     ("GET", QUERY): Answer(list[QueryProductRecommendation]),
     ("GET", f"{QUERY}/{{key}}"): Answer(QueryProductRecommendation),
-    ("POST", f"{BASE}/hub"): Answer(EventSubscription, 201),
+    ("POST", f"{TMF680}/hub"): Answer(EventSubscription, 201),
     ("POST", MESSAGE): Answer(Row, 201),
     ("GET", MESSAGE): Answer(list[Row]),
     ("GET", f"{MESSAGE}/{{id_}}"): Answer(Row),
@@ -312,14 +313,15 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("DELETE", f"{MESSAGE}/{{id_}}"): Answer(None, 204),
     ("POST", f"{TMF681}/hub"): Answer(EventSubscription, 201),
     ("DELETE", f"{TMF681}/hub/{{id_}}"): Answer(None, 204),
-    ("DELETE", f"{BASE}/hub/{{id_}}"): Answer(None, 204),
+    ("DELETE", f"{TMF680}/hub/{{id_}}"): Answer(None, 204),
 }
 BODIES: Final[dict[tuple[str, str], Any]] = {
     ("POST", "/v1/reversals"): Reversed,
     ("POST", "/v1/trials"): Trial,
+    ("POST", "/v1/calls/{offer}"): Brought,
     ("PUT", "/v1/switches/{name}"): Turn,
     ("POST", QUERY): Wanted,
-    ("POST", f"{BASE}/hub"): Listening,
+    ("POST", f"{TMF680}/hub"): Listening,
     ("POST", f"{TMF681}/hub"): Listening,
 }
 
@@ -347,6 +349,7 @@ def document(app: FastAPI) -> None:
                 _answers(operation, (method.upper(), path), of_kind, wrong)
         _queries(found["paths"].get(QUERY, {}).get("get"), paged=True)
         _queries(found["paths"].get(f"{QUERY}/{{key}}", {}).get("get"), paged=False)
+        describe(found)
         return found
 
     app.openapi = openapi  # type: ignore[method-assign]

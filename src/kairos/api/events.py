@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import structlog
 from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from kairos.api.body import TooLargeError, body_of
 from kairos.api.ingress import Answered, Ingress
-from kairos.api.problem import problem, problem_fields
+from kairos.api.json_body import json_of
+from kairos.api.problem import RETRY_AFTER, problem, problem_fields
 from kairos.errors import EventError, KairosError
 from kairos.ingest import Readable, Unreadable, UnsupportedMediaTypeError
 from kairos.ports import Clock
@@ -20,7 +21,6 @@ from kairos.ports import Clock
 log = structlog.get_logger("kairos.api")
 
 REFUSED = {"rejected": 422, "failed": 500}
-RETRY_AFTER = {"retry-after": "1"}  # seconds
 
 
 class Result(Struct, frozen=True):
@@ -36,10 +36,6 @@ class Results(Struct, frozen=True):
     """The answer to a request that had at least one readable event."""
 
     results: list[Result]
-
-
-class TooLargeError(Exception):
-    """The body is larger than allowed."""
 
 
 async def take_events(
@@ -72,7 +68,7 @@ async def take_events(
         return problem(
             503, "no event could be applied; send all of them again", headers=RETRY_AFTER, results=results
         ), []
-    return Response(msgspec.json.encode(Results(results)), media_type="application/json"), results
+    return json_of(Results(results)), results
 
 
 async def _entries(request: Request, ingress: Ingress, clock: Clock, body_limit: int) -> list[Readable | Unreadable]:
@@ -82,20 +78,9 @@ async def _entries(request: Request, ingress: Ingress, clock: Clock, body_limit:
         raise UnsupportedMediaTypeError(f"content-encoding `{encoding[:60]}` cannot be read; send the body as it is")
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > body_limit:
-        raise TooLargeError
+        raise TooLargeError(body_limit)
     body = await body_of(request, body_limit)
     return ingress.reader().read(headers.get("content-type", ""), headers, body, clock())
-
-
-async def body_of(request: Request, limit: int) -> bytes:
-    """A request's body, of `limit` bytes at most. Raises TooLargeError."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise TooLargeError
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _results(entries: Sequence[Readable | Unreadable], answers: Sequence[Answered]) -> list[Result]:

@@ -9,8 +9,7 @@ from fastapi import FastAPI, Request
 from msgspec import Meta, Struct
 from starlette.responses import Response
 
-from kairos.api.tmf import TmfError, tmf_json
-from kairos.api.tmf_body import read_body
+from kairos.api.tmf import TmfError, read_body, tmf_json
 from kairos.domain.passage import Hub
 
 BODY_LIMIT: Final = 10_000  # bytes

@@ -8,14 +8,18 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from fastapi import FastAPI, Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
+from kairos.api.body import whole_body
+from kairos.api.json_body import json_of
 from kairos.api.problem import problem
 
 BODY_LIMIT = 10_000  # bytes
 VOICEXML = "application/voicexml+xml"
+GOODBYE = (
+    '<?xml version="1.0" encoding="UTF-8"?><vxml version="2.1" xmlns="http://www.w3.org/2001/vxml">'
+    "<form><block><disconnect/></block></form></vxml>"
+)
 NO_SUCH_CALL = "there is no such call"
 NAMES = {  # how diallers call the same thing
     "offer": ("offer",),
@@ -40,8 +44,8 @@ class Voice(Protocol):
         ...
 
 
-def add_ivr(app: FastAPI, voice: Voice, goodbye: str) -> None:
-    """The routes; `goodbye`: the VoiceXML that ends a call."""
+def add_ivr(app: FastAPI, voice: Voice) -> None:
+    """The routes."""
 
     @app.get("/v1/ivr/{secret}/{offer}", response_model=None)
     async def document(secret: str, offer: str) -> Response:
@@ -55,9 +59,7 @@ def add_ivr(app: FastAPI, voice: Voice, goodbye: str) -> None:
         if not voice.knows(secret):
             return problem(404, NO_SUCH_CALL)
         try:
-            said, is_form = _fields(request, await body_of(request, BODY_LIMIT))
-        except (TooLargeError, ClientDisconnect):
-            return problem(413, f"the body is larger than {BODY_LIMIT} bytes, or it did not come whole")
+            said, is_form = _fields(request, await whole_body(request, BODY_LIMIT))
         except (msgspec.DecodeError, ValueError, RecursionError):
             return problem(400, f"the body cannot be read; {EXAMPLE}")
         if not said["offer"] or not (said["digits"] or said["state"]):
@@ -66,9 +68,9 @@ def add_ivr(app: FastAPI, voice: Voice, goodbye: str) -> None:
         if found is None:
             return problem(404, NO_SUCH_CALL)
         if not is_form:
-            return Response(msgspec.json.encode(found), media_type="application/json")
+            return json_of(found)
         again = await voice.document(said["offer"]) if found["again"] else None
-        return Response(again or goodbye, media_type=VOICEXML)
+        return Response(again or GOODBYE, media_type=VOICEXML)
 
 
 def _fields(request: Request, body: bytes) -> tuple[dict[str, str], bool]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
+from kairos.api.body import whole_body
 from kairos.api.problem import ProblemError
 
 B = TypeVar("B")
@@ -18,11 +18,9 @@ _FIELD = re.compile(r" at `\$\.([^`]+)`|field `([^`]+)`")
 
 
 async def read_json(request: Request, kind: type[B], limit: int, example: str) -> B:
-    """The body; `limit` in bytes. Raises ProblemError for what is none, which ends the request."""
+    """The body; `limit` in bytes. Raises ProblemError and TooLargeError, which end the request."""
     try:
-        return msgspec.json.decode(await body_of(request, limit), type=kind)
-    except (TooLargeError, ClientDisconnect):
-        raise ProblemError(413, f"the body is larger than {limit} bytes, or it did not come whole") from None
+        return msgspec.json.decode(await whole_body(request, limit), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError(400, f"the body cannot be read: {error}; {example}", field_of(str(error))) from None
 

@@ -62,19 +62,6 @@ class Trail(Protocol):
     async def first(self, who: Caller, did: str, about: str, status: int, address: str, detail: str) -> None: ...
 
 
-class Untold:
-    """A trail that keeps nothing, for tests and benchmarks."""
-
-    def counted(self, who: Caller, did: str, status: int) -> None:
-        """Nothing."""
-
-    def line(self, who: Caller, did: str, about: str, status: int, address: str, detail: str) -> None:
-        """Nothing."""
-
-    async def first(self, who: Caller, did: str, about: str, status: int, address: str, detail: str) -> None:
-        """Nothing."""
-
-
 def about(request: Request, subscriber: str, detail: str = "") -> None:
     """Whom a call is about, and what else the audit trail should say, where the body says it and not the path; said of
     several, each is a line."""

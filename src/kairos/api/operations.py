@@ -78,7 +78,7 @@ def add_operations(app: FastAPI, operations: Operations) -> None:
         """How everything stands: what is wrong, binds, queues, lags, the store, switches."""
         return json_of(await operations.status())
 
-    @app.post("/v1/trials", response_model=None, openapi_extra=_TURN)
+    @app.post("/v1/trials", response_model=None)
     async def trial(request: Request) -> Response:
         """Let a test subscriber have an offer now; answers with the decision, explained."""
         wanted = await read_json(request, Trial, BODY_LIMIT, TRIAL_EXAMPLE)
@@ -106,7 +106,7 @@ def _add_switches(app: FastAPI, operations: Operations) -> None:
         found = [one for one in await operations.switches() if one.name == name]
         return json_of(_plain(found[0] if found else Switch(name, True, "", "", 0)))
 
-    @app.put("/v1/switches/{name}", response_model=None, openapi_extra=_TURN)
+    @app.put("/v1/switches/{name}", response_model=None)
     async def turn(name: str, request: Request) -> Response:
         """Turn a switch: `on`, for off a `reason`, and `who`. It holds when this is answered."""
         if wrong := operations.wrong_name(name):
@@ -118,9 +118,6 @@ def _add_switches(app: FastAPI, operations: Operations) -> None:
         who = f"{wanted.who} via {client}" if wanted.who and caller_of(request.state) else wanted.who or client
         about(request, "", f"{name} {'on' if wanted.on else 'off'}: {wanted.reason.strip()}")
         return json_of(_plain(await operations.turn(name, wanted.on, wanted.reason.strip(), who)))
-
-
-_TURN = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 def _plain(switch: Switch) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, Protocol
 from urllib.parse import parse_qs
@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
+from kairos.api.body import TooLargeError, body_of
 from kairos.api.landing import HEADERS, Form, html
 from kairos.deliver.links import Opened, Purpose
 from kairos.deliver.page import NOT_NOW, Shown
@@ -36,10 +36,11 @@ REMEMBERED: Final = 10_000  # links
 ANSWERS: Final[dict[str, Verb]] = {"accept": "accept", "decline": "decline"}
 ONE_CLICK: Final = ("List-Unsubscribe", "One-Click")  # RFC 8058, section 3.1
 Network = IPv4Network | IPv6Network
+Answer = Callable[[Request, str, Opened], Awaitable[Response]]
 
 
 class Pages(Protocol):
-    """The offers behind links. All but `opened`, `alone` and the seals raise KairosError where that cannot be now."""
+    """The offers behind links. What is `async` raises KairosError where that cannot be now."""
 
     def opened(self, purpose: Purpose, token: str) -> Opened | None:
         """What a link names; None for one that we did not sign."""
@@ -49,8 +50,12 @@ class Pages(Protocol):
 
     def sealed(self, seal: str, *about: str) -> bool: ...
 
-    def alone(self, message: str, language: str, *, stop: bool = False) -> Shown:
+    def alone(self, message: str, language: str) -> Shown:
         """A page that is about no offer."""
+        ...
+
+    def stopping(self, language: str, *, done: bool = False) -> Shown:
+        """Whether to send no more offers; or that none are sent any more."""
         ...
 
     async def look(self, opened: Opened, number: str, now: str) -> Shown | None:
@@ -75,26 +80,13 @@ def add_page(
 ) -> None:
     """The routes. `header`: where `proxies`, and nobody else, say which number the network knows the visitor by."""
     door = _Door(pages, header, proxies, clock)
-
-    @app.api_route("/o/{token}", methods=["GET", "HEAD"], response_model=None, include_in_schema=False)
-    async def look(request: Request, token: str) -> Response:
-        """The offer of a link. Changes nothing."""
-        return await door.looked(request, token)
-
-    @app.post("/o/{token}", response_model=None, include_in_schema=False)
-    async def tap(request: Request, token: str) -> Response:
-        """Take it, or decline it; answered after the commit, with the way back to the page."""
-        return await door.tapped(request, token)
-
-    @app.api_route("/u/{token}", methods=["GET", "HEAD"], response_model=None, include_in_schema=False)
-    async def ask_to_stop(request: Request, token: str) -> Response:
-        """Whether to send no more offers. Changes nothing."""
-        return await door.asked_to_stop(request, token)
-
-    @app.post("/u/{token}", response_model=None, include_in_schema=False)
-    async def stop(request: Request, token: str) -> Response:
-        """No more offers, in one click from a mail program, too (RFC 8058); a STOP by reply is the same."""
-        return await door.stopped(request, token)
+    for path, methods, answer in (
+        ("/o/{token}", ["GET", "HEAD"], door.to("o", door.looked, "page not shown")),
+        ("/o/{token}", ["POST"], door.to("o", door.tapped, "tap not taken")),
+        ("/u/{token}", ["GET", "HEAD"], door.asked_to_stop),
+        ("/u/{token}", ["POST"], door.to("u", door.stopped, "unsubscribing not taken")),
+    ):
+        app.add_api_route(path, answer, methods=methods, response_model=None, include_in_schema=False)
 
 
 class _Door:
@@ -102,60 +94,54 @@ class _Door:
         self.pages, self.header, self.proxies, self.clock = pages, header, proxies, clock
         self.buckets: OrderedDict[Opened, Bucket] = OrderedDict()
 
-    async def looked(self, request: Request, token: str) -> Response:
-        opened = self.pages.opened("o", token)
-        if opened is None:
-            return self._unknown(request)
-        if self._hurries(opened):
-            return self._busy(request, 429)
+    def to(self, purpose: Purpose, answer: Answer, trouble: str) -> Callable[[Request, str], Awaitable[Response]]:
+        """The route of links that we signed for this, each not too often. `trouble`: that nobody can answer now."""
+
+        async def route(request: Request, token: str) -> Response:
+            opened = self.pages.opened(purpose, token)
+            if opened is None:
+                return self._unknown(request)
+            if self._hurries(opened):
+                return self._busy(request, 429)
+            try:
+                return await answer(request, token, opened)
+            except KairosError as error:
+                log.warning(trouble, reason=str(error))
+                return self._busy(request, 503)
+
+        return route
+
+    async def looked(self, request: Request, token: str, opened: Opened) -> Response:
+        """The offer of a link. Changes nothing."""
         number, said = self._number(request), request.query_params.get("now", "")
-        try:
-            shown = await self.pages.look(opened, number, said if said in NOT_NOW else "")
-        except KairosError as error:
-            log.warning("page not shown", reason=str(error))
-            return self._busy(request, 503)
+        shown = await self.pages.look(opened, number, said if said in NOT_NOW else "")
         if shown is None:
             return _page(self.pages.alone("page_ended", _language(request)), 410)
         nonce = secrets.token_urlsafe(12)
         return _page(shown, form=Form(token, nonce, self.pages.seal(token, number, nonce)))
 
-    async def tapped(self, request: Request, token: str) -> Response:
-        opened = self.pages.opened("o", token)
-        if opened is None:
-            return self._unknown(request)
-        if self._hurries(opened):
-            return self._busy(request, 429)
+    async def tapped(self, request: Request, token: str, opened: Opened) -> Response:
+        """Take it, or decline it; answered after the commit, with the way back to the page."""
         form, number = await _form(request), self._number(request)
         said, nonce, seal = ANSWERS.get(form.get("answer", "")), form.get("nonce", ""), form.get("seal", "")
         if said is None or not _own(request) or not self.pages.sealed(seal, token, number, nonce):
             return _see(token)  # no form of ours: they see how it stands, and may tap again
-        try:
-            why = await self.pages.answer(opened, number, said, nonce)
-        except KairosError as error:
-            log.warning("tap not taken", reason=str(error))
-            return self._busy(request, 503)
+        why = await self.pages.answer(opened, number, said, nonce)
         return _see(f"{token}?now={why}" if why else token)
 
     async def asked_to_stop(self, request: Request, token: str) -> Response:
+        """Whether to send no more offers. Changes nothing."""
         if self.pages.opened("u", token) is None:
             return self._unknown(request)
-        return _page(self.pages.alone("page_stop_ask", _language(request), stop=True), form=Form(token))
+        return _page(self.pages.stopping(_language(request)), form=Form(token))
 
-    async def stopped(self, request: Request, token: str) -> Response:
-        opened = self.pages.opened("u", token)
-        if opened is None:
-            return self._unknown(request)
-        if self._hurries(opened):
-            return self._busy(request, 429)
+    async def stopped(self, request: Request, token: str, opened: Opened) -> Response:
+        """No more offers, in one click from a mail program, too (RFC 8058); a STOP by reply is the same."""
         name, value = ONE_CLICK
         if (await _form(request)).get(name) != value:
-            return _page(self.pages.alone("page_stop_ask", _language(request), stop=True), form=Form(token))
-        try:
-            await self.pages.stop(opened)
-        except KairosError as error:
-            log.warning("unsubscribing not taken", reason=str(error))
-            return self._busy(request, 503)
-        return _page(self.pages.alone("stopped", _language(request)))
+            return _page(self.pages.stopping(_language(request)), form=Form(token))
+        await self.pages.stop(opened)
+        return _page(self.pages.stopping(_language(request), done=True))
 
     def _number(self, request: Request) -> str:
         """Whom the subscriber's own network says that this is; empty where it says nothing, or anybody could say it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
-import msgspec
 from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
@@ -40,7 +39,7 @@ def add_privacy(app: FastAPI, privacy: Privacy) -> None:
         if found is None:
             return problem(404, f"nobody is known by `{name}`", "name")
         file = {"content-disposition": f'attachment; filename="subscriber-{found["subscriber"]}.json"'}
-        return Response(msgspec.json.encode(found), 200, file, "application/json")
+        return json_of(found, headers=file)
 
     @app.delete("/v1/subscribers/{name}", response_model=None)
     async def erase(

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from kairos.api.body import TooLargeError
 from kairos.api.tmf import PATH, TmfError, tmf_error
 from kairos.errors import EventError, ForbiddenError, KairosError
 
@@ -72,6 +73,10 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(TmfError)
     async def as_tmf(_request: Request, error: TmfError) -> Response:
         return tmf_error(error.status, error.reason, error.message)
+
+    @app.exception_handler(TooLargeError)
+    async def too_large(request: Request, error: TooLargeError) -> Response:
+        return _told(request, 413, str(error))
 
     @app.exception_handler(EventError)
     async def misread(request: Request, error: EventError) -> Response:

@@ -39,9 +39,6 @@ class Said(Struct, frozen=True, forbid_unknown_fields=True):
     amount: str | None = None
 
 
-_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
-
-
 def add_purchases(app: FastAPI, purchases: Purchases) -> None:
     """The routes."""
 
@@ -52,7 +49,7 @@ def add_purchases(app: FastAPI, purchases: Purchases) -> None:
         found = await purchases.purchase(key)
         return json_of(found) if found else problem(404, f"there is no purchase `{key}`", "key")
 
-    @app.post("/v1/reversals", response_model=None, openapi_extra=_BODY)
+    @app.post("/v1/reversals", response_model=None)
     async def reversal(request: Request) -> Response:
         """Say that a purchase was reversed outside, or how a stuck one ended; answered after the commit."""
         said = await read_json(request, Said, BODY_LIMIT, EXAMPLE)

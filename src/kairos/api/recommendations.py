@@ -13,13 +13,11 @@ from starlette.responses import Response
 
 from kairos.api.hubs import Listeners, add_hub
 from kairos.api.lock import about, client_of, may
-from kairos.api.tmf import PATH, TmfError, matches, read_page, selected, tmf_json
-from kairos.api.tmf_body import read_body
+from kairos.api.tmf import TMF680, TmfError, matches, read_body, read_page, selected, tmf_json
 from kairos.domain.caller import CARE
 from kairos.domain.inbound import MOST, Sought
 
-BASE: Final = f"{PATH}recommendationManagement/v4"
-QUERY: Final = f"{BASE}/queryProductRecommendation"
+QUERY: Final = f"{TMF680}/queryProductRecommendation"
 BODY_LIMIT: Final = 50_000  # bytes
 EXAMPLE: Final = (
     'write it as in {"instantSyncRecommendation": true, '
@@ -177,7 +175,7 @@ def add_recommendations(app: FastAPI, recommendations: Recommendations) -> None:
         about(request, found["relatedParty"]["id"])
         return tmf_json(selected(found, fields))
 
-    add_hub(app, BASE, recommendations.hubs, lambda _: "")  # operations' own, whoever of them asks
+    add_hub(app, TMF680, recommendations.hubs, lambda _: "")  # operations' own, whoever of them asks
 
 
 def _seen(request: Request) -> str | None:

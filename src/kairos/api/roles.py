@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, NamedTuple
 
-from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
+from kairos.api.tmf import TMF680, TMF681
 from kairos.domain.caller import ADMIN
 
-TMF681: Final = "/tmf-api/communicationManagement/v4"
-TMF680: Final = "/tmf-api/recommendationManagement/v4"
 OPEN: Final = ""  # no lock of ours: it tells nothing, or the route itself knows its callers (a secret, a signature)
 
 # What the audit trail keeps of a call: nothing; how many there were in a minute, of each outcome; a line; or a line
@@ -117,27 +115,18 @@ def gates(routes: list[BaseRoute]) -> list[tuple[Route, dict[str, Gate]]]:
     return found
 
 
-def describe(app: FastAPI) -> None:
-    """Let the OpenAPI document say which locks there are, and which role opens each route."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema:
-            return app.openapi_schema
-        document = plain()
-        document.setdefault("components", {})["securitySchemes"] = SCHEMES
-        for path, methods in document["paths"].items():
-            for method, operation in methods.items():
-                row = TABLE.get((method.upper(), path))
-                if row is None or not row.roles:
-                    operation["security"] = []
-                    continue
-                operation["security"] = [{name: []} for name in SCHEMES]
-                operation["x-roles"] = row.roles.split()
-                operation["responses"].update(REFUSALS)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+def describe(document: dict[str, Any]) -> None:
+    """Say in the OpenAPI document which locks there are, and which role opens each route."""
+    document["components"]["securitySchemes"] = SCHEMES
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            row = TABLE.get((method.upper(), path))
+            if row is None or not row.roles:
+                operation["security"] = []
+                continue
+            operation["security"] = [{name: []} for name in SCHEMES]
+            operation["x-roles"] = row.roles.split()
+            operation["responses"].update(REFUSALS)
 
 
 _PROBLEM = {"application/problem+json": {"schema": {"type": "object"}}}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
 import structlog
 from fastapi import FastAPI, Request
 from msgspec import UNSET
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import REFUSED, RETRY_AFTER, Result, Results, TooLargeError, body_of
+from kairos.api.body import TooLargeError, body_of
+from kairos.api.events import REFUSED, Result, Results
 from kairos.api.ingress import Answered
-from kairos.api.problem import problem, problem_fields
+from kairos.api.json_body import json_of
+from kairos.api.lock import client_of
+from kairos.api.problem import RETRY_AFTER, problem, problem_fields
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
 from kairos.errors import EventError, KairosError
@@ -31,17 +33,6 @@ _BODY = {
         "required": True,
         "content": {name: {"schema": {}} for name in ("application/json", "application/x-ndjson")},
     }
-}
-_PROBLEM = {"content": {"application/problem+json": {"schema": {"type": "object"}}}}
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "It is not JSON; not to be sent again", **_PROBLEM},
-    401: {"description": "The source has a secret, or the caller must be known", **_PROBLEM},
-    403: {"description": "Another secret, or another role", **_PROBLEM},
-    404: {"description": "There is no such source", **_PROBLEM},
-    413: {"description": "Too large, or too long to read", **_PROBLEM},
-    415: {"description": "It is packed", **_PROBLEM},
-    422: {"description": "Nothing of it can ever be read; not to be sent again", **_PROBLEM},
-    503: {"description": "Send all of it again, after `retry-after`", **_PROBLEM},
 }
 
 
@@ -74,12 +65,12 @@ class Sources(Protocol):
 def add_sources(app: FastAPI, sources: Sources) -> None:
     """The routes."""
 
-    @app.post("/v1/sources/{source}", response_model=None, openapi_extra=_BODY, responses=_ANSWERS)
+    @app.post("/v1/sources/{source}", response_model=None, openapi_extra=_BODY)
     async def post(request: Request, source: str) -> Response:
         """JSON of a system's own (an object, an array, or lines), made events by the mappings of the settings."""
         return await _answer(request, sources, source, "")
 
-    @app.post("/v1/sources/{source}/{secret}", response_model=None, openapi_extra=_BODY, responses=_ANSWERS)
+    @app.post("/v1/sources/{source}/{secret}", response_model=None, openapi_extra=_BODY)
     async def post_with_secret(request: Request, source: str, secret: str) -> Response:
         """The same, for a system that can be told nothing but a URL: the source's secret is in the path."""
         return await _answer(request, sources, source, secret)
@@ -97,8 +88,7 @@ async def _answer(request: Request, sources: Sources, source: str, secret: str) 
 async def _take(request: Request, sources: Sources, source: str, secret: str) -> Response:
     if not sources.known(source):
         return problem(404, f"there is no source `{source[:40]}`; name it in the settings, in [sources.NAME]", "source")
-    client = request.scope.get("state", {}).get("client", "")
-    if not sources.opens(source, secret, client):
+    if not sources.opens(source, secret, client_of(request)):
         if secret:
             return problem(403, f"the secret in the path is not that of the source `{source}`")
         what = f"the source `{source}` has a secret; post to /v1/sources/{source}/SECRET, or as a client"
@@ -141,7 +131,7 @@ async def _applied(sources: Sources, source: str, outcomes: Sequence[tuple[int, 
     if results and not any(result.status in GOOD for result in results):
         refused = sources.refused(source)
         return problem(refused, "nothing of it could be read", results=results)
-    return Response(msgspec.json.encode(Results(results)), media_type="application/json")
+    return json_of(Results(results))
 
 
 def _result(index: int, outcome: Outcome, answer: Answered | None) -> Result:

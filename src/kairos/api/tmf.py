@@ -1,16 +1,22 @@
-"""What TM Forum's Open APIs share (TMF630, REST API design guidelines): errors, `fields=`, filters and pages."""
+"""What TM Forum's Open APIs share (TMF630, REST API design guidelines): bodies, errors, `fields=`, filters, pages."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
+from starlette.requests import Request
 from starlette.responses import Response
 
+from kairos.api.body import whole_body
+
+B = TypeVar("B")
 PATH: Final = "/tmf-api/"
+TMF680: Final = f"{PATH}recommendationManagement/v4"
+TMF681: Final = f"{PATH}communicationManagement/v4"
 JSON: Final = "application/json;charset=utf-8"
 ALWAYS: Final = ("id", "href")  # are in every answer, whatever `fields` asks for
 LONGEST_PAGE: Final = 1000
@@ -47,6 +53,15 @@ def tmf_error(status: int, reason: str, message: str = "", headers: Mapping[str,
 
 def tmf_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(content), status, headers, JSON)
+
+
+async def read_body(request: Request, kind: type[B], limit: int, hint: str = "") -> tuple[dict[str, Any], B]:
+    """The body as it was sent, and as it is understood; `limit` in bytes. Raises TmfError, TooLargeError."""
+    try:
+        sent = msgspec.json.decode(await whole_body(request, limit), type=dict[str, Any])
+        return sent, msgspec.convert(sent, kind, str_keys=True)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TmfError(400, f"the body cannot be read: {error}", hint) from None
 
 
 def read_page(query: Iterable[tuple[str, str]], known: Collection[str]) -> Page:

@@ -8,16 +8,12 @@ from __future__ import annotations
 from typing import Protocol
 from urllib.parse import parse_qsl
 
-import structlog
 from fastapi import FastAPI, Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from kairos.api.events import TooLargeError, body_of
+from kairos.api.body import whole_body
 from kairos.api.problem import problem
-from kairos.errors import EventError, KairosError
-
-log = structlog.get_logger("kairos.api")
+from kairos.errors import EventError
 
 LARGEST_FORM, LARGEST_XML = 8_000, 16_384  # bytes
 MOST_FIELDS = 50
@@ -61,10 +57,7 @@ def add_ussd(app: FastAPI, ussd: Ussd) -> None:
         """A notice of how a dialogue ended, as form fields."""
         if not ussd.knows(secret):
             return _nothing()
-        try:
-            await ussd.interrupted(await _form(request))
-        except (EventError, KairosError, TooLargeError, ClientDisconnect) as error:
-            return _refused(error, LARGEST_FORM)
+        await ussd.interrupted(await _form(request))
         return Response(status_code=204)
 
     @app.post("/v1/ussd/{secret}/dialog", response_model=None)
@@ -72,20 +65,14 @@ def add_ussd(app: FastAPI, ussd: Ussd) -> None:
         """A step of a dialogue as an XML dialog, answered with another."""
         if not ussd.knows(secret):
             return _nothing()
-        try:
-            said = await ussd.dialog(await body_of(request, LARGEST_XML))
-        except (EventError, KairosError, TooLargeError, ClientDisconnect) as error:
-            return _refused(error, LARGEST_XML)
+        said = await ussd.dialog(await whole_body(request, LARGEST_XML))
         return Response(said, media_type="text/xml; charset=utf-8")
 
 
 async def _step(ussd: Ussd, secret: str, request: Request) -> Response:
     if not ussd.knows(secret):
         return _nothing()
-    try:
-        said, back_to = await ussd.callback(await _form(request))
-    except (EventError, KairosError, TooLargeError, ClientDisconnect) as error:
-        return _refused(error, LARGEST_FORM)
+    said, back_to = await ussd.callback(await _form(request))
     headers = {"ussd-return": back_to} if back_to else {}
     return Response(said, media_type="text/plain; charset=utf-8", headers=headers)
 
@@ -93,7 +80,7 @@ async def _step(ussd: Ussd, secret: str, request: Request) -> Response:
 async def _form(request: Request) -> dict[str, str]:
     """The fields of the body, or of the address where it is a GET."""
     query = str(request.url.query)
-    written = query if request.method == "GET" else (await body_of(request, LARGEST_FORM)).decode("utf-8", "replace")
+    written = query if request.method == "GET" else (await whole_body(request, LARGEST_FORM)).decode("utf-8", "replace")
     try:
         return dict(parse_qsl(written, keep_blank_values=True, max_num_fields=MOST_FIELDS))
     except ValueError:
@@ -102,12 +89,3 @@ async def _form(request: Request) -> dict[str, str]:
 
 def _nothing() -> Response:
     return problem(404, "Not Found")
-
-
-def _refused(error: Exception, limit: int) -> Response:
-    if isinstance(error, EventError):
-        return problem(400, str(error), error.field)
-    if isinstance(error, KairosError):
-        log.warning("not now", reason=str(error))
-        return problem(503, str(error), headers={"retry-after": "1"})
-    return problem(413, f"the body is larger than {limit} bytes, or it did not come whole")

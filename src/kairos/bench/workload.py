@@ -181,7 +181,7 @@ def state(program: Program, subscriber: int, chance: random.Random) -> bytes:
     made.announced = dict.fromkeys(("main", "data", "voice"), START - DAY)
     made.contacts = [Contact(START - n * 3_600_000, n, "sms", "offer_0", "issue_0", False) for n in range(5, 0, -1)]
     for n in range(14):
-        enrich.remember(program.plan, made, f"earlier/{n}", START - 3_600_000 + n)
+        enrich.remember(made, f"earlier/{n}", START - 3_600_000 + n)
     return encode(made)
 
 

@@ -12,11 +12,11 @@ from ssl import SSLContext
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from kairos.adapters import oidc, tls
 from kairos.adapters.callers import Callers, hashed
 from kairos.api.connection import connections
-from kairos.api.lock import Lock
 from kairos.domain.caller import Caller
 from kairos.errors import Diagnostic, SettingsError
 from kairos.settings import Http, Notifications, Settings, is_loopback
@@ -91,7 +91,7 @@ def http_socket(http: Http) -> socket.socket:
     return door
 
 
-def http_server(app: Lock, http: Http, context: SSLContext | None) -> uvicorn.Server:
+def http_server(app: ASGIApp, http: Http, context: SSLContext | None) -> uvicorn.Server:
     """What serves the HTTP door; signals and the log are kairos's own."""
     config = uvicorn.Config(
         app,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
@@ -21,14 +20,17 @@ from prometheus_client import CollectorRegistry
 
 from kairos.adapters.audit.chain import opened as opened_audit
 from kairos.adapters.audit.trail import Trail
+from kairos.adapters.clock import now
+from kairos.adapters.engine_figures import EngineCollector
 from kairos.adapters.esme import Esmes
 from kairos.adapters.esme_messages import Messages
 from kairos.adapters.esme_notifications import Reader
+from kairos.adapters.explanations import HttpExplanations
 from kairos.adapters.first_answers import KEPT
 from kairos.adapters.gateway import Gateway, take_out
-from kairos.adapters.http import EngineCollector, HttpExplanations, HttpIngress
 from kairos.adapters.hubs import Hubs
 from kairos.adapters.inbound import HttpInbound
+from kairos.adapters.ingress import HttpIngress
 from kairos.adapters.ocs import HttpFulfiller
 from kairos.adapters.operations import HttpOperations
 from kairos.adapters.page import HttpPages
@@ -93,11 +95,6 @@ log = structlog.get_logger("kairos")
 
 BEGIN_ANEW = 5.0  # seconds after a part broke
 FIRST_LOOK = 2.0  # seconds to wait for the switches at the start; then the doors open with marketing off
-
-
-def now() -> int:
-    """The wall clock, ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 async def beside(part: str, run: Callable[[], Coroutine[Any, Any, None]], counts: Counter[str]) -> None:
@@ -359,7 +356,7 @@ class Kairos:
         explanations = HttpExplanations(self.explainer)
         operations = HttpOperations(self.switchboard, self.status, self.loop, self.explainer, settings.region)
         purchases = HttpPurchases(self.store, self.loop, now)
-        seen = Subscribers(self.store, self.explainer, partial(old_vocabulary, self.store))
+        seen = Subscribers(self.store, self.explainer, self.engine.old_vocabulary)
         inbound = HttpInbound(self.loop, seen, ingress.reader, settings.region)
         asked = settings.recommendations
         self.recommendations = HttpRecommendations(
@@ -407,8 +404,7 @@ class Kairos:
         yield partial(add_communications, communications=self.gateway)
         page = self.settings.page
         if self.page_links:
-            known = partial(old_vocabulary, self.store)
-            pages = HttpPages(self.loop, self.store, self.page_links, known, page.tap_up_to, self.settings.region)
+            pages = HttpPages(self.loop, self.store, self.page_links, page.tap_up_to, self.settings.region)
             networks = [ip_network(proxy) for proxy in page.proxies.split()]
             yield lambda app: add_page(app, pages, page.number_header, networks)
         yield partial(add_ussd, ussd=self.ussd.http)
@@ -459,7 +455,7 @@ class Kairos:
         await self.fulfiller.close()
         await self.gateway.close()
         await asyncio.to_thread(self.trail.close)
-        await close_ways(self.ways)
+        await close_ways(self.ways.values())
         await self.newsroom.close()
         await self.recommendations.close()
         self.privacy.close()

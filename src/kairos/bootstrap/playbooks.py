@@ -19,6 +19,7 @@ from kairos.errors import Diagnostic, PlaybookError, SettingsError, StoreError
 from kairos.ingest import Patterns, Template, compile_patterns
 from kairos.playbook import load_texts
 from kairos.playbook import read as read_playbook
+from kairos.playbook.advice import said, text_places
 from kairos.playbook.page_words import LINK
 from kairos.playbook.playbook import Playbook
 from kairos.playbook.vocabulary import Vocabulary
@@ -90,15 +91,18 @@ def page_links(settings: Settings, currency: Currency) -> OfferLinks | None:
 
 
 def check_links(links: OfferLinks | None, program: Program) -> list[str]:
-    """Without a page: the messages that have texts with a link. Raises PlaybookError where one has no other text."""
+    """Without a page: the messages that have texts with a link. Raises PlaybookError where one is said, and has no
+    other text."""
     if links or not program.linked:
         return []
-    needy = [name for name in sorted(program.linked) if LINK in program.messages.needs(name)]
-    if needy:
-        what = f"every text of `{needy[0]}` says `{{link}}`, and there is no landing page"
+    linked = sorted(program.linked & said(program.playbook))
+    if needy := [name for name in linked if LINK in program.messages.needs(name)]:
+        places = text_places(program.playbook)
+        first = {message: place for (message, _, _), place in reversed(places.items())}
         hint = "set `url` of [page] in the settings, or give it a text without"
-        raise PlaybookError([Diagnostic("messages", 0, what, hint)])
-    return sorted(program.linked)
+        what = "every text of `{}` says `{{link}}`, and there is no landing page"
+        raise PlaybookError([Diagnostic(first[one].file, first[one].line, what.format(one), hint) for one in needy])
+    return linked
 
 
 def check_senders(settings: Settings, program: Program) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -14,9 +14,9 @@ from fastapi import FastAPI
 
 from kairos.adapters import tls
 from kairos.adapters.calls import CallDesk, CallList
-from kairos.adapters.ivr import GOODBYE, Dialler, Voice
+from kairos.adapters.ivr import Dialler, Voice
 from kairos.adapters.mmsc import Mmsc
-from kairos.adapters.news import SqliteNews, Teller
+from kairos.adapters.news import TABLES, SqliteNews, Teller
 from kairos.adapters.webhooks import Target, Webhook, read_secrets
 from kairos.api.calls import add_calls
 from kairos.api.ivr import add_ivr
@@ -59,11 +59,10 @@ def open_ways(settings: Channels, clock: Clock, unsubscribe: Callable[[str], str
             made[channel] = Mmsc(section.url, *who, folder, section.timeout_s, section.at_once, login=login)
         elif isinstance(section, WebhookSettings):
             secrets = read_secrets(section.secret, "channels.webhook.secret")
-            made[channel] = Webhook(Target(section.url, secrets, section.timeout_s, clock, section.at_once))
+            made[channel] = Webhook(_target(section, secrets, clock, "channels.webhook"))
         elif isinstance(section, Ivr):
             secrets = read_secrets(section.secret, "channels.ivr.secret")
-            target = Target(section.url, secrets, section.timeout_s, clock, section.at_once)
-            made[channel] = Dialler(target, callbacks(section))
+            made[channel] = Dialler(_target(section, secrets, clock, "channels.ivr"), callbacks(section))
         elif isinstance(section, Calls):
             made[channel] = CallList(clock, section.lease_s, section.again_after_s)
     return made
@@ -93,7 +92,7 @@ def doors(settings: Settings, ways: Mapping[str, Channel], loop: Loop) -> list[C
         found.append(partial(add_calls, calls=CallDesk(calls, loop, settings.region)))
     if isinstance(dialler := ways["ivr"], Dialler):
         voice = Voice(loop, settings.channels.ivr.key, dialler.callbacks)
-        found.append(partial(add_ivr, voice=voice, goodbye=GOODBYE))
+        found.append(partial(add_ivr, voice=voice))
     return found
 
 
@@ -107,11 +106,15 @@ class Places:
         return self._places
 
 
-async def close_ways(ways: Mapping[str, Channel] | Iterable[Channel]) -> None:
+async def close_ways(ways: Iterable[Channel]) -> None:
     """Let go of what they keep open."""
-    for way in ways.values() if isinstance(ways, Mapping) else ways:
+    for way in ways:
         if close := getattr(way, "close", None):
             await close()
+
+
+def _target(settings: WebhookSettings | Ivr, secrets: Sequence[bytes], clock: Clock, section: str) -> Target:
+    return Target(settings.url, secrets, settings.timeout_s, clock, settings.at_once, section)
 
 
 def _mail(settings: Email, clock: Clock, unsubscribe: Callable[[str], str] | None) -> Channel:
@@ -157,11 +160,11 @@ class Newsroom:
         self.tellers: list[Teller] = []
         for name, one in settings.news.items():
             secrets = read_secrets(one.secret, f"news.{name}.secret")
-            tables = {0: {"responses", "fulfilments"}, 1: {"decisions"}}
-            for partition in (partition for partition, kinds in tables.items() if kinds & set(one.tell.split())):
-                news = SqliteNews(settings.store.path, store, program, frozenset(one.tell.split()))
+            wanted = frozenset(one.tell.split())
+            for partition in (partition for partition, kinds in enumerate(TABLES) if kinds & wanted):
+                news = SqliteNews(settings.store.path, store, program, wanted)
                 self._files.append(news)
-                target = Target(one.url, secrets, one.timeout_s, clock, 1)
+                target = Target(one.url, secrets, one.timeout_s, clock, 1, f"news.{name}")
                 keep = milliseconds(one.keep)
                 teller = Teller(name, partition, news, target, store, letters, clock, thread=self._thread, keep=keep)
                 self.tellers.append(teller)

@@ -1,9 +1,4 @@
-"""The commands: `run`, `demo`, `new`, `check`, `test`, `events`, `explain`, `reconcile`, `report`, `evaluate`, `learn`,
-`switch`, `status`, `key`, `audit`, `try`, `dead-letters`, `backup`, `restore`, `export`, `erase`,
-`bench`.
-
-Each imports what it needs when it is called, so that `--help` and `check` are quick.
-"""
+"""The commands. Each imports what it needs when it is called, so that `--help` and `check` are quick."""
 
 from __future__ import annotations
 

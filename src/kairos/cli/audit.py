@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile
 from kairos.errors import KairosError
 
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def audit(
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    settings: SettingsFile = TOML,
     folder: Annotated[Path | None, typer.Option(help="The trail's folder, if it is not that of the settings.")] = None,
     subscriber: Annotated[str, typer.Option(help="Only what is about this number.")] = "",
     client: Annotated[str, typer.Option(help="Only what this client did.")] = "",
@@ -36,12 +37,15 @@ def audit(
     _, key = opened(where, os.environ.get("KAIROS_AUDIT_KEY", ""))
     whom = Pseudonyms(key).of(name_of(subscriber, chosen.region if chosen else "")) if subscriber else ""
     number, _, seal = holds.partition(":")
+    if holds and not (number.isdigit() and seal):
+        raise KairosError(f"`--holds {holds}` is no line; write its number and seal, as in `4711:0f3c…`")
     shown: list[dict[str, Any]] = []
     faults: list[str] = []
-    count, found, head = 0, False, ""
+    count, broken, found, head = 0, 0, False, ""
     for one in read(where, key):
         if isinstance(one, Fault):
             faults.append(f"{where / one.file}:{one.line}: {one.why}")
+            broken += one.unsealed
             continue
         count, head = count + 1, f"{one['n']}:{one['seal']}"
         found = found or head == f"{number}:{seal}"
@@ -53,6 +57,8 @@ def audit(
         typer.echo(json.dumps(one, ensure_ascii=False) if as_json else told(one))
     if holds and not found:
         faults.append(f"there is no line {number} with that seal: lines were cut off, or the trail is another")
+    if count > 1 and broken == count:
+        faults = [f"no seal fits in `{where}`: another key made them; set KAIROS_AUDIT_KEY to it"]
     for fault in faults:
         typer.echo(fault, err=True)
     typer.echo(f"{count} lines, {'not whole' if faults else 'whole'}; the last is {head}", err=True)

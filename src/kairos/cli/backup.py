@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import closing
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Annotated
 
 import typer
 
-from kairos.cli.store import loaded, noted
+from kairos.adapters.clock import now
+from kairos.cli.options import TOML, SettingsFile, StoreFile
+from kairos.cli.store import loaded, noted, path_of
 from kairos.errors import KairosError
-
-Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
-Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
-TOML = Path("kairos.toml")
 
 
 def register(app: typer.Typer) -> None:
@@ -24,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE")], settings: Settings = TOML, store: Store = None
+    file: Annotated[Path, typer.Argument(metavar="FILE")], settings: SettingsFile = TOML, store: StoreFile = None
 ) -> None:
     from kairos.adapters.sqlite.backup import back_up
 
@@ -36,8 +33,8 @@ def backup(
 
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     replace: Annotated[bool, typer.Option("--replace", help="The store that is there is kept beside it.")] = False,
     resend_within: Annotated[
         str, typer.Option(help="Texts that waited in the backup and are not older are sent (again).")
@@ -52,9 +49,7 @@ def restore(
         raise KairosError(f"`{resend_within}` is no age; write it as in `1 hour` or `2 days`, or `0 hours` for none")
     path = path_of(settings, store)
     with closing(own(path)):
-        done = sqlite_backup.restore(
-            file, path, time.time_ns() // 1_000_000, replace=replace, resend_within=milliseconds(resend_within)
-        )
+        done = sqlite_backup.restore(file, path, now(), replace=replace, resend_within=milliseconds(resend_within))
     noted(path, loaded(settings), "restore", f"from {file}")
     typer.echo(f"`{path}` is as {f'it was {lasting(done.age)} ago' if done.age else f'`{file}` has it'}.")
     if done.before:
@@ -67,9 +62,3 @@ def restore(
         "What happened since is not known: replies, consents and STOPs too. Marketing is off: bring profiles up to "
         "date, then `kairos switch marketing on`."
     )
-
-
-def path_of(settings: Path, store: Path | None) -> Path:
-    from kairos.settings import load_settings
-
-    return store or Path(load_settings(settings, os.environ).store.path)

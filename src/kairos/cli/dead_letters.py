@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile, StoreFile
 from kairos.cli.store import loaded, noted, reading, store_path
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.domain.dead_letter import DeadLetter
 
-Settings = Annotated[Path, typer.Option("--settings", help="The settings file.")]
-Store = Annotated[Path | None, typer.Option("--store", help="The store's file, if it is not the one of the settings.")]
 Kind = Annotated[str, typer.Option("--kind", help="Only of this kind.")]
 Ids = Annotated[list[int], typer.Argument(metavar="ID...")]
 
-TOML = Path("kairos.toml")
 MOST = 2**31  # letters at once
 
 WHAT_TO_DO = {
@@ -62,8 +60,8 @@ def register(app: typer.Typer) -> None:
 
 
 def list_letters(
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     kind: Kind = "",
     every: Annotated[bool, typer.Option("--every", help="Replayed and discarded ones, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -74,7 +72,7 @@ def list_letters(
     if as_json:
         import msgspec
 
-        from kairos.adapters.http import plain_letter
+        from kairos.adapters.ingress import plain_letter
 
         for letter in found:
             typer.echo(msgspec.json.encode(plain_letter(letter)).decode())
@@ -94,12 +92,12 @@ def list_letters(
 
 def explain(
     id: Annotated[int, typer.Argument(metavar="ID")],  # noqa: A002
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
 ) -> None:
     import msgspec
 
-    from kairos.adapters.http import plain_letter
+    from kairos.adapters.ingress import plain_letter
     from kairos.engine.explain import moment
 
     with reading(settings, store, "dead-letters explain", str(id)) as opened:
@@ -117,8 +115,8 @@ def explain(
 
 def replay(
     ids: Ids = [],  # noqa: B006
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     kind: Kind = "",
     every: Annotated[bool, typer.Option("--all", help="All new ones of a kind.")] = False,
 ) -> None:
@@ -128,8 +126,8 @@ def replay(
 
 def discard(
     ids: Ids = [],  # noqa: B006
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     kind: Kind = "",
     every: Annotated[bool, typer.Option("--all", help="All new ones of a kind.")] = False,
 ) -> None:

@@ -9,7 +9,7 @@ import secrets
 import shlex
 import signal
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import httpx
 
     from kairos.cli.child import Child
+    from kairos.cli.live_view import Draw
 
 ASKED = [
     "events",
@@ -47,7 +48,6 @@ OPERATORS_ACCOUNTS = ("ocs", "info")
 OPERATORS_SOURCES = ("dpi", "vas")  # in the JSON of the presets of these names
 PARTNER = "games"  # the content partner's name, where the settings know it as a sender
 OTHERS = 1.0  # messages a second of a content partner, where the settings know it
-Draw = Callable[[Mapping[str, Any], Mapping[str, int]], None]
 
 
 def register(app: typer.Typer) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.cli.report import FOR_EVER, TOML, Html, Json, Settings, Since, Store, day_of, opened, say, shown
+from kairos.cli.options import TOML, SettingsFile, StoreFile
+from kairos.cli.report import FOR_EVER, Html, Json, Since, day_of, opened, shown, tell
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def evaluate(
     playbook: Annotated[Path | None, typer.Option(help="The folder of the changed playbook.")] = None,
     model: Annotated[str, typer.Option(help="A version in the store, as fixed-0.05, or a file with one.")] = "",
     greedy: Annotated[bool, typer.Option("--greedy", help="Without exploring: the best by what is believed.")] = False,
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     since: Since = "",
     until: Annotated[str, typer.Option(help="Only moments before this day (UTC).")] = "",
     window: Annotated[str, typer.Option(help="How long after its moment a yes counts.")] = "7 days",
@@ -65,11 +66,7 @@ def evaluate(
         ]
     )
     report = evaluation_report.make(made, playbook=latest.name, currency=latest.currency, what=what, by=by, show=show)
-    if isinstance(report, str):
-        raise KairosError(report)
-    if html:
-        html.write_text(evaluation_page.page(report), encoding="utf-8")
-    say(evaluation_report.plain(report) if as_json else None, lambda: evaluation_report.pictures(report), html)
+    tell(report, evaluation_report.plain, evaluation_report.pictures, evaluation_page.page, html, as_json=as_json)
 
 
 def _changed(folder: Path | None, latest: Playbook) -> Program | None:

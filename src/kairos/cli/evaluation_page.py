@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 
 from kairos.cli import plots
 from kairos.cli.evaluation_report import ESTIMATORS, Report, lines, sentence, thousand, weighed
-from kairos.cli.page import cards, listed, section, table
+from kairos.cli.page import cards, listed, mood, section, table
 from kairos.cli.page import page as whole_page
 from kairos.evaluate import Evaluation
 
@@ -22,11 +23,10 @@ def _cards(report: Report) -> str:
     shown = [("1,000 moments earned", thousand(report.earned, show, plus=False), "", "")]
     if isinstance(report.found, Evaluation):
         change = report.found.difference
-        mood = "good" if change.low > 0 else "bad" if change.high < 0 else ""
         bounds = f"95 %: {thousand(change.low, show)} to {thousand(change.high, show)}"
         size = f"{report.found.speaking:,.0f}"
         shown += [
-            ("difference", thousand(change.value, show), bounds, mood),
+            ("difference", thousand(change.value, show), bounds, mood(change)),
             ("effective sample size", size, f"of {report.moments:,} moments", ""),
         ]
     return cards([*shown, ("something else would be said", f"{report.changed:.0%}", "of moments", "")])
@@ -40,7 +40,7 @@ def _values(report: Report) -> str:
         "What 1,000 moments earned, and would have earned by three estimators, with 95 % intervals over subscribers; "
         f"the line is what was earned. {weighed(report.found).capitalize()}."
     )
-    show = lambda value: thousand(value, report.currency, plus=False)  # noqa: E731
+    show = partial(thousand, currency=report.currency, plus=False)
     return section("What it would have earned", words, plots.forest(marks, show, "a thousand moments", report.earned))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NOTHING = "nothing"  # what silence says
 UNHEARD = "in no moment could all that it would say have been said"
 THOUSAND = 1000
+MOST = 25  # exchanges that a terminal shows
 ESTIMATORS = ("doubly robust", "SNIPS", "IPS")
 
 
@@ -168,7 +169,7 @@ def weighed(found: Evaluation) -> str:
     )
 
 
-def pictures(report: Report, most: int = 25) -> list[RenderableType]:
+def pictures(report: Report) -> list[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
@@ -183,11 +184,11 @@ def pictures(report: Report, most: int = 25) -> list[RenderableType]:
     table = Table(*([report.by] if report.by else []), "was said", "would be said", box=None, padding=(0, 2, 0, 0))
     for column in ("moments", "subscribers"):
         table.add_column(column, justify="right")
-    for got in report.exchanges[:most]:
+    for got in report.exchanges[:MOST]:
         style = "dim" if got.same else ""
         cells = [got.said, "the same" if got.same else got.would_say, f"{got.moments:,.0f}", f"{got.subscribers:,.0f}"]
         table.add_row(*([got.group] if report.by else []), *cells, style=style)
-    more = len(report.exchanges) - most
+    more = len(report.exchanges) - MOST
     return [
         *shown,
         f"in {report.changed:.0%} of moments something else would be said:",
@@ -228,15 +229,6 @@ def plain(report: Report) -> dict[str, Any]:
         "moments_by_use": report.counts,
         "share_changed": report.changed,
         "by": report.by,
-        "exchanges": [
-            {
-                "group": one.group,
-                "said": one.said,
-                "would_say": one.would_say,
-                "moments": one.moments,
-                "subscribers": one.subscribers,
-            }
-            for one in report.exchanges
-        ],
+        "exchanges": [asdict(one) for one in report.exchanges],
         "notes": list(report.notes),
     }

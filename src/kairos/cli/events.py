@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile
 from kairos.errors import EventError, KairosError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def try_(
     file: Annotated[str, typer.Argument(help="CloudEvents, another system's JSON or lines, a notification's text.")],
     source: Annotated[str, typer.Option(help="Read it with the mappings of this source.")] = "",
     account: Annotated[str, typer.Option(help="It is a notification's text, of this account.")] = "",
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    settings: SettingsFile = TOML,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     from kairos.cli.playbook import read as read_playbook
@@ -77,7 +78,8 @@ def preset(name: Annotated[str, typer.Argument(help="cgrates, dpi, vas.")] = "")
 
 def as_cloudevents(settings: Settings, program: Program, body: bytes) -> list[Shown]:
     """One event or an array of them. Raises EventError where it is none, with what to name."""
-    from kairos.cli.sample_view import Shown, now
+    from kairos.adapters.clock import now
+    from kairos.cli.sample_view import Shown
     from kairos.ingest import EventReader, Readable
 
     playbook = program.playbook
@@ -98,8 +100,9 @@ def as_cloudevents(settings: Settings, program: Program, body: bytes) -> list[Sh
 
 def as_payloads(settings: Settings, program: Program, source: str, file: str, body: bytes) -> list[Shown]:
     """JSON of a source's own, by its mappings; a file that ends in `l` or is read in lines has one on each."""
+    from kairos.adapters.clock import now
     from kairos.adapters.sources import compile_mappings
-    from kairos.cli.sample_view import Shown, now
+    from kairos.cli.sample_view import Shown
     from kairos.ingest import Mapped, Unreadable
 
     if source not in settings.sources:
@@ -125,8 +128,9 @@ def as_payloads(settings: Settings, program: Program, source: str, file: str, bo
 
 def as_notification(settings: Settings, program: Program, account: str, body: bytes) -> Shown:
     """A notification's text, by the account's patterns."""
+    from kairos.adapters.clock import now
     from kairos.bootstrap import read_patterns
-    from kairos.cli.sample_view import Shown, now
+    from kairos.cli.sample_view import Shown
     from kairos.domain.event import Event
 
     if account not in settings.accounts:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile, StoreFile
 from kairos.cli.store import loaded, reading
 from kairos.errors import EventError, KairosError
 
@@ -20,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     what: Annotated[str, typer.Argument(metavar="SUBSCRIBER|DECISION")],
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
-    store: Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")] = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     latest: Annotated[int, typer.Option(min=1, help="How many decisions of a subscriber, the newest first.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each decision.")] = False,
 ) -> None:
@@ -57,7 +57,7 @@ def show(explanations: list[Explanation], *, as_json: bool) -> None:
     if as_json:
         import msgspec
 
-        from kairos.adapters.http import plain
+        from kairos.adapters.explanations import plain
 
         for explanation in explanations:
             typer.echo(msgspec.json.encode(plain(explanation)).decode())

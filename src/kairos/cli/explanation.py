@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kairos.decide import Verdict
 from kairos.domain.decision import Drawn
+from kairos.domain.inputs import Response
 from kairos.domain.passage import Passage
 from kairos.domain.purchase import Purchase
 from kairos.domain.subscriber import Proof
@@ -32,20 +33,25 @@ def picture(explanation: Explanation) -> Group:
         because = WORDS[state] + reason + _until(until, explanation.decision.now)
         line = Text.assemble("\n", (because, STYLES.get(state, "bold")), ": ", ", ".join(arms))
         parts.append(line)
-    for title, values in _known(explanation):
-        parts += ["", Text(title, "bold"), _pairs(values)]
-    if explanation.consents:
-        parts += ["", Text("consents, as they stand now", "bold"), _consents(explanation.consents)]
-    if explanation.budgets:
-        parts += ["", Text("budgets of that time, as they stand now", "bold"), _budgets(explanation)]
-    if explanation.responses:
-        parts += ["", Text("what came of it", "bold"), _responses(explanation)]
-    if explanation.others:
-        parts += ["", Text("messages of other systems, the newest first", "bold"), _others(explanation.others)]
-    for purchase in explanation.purchases:
-        back = f", {purchase.returned} of {purchase.price} {purchase.currency} went back" if purchase.returned else ""
-        parts += ["", Text(f"purchase {purchase.key}: {purchase.status}{back}", "bold"), _purchase(purchase)]
+    may_be = {
+        "consents, as they stand now": [*_consents(explanation.consents)],
+        "budgets of that time, as they stand now": [*_budgets(explanation)],
+        "what came of it": [*_responses(explanation.responses)],
+        "messages of other systems, the newest first": [*_others(explanation.others)],
+    }
+    sections = [
+        *((title, [*_pairs(values)]) for title, values in _known(explanation)),
+        *((title, rows) for title, rows in may_be.items() if rows),
+        *((_named(purchase), [*_purchase(purchase)]) for purchase in explanation.purchases),
+    ]
+    for title, rows in sections:
+        parts += ["", Text(title, "bold"), _grid(rows)]
     return Group(*parts, "")
+
+
+def _named(purchase: Purchase) -> str:
+    back = f", {purchase.returned} of {purchase.price} {purchase.currency} went back" if purchase.returned else ""
+    return f"purchase {purchase.key}: {purchase.status}{back}"
 
 
 def _head(explanation: Explanation) -> Table:
@@ -154,59 +160,54 @@ def _known(explanation: Explanation) -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "what was known of the subscriber", rest
 
 
-def _consents(consents: Mapping[str, Proof]) -> Table:
+def _consents(consents: Mapping[str, Proof]) -> Iterator[Sequence[str | Text]]:
     """What was last said of each, when, and the identity under which it came."""
-    table = Table.grid(padding=(0, 2, 0, 0))
     for name, proof in consents.items():
         value = {True: "yes", False: "no"}.get(proof.value, str(proof.value))
-        table.add_row(Text(name, "dim"), Text(value), f"since {moment(proof.at)} UTC", Text(proof.by, "dim"))
-    return table
+        yield Text(name, "dim"), Text(value), f"since {moment(proof.at)} UTC", Text(proof.by, "dim")
 
 
-def _budgets(explanation: Explanation) -> Table:
+def _budgets(explanation: Explanation) -> Iterator[Sequence[str | Text]]:
     """What each has, what of it is reserved and spent, and until when its period lasts."""
-    table = Table.grid(padding=(0, 2, 0, 0))
     for one, shown in explanation.budgets:
         words = [f"{shown['reserved']} reserved", f"{shown['spent']} spent", f"{shown['left']} left of {shown['cap']}"]
         pace = "evenly, " if one.pace else ""
-        table.add_row(Text(one.name, "dim"), *words, f"{pace}until {moment(one.until)[:16]} UTC", Text(one.of, "dim"))
-    return table
+        yield Text(one.name, "dim"), *words, f"{pace}until {moment(one.until)[:16]} UTC", Text(one.of, "dim")
 
 
-def _others(passages: Sequence[Passage]) -> Table:
+def _responses(responses: Sequence[Response]) -> Iterator[Sequence[str | Text]]:
+    for response in responses:
+        yield f"{moment(response.at)} UTC", response.outcome, response.reason
+
+
+def _others(passages: Sequence[Passage]) -> Iterator[Sequence[str | Text]]:
     """Who sent what kind of message, how it stands, why, and until when."""
-    table = Table.grid(padding=(0, 2, 0, 0))
     for one in passages:
         until = f"until {moment(one.until)} UTC" if one.until else ""
         why = " ".join(filter(None, (one.why, until)))
-        table.add_row(f"{moment(one.at)} UTC", Text(one.sender, "dim"), one.sends, one.stand, Text(why))
-    return table
+        yield f"{moment(one.at)} UTC", Text(one.sender, "dim"), one.sends, one.stand, Text(why)
 
 
-def _pairs(values: Mapping[str, str]) -> Table:
+def _pairs(values: Mapping[str, str]) -> Iterator[Sequence[str | Text]]:
     """Names and values, two pairs a row."""
-    table = Table.grid(padding=(0, 2, 0, 0))
     items = [(Text(n, "dim", overflow="fold"), Text(value, overflow="fold")) for n, value in values.items()]
     half = (len(items) + 1) // 2
     for row in range(half):
         right = items[row + half] if row + half < len(items) else (Text(), Text())
-        table.add_row(*items[row], *right)
-    return table
+        yield *items[row], *right
 
 
-def _purchase(purchase: Purchase) -> Table:
+def _purchase(purchase: Purchase) -> Iterator[Sequence[str | Text]]:
     """What they said, each yes with the identity it came under, and how each step ended."""
-    table = Table.grid(padding=(0, 2, 0, 0))
     for said in purchase.proof:
-        table.add_row(f"{moment(said.at)} UTC", "said", Text(said.text), Text(said.identity, "dim"))
+        yield f"{moment(said.at)} UTC", "said", Text(said.text), Text(said.identity, "dim")
     for step in purchase.steps:
         at = f"{moment(step.at)} UTC" if step.at else ""
-        table.add_row(at, step.name, step.status, Text(" ".join(filter(None, (step.product, step.reason)))))
-    return table
+        yield at, step.name, step.status, Text(" ".join(filter(None, (step.product, step.reason))))
 
 
-def _responses(explanation: Explanation) -> Table:
+def _grid(rows: Iterable[Sequence[str | Text]]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
-    for response in explanation.responses:
-        table.add_row(f"{moment(response.at)} UTC", response.outcome, response.reason)
+    for row in rows:
+        table.add_row(*row)
     return table

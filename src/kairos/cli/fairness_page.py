@@ -67,8 +67,12 @@ def _gaps(report: Report) -> str:
         "The rules that refuse one group more (right of the line) or less often than the others, in percentage points, "
         "the widest gaps first. A rule may have its reason: this says where to look."
     )
-    points = lambda value: f"{100 * value:+.0f}".replace("-", "−")  # noqa: E731
-    return section("Which rules make the difference", words, plots.forest(marks, points, "points more than others"))
+    drawn = plots.forest(marks, _points, "points more than others")
+    return section("Which rules make the difference", words, drawn)
+
+
+def _points(gap: float) -> str:
+    return f"{100 * gap:+.0f}".replace("-", "−")
 
 
 def _table(report: Report) -> str:

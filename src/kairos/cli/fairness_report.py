@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 FEWEST = 30  # subscribers of a group that is judged
 FOUR_FIFTHS = 0.8
+MOST = 30  # lines that a terminal shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def what(line: Line) -> str:
     return f"refused by {line.rule}" if line.rule else "offered"
 
 
-def pictures(report: Report, most: int = 30) -> list[RenderableType]:
+def pictures(report: Report) -> list[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
@@ -181,11 +182,11 @@ def pictures(report: Report, most: int = 30) -> list[RenderableType]:
         sizes = f"{line.subscribers:,}", f"{line.moments:,}"
         offered.add_row(line.group, *sizes, share(line.rate), between(line.rate), *ratio, verdict)
     lines = Table(report.by, "offer", "what", "rate", "others", "gap, 95 %", "differs", box=None, padding=(0, 2, 0, 0))
-    for line in report.lines[:most]:
+    for line in report.lines[:MOST]:
         rates = share(line.rate), share(line.others), between(line.gap)
         lines.add_row(line.group, line.offer, what(line), *rates, "yes" if line.differs else "")
     notes = [Text(f"note: {note}", style="dim") for note in report.notes]
-    more = len(report.lines) - most
+    more = len(report.lines) - MOST
     return [
         Text(head, style="bold"),
         "",

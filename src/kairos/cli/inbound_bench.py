@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -11,22 +10,24 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from kairos.adapters.audit.chain import Chain
 from kairos.adapters.audit.trail import Trail
 from kairos.adapters.callers import Callers, hashed, made
-from kairos.adapters.http import HttpExplanations, HttpIngress
+from kairos.adapters.explanations import HttpExplanations
 from kairos.adapters.inbound import HttpInbound
+from kairos.adapters.ingress import HttpIngress
 from kairos.adapters.pseudonyms import Pseudonyms
 from kairos.adapters.sqlite.process import SqliteProcess
 from kairos.adapters.subscribers import Subscribers
 from kairos.api import create_app
-from kairos.api.connection import connections
 from kairos.api.lock import Lock
 from kairos.bench import events, inbound, workload
+from kairos.bootstrap.doors import http_server, http_socket
 from kairos.cli.child import child
+from kairos.cli.run import use_fast_loops
 from kairos.domain.caller import Caller
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
@@ -35,6 +36,7 @@ from kairos.engine.program import Program, compile_program
 from kairos.ingest import read_name
 from kairos.learn import FixedPropensity
 from kairos.playbook import read
+from kairos.settings import Http
 
 CHECKPOINT_PAGES = 4000
 BATCH = 500
@@ -48,10 +50,7 @@ def run(
     events_a_second: int = inbound.EVENTS,
 ) -> dict[str, object]:
     """Measure on a store in the system's folder for temporary files (TMPDIR; about 5 GB)."""
-    with suppress(ImportError):  # as `kairos run` does
-        import uvloop
-
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    use_fast_loops()
     program = compile_program(read(inbound.texts(1)))
     with tempfile.TemporaryDirectory(prefix="kairos-bench-") as name:
         folder = Path(name)
@@ -82,57 +81,56 @@ async def serve(
     events_a_second: int,
 ) -> dict[str, Any]:
     """Serve and measure on a prepared store."""
-    store, began = SqliteProcess(path, CHECKPOINT_PAGES), time.perf_counter()
+    numbers = inbound.asking(subscribers, 1)
+    async with engine_at_work(program, path, CHECKPOINT_PAGES, subscribers, events_a_second) as loop:
+        ingress = HttpIngress(loop, "", dict)
+        explainer = Explainer(loop.engine.store, lambda texts: compile_program(read(texts)))
+        asked = HttpInbound(loop, Subscribers(loop.engine.store, explainer, lambda _layout: None), ingress.reader)
+        app = create_app(ingress, HttpExplanations(explainer), CollectorRegistry(), loop.clock, inbound=asked)
+        key, seal = made(), b"of this benchmark"
+        trail = Trail(Chain(folder / "audit", seal), Pseudonyms(seal), read_name)
+        trail.start()
+        callers = Callers({hashed(key): Caller("app", roles=frozenset({"decide"}))}, None, time.time)
+        async with served(Lock(app, callers, trail)) as port, load(folder, port, key) as ask:
+            found = await inbound.measure(ask, numbers, rate, seconds, step_seconds)
+        async with served(app) as port, load(folder, port) as ask:
+            found |= await inbound.without_lock(ask, numbers, rate, step_seconds)
+        trail.close()
+    return found
+
+
+@asynccontextmanager
+async def engine_at_work(
+    program: Program, path: Path, checkpoint_pages: int, subscribers: int, events_a_second: int
+) -> AsyncIterator[Loop]:
+    """The engine's loop on a prepared store, with events coming in; its clock goes on from the workload's start."""
+    store, began = SqliteProcess(path, checkpoint_pages), time.perf_counter()
 
     def clock() -> int:
         return workload.START + int((time.perf_counter() - began) * 1000)
 
     loop = Loop(Engine(store, program, FixedPropensity()), clock, lambda _rows: None, aside=store.aside, batch=BATCH)
     running = asyncio.create_task(loop.run())
-    ingress = HttpIngress(loop, "", dict)
-    explainer = Explainer(store, lambda texts: compile_program(read(texts)))
-    asked = HttpInbound(loop, Subscribers(store, explainer, lambda _layout: None), ingress.reader)
-    app = create_app(ingress, HttpExplanations(explainer), CollectorRegistry(), clock, inbound=asked)
-    key, seal = made(), b"of this benchmark"
-    trail = Trail(Chain(folder / "audit", seal), Pseudonyms(seal), read_name)
-    trail.start()
-    callers = Callers({hashed(key): Caller("app", roles=frozenset({"decide"}))}, None, time.time)
-    locked, plain = Served(Lock(app, callers, trail)), Served(app)
     beside = asyncio.create_task(inbound.events_beside(loop, subscribers, events_a_second, clock))
     tune_interpreter()
-    numbers = inbound.asking(subscribers, 1)
-    async with load(folder, locked.port, key) as ask:
-        found = await inbound.measure(ask, numbers, rate, seconds, step_seconds)
-    async with load(folder, plain.port) as ask:
-        found |= await inbound.without_lock(ask, numbers, rate, step_seconds)
+    yield loop
     beside.cancel()
     with suppress(asyncio.CancelledError):
         await beside
-    await locked.end()
-    await plain.end()
-    trail.close()
     loop.close()
     await running
     store.close()
-    return found
 
 
-class Served:
-    """An application behind uvicorn, on a port of its own."""
-
-    def __init__(self, app: Any) -> None:
-        door = socket.create_server(("127.0.0.1", 0), backlog=2048)
-        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the server's own
-        self.port = door.getsockname()[1]
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="off", http=connections(30.0, 1000)
-        )
-        self._server = uvicorn.Server(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[door]))
-
-    async def end(self) -> None:
-        self._server.should_exit = True
-        await self._serving
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[int]:
+    """The port of an application that is served as `kairos run` serves its own."""
+    http = Http(port=0)
+    door, server = http_socket(http), http_server(app, http, None)
+    serving = asyncio.create_task(server.serve(sockets=[door]))
+    yield door.getsockname()[1]
+    server.should_exit = True
+    await serving
 
 
 @asynccontextmanager

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kairos.adapters.clock import now
+from kairos.cli.options import TOML, SettingsFile
 from kairos.errors import KairosError, StoreError
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def learn(
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    settings: SettingsFile = TOML,
     once: Annotated[bool, typer.Option("--once", help="Publish one version from all that is known, and end.")] = False,
     beside: Annotated[
         int, typer.Option(hidden=True, help="The process that started this, and with which it ends.")
@@ -56,7 +58,7 @@ def learn(
                 continue
             due = time.monotonic() + chosen.learning.every_s
             lessons = _current(store, lessons, chosen)
-            said = publish(store, lessons, chosen, time.time_ns() // 1_000_000)
+            said = publish(store, lessons, chosen, now())
             enough = time.monotonic() + chosen.learning.every_s
             tell_choices(store, choices, lambda: goes_on() and (once or time.monotonic() < enough))  # noqa: B023
             if once:
@@ -84,7 +86,7 @@ def publish(store: SqliteLessons, lessons: Lessons, chosen: Settings, now: int) 
 
 def tell_choices(store: SqliteLessons, choices: Choices, goes_on: Callable[[], bool] = lambda: True) -> None:
     """Keep how likely each choice was that is new, a share at a time while it `goes_on`."""
-    from kairos.engine.cohort import read_decision
+    from kairos.domain.decision import read_decision
 
     while goes_on() and (records := store.untold()):
         if drawn := choices.of(map(read_decision, records)):

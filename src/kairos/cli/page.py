@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kairos.evaluate import Interval
 
 STYLE = Path(__file__).with_name("page.css")
 
@@ -32,6 +36,11 @@ def cards(of: Iterable[tuple[str, str, str, str]]) -> str:
         for what, value, words, mood in of
     )
     return f'<div class="cards">{"".join(drawn)}</div>'
+
+
+def mood(difference: Interval) -> str:
+    """Of a difference that is to be above nothing: `good` or `bad` where all of its interval is, else nothing."""
+    return "good" if difference.low > 0 else "bad" if difference.high < 0 else ""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: int = 1) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from kairos.evaluate import Interval
 
 WIDTH = 860  # of every plot; the page scales it
+LONGEST = 32  # characters of a label
 Show = Callable[[float], str]
 
 
@@ -130,8 +131,8 @@ def _hover(label: str, one: Interval, show: Show) -> str:
     return f"<title>{escape(f'{label}: {show(one.value)} ({show(one.low)} to {show(one.high)})')}</title>"
 
 
-def _short(label: str, most: int = 32) -> str:
-    return label if len(label) <= most else label[: most - 1] + "…"
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else label[: LONGEST - 1] + "…"
 
 
 def _rung(left: float, right: float, y: float, words: str, *, zero: bool) -> str:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode
 
 import typer
 
+from kairos.adapters.clock import now
+from kairos.cli.options import TOML, SettingsFile, Url
 from kairos.cli.store import noted
 from kairos.errors import KairosError
 
 if TYPE_CHECKING:
     from kairos.settings import Settings
 
-Toml = Annotated[Path, typer.Option("--settings", help="The settings file.")]
 Subscriber = Annotated[str, typer.Argument(help="The number; or imsi:, account: and its value.")]
-TOML = Path("kairos.toml")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     subscriber: Subscriber,
-    settings: Toml = TOML,
+    settings: SettingsFile = TOML,
     out: Annotated[Path | None, typer.Option(help="A new file, readable by you alone; else standard output.")] = None,
 ) -> None:
     import msgspec
@@ -41,7 +41,7 @@ def export(
     chosen = load_settings(settings, os.environ)
     name = read_name(subscriber, chosen.region)
     with closing(SqlitePerson(chosen.store.path)) as person:
-        found = person.export(name, time.time_ns() // 1_000_000)
+        found = person.export(name, now())
     if found is None:
         raise KairosError(f"nobody is known by `{subscriber}`")
     written = msgspec.json.format(msgspec.json.encode(found))
@@ -60,10 +60,10 @@ def export(
 
 def erase(
     subscriber: Subscriber,
-    settings: Toml = TOML,
+    settings: SettingsFile = TOML,
     reason: Annotated[str, typer.Option(help="Why; it is kept, so name nobody.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Though something is promised, bought or owed.")] = False,
-    url: Annotated[str, typer.Option(help="The HTTP door, if it is not the one of the settings.")] = "",
+    url: Url = "",
 ) -> None:
     from kairos.cli.door import address, with_scheme
     from kairos.settings import load_settings
@@ -116,23 +116,23 @@ def _at_rest(settings: Settings, subscriber: str, reason: str, force: bool) -> d
     from kairos.learn import FixedPropensity
     from kairos.playbook import load_texts
 
-    path, now = Path(settings.store.path), time.time_ns() // 1_000_000
+    path, at = Path(settings.store.path), now()
     if not path.exists():
         raise KairosError(f"there is no store at `{path}`")
     name = read_name(subscriber, settings.region)
     with closing(SqliteStore(path)) as store:
         program = open_playbook(store, load_texts(Path(settings.playbook)))
         assert program is not None
-        engine = Engine(store, program, FixedPropensity(), old_vocabulary=lambda layout: old_vocabulary(store, layout))
+        engine = Engine(store, program, FixedPropensity(), old_vocabulary=partial(old_vocabulary, store))
         engine.suppression = suppression_of(store)
-        work = engine.apply([Erasure(f"erase/{now}", name, now, reason, force)], now)
+        work = engine.apply([Erasure(f"erase/{at}", name, at, reason, force)], at)
         (answer,) = work.answers
         if answer.status == "rejected":
             raise KairosError(answer.reason)
         store.commit(work.batch)
     noted(path, settings, "erase", reason, about=name)
     with closing(SqliteSweep(path)) as sweep:
-        sweep.sweep(now)
+        sweep.sweep(at)
         left = any(not one["done"] for one in sweep.latest())
         sweep.vacuum()
     rest = "What waits to be sent to them is sent at the next start, and goes then." if left else "Nothing is left."

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.cli.store import reading
+from kairos.cli.options import TOML, SettingsFile, StoreFile
+from kairos.cli.store import purchases_in, reading
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from kairos.fulfil.ledger import Difference
 
 SHOWN = 200  # differences in the table; --json has all
-PAGE = 2_000  # purchases that are read at once
-DAY = 86_400_000
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +29,8 @@ def register(app: typer.Typer) -> None:
 
 def reconcile(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, or .parquet (needs DuckDB).")],
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
-    store: Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")] = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     column: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: a column's name in the file.")] = None,
     word: Annotated[list[str] | None, typer.Option(help="OURS=THEIRS: charged, provisioned, ... in the file.")] = None,
     since: Annotated[str, typer.Option(help="What the file covers begins here; else with its first row.")] = "",
@@ -102,7 +101,7 @@ def _differences(records: SqliteRecords, extract: Extract, counts: Counter[str])
         here = entries if purchase is None or key == purchase.key else []
         yield from differences(purchase, here, expected=covered, provisionings=provisionings)
 
-    for purchase in _purchases(records.purchases):
+    for purchase in purchases_in(records):
         counts["purchases"] += 1
         while entries and key.encode() < purchase.key.encode():
             yield from compared(None)
@@ -113,13 +112,6 @@ def _differences(records: SqliteRecords, extract: Extract, counts: Counter[str])
     while entries:
         yield from compared(None)
         key, entries = next(rows, ("", []))
-
-
-def _purchases(page: Callable[[str, int], list[Purchase]]) -> Iterator[Purchase]:
-    after = ""
-    while found := page(after, PAGE):
-        yield from found
-        after = found[-1].key
 
 
 def _show(found: Iterator[Difference], extract: Extract, counts: Counter[str], *, as_json: bool) -> None:

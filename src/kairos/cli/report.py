@@ -7,27 +7,25 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from kairos.cli.store import reading
+from kairos.cli.options import TOML, SettingsFile, StoreFile
+from kairos.cli.store import purchases_in, reading
 from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.adapters.duckdb_uplift import Costs, Extracted
     from kairos.adapters.sqlite.records import SqliteRecords
-    from kairos.domain.purchase import Purchase
     from kairos.engine.cohort import Cohort
     from kairos.engine.program import Program
     from kairos.playbook import Playbook
 
-Settings = Annotated[Path, typer.Option(help="The settings file.")]
-Store = Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")]
 Since = Annotated[str, typer.Option(help="Only moments from this day on (UTC), as in 2026-03-04.")]
 Html = Annotated[Path | None, typer.Option(help="Write a page with plots to this file, too.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
-TOML = Path("kairos.toml")
+R = TypeVar("R")
 FOR_EVER = 2**62
 DAYS = (7, 30, 90)
 
@@ -41,8 +39,8 @@ def register(app: typer.Typer) -> None:
 
 def uplift(
     events: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The extract: CSV or Parquet.")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     by: Annotated[str, typer.Option(help="An attribute of the vocabulary that cuts subscribers into segments.")] = "",
     days: Annotated[
         list[int] | None, typer.Option(min=1, max=730, help="After the first moment; repeatable; 7, 30, 90 without it.")
@@ -72,7 +70,7 @@ def uplift(
         cohort.model = by_band(cohort.model)
         with closing(Flows(events, columns, words)) as flows:
             holdings = records.holdings("msisdn")
-            extracted = flows.fill(holdings, _purchases(records), records.outcomes(), cohort, costs)
+            extracted = flows.fill(holdings, purchases_in(records), records.outcomes(), cohort, costs)
             flows.enter(cohort, segments(cohort.trait, shown(playbook, by)))
             made = uplift_report.make(
                 flows,
@@ -84,11 +82,7 @@ def uplift(
                 by=by,
                 notes=_notes(cohort, extracted, costs),
             )
-    if isinstance(made, str):
-        raise KairosError(made)
-    if html:
-        html.write_text(uplift_page.page(made), encoding="utf-8")
-    say(uplift_report.plain(made) if as_json else None, lambda: uplift_report.pictures(made), html)
+    tell(made, uplift_report.plain, uplift_report.pictures, uplift_page.page, html, as_json=as_json)
 
 
 def _refuse_without_groups(cohort: Cohort) -> None:
@@ -151,13 +145,6 @@ def _notes(cohort: Cohort, extracted: Extracted, costs: Costs) -> list[str]:
     return notes
 
 
-def _purchases(records: SqliteRecords) -> Iterator[Purchase]:
-    after = ""
-    while found := records.purchases(after, 2000):
-        yield from found
-        after = found[-1].key
-
-
 def by_band(models: list[str]) -> list[str]:
     """Model versions as groups. Where one is published every minute they are many: the learned ones fall into quarters.
 
@@ -189,8 +176,8 @@ def shown(playbook: Playbook, by: str) -> Callable[[Any], str]:
 
 def fairness(
     by: Annotated[str, typer.Option(help="An attribute of the vocabulary, such as an age or a region.")],
-    settings: Settings = TOML,
-    store: Store = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     since: Since = "",
     html: Html = None,
     as_json: Json = False,
@@ -202,11 +189,7 @@ def fairness(
         show = shown(playbook, by)
         tally = count(records.decisions(day_of(since), FOR_EVER), program_of, by)
     made = fairness_report.make(tally, playbook=playbook.name, by=by, show=show)
-    if isinstance(made, str):
-        raise KairosError(made)
-    if html:
-        html.write_text(fairness_page.page(made), encoding="utf-8")
-    say(fairness_report.plain(made) if as_json else None, lambda: fairness_report.pictures(made), html)
+    tell(made, fairness_report.plain, fairness_report.pictures, fairness_page.page, html, as_json=as_json)
 
 
 @contextmanager
@@ -239,16 +222,29 @@ def day_of(written: str, option: str = "--since") -> int:
         raise KairosError(f"{option} `{written}` is no day; write it as in 2026-03-04") from None
 
 
-def say(as_json: Mapping[str, Any] | None, pictures: Callable[[], list[Any]], html: Path | None) -> None:
-    if as_json is not None:
+def tell(
+    made: R | str,
+    plain: Callable[[R], Mapping[str, Any]],
+    pictures: Callable[[R], list[Any]],
+    page: Callable[[R], str],
+    html: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """A report as JSON or as pictures, and as a page where one is wanted. Raises KairosError: why there is none."""
+    if isinstance(made, str):
+        raise KairosError(made)
+    if html:
+        html.write_text(page(made), encoding="utf-8")
+    if as_json:
         import msgspec
 
-        typer.echo(msgspec.json.encode(as_json).decode())
+        typer.echo(msgspec.json.encode(plain(made)).decode())
         return
     from rich.console import Console
 
     console = Console(highlight=False)
-    for picture in pictures():
+    for picture in pictures(made):
         console.print(picture)
     if html:
         console.print(f"the page is `{html}`")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kairos.cli.options import TOML, SettingsFile
 from kairos.cli.playbook import read
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
+    settings: SettingsFile = TOML,
     announce: Annotated[bool, typer.Option("--announce", help="Print the ports as a JSON line when open.")] = False,
 ) -> None:
     from kairos.adapters.audit.chain import opened
@@ -41,11 +42,16 @@ def run(
     with suppress(FileNotFoundError):  # there is no such folder for the store either, which it will say
         _, key = opened(Path(chosen.audit.folder), chosen.audit.key)
     logs(Pseudonyms(key) if key else None)
+    use_fast_loops()
+    asyncio.run(serve_until_signal(chosen, announce=announce, learn_from=settings))
+
+
+def use_fast_loops() -> None:
+    """Event loops are uvloop's from now on, where that is installed."""
     with suppress(ImportError):
         import uvloop
 
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    asyncio.run(serve_until_signal(chosen, announce=announce, learn_from=settings))
 
 
 async def _either(*waits: Coroutine[Any, Any, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -13,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kairos.adapters.clock import now
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
 from kairos.domain.money import Currency
@@ -32,10 +32,6 @@ class Shown:
     why: str = ""
     about: str = ""  # the field that is wrong
     left_out: list[str] = field(default_factory=list)  # fields that nothing stood for
-
-
-def now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def answering(event: Event | Change, program: Program) -> tuple[list[str], dict[str, int]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kairos.cli.door import address, call, no_answer, refused, with_scheme
+from kairos.cli.options import TOML, SettingsFile, Url
 from kairos.errors import SettingsError
 
 IN_TROUBLE, NOT_REACHED = 1, 2  # exit statuses
@@ -20,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
-    url: Annotated[str, typer.Option(help="The HTTP door, if it is not the one of the settings.")] = "",
+    settings: SettingsFile = TOML,
+    url: Url = "",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     from kairos.settings import load_settings

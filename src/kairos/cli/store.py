@@ -15,7 +15,10 @@ from kairos.errors import EventError, KairosError, SettingsError
 
 if TYPE_CHECKING:
     from kairos.adapters.sqlite.records import SqliteRecords
+    from kairos.domain.purchase import Purchase
     from kairos.settings import Settings
+
+PAGE = 2_000  # purchases that are read at once
 
 
 @contextmanager
@@ -34,14 +37,27 @@ def reading(settings: Path, store: Path | None, did: str, whom: str = "") -> Ite
         yield records
 
 
-def store_path(settings: Path, store: Path | None) -> Path:
-    """The store's file. Raises KairosError where there is none."""
+def path_of(settings: Path, store: Path | None) -> Path:
+    """Where the store's file is to be."""
     from kairos.settings import load_settings
 
-    path = store or Path(load_settings(settings, os.environ).store.path)
+    return store or Path(load_settings(settings, os.environ).store.path)
+
+
+def store_path(settings: Path, store: Path | None) -> Path:
+    """The store's file. Raises KairosError where there is none."""
+    path = path_of(settings, store)
     if not path.exists():
         raise KairosError(f"there is no store at `{path}`; name it with --store")
     return path
+
+
+def purchases_in(records: SqliteRecords) -> Iterator[Purchase]:
+    """Every purchase by its key, octet by octet; only a page of them is held in memory."""
+    after = ""
+    while found := records.purchases(after, PAGE):
+        yield from found
+        after = found[-1].key
 
 
 def loaded(settings: Path) -> Settings | None:

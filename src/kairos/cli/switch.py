@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kairos.cli.store import noted, user
-from kairos.errors import KairosError, SettingsError, did_you_mean
+from kairos.adapters.clock import now
+from kairos.cli.options import TOML, SettingsFile, StoreFile
+from kairos.cli.store import loaded, noted, user
+from kairos.errors import KairosError, did_you_mean
 
 if TYPE_CHECKING:
     from kairos.domain.switch import Switch
@@ -29,8 +30,8 @@ def switch(
     state: Annotated[str, typer.Argument(metavar="[on|off]")] = "",
     reason: Annotated[str, typer.Option(help="Why; it is kept, and shown where something is refused.")] = "",
     who: Annotated[str, typer.Option(help="Who turns it, if not you.", show_default=False)] = "",
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
-    store: Annotated[Path | None, typer.Option(help="The store's file, if it is not the one of the settings.")] = None,
+    settings: SettingsFile = TOML,
+    store: StoreFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="With `list`: switches and history as JSON.")] = False,
 ) -> None:
     from kairos.adapters.sqlite import SqliteStore
@@ -38,12 +39,8 @@ def switch(
     from kairos.domain.switch import Switch
     from kairos.settings import load_settings
 
-    try:
-        chosen = load_settings(settings, os.environ)
-    except SettingsError:  # broken settings, or none, must not keep a switch from being turned
-        if store is None:
-            raise
-        chosen = None
+    # broken settings, or none, must not keep a switch from being turned
+    chosen = loaded(settings) if store else load_settings(settings, os.environ)
     path = store or Path(chosen.store.path if chosen else "")
     if name == "list":
         if not path.exists():
@@ -59,7 +56,7 @@ def switch(
         SqliteStore(path).close()  # so that the first start finds it turned
         holds = f"`{path}` was not there and is made: no running kairos knows of it"
     with closing(SqliteSwitches(path)) as opened:
-        turned = Switch(name, state == "on", reason.strip(), who or user(), time.time_ns() // 1_000_000)
+        turned = Switch(name, state == "on", reason.strip(), who or user(), now())
         opened.turn_switch(turned)
     typer.echo(f"{name} is {state}; {holds}")
     noted(path, chosen, f"switch {state}", f"{name} {state}: {reason.strip()}", who)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kairos.cli.door import address, call, no_answer, refused, with_scheme
+from kairos.cli.options import TOML, SettingsFile, Url
 from kairos.cli.status import NOT_REACHED
 from kairos.errors import KairosError
 
@@ -22,8 +22,8 @@ def trial(
     msisdn: Annotated[str, typer.Argument(help="The test subscriber's number.")],
     offer: Annotated[str, typer.Argument(help="The offer, or one variant of it as in booster/large.")],
     past_switches: Annotated[bool, typer.Option("--past-switches", help="Though marketing is switched off.")] = False,
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = Path("kairos.toml"),
-    url: Annotated[str, typer.Option(help="The HTTP door, if it is not the one of the settings.")] = "",
+    settings: SettingsFile = TOML,
+    url: Url = "",
     as_json: Annotated[bool, typer.Option("--json", help="The decision, explained, as JSON.")] = False,
 ) -> None:
     from kairos.settings import load_settings

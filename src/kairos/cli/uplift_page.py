@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from itertools import groupby
 
 from kairos.cli import plots
-from kairos.cli.page import cards, listed, section, table
+from kairos.cli.page import cards, listed, mood, section, table
 from kairos.cli.page import page as whole_page
 from kairos.cli.uplift_controls import Own
 from kairos.cli.uplift_report import Report, sentence, title
-from kairos.cli.uplift_row import Row, amount, date, percent, told
+from kairos.cli.uplift_row import Row, amount, bounds, date, percent, told
 from kairos.evaluate import Interval, detectable
 
 HEADINGS = {
@@ -38,14 +39,14 @@ def _cards(report: Report) -> str:
             (
                 f"margin a subscriber, {report.days} days",
                 amount(margin.difference.value, show),
-                f"95 %: {amount(margin.difference.low, show)} to {amount(margin.difference.high, show)}",
-                _mood(margin.difference),
+                bounds(margin.difference, show),
+                mood(margin.difference),
             ),
             (
                 "recharges a subscriber",
                 amount(recharges.difference.value, show),
                 f"{percent(recharges.relative.value)} against holdout" if recharges.relative else "against holdout",
-                _mood(recharges.difference),
+                mood(recharges.difference),
             ),
             (
                 "accepted offers, of 1,000 subscribers",
@@ -58,16 +59,12 @@ def _cards(report: Report) -> str:
     )
 
 
-def _mood(interval: Interval) -> str:
-    return "good" if interval.low > 0 else "bad" if interval.high < 0 else ""
-
-
 def _growth(report: Report) -> str:
     words = (
         f"The difference of margin between treated and holdout, added up since each subscriber's first moment. The "
         f"band holds the truth 95 times of 100. All of them have been in for {report.days} days."
     )
-    show = lambda value: amount(value, report.currency)  # noqa: E731
+    show = partial(amount, currency=report.currency)
     return section("How it grew", words, plots.curve(report.curve, show, "days since the first moment"))
 
 
@@ -89,7 +86,7 @@ def _parts(report: Report) -> str:
         "Per subscriber, without tax. What offers brought is no gain as far as it took the place of other spend: where "
         "“other spend” is below zero, that much was cannibalised; above zero, the treated spent more besides."
     )
-    return section("From offers to margin", words, plots.steps(rows, lambda value: amount(value, report.currency)))
+    return section("From offers to margin", words, plots.steps(rows, partial(amount, currency=report.currency)))
 
 
 def _groups(report: Report) -> str:
@@ -103,7 +100,7 @@ def _groups(report: Report) -> str:
         f"Margin a subscriber in {report.days} days, with 95 % intervals; on the right, the treated and the held out. "
         f"Coloured: holds though {len(report.rows)} groups were looked at (Holm). Grey: may be chance."
     )
-    show = lambda value: amount(value, report.currency)  # noqa: E731
+    show = partial(amount, currency=report.currency)
     days = list(report.horizons)
     cells = [
         [escape(title(row, report.by)), *_cells(report, report.by_days[row.cut, row.name], days)] for row in report.rows
@@ -161,7 +158,7 @@ def _controls(report: Report) -> str:
         plots.Mark(f"{one.offer}, {one.days} days", one.row.margin.difference, _sizes(one.row), one.holds)
         for one in report.own
     ]
-    show = lambda value: amount(value, report.currency)  # noqa: E731
+    show = partial(amount, currency=report.currency)
     days = sorted({day for one in report.own for day in one.horizons})
     words = (
         "Everybody counts to whom the offer could have been said, by consent, pauses and rules, from the first such "

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kairos.cli.uplift_controls import Own, against_controls, table_of
-from kairos.cli.uplift_row import UNLIKELY, Check, Row, alike_before, amount, date, earned, percent, row_of, told
+from kairos.cli.uplift_row import (
+    UNLIKELY,
+    Check,
+    Row,
+    alike_before,
+    amount,
+    bounds,
+    date,
+    earned,
+    percent,
+    row_of,
+    told,
+)
 from kairos.domain.money import Currency
 from kairos.evaluate import Interval, by_number, detectable, mismatch, together
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from kairos.adapters.duckdb_uplift import Extracted, Flows
+    from kairos.adapters.duckdb_uplift import Extracted, Flows, Group
     from kairos.engine.cohort import Cohort
+
+    Groups = Mapping[int, Mapping[tuple[str, str], Group]]  # days -> (cut, name) -> group
 
 POINTS = (1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 75, 90, 120, 180, 365)  # days of the curve
 CUTS = ("offer", "segment", "channel", "model")  # in the order in which they are shown
@@ -70,34 +84,8 @@ def make(
             f"have been in for {min(days)} days; wait, give fewer --days, or start earlier with --since"
         )
     main = max(horizons or [one.days for one in own])
-    cuts = [cut for cut in CUTS if by or cut != "segment"]
-    found = [(cuts.index(cut), name, group) for (cut, name), group in groups[main].items() if cut in cuts]
-    rows = [
-        row
-        for cut, name, group in sorted(found, key=lambda one: (one[0], by_number(one[1])))
-        if (row := row_of(cuts[cut], name, group, fair))
-    ]
-    by_days = {
-        (row.cut, row.name): {
-            day: earlier
-            for day, cut in groups.items()
-            if (row.cut, row.name) in cut and (earlier := row_of(row.cut, row.name, cut[row.cut, row.name], fair))
-        }
-        for row in rows
-    }
+    rows = _rows(groups[main], [cut for cut in CUTS if by or cut != "segment"], fair)
     chances = together([row.margin.p for row in rows])
-    curve = []
-    for day in [*(point for point in POINTS if point < main), main] if horizons else ():
-        row = row_of("", "", flows.within(day, last, main, ())[EVERYBODY], fair)
-        if row:
-            curve.append((day, row.margin.difference))
-    late = [
-        f"nobody, or too few, have been in for {day} days yet"
-        for day in groups
-        if day not in horizons and (horizons or all(day not in one.horizons for one in own))
-    ]
-    missing = sorted({*cohort.controls.offer} - {one.offer for one in own})
-    late += [f"too few have met {', '.join(missing)}, or its control group, to compare"] if missing else []
     return Report(
         playbook,
         currency,
@@ -107,13 +95,49 @@ def make(
         horizons,
         main,
         rows,
-        by_days,
+        {(row.cut, row.name): _by_days(row, groups, fair) for row in rows},
         {(row.cut, row.name): chance < 0.05 for row, chance in zip(rows, chances, strict=True)},
-        curve,
+        _curve(flows, last, main, fair) if horizons else [],
         own,
         [*(_checks_of_holdout(cohort, fair) if horizons else ()), *sound, *_checks_of_extract(extracted)],
-        [*notes, *late],
+        [*notes, *_late(cohort, groups, horizons, own)],
     )
+
+
+def _rows(found: Mapping[tuple[str, str], Group], cuts: Sequence[str], fair: bool) -> list[Row]:
+    """Each group of these cuts, in their order."""
+    wanted = [(cuts.index(cut), name, group) for (cut, name), group in found.items() if cut in cuts]
+    return [
+        row
+        for cut, name, group in sorted(wanted, key=lambda one: (one[0], by_number(one[1])))
+        if (row := row_of(cuts[cut], name, group, fair))
+    ]
+
+
+def _by_days(row: Row, groups: Groups, fair: bool) -> dict[int, Row]:
+    """The same group after each of the days."""
+    its = {day: found[row.cut, row.name] for day, found in groups.items() if (row.cut, row.name) in found}
+    return {day: then for day, group in its.items() if (then := row_of(row.cut, row.name, group, fair))}
+
+
+def _curve(flows: Flows, last: int, main: int, fair: bool) -> list[tuple[int, Interval]]:
+    """How the margin of those who have been in for the `main` days grew."""
+    rows = {
+        day: row_of("", "", flows.within(day, last, main, ())[EVERYBODY], fair)
+        for day in (*(point for point in POINTS if point < main), main)
+    }
+    return [(day, row.margin.difference) for day, row in rows.items() if row]
+
+
+def _late(cohort: Cohort, groups: Groups, horizons: Mapping[int, Row], own: Sequence[Own]) -> list[str]:
+    """What cannot be told yet."""
+    late = [
+        f"nobody, or too few, have been in for {day} days yet"
+        for day in groups
+        if day not in horizons and (horizons or all(day not in one.horizons for one in own))
+    ]
+    missing = sorted({*cohort.controls.offer} - {one.offer for one in own})
+    return late + ([f"too few have met {', '.join(missing)}, or its control group, to compare"] if missing else [])
 
 
 def _checks_of_holdout(cohort: Cohort, fair: bool) -> list[Check]:
@@ -163,10 +187,9 @@ def sentence(report: Report) -> str:
     margin, show = row.margin, report.currency
     if margin.difference.low <= 0 <= margin.difference.high:
         found = amount(detectable(margin.error), show)
-        between = f"95 %: {amount(margin.difference.low, show)} to {amount(margin.difference.high, show)}"
         return (
-            f"No effect is shown in {days} days ({between} a subscriber); one of {found} would have been found with a "
-            "chance of 80 %."
+            f"No effect is shown in {days} days ({bounds(margin.difference, show)} a subscriber); "
+            f"one of {found} would have been found with a chance of 80 %."
         )
     total = amount(abs(margin.difference.value) * row.treated, show, plus=False)
     return (
@@ -241,14 +264,13 @@ def _tables(report: Report) -> list[RenderableType]:
 
 def plain(report: Report) -> dict[str, Any]:
     """The report as JSON has it; amounts in minor units."""
-
     return {
         "playbook": report.playbook,
         "currency": report.currency.code,
         "since": report.since,
         "until": report.until,
         "sentence": sentence(report),
-        "checks": [{"name": one.name, "sound": one.sound, "words": one.words} for one in report.checks],
+        "checks": [asdict(one) for one in report.checks],
         "horizons": {str(days): row.plain() for days, row in report.horizons.items()},
         "days": report.days,
         "groups": [

@@ -77,9 +77,8 @@ def earned(row: Row, days: int, show: Currency) -> str:
     margin = row.margin
     word = "earned" if margin.difference.value > 0 else "lost"
     each = amount(abs(margin.difference.value), show, plus=False)
-    between = f"95 %: {amount(margin.difference.low, show)} to {amount(margin.difference.high, show)}"
     relative = f", {percent(margin.relative.value)}" if margin.relative else ""
-    return f"{word} {each} a subscriber in {days} days ({between}{relative})"
+    return f"{word} {each} a subscriber in {days} days ({bounds(margin.difference, show)}{relative})"
 
 
 def amount(minor: float, currency: Currency, *, plus: bool = True) -> str:
@@ -92,6 +91,11 @@ def amount(minor: float, currency: Currency, *, plus: bool = True) -> str:
     nothing = round(major, currency.digits) == 0
     sign = "" if nothing else "−" if minor < 0 else "+" if plus else ""
     return f"{sign}{currency.sign or currency.code + ' '}{major:,.{0 if major >= 10_000 else currency.digits}f}"
+
+
+def bounds(interval: Interval, currency: Currency) -> str:
+    """As in `95 %: +T$3.10 to +T$5.30`."""
+    return f"95 %: {amount(interval.low, currency)} to {amount(interval.high, currency)}"
 
 
 def percent(share: float) -> str:

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kairos.adapters.sqlite.process import SqliteProcess
 from kairos.adapters.ussd.dialogues import Dialogues
 from kairos.adapters.ussd.smpp import UssdSmpp
 from kairos.bench import inbound, ussd, workload
 from kairos.cli.child import child
-from kairos.engine.engine import Engine
-from kairos.engine.loop import Loop, tune_interpreter
+from kairos.cli.inbound_bench import BATCH, engine_at_work
+from kairos.cli.run import use_fast_loops
 from kairos.engine.program import Program, compile_program
-from kairos.learn import FixedPropensity
 from kairos.playbook import read
 from kairos.smpp import BindTransceiver, Client, Handler, SessionOptions
 from kairos.ussd.profiles import PROFILES
 
 CHECKPOINT_PAGES = 1000
-BATCH = 500
 
 
 def run(
     rate: float, seconds: float, step_seconds: float, subscribers: int = 300_000, events_a_second: int = 0
 ) -> dict[str, object]:
     """Measure on a store in the system's folder for temporary files (TMPDIR)."""
-    with suppress(ImportError):  # as `kairos run` has it
-        import uvloop
-
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    use_fast_loops()
     program = compile_program(read(ussd.texts(1)))
     with tempfile.TemporaryDirectory(prefix="kairos-bench-") as name:
         folder = Path(name)
@@ -58,17 +50,12 @@ async def _serve(
     subscribers: int,
     events_a_second: int,
 ) -> dict[str, Any]:
-    store, began = SqliteProcess(folder / "prepared.db", CHECKPOINT_PAGES), time.perf_counter()
-
-    def clock() -> int:
-        return workload.START + int((time.perf_counter() - began) * 1000)
-
-    loop = Loop(Engine(store, program, FixedPropensity()), clock, lambda _rows: None, aside=store.aside, batch=BATCH)
-    running = asyncio.create_task(loop.run())
-    beside = asyncio.create_task(inbound.events_beside(loop, subscribers, events_a_second, clock))
-    tune_interpreter()
-    async with child("USSD gateway", "kairos.bench.dialling", log=folder / "dialling.log") as gateway:
-        door = UssdSmpp(_bound((await gateway.line())["port"]), Dialogues(loop, clock), PROFILES["6d"])
+    prepared = folder / "prepared.db"
+    async with (
+        engine_at_work(program, prepared, CHECKPOINT_PAGES, subscribers, events_a_second) as loop,
+        child("USSD gateway", "kairos.bench.dialling", log=folder / "dialling.log") as gateway,
+    ):
+        door = UssdSmpp(_bound((await gateway.line())["port"]), Dialogues(loop, loop.clock), PROFILES["6d"])
         await door.client.start()
 
         async def ask(wanted: float, numbers: Sequence[str]) -> dict[str, Any]:
@@ -77,12 +64,6 @@ async def _serve(
 
         found = await ussd.measure(ask, inbound.asking(subscribers, 1), rate, seconds, step_seconds)
         await door.close()
-    beside.cancel()
-    with suppress(asyncio.CancelledError):
-        await beside
-    loop.close()
-    await running
-    store.close()
     return found
 
 

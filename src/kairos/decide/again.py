@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kairos.decide.decide import Survivors, bits, eligibility, gates, limits
-from kairos.decide.program import Program
+from kairos.decide.decide import Survivors, eligibility, gates, limits, record
+from kairos.decide.program import Program, bits
 from kairos.domain.decision import Decision
 from kairos.domain.moment import Moment
 from kairos.domain.subscriber import SCHEMA, State
@@ -31,22 +31,7 @@ def survivors_again(program: Program, decision: Decision, made: Program) -> list
     if decision.gate and not went_on:
         return []  # gates closed everything
     moment, survivors = moment_of(decision), Survivors()
-    again = Decision(
-        decision.id,
-        decision.subscriber,
-        decision.identity,
-        decision.kind,
-        decision.happened,
-        decision.now,
-        program.revision,
-        "",
-        "",
-        moment.row,
-        riding=decision.riding,
-        where=decision.where,
-        limits=[],
-        gates=[],
-    )
+    again = record(program, moment)
     alive = eligibility(program, moment, again, gates(program, moment, again))
     if not alive:
         return []

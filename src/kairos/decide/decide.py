@@ -14,7 +14,7 @@ from kairos.decide.budgets import Ledger
 from kairos.decide.freezes import frozen
 from kairos.decide.gates import admit, resting
 from kairos.decide.limits import Refused, refused
-from kairos.decide.program import Arm, Closed, Program, told_on
+from kairos.decide.program import Arm, Closed, Program, answering, bits, told_on
 from kairos.decide.sources import as_agreed
 from kairos.domain.budget import Taken
 from kairos.domain.decision import Choice, Decision, Refusal, Scores
@@ -69,7 +69,7 @@ def decide(
     No two of them may be of one subscriber: the second must see the first's effects. What they take of budgets is
     reserved in the `ledger`, in their order.
     """
-    decided = [Decided(_record(program, moment, scorer.version)) for moment in moments]
+    decided = [Decided(record(program, moment, scorer.version)) for moment in moments]
     survivors = Survivors()
     for index, (moment, draft) in enumerate(zip(moments, decided, strict=True)):
         alive = gates(program, moment, draft.decision)
@@ -102,7 +102,8 @@ class Survivors:
             self.arms.append(arms)
 
 
-def _record(program: Program, moment: Moment, model: str) -> Decision:
+def record(program: Program, moment: Moment, model: str = "") -> Decision:
+    """The record of a moment, of which nothing is decided yet."""
     return Decision(
         id=moment.id,
         subscriber=moment.state.id,
@@ -115,7 +116,6 @@ def _record(program: Program, moment: Moment, model: str) -> Decision:
         code=__version__,
         row=moment.row,
         riding=moment.riding,
-        limits=[],
         test=moment.test,
         asked=moment.asked,
         where=moment.where,
@@ -124,12 +124,7 @@ def _record(program: Program, moment: Moment, model: str) -> Decision:
 
 def gates(program: Program, moment: Moment, decision: Decision) -> int:
     """The arms that answer this moment and that no gate is closed for."""
-    age = moment.now - moment.happened
-    alive = moment.wanted
-    for at_most, mask in () if alive else program.answers.get(moment.kind, ()):
-        if at_most < 0 or age <= at_most:
-            alive |= mask
-    return admit(program, moment, decision, alive)
+    return admit(program, moment, decision, moment.wanted or answering(program, moment))
 
 
 def eligibility(program: Program, moment: Moment, decision: Decision, alive: int) -> int:
@@ -320,20 +315,6 @@ def treatment(
             draft.taken = ledger.take(bit) if ledger else ()
             return
         draft.decision.limits.append(Refusal(bit, channel, NO_ROOM, 0))
-
-
-def bits(mask: int) -> list[int]:
-    """The places of the bits that are set, lowest first.
-
-    >>> bits(0b10110)
-    [1, 2, 4]
-    """
-    places = []
-    while mask:
-        lowest = mask & -mask
-        places.append(lowest.bit_length() - 1)
-        mask ^= lowest
-    return places
 
 
 def keyed_draw(seed: str) -> Draw:

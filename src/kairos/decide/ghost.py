@@ -6,7 +6,7 @@ from typing import Final
 
 from kairos.decide.freezes import frozen
 from kairos.decide.gates import CONTROL, HOLDOUT, quiet_until
-from kairos.decide.program import Program, told_on
+from kairos.decide.program import Program, answering, bits, told_on
 from kairos.domain.decision import Decision
 
 GROUPS: Final = (HOLDOUT, CONTROL)  # gates that chance has closed
@@ -23,12 +23,7 @@ def could_say(program: Program, decision: Decision) -> dict[int, int]:
         raise ValueError(f"decision {decision.id} was made with playbook {decision.revision}, not {program.revision}")
     if decision.test or (decision.gate not in ("", HOLDOUT) and not decision.gates):  # an older record
         return {}
-    age = decision.now - decision.happened
-    alive = 0
-    for at_most, mask in program.answers.get(decision.kind, ()):
-        if at_most < 0 or age <= at_most:
-            alive |= mask
-    alive &= program.check.run(decision.row)[0]
+    alive = answering(program, decision) & program.check.run(decision.row)[0]
     for shut in decision.gates:
         if shut.rule not in GROUPS:
             alive &= ~int.from_bytes(shut.arms, "little")
@@ -55,16 +50,12 @@ def would_say(program: Program, decision: Decision) -> tuple[int, int] | None:
     comes first does so here, then the worth alone ranks, and the first arm breaks ties. Care is said to both groups,
     and is no marketing.
     """
-    best: tuple[int, float, int, int] | None = None
-    for channel, open_arms in could_say(program, decision).items():
-        open_arms &= program.held_out
-        while open_arms:
-            lowest = open_arms & -open_arms
-            open_arms ^= lowest
-            arm = lowest.bit_length() - 1
-            rank = 0 if program.rank is None else int(program.rank[arm])
-            found = (-rank, -float(program.worth[arm]), arm, channel)
-            best = min(best, found) if best else found
+    places = (
+        (0 if program.rank is None else -int(program.rank[arm]), -float(program.worth[arm]), arm, channel)
+        for channel, arms in could_say(program, decision).items()
+        for arm in bits(arms & program.held_out)
+    )
+    best = min(places, default=None)
     return best and best[2:]
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from kairos import __version__
-from kairos.decide.decide import Survivors, limits
+from kairos.decide.decide import Survivors, limits, record
 from kairos.decide.gates import QUIET, admit, resting
 from kairos.decide.program import Program, compile_program
-from kairos.domain.decision import Decision
 from kairos.domain.moment import Moment
 from kairos.domain.purpose import STANDINGS, Purpose
 from kairos.playbook.action import Action, Treatment, Variant
@@ -66,23 +64,23 @@ def _action(purpose: Purpose) -> Action:
 
 def passes(program: Program, moment: Moment, purpose: Purpose) -> Verdict:
     """What the whole policy says, limits included, of a message that would go out now."""
-    record, arm = _record(program, moment), program.of_purpose[purpose]
-    alive = admit(program, moment, record, arm)
+    made, arm = record(program, moment), program.of_purpose[purpose]
+    alive = admit(program, moment, made, arm)
     if not alive:
-        return Verdict(record.gate, record.until, record.until > 0)  # of these gates only a freeze window has an end
+        return Verdict(made.gate, made.until, made.until > 0)  # of these gates only a freeze window has an end
     survivors = Survivors()
-    limits(program, moment, record, alive, 0, survivors)
+    limits(program, moment, made, alive, 0, survivors)
     if survivors.arms:
         return PASSES
-    first = record.limits[0]
+    first = made.limits[0]
     return Verdict(first.rule, first.until, _waits(program, first.rule))
 
 
 def still_passes(program: Program, moment: Moment, purpose: Purpose) -> Verdict:
     """What has come since it was let through: it is a contact by now, so limits are not asked again."""
-    record, arm = _record(program, moment), program.of_purpose[purpose]
-    if not admit(program, moment, record, arm):
-        return Verdict(record.gate, record.until, record.until > 0)
+    made, arm = record(program, moment), program.of_purpose[purpose]
+    if not admit(program, moment, made, arm):
+        return Verdict(made.gate, made.until, made.until > 0)
     for gate in program.gates_on[PLACE]:
         if arm & gate.arms and not gate.opens(moment.row):
             return Verdict(gate.name)
@@ -92,20 +90,3 @@ def still_passes(program: Program, moment: Moment, purpose: Purpose) -> Verdict:
 
 def _waits(program: Program, rule: str) -> bool:
     return rule in (QUIET, window_name(CHANNEL)) or any(rule == one.freeze.why for one in program.freezes)
-
-
-def _record(program: Program, moment: Moment) -> Decision:
-    return Decision(
-        moment.id,
-        moment.state.id,
-        moment.identity,
-        moment.kind,
-        moment.happened,
-        moment.now,
-        program.revision,
-        "",
-        __version__,
-        moment.row,
-        limits=[],
-        gates=[],
-    )

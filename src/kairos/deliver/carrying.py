@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from kairos.smpp import Concatenation, Encoding, SubmitSm, Tag, TextError, concatenation, encode, encoding_of, measure
+from kairos.domain.message import Carried
+from kairos.smpp import (
+    Concatenation,
+    Encoding,
+    SubmitSm,
+    Tag,
+    TextError,
+    concatenation,
+    decode_pdu,
+    encode,
+    encoding_of,
+    measure,
+)
 from kairos.smpp import split as split_text
 from kairos.smpp.tlv import tlvs
 
 UDHI: Final = 0x40  # esm_class: a user data header comes first
 SAR: Final = (Tag.sar_msg_ref_num, Tag.sar_total_segments, Tag.sar_segment_seqnum)
+
+
+def pdus_of(carried: Iterable[Carried]) -> list[SubmitSm]:
+    """The PDUs of one message as an account submitted them."""
+    return [decode_pdu(one.pdu) for one in carried]  # type: ignore[misc]
 
 
 def with_text(pdus: Sequence[SubmitSm], text: str, reference: int) -> list[SubmitSm]:

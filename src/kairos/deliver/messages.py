@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import escape
@@ -11,6 +11,9 @@ from typing import Any, Final, NamedTuple
 from kairos.deliver.template import Template, compile_template
 from kairos.playbook.playbook import Playbook
 from kairos.smpp.text import Encoding, measure, room
+
+# Between a notification and the line that rides on it: one unit in every encoding, and a line of its own to read.
+JOINT: Final = "\n"
 
 
 class Escaped:
@@ -54,10 +57,6 @@ class Accompanied:
         return Whole(text, " ".join(subject.split()), html, self.media)
 
 
-JOINT: Final = "\n"
-"""Between a notification and the line that rides on it: one unit in every encoding, and a line of its own to read."""
-
-
 @dataclass(frozen=True, slots=True)
 class Messages:
     """`templates`: message -> language -> its texts, longest first. `languages`: the first is the fallback.
@@ -80,18 +79,17 @@ class Messages:
 
     def needs(self, message: str) -> frozenset[str]:
         """The placeholders that every text of a message has: where one has no value, nothing can be said."""
-        said: Iterable[Sequence[Template | Accompanied]] = (
-            self.beside.get(message) or self.templates[message]
-        ).values()
-        texts = [set(template.names) for by_language in said for template in by_language]
+        texts = [set(names) for names in self._names(message)]
         return frozenset(set.intersection(*texts)) if texts else frozenset()
 
     def says(self, message: str, name: str) -> bool:
         """Whether a text of the message, or what is beside it, has this placeholder."""
-        said: Iterable[Sequence[Template | Accompanied]] = (
-            self.beside.get(message) or self.templates[message]
-        ).values()
-        return any(name in one.names for texts in said for one in texts)
+        return any(name in names for names in self._names(message))
+
+    def _names(self, message: str) -> Iterator[tuple[str, ...]]:
+        """The placeholders of each text of a message, with what is beside it."""
+        texts: Mapping[str, Sequence[Template | Accompanied]] = self.beside.get(message) or self.templates[message]
+        return (one.names for by_language in texts.values() for one in by_language)
 
     def texts(self, message: str, language: str, values: Mapping[str, Any]) -> list[str]:
         """Every text of the message that can be said with these values, longest first.

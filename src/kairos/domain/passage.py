@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from kairos.domain.message import Carried
 from kairos.domain.purpose import Purpose
+from kairos.domain.switch import stated
 
 EMERGENCY: Final = "emergency"
 # What a sender may be declared to send, and what that is to the contact policy.
@@ -25,16 +26,32 @@ ALWAYS: Final[frozenset[Purpose]] = frozenset({"regulatory", "service"})  # that
 SENDER: Final = "sender:"  # before a sender's name, where a contact has the name of an action
 SCHEDULED: Final = "scheduled"
 EXPIRED: Final = "its validity has passed"
-MERGED: Final = "the same text was taken already"
 CANCELLED: Final = "cancelled by its sender"
 UNKNOWN: Final = "nobody is known by this number"
 TOO_MANY: Final = "too many messages wait for this subscriber"
 CHANGED_HANDS: Final = "the number has changed hands"
+POLICY: Final = "contact policy"
 
 Stand = Literal[
     "accepted", "delayed", "merged", "refused", "expired", "cancelled", "sent", "delivered", "failed"
 ]  # refused: by a rule, before or after it was accepted
+IMPERSONAL: Final = frozenset({UNKNOWN, CHANGED_HANDS, TOO_MANY})
 FINAL: Final[frozenset[Stand]] = frozenset({"merged", "refused", "expired", "cancelled", "delivered", "failed"})
+
+
+def told_why(stand: Stand, why: str, until: int = 0) -> str:
+    """Why, in words for its sender: what holds for a time by its name; of what is known of the subscriber, one word.
+
+    Consents, registers, pauses and the holdout are the rules without an end. With one word for all of them no stranger
+    learns who has complained, or who is in a control group.
+
+    >>> told_why("refused", "holdout"), told_why("refused", "open complaint")
+    ('contact policy', 'contact policy')
+    >>> told_why("refused", "2 own messages per 1 day", 1772625600000), told_why("refused", UNKNOWN)
+    ('2 own messages per 1 day', 'nobody is known by this number')
+    """
+    personal = stand == "refused" and until <= 0 and why not in IMPERSONAL and not why.startswith(stated(""))
+    return POLICY if personal else why
 
 
 class Handed(Struct, frozen=True, array_like=True, gc=False):

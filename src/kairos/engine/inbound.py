@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kairos import enrich, respond
 from kairos.decide import Decided, closed_since
-from kairos.deliver import Known, Row, values_for
-from kairos.domain.channel import INBOUND, PAGE, USSD
+from kairos.deliver import Known, Row
+from kairos.domain.channel import EMAIL, INBOUND, PAGE, USSD
 from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
@@ -17,6 +17,7 @@ from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import is_test, plain_row
+from kairos.engine.compose import wording
 from kairos.engine.dialogues import look_up, take_look, take_recall
 from kairos.engine.habits import note_answer
 from kairos.engine.program import Program
@@ -98,7 +99,7 @@ def take_visit(engine: Engine, work: Work, index: int, visit: Visit) -> Moment |
         engine.statistics.counts["inbound.open"] += 1
         work.answers[index] = Answer("applied", offers=tuple(told[: visit.at_most]), language=told[0].language)
         return None
-    if not _new(engine, work, state, visit):
+    if not engine.is_new(state, visit.identity, work.now):
         work.answers[index] = Answer("duplicate", offers=tuple(_told_to(engine, state, visit, work.now)))
         return None
     engine.statistics.counts["inbound"] += 1
@@ -176,7 +177,7 @@ def take_word(engine: Engine, work: Work, index: int, word: Word) -> None:
     why = ""
     if word.said == "accept" and offer.redeemed_by:
         why = f"no yes takes it: a `{offer.redeemed_by}` does"
-    elif respond.is_open(offer, work.now) and word.said != "keep" and _new(engine, work, state, word):
+    elif respond.is_open(offer, work.now) and word.said != "keep" and engine.is_new(state, word.identity, work.now):
         work.changed.add(state.id)
         respond.answered(state)
         note_answer(engine, work, state, word.happened, offer)
@@ -214,10 +215,11 @@ def _stop(engine: Engine, work: Work, state: State, offer: OpenOffer | None, wor
     """
     code = offer.short_code if offer and offer.short_code else engine.program.short_code
     words = engine.program.playbook.replies.get(code)
-    where = offer.channel if offer and word.channel == PAGE else word.channel  # a link in an e-mail ends e-mails
+    where = EMAIL if word.channel == PAGE else word.channel  # only e-mails have a link that says it
     own = engine.program.playbook.policy.stop_on.get(where)
     withdraws = own or (words.withdraws if words else ())
-    if not _new(engine, work, state, word) and (word.channel != PAGE or _withdrawn(engine, state, withdraws)):
+    repeated = not engine.is_new(state, word.identity, work.now)
+    if repeated and (word.channel != PAGE or _withdrawn(engine, state, withdraws)):
         return DUPLICATE
     work.changed.add(state.id)
     respond.answered(state)
@@ -233,7 +235,7 @@ def _called(engine: Engine, work: Work, state: State, word: Word) -> Answer:
         return DUPLICATE
     if word.said == "called_before":
         return Answer("rejected", "nobody has this call: its lease has ended, or nobody claimed it; claim another")
-    _new(engine, work, state, word)
+    engine.is_new(state, word.identity, work.now)
     work.changed.add(state.id)
     return APPLIED
 
@@ -267,16 +269,6 @@ def _known(engine: Engine, work: Work, index: int, source: Visit | Word) -> Stat
         work.answers[index] = Answer("rejected", f"nobody is known by `{source.msisdn}`")
         return None
     return state
-
-
-def _new(engine: Engine, work: Work, state: State, source: Visit | Word) -> bool:
-    """Whether it comes for the first time; a repeat changes nothing."""
-    remembered = enrich.remember(engine.program.plan, state, source.identity, work.now)
-    if remembered.evicted:
-        engine.statistics.counts["identities_evicted"] += remembered.evicted
-    if not remembered.new:
-        engine.statistics.counts["duplicates"] += 1
-    return remembered.new
 
 
 # -- in words ----------------------------------------------------------------------------------------------------------
@@ -340,17 +332,12 @@ def own_words(
     where: str = "",
 ) -> str | None:
     """What its own message tells whoever asks, with no more than `row` knows; None where that is another price's."""
-    arm = program.decide.named.get((offer.action, offer.variant))
-    channel = _channel(program, offer, where)
-    place = program.decide.channels.index(channel) if channel in program.decide.channels else 0
-    message = program.decide.message[place].get(arm.bit) if arm and place else None
-    if arm and message and (arm.variant.price, program.offers[arm.bit]["title"]) == (offer.price, offer.title):
-        offered = program.offers[arm.bit]
-        values = values_for(program.playbook, offered, offer.number, offer.short_code, expires, row)
-        if link and offer.number and message in program.linked:
-            values[LINK] = link(offer.key)
-        return program.messages.text(message, offer.language, values)
-    return None
+    said = wording(program, offer, _channel(program, offer, where), expires, row)
+    if said is None:
+        return None
+    if link and offer.number and said.message in program.linked:
+        said.values[LINK] = link(offer.key)
+    return program.messages.text(said.message, offer.language, said.values)
 
 
 def _told(offer: OpenOffer, text: str, status: str) -> Told:

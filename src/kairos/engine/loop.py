@@ -59,6 +59,10 @@ class Submission:
         """Whether the notification went out without us; waits while that is being tried."""
         return self.overtaken is not None and await asyncio.shield(self.overtaken)
 
+    def let_go(self) -> None:
+        """Nobody waits for the answer any more: what fails is told where it does."""
+        self.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+
 
 @dataclass(slots=True)
 class Gathered:

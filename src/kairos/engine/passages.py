@@ -7,7 +7,6 @@ meanwhile counts. What passes is a row of the outbox, and, where its purpose min
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from kairos import enrich
 from kairos.decide import PASSES, passes, still_passes
 from kairos.decide.passing import KIND, Verdict
 from kairos.domain.inputs import Answered, Delivery, Timer
+from kairos.domain.instant import date_time
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
 from kairos.domain.passage import (
@@ -37,11 +37,12 @@ from kairos.domain.passage import (
     Passing,
     Stand,
     Withdrawal,
+    told_why,
 )
 from kairos.domain.purpose import Purpose, minding
 from kairos.domain.subscriber import Contact, State
 from kairos.engine.answers import plain_row
-from kairos.engine.work import Answer, Work
+from kairos.engine.work import Answer, Work, count_contact
 from kairos.smpp import MessageState, SubmitSm, decode_pdu, encode_pdu, receipt_for
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def take_handed(engine: Engine, work: Work, index: int, handed: Handed) -> None:
     if state is not None and not state.msisdn:
         state = None
     if state is not None:
-        remembered = enrich.remember(engine.program.plan, state, handed.identity, work.now)
+        remembered = enrich.remember(state, handed.identity, work.now)
         engine.statistics.counts["identities_evicted"] += remembered.evicted
         if not remembered.new:
             work.answers[index] = Answer("duplicate")
@@ -106,8 +107,9 @@ def end_of_waiting(engine: Engine, work: Work, index: int, state: State, timer: 
     if handed is None:  # it was taken back
         return
     work.changed.add(state.id)
-    stand, why, _ = _weighed(engine, work, index, state if state.msisdn == handed.msisdn else None, handed, anew=True)
-    _owe_receipt(work, index, state, handed, stand, why)
+    owner = state if state.msisdn == handed.msisdn else None
+    stand, why, until = _weighed(engine, work, index, owner, handed, anew=True)
+    _owe_receipt(work, index, state, handed, stand, told_why(stand, why, until))
 
 
 def take_withdrawal(engine: Engine, work: Work, index: int, withdrawal: Withdrawal) -> None:
@@ -178,10 +180,7 @@ def stopped(engine: Engine, work: Work, state: State, delivery: Delivery) -> Ver
 
 def _moment(engine: Engine, work: Work, state: State, key: str) -> Moment:
     row = plain_row(engine, state, work.now)
-    moment = Moment(0, key, KIND, work.now, work.now, row, state, False)
-    if state.known and state.known.party:
-        moment.party = engine.party(work, state.known.party)
-    return moment
+    return Moment(0, key, KIND, work.now, work.now, row, state, False, party=engine.party_of(work, state))
 
 
 def _go(engine: Engine, work: Work, index: int, state: State | None, handed: Handed) -> int:
@@ -191,9 +190,7 @@ def _go(engine: Engine, work: Work, index: int, state: State | None, handed: Han
     counted = state is not None and purpose in minding("limits")
     if state and counted:
         contact = Contact(work.now, -row, SMS, f"{SENDER}{handed.sender}", "", False, purpose)
-        state.contacts.append(contact)
-        if state.known and state.known.party:
-            engine.party(work, state.known.party).contacts.append(contact)
+        count_contact(state, engine.party_of(work, state), contact)
     text = Text(
         handed.source,
         handed.msisdn,
@@ -340,7 +337,7 @@ def receipt_of(about: Text, stand: Stand, why: str, now: int) -> Text:
     state, error = ENDS[stand]
     first = decode_pdu(about.carried[0].pdu) if about.carried else None
     submitted = first if isinstance(first, SubmitSm) else SubmitSm(source_addr=about.source)
-    date = datetime.fromtimestamp(now / 1000, UTC).strftime("%y%m%d%H%M")
+    date = f"{date_time(now):%y%m%d%H%M}"
     pdu = receipt_for(submitted, about.message_id, state, submitted=date, done=date, error=error, text=why)
     return Text(
         source=about.destination,
@@ -363,4 +360,5 @@ def owed_receipt(text: Text, status: str, reason: str, now: int) -> Text | None:
     why = "" if status == "sending" else reason
     if status == "dropped":
         stand, why = DROPPED.get(reason, ("refused", reason))
+    why = told_why(stand, why)
     return receipt_of(text, stand, why, now) if stand in ENDS and status in ("sending", "dropped", "failed") else None

@@ -38,11 +38,7 @@ def take_reply(engine: Engine, work: Work, index: int, reply: Reply) -> None:
         stranger = enrich.new_state(engine.program.plan, 0, reply.msisdn, work.now)
         _relay(work, index, stranger, reply, _understood(engine, stranger, reply, work.now))
         return
-    remembered = enrich.remember(engine.program.plan, state, reply.identity, work.now)
-    if remembered.evicted:
-        engine.statistics.counts["identities_evicted"] += remembered.evicted
-    if not remembered.new:
-        engine.statistics.counts["duplicates"] += 1
+    if not engine.is_new(state, reply.identity, work.now):
         work.answers[index] = DUPLICATE
         return
     understood = _understood(engine, state, reply, work.now)

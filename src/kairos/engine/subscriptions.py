@@ -37,7 +37,7 @@ def take_change(engine: Engine, work: Work, index: int, change: Change) -> None:
         why = f"`{change.msisdn}` has {numbers} numbers: name the one that it is about"
         work.answers[index] = Answer("rejected", why)
         return
-    if state and not enrich.remember(engine.program.plan, state, change.identity, work.now).new:
+    if state and not enrich.remember(state, change.identity, work.now).new:
         work.answers[index] = DUPLICATE
         return
     engine.statistics.counts[f"changes.{change.kind}"] += 1
@@ -50,7 +50,7 @@ def _carry_out(engine: Engine, work: Work, state: State | None, change: Change) 
         state = None
     if state is None:
         state = engine.new_subscriber(work, change.msisdn, change.happened)
-        enrich.remember(engine.program.plan, state, change.identity, work.now)
+        enrich.remember(state, change.identity, work.now)
     work.changed.add(state.id)
     if change.kind == "number_disconnected":
         end(engine, work, state, change.happened, change.kind)

@@ -32,7 +32,7 @@ def take_trial(engine: Engine, work: Work, index: int, event: Event) -> Moment |
         what = f"unknown subscriber `{event.msisdn}`" if arms else offer
         work.answers[index] = Answer("rejected", what)
         return None
-    if not enrich.remember(engine.program.plan, state, event.identity, work.now).new:
+    if not enrich.remember(state, event.identity, work.now).new:
         work.answers[index] = DUPLICATE
         return None
     work.changed.add(state.id)

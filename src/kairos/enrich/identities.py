@@ -6,7 +6,6 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from kairos.domain.subscriber import State
-from kairos.enrich.plan import Plan
 
 IDENTITIES_KEPT_FOR: Final = 48 * 3600  # seconds
 MARK, TIME = 8, 4  # bytes of an identity's hash, and of the second when it was seen
@@ -25,7 +24,7 @@ _NEW: Final = Remembered(True, 0)
 _DUPLICATE: Final = Remembered(False, 0)
 
 
-def remember(plan: Plan, state: State, identity: str, now: int) -> Remembered:  # noqa: ARG001 - one shape for all steps
+def remember(state: State, identity: str, now: int) -> Remembered:
     """Note an input's identity in the state, unless it is there already.
 
     It is kept as 8 bytes of BLAKE2b, for `IDENTITIES_KEPT_FOR` seconds and while it is among the latest

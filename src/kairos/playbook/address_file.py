@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from kairos.domain.channel import ADDRESSED, LONG, OWN
 from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, Scalar, refused
 from kairos.playbook.section import Section
-from kairos.playbook.values import known, nearest, several, text
+from kairos.playbook.values import known, nearest, several
+from kairos.rules import Type
+
+UNLIKE: Final[Mapping[Type, tuple[str, str]]] = {
+    "text": ("no text", "an address is one: write `type: text`"),
+    "boolean": ("no yes or no", "name the attribute that the consent hangs on"),
+}
 
 
 def read_addresses(section: Section, actions: Sequence[Action], context: Context) -> dict[str, str]:
@@ -19,7 +26,7 @@ def read_addresses(section: Section, actions: Sequence[Action], context: Context
         if channel not in LONG:
             context.problems.add(key, f"nothing is sent to an address on `{channel}`", nearest(channel, LONG))
             continue
-        found[channel] = context.problems.attempt("", channel, lambda node: _text_of(node, context), value)
+        found[channel] = context.problems.attempt("", channel, _attribute("text", context), value)
     for action in actions:
         for channel in (one.channel for one in action.treatments if one.channel in ADDRESSED):
             if channel not in found:
@@ -29,14 +36,6 @@ def read_addresses(section: Section, actions: Sequence[Action], context: Context
     return found
 
 
-def _text_of(node: Node, context: Context) -> str:
-    attributes = context.vocabulary.attributes
-    name = known("attribute", attributes)(node)
-    if attributes[name].type != "text":
-        raise refused(node, f"`{name}` is no text", "an address is one: write `type: text`")
-    return name
-
-
 def read_stops(section: Section, context: Context) -> dict[str, tuple[str, ...]]:
     """The consents that a STOP on a channel withdraws, in place of those of the replies."""
     found: dict[str, tuple[str, ...]] = {}
@@ -44,14 +43,19 @@ def read_stops(section: Section, context: Context) -> dict[str, tuple[str, ...]]
         if channel not in OWN:
             context.problems.add(key, f"nobody says STOP on `{channel}`", nearest(channel, OWN))
             continue
-        read = several(lambda node: _boolean(node, context))
-        found[channel] = context.problems.attempt((), channel, read, value)
+        found[channel] = context.problems.attempt((), channel, several(_attribute("boolean", context)), value)
     return found
 
 
-def _boolean(node: Node, context: Context) -> str:
+def _attribute(wanted: Type, context: Context) -> Callable[[Node], str]:
+    """A reader of the name of an attribute that is what is wanted."""
     attributes = context.vocabulary.attributes
-    name = known("attribute", attributes)(node)
-    if attributes[name].type != "boolean":
-        raise refused(node, f"`{text(node)}` is no yes or no", "name the attribute that the consent hangs on")
-    return name
+
+    def read(node: Node) -> str:
+        name = known("attribute", attributes)(node)
+        if attributes[name].type != wanted:
+            what, hint = UNLIKE[wanted]
+            raise refused(node, f"`{name}` is {what}", hint)
+        return name
+
+    return read

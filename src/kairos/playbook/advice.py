@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kairos.domain.channel import OWN, PULLED, USSD_PUSH
 from kairos.errors import Diagnostic
 from kairos.playbook.action import Action, Variant
-from kairos.playbook.document import Items, Scalar, Table, parse
+from kairos.playbook.document import Scalar, Table, listed, parse
 from kairos.playbook.margin import BELOW, margin
 from kairos.playbook.margin_file import floors, for_all
 from kairos.playbook.measure import Measured, measure_messages
@@ -114,7 +114,7 @@ def _budgets(playbook: Playbook) -> Iterator[Diagnostic]:
 
 def _linkless(playbook: Playbook) -> Iterator[Diagnostic]:
     """Where there is no landing page, what a language has only texts with a link for is not said in it."""
-    for (message, language, index), place in _places(playbook).items():
+    for (message, language, index), place in text_places(playbook).items():
         texts = playbook.messages[message].get(language, ())
         if index == 0 and texts and all(LINK in placeholders(text) for text in texts):
             what = f"every text of `{message}` in {language} says `{{link}}`, and there is no landing page"
@@ -123,7 +123,7 @@ def _linkless(playbook: Playbook) -> Iterator[Diagnostic]:
 
 
 def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
-    places = _places(playbook)
+    places = text_places(playbook)
     by_channel = [(t.channel, t.message, action) for action in playbook.actions for t in action.treatments]
     pushed = {message for channel, message, _ in by_channel if channel == USSD_PUSH}
     priced = {message for channel, message, action in by_channel if channel == USSD_PUSH and action.charges}
@@ -132,7 +132,7 @@ def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
     to_reply = {message for message, by_reply in shown if by_reply}
     told = {message for channel, message, _ in by_channel if channel in PULLED}  # on a screen: they cost nothing
     told -= {message for channel, message, _ in by_channel if channel not in PULLED}
-    said = {message for _, message, _ in by_channel} | set(ANSWERS) | set(MAY_ANSWER)
+    known = said(playbook)
     measured = {(m.message, m.language, m.index): m for m in measure_messages(playbook, page)}
     for key, place in places.items():
         message, language, index = key
@@ -141,7 +141,7 @@ def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
             if first:
                 yield from _untranslated(place, message, playbook)
             continue
-        if message not in said:
+        if message not in known:
             if first:
                 yield Diagnostic(place.file, place.line, f"nobody says the message `{message}`", "use it or delete it")
             continue
@@ -163,7 +163,7 @@ def _messages(playbook: Playbook, page: str) -> Iterator[Diagnostic]:
 
 
 def _disordered(place: Scalar, found: Measured, before: Measured | None) -> Iterator[Diagnostic]:
-    if before and (found.parts, found.units) > (before.parts, before.units):
+    if before and found.size > before.size:
         yield Diagnostic(place.file, place.line, "this text is longer than the one before it", "longest first")
 
 
@@ -213,14 +213,20 @@ def _costly_characters(place: Scalar) -> Iterator[Diagnostic]:
         yield Diagnostic(place.file, place.line, message, "choose other characters or words")
 
 
-def _places(playbook: Playbook) -> dict[tuple[str, str, int], Scalar]:
+def said(playbook: Playbook) -> frozenset[str]:
+    """The messages that a treatment or an answer says."""
+    treatments = {one.message for action in playbook.actions for one in action.treatments}
+    return frozenset(treatments.union(ANSWERS, MAY_ANSWER))
+
+
+def text_places(playbook: Playbook) -> dict[tuple[str, str, int], Scalar]:
     """Where each text of each message stands: (message, language, index) -> the scalar."""
     places = {}
     for path, content in playbook.texts.items():
         tree = parse(path, content) if path == "messages.yaml" or path.startswith("messages/") else None
         for message, (_, by_language) in tree.entries.items() if isinstance(tree, Table) else ():
             for language, (_, texts) in by_language.entries.items() if isinstance(by_language, Table) else ():
-                for index, text in enumerate(texts.items if isinstance(texts, Items) else [texts]):
+                for index, text in enumerate(listed(texts)):
                     text = text.entries["text"][1] if isinstance(text, Table) else text  # with its template's id
                     if isinstance(text, Scalar):
                         places[message, language, index] = text

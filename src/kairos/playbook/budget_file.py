@@ -8,8 +8,8 @@ from typing import cast
 from kairos.playbook.action import Action, Variant
 from kairos.playbook.budget import Budget, Counted
 from kairos.playbook.context import Context
-from kairos.playbook.document import Node, Scalar, Table, refused
-from kairos.playbook.section import Section, items
+from kairos.playbook.document import Node, Scalar, refused
+from kairos.playbook.section import Section
 from kairos.playbook.values import known, nearest, price, several, text, whole
 
 UNITS = ("hour", "day", "week", "month")
@@ -21,7 +21,7 @@ def read_budgets(node: Node, context: Context) -> dict[str, Budget]:
     """The shared budgets by name; what is wrong is noted in the context's problems."""
     section = Section(node, "budgets", context.problems)
     budgets: dict[str, Budget] = {}
-    for one in items(section.at("budgets"), context.problems) if "budgets" in section else []:
+    for one in section.items("budgets"):
         entry = Section(one, "shared_budget", context.problems)
         name = entry.need("name", _shared_name, "", "summer sale")
         if name in budgets:
@@ -44,8 +44,8 @@ def own_budgets(section: Section, called: str, shared: Mapping[str, Budget], con
     found: list[Budget] = []
     if "volume" in section:
         found.append(_volume(Section(section.at("volume"), "volume", context.problems), f"volume of {called}"))
-    if isinstance(section.at("budget"), Table) and "budget" in section:
-        found.append(_money(Section(section.at("budget"), "budget", context.problems), f"budget of {called}", context))
+    if own := section.section("budget"):
+        found.append(_money(own, f"budget of {called}", context))
     else:
         names = section.take("budget", several(lambda node: _named(node, shared)), ())
         found.extend(shared[name] for name in dict.fromkeys(names))

@@ -57,6 +57,11 @@ def refused(node: Node, message: str, hint: str = "") -> PlaybookError:
     return PlaybookError([Diagnostic(node.file, node.line, message, hint)])
 
 
+def listed(node: Node) -> list[Node]:
+    """The items of a list; what is none is the only one."""
+    return node.items if isinstance(node, Items) else [node]
+
+
 def parse(file: str, text: str) -> Node:
     """The tree of a YAML text; an empty text is an empty table.
 

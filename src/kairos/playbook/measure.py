@@ -29,6 +29,11 @@ class Measured:
     parts: int
     text: str
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """By which texts are compared."""
+        return self.parts, self.units
+
 
 def measure_messages(playbook: Playbook, page: str = URL) -> list[Measured]:
     """Every text of every message that somebody says where SMS are counted, in the order of the playbook.
@@ -44,7 +49,7 @@ def measure_messages(playbook: Playbook, page: str = URL) -> list[Measured]:
             for index, text in enumerate(texts):
                 worst = [_measured(message, language, index, filled(text, v)) for v in said_by.get(message, ())]
                 if worst:
-                    measured.append(max(worst, key=lambda found: (found.parts, found.units)))
+                    measured.append(max(worst, key=lambda found: found.size))
     return measured
 
 
@@ -54,15 +59,11 @@ def unfit_lines(playbook: Playbook) -> Iterator[tuple[str, str, str]]:
     shortest: dict[tuple[str, str], Measured] = {}
     for found in measure_messages(playbook):
         key = (found.message, found.language)
-        if found.message in riding and (key not in shortest or _size(found) < _size(shortest[key])):
+        if found.message in riding and (key not in shortest or found.size < shortest[key].size):
             shortest[key] = found
     for (message, language), found in shortest.items():
         if found.parts > 1:
             yield message, language, f"its shortest text in {language} takes {found.units} units of {found.encoding}"
-
-
-def _size(found: Measured) -> tuple[int, int]:
-    return found.parts, found.units
 
 
 def _measured(message: str, language: str, index: int, text: str) -> Measured:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from kairos.playbook.action import Action
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, Scalar, Table, refused
+from kairos.playbook.document import Node, Scalar, Table, listed, refused
 from kairos.playbook.markup import unsafe
 from kairos.playbook.page_words import LINK, PAGE, sayable
 from kairos.playbook.placeholders import placeholders, stray
@@ -60,10 +60,15 @@ def read_messages(nodes: Iterable[Node], context: Context) -> dict[str, dict[str
 
 
 def _texts(node: Node, context: Context) -> tuple[Wording, ...]:
-    found = node.items if isinstance(node, Items) else [node]
+    return tuple(_text(one, context) for one in few_texts(node))
+
+
+def few_texts(node: Node) -> list[Node]:
+    """One text, or several of which the longest that can be said is said."""
+    found = listed(node)
     if not 1 <= len(found) <= MOST_TEXTS:
         raise refused(node, f"there must be from 1 to {MOST_TEXTS} texts", "give the longest first")
-    return tuple(_text(one, context) for one in found)
+    return found
 
 
 def _text(node: Node, context: Context) -> Wording:
@@ -74,10 +79,11 @@ def _text(node: Node, context: Context) -> Wording:
         beside = Beside(subject, html, section.take("media", _media, ""))
         said = _text(section.at("text"), context) if "text" in section else _missing(node)
         return replace(said, template_id=id_, beside=beside)
-    return Wording(node.file, node.line, _with_places(node))
+    return Wording(node.file, node.line, with_places(node))
 
 
-def _with_places(node: Node) -> str:
+def with_places(node: Node) -> str:
+    """A text that may have placeholders."""
     said = text(node)
     if stray(said):
         raise refused(node, "a brace stands alone", "write `{name}` for a placeholder, or `{{` for a brace")
@@ -85,14 +91,14 @@ def _with_places(node: Node) -> str:
 
 
 def _line(node: Node) -> str:
-    said = _with_places(node)
+    said = with_places(node)
     if "\n" in said:
         raise refused(node, "a subject is one line", "put it in quotes on one line")
     return said
 
 
 def _html(node: Node) -> str:
-    said = _with_places(node)
+    said = with_places(node)
     if wrong := unsafe(said):
         raise refused(node, *wrong)
     return said

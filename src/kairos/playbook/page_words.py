@@ -38,10 +38,13 @@ PAGE: Final[Mapping[str, tuple[str, ...]]] = {
     "page_busy": ("That was too fast, or we are busy. Please try again in a moment.",),
     "page_stop_ask": ("Shall we send you no more offers?",),
     "page_stop": ("No more offers",),
+    "page_stop_mail_ask": ("Shall we send you no more offers by e-mail?",),
+    "page_stop_mail": ("You will get no more offers by e-mail.",),
 }
 OF_OFFER: Final = ("title", "price", "net", "tax", "number", "expires", "short_code")  # what those about one may say
 OF_NONE: Final = frozenset(
-    {"page_brand", "page_ended", "page_unknown", "page_not_yours", "page_busy", "page_stop_ask", "page_stop"}
+    {"page_brand", "page_ended", "page_unknown", "page_not_yours", "page_busy"}
+    | {name for name in PAGE if name.startswith("page_stop")}
 )
 
 

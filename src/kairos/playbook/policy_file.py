@@ -11,12 +11,12 @@ from kairos.domain.purpose import STANDINGS, Minded, minding
 from kairos.playbook.action import Action
 from kairos.playbook.address_file import read_addresses, read_stops
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, Scalar, Table, refused
+from kairos.playbook.document import Node, Scalar, Table, listed, refused
 from kairos.playbook.freeze_file import read_freeze
 from kairos.playbook.gate_file import read_data_consents, read_gates, read_registers
 from kairos.playbook.margin_file import read_floor
 from kairos.playbook.policy import KEPT, ContactPolicy, Limit
-from kairos.playbook.section import Section, items
+from kairos.playbook.section import Section
 from kairos.playbook.values import MILLISECONDS, boolean, duration, hours, known, price, several, share, text, whole
 from kairos.playbook.vocabulary_file import event_field
 from kairos.playbook.window_file import read_windows
@@ -45,12 +45,11 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
     _once(context, section)
     limits: dict[str, Limit] = {}
     for key, read in (("limits", _limit), ("saturation", _saturation)):
-        for one in items(section.at(key), context.problems) if key in section else []:
+        for one in section.items(key):
             limit = read(one, actions, context)
             if limit.name in limits:
                 context.problems.add(one, f"there are two limits `{limit.name}`", "give one a `name` of its own")
             limits[limit.name] = limit
-    windows = items(section.at("freeze"), context.problems) if "freeze" in section else []
     quiet_hours, quiet_for = _for_purposes(section, "quiet_hours", "hours", hours, None, "quiet hours")
     held, held_of, listed = _holdout(section)
     return ContactPolicy(
@@ -69,7 +68,7 @@ def read_policy(node: Node, actions: Sequence[Action], context: Context) -> Cont
         holdout=held,
         holdout_of=held_of,
         holdout_list=listed,
-        freezes=tuple(read_freeze(one, actions, context) for one in windows),
+        freezes=tuple(read_freeze(one, actions, context) for one in section.items("freeze")),
         declined_by=section.take("declined_by", lambda n: _told_by(n, "declines", context), ()),
         bought_by=section.take("bought_by", lambda n: _told_by(n, "buys", context), ()),
         returned_by=section.take("returned_by", lambda n: _told_by(n, "returns", context), ()),
@@ -85,17 +84,17 @@ def _for_purposes(
     section: Section, key: str, inner: str, read: Callable[[Node], T], default: D, what: Minded
 ) -> tuple[T | D, tuple[str, ...]]:
     """A value that stands alone, or in a table with the purposes that it is for."""
-    if not isinstance(section.at(key), Table) or key not in section:
+    table = section.section(key)
+    if table is None:
         return section.take(key, read, default), minding(what)
-    table = Section(section.at(key), key, section.problems)
     return table.need(inner, read, default), table.take("purposes", several(known("purpose", STANDINGS)), minding(what))
 
 
 def _holdout(section: Section) -> tuple[float, tuple[str, ...], bool]:
     """The share, what is held back of whom, and whether they are told a list for all when they ask."""
-    if not isinstance(section.at("holdout"), Table) or "holdout" not in section:
+    table = section.section("holdout")
+    if table is None:
         return section.take("holdout", share, 0.0), minding("holdout"), False
-    table = Section(section.at("holdout"), "holdout", section.problems)
     held_of = table.take("purposes", several(known("purpose", STANDINGS)), minding("holdout"))
     return table.need("share", share, 0.0), held_of, table.take("when_asked", known("answer", ASKED), NOTHING) == LIST
 
@@ -114,7 +113,7 @@ def _told_by(node: Node, what: str, context: Context) -> tuple[tuple[str, str], 
     """The events that tell what was done through another door, each with its text field that names the offer."""
     events = context.vocabulary.events
     found: dict[str, str] = {}
-    for item in node.items if isinstance(node, Items) else [node]:
+    for item in listed(node):
         event, named = event_field(item, events)
         if named not in events[event] or events[event][named] != "text":
             raise refused(item, f"`{text(item)}` is no text", "name the field that has the offer's name")

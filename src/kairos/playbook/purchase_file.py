@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kairos.playbook.action import NamedRule, Repurchase
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, Scalar, Table, refused
+from kairos.playbook.document import Node, Scalar, Table, listed, refused
 from kairos.playbook.section import Section
 from kairos.playbook.values import EVER, MILLISECONDS, duration, nearest, text, words
+from kairos.rules.literals import quoted
 
 COMPATIBLE: Final = "compatible tariff"  # the rule that `only_on` makes, and its reason code
 PLAN: Final = "plan"  # the attribute that it reads
@@ -67,8 +68,7 @@ def only_on(section: Section, context: Context) -> list[NamedRule]:
         hint = f"add the attribute `{PLAN}` of type text to the vocabulary"
         context.problems.add(place, f"`only_on` reads the attribute `{PLAN}`, and there is none", hint)
         return []
-    listed = ", ".join("'" + plan.replace("'", "''") + "'" for plan in plans)
-    rule = Scalar(place.file, place.line, f"{PLAN} IN ({listed})")
+    rule = Scalar(place.file, place.line, f"{PLAN} IN ({', '.join(map(quoted, plans))})")
     condition = context.problems.attempt(None, "only_on", context.condition, rule, context.vocabulary.names)
     return [NamedRule(COMPATIBLE, condition, place.file, place.line)] if condition else []
 
@@ -77,7 +77,7 @@ def check_excludes(node: Node, names: Sequence[str], context: Context) -> None:
     """Note each name under `excludes` that is no other action's."""
     entry = node.entries.get("excludes") if isinstance(node, Table) else None
     own = {value.text for key in ("offer", "action") for value in _entry(node, key)}
-    for one in _listed(entry[1]) if entry else ():
+    for one in listed(entry[1]) if entry else ():
         if isinstance(one, Scalar) and (one.text not in names or one.text in own):
             others = [name for name in names if name not in own]
             context.problems.add(one, f"`{one.text}` is no other offer", nearest(one.text, others))
@@ -86,7 +86,3 @@ def check_excludes(node: Node, names: Sequence[str], context: Context) -> None:
 def _entry(node: Node, key: str) -> list[Scalar]:
     entry = node.entries.get(key) if isinstance(node, Table) else None
     return [entry[1]] if entry and isinstance(entry[1], Scalar) else []
-
-
-def _listed(node: Node) -> Iterable[Node]:
-    return node.items if isinstance(node, Items) else [node]

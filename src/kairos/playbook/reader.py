@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kairos.domain.money import Currency
 from kairos.errors import Diagnostic, PlaybookError
@@ -48,10 +48,10 @@ def read(texts: Mapping[str, str]) -> Playbook:
     """
     problems = Problems()
     nodes = _documents(texts, problems)
-    named, context = _read_playbook(nodes.get("playbook.yaml", Table("playbook.yaml", 0)), problems)
+    name, seed, context = _read_playbook(nodes.get("playbook.yaml", Table("playbook.yaml", 0)), problems)
     vocabulary = read_vocabulary(nodes.get("vocabulary.yaml", Table("vocabulary.yaml", 0)), context)
     _raise(problems)
-    playbook = _compile(named, nodes, replace(context, vocabulary=vocabulary), texts)
+    playbook = _compile(name, seed, nodes, replace(context, vocabulary=vocabulary), texts)
     _raise(problems)
     return playbook
 
@@ -68,13 +68,6 @@ def revision(texts: Mapping[str, str]) -> str:
             octets = part.encode("utf-8", "surrogatepass")
             digest.update(len(octets).to_bytes(8, "big") + octets)
     return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class _Named:
-    name: str
-    time_zone: str
-    seed: str
 
 
 def _documents(texts: Mapping[str, str], problems: Problems) -> dict[str, Node]:
@@ -112,7 +105,7 @@ def _raise(problems: Problems) -> None:
         raise PlaybookError(sorted(problems.found, key=lambda found: (found.file, found.line)))
 
 
-def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: Mapping[str, str]) -> Playbook:
+def _compile(name: str, seed: str, nodes: Mapping[str, Node], context: Context, texts: Mapping[str, str]) -> Playbook:
     single = [nodes[path] for path in ("messages.yaml",) if path in nodes]
     messages = read_messages([*single, *_in(nodes, "messages")], context)
     if "budgets.yaml" in nodes:
@@ -129,12 +122,12 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
         check_templates(messages, actions, context)
         check_entities(replies, nodes["replies.yaml"], context)
     playbook = Playbook(
-        name=named.name,
+        name=name,
         revision=revision(texts),
         texts=dict(texts),
         currency=context.currency,
         languages=context.languages,
-        time_zone=named.time_zone,
+        time_zone=context.time_zone,
         vocabulary=context.vocabulary,
         actions=actions,
         messages={
@@ -154,7 +147,7 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
         policy=policy,
         replies=replies,
         tests=read_tests(_in(nodes, "tests"), actions, policy, context),
-        seed=named.seed,
+        seed=seed,
         budgets=tuple(context.budgets.values()),
         ussd=read_ussd(nodes["ussd.yaml"], context) if "ussd.yaml" in nodes else None,
         testers=read_seeds(nodes["seeds.yaml"], actions, context) if "seeds.yaml" in nodes else (),
@@ -169,15 +162,16 @@ def _compile(named: _Named, nodes: Mapping[str, Node], context: Context, texts: 
 # --- playbook.yaml -------------------------------------------------------------------------------------------------
 
 
-def _read_playbook(node: Node, problems: Problems) -> tuple[_Named, Context]:
+def _read_playbook(node: Node, problems: Problems) -> tuple[str, str, Context]:
+    """Its name, its seed, and what everything else is read against."""
     section = Section(node, "playbook", problems)
     example = '{code: XTS, digits: 2, sign: "T$"}'
     currency = section.need("currency", lambda n: _currency(n, problems), Currency("XXX"), example)
     languages = section.need("languages", _languages, ("en",), "[en, fr]")
     called = section.need("name", text, "", "Prepaid")
     zone = section.take("time_zone", time_zone, "UTC")
-    named = _Named(called, zone, section.take("seed", text, "kairos"))
-    return named, Context(currency, languages, problems, time_zone=zone, tax=section.take("tax", rate, 0))
+    seed = section.take("seed", text, "kairos")
+    return called, seed, Context(currency, languages, problems, time_zone=zone, tax=section.take("tax", rate, 0))
 
 
 def _currency(node: Node, problems: Problems) -> Currency:

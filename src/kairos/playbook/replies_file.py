@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, Scalar, refused
+from kairos.playbook.document import Node, Scalar, listed, refused
 from kairos.playbook.keywords import tokens
 from kairos.playbook.messages_file import registered_id
 from kairos.playbook.replies import ReplyWords
-from kairos.playbook.section import Section, entries, items
+from kairos.playbook.section import Section, entries
 from kairos.playbook.values import nearest, text
 
 ROLES = ("accept", "decline", "stop", "help")
@@ -67,8 +67,7 @@ def _words(section: Section, role: str, context: Context) -> Words:
 
 
 def _keywords(node: Node) -> tuple[Scalar, ...]:
-    found = node.items if isinstance(node, Items) else [node]
-    return tuple(_keyword(one) for one in found)
+    return tuple(map(_keyword, listed(node)))
 
 
 def _keyword(node: Node) -> Scalar:
@@ -120,7 +119,7 @@ def _withdraws(section: Section, context: Context) -> tuple[str, ...]:
     attributes = context.vocabulary.attributes
     stored = [a.name for a in attributes.values() if a.type == "boolean" and not a.derived]
     found = []
-    for node in items(section.at("withdraws"), context.problems):
+    for node in section.items("withdraws"):
         word = context.problems.attempt("", "withdraws", text, node)
         if word in stored:
             found.append(word)

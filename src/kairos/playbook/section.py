@@ -74,6 +74,15 @@ class Section:
         """The entries of a table under a key, empty where the key is missing."""
         return entries(self._entries[key][1], self.problems) if key in self._entries else iter(())
 
+    def items(self, key: str) -> list[Node]:
+        """The items of a list under a key, none where the key is missing."""
+        return items(self._entries[key][1], self.problems) if key in self._entries else []
+
+    def section(self, key: str) -> Section | None:
+        """The table under a key, whose own keys are those of its name; None where the value is no table."""
+        value = self._entries[key][1] if key in self._entries else None
+        return Section(value, key, self.problems) if isinstance(value, Table) else None
+
     def others(self) -> Iterator[tuple[str, tuple[Scalar, Node]]]:
         """The entries whose keys are the writer's own."""
         return ((key, entry) for key, entry in self._entries.items() if key not in self._known)

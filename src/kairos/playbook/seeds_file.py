@@ -9,7 +9,7 @@ from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, refused
 from kairos.playbook.playbook import Tester
-from kairos.playbook.section import Section, items
+from kairos.playbook.section import Section
 from kairos.playbook.values import nearest, text
 
 
@@ -17,7 +17,7 @@ def read_seeds(node: Node, actions: Sequence[Action], context: Context) -> tuple
     """The testers; what is wrong is noted in the context's problems."""
     section = Section(node, "seeds", context.problems)
     testers: dict[str, Tester] = {}
-    for one in items(section.at("testers"), context.problems) if "testers" in section else []:
+    for one in section.items("testers"):
         entry = Section(one, "tester", context.problems)
         name = entry.need("name", text, "", "Ada")
         msisdn = entry.need("msisdn", _msisdn, "", '"+12025550123"')

@@ -10,7 +10,7 @@ from kairos.domain.subscriber import Bucket, Owned
 from kairos.playbook.action import Action
 from kairos.playbook.budget_file import budgets_of
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, Scalar, refused
+from kairos.playbook.document import Node, Scalar, listed, refused
 from kairos.playbook.margin import BELOW
 from kairos.playbook.playbook import PlaybookTest
 from kairos.playbook.policy import ContactPolicy, window_name
@@ -34,8 +34,8 @@ from kairos.playbook.vocabulary_file import INBOUND
 T = TypeVar("T")
 
 NONE = "none"
-TAKEN = "taken"  # likewise, how much of each budget is taken already
 PRODUCTS = "products"  # under `given`, what they have; unless the vocabulary uses the word
+TAKEN = "taken"  # likewise, how much of each budget is taken already
 DECLINED = "declined"  # likewise, what they said no to, and how long ago
 UNANSWERED = "unanswered"  # likewise, what they were told and did not answer, and how long ago
 REASONS = (  # what refuses besides the playbook's own rules and limits
@@ -67,7 +67,7 @@ def read_tests(
     sound = not context.problems
     tests: dict[str, PlaybookTest] = {}
     for node in nodes:
-        for one in node.items if isinstance(node, Items) else [node]:
+        for one in listed(node):
             test = _test(one, actions, policy, context, sound)
             if test.name in tests:
                 first = tests[test.name]
@@ -91,8 +91,8 @@ def _test(node: Node, actions: Sequence[Action], policy: ContactPolicy, context:
         name=section.need("test", text, "", "nobody is offered what they cannot afford"),
         given=_given(section, context),
         products=_products(section, context),
-        declined=_declined(section, actions, context),
-        unanswered=_unanswered(section, actions, context),
+        declined=_by_offer(section, DECLINED, duration, 0, actions, context),
+        unanswered=_by_offer(section, UNANSWERED, _durations, (), actions, context),
         taken=_taken(section, actions, context),
         event=event,
         data=data,
@@ -133,38 +133,30 @@ def _given(section: Section, context: Context) -> dict[str, Any]:
     return given
 
 
+def _besides(section: Section, word: str, context: Context) -> Node | None:
+    """What a test gives under a word of ours, unless the vocabulary uses the word."""
+    given = dict(section.named("given"))
+    return given[word][1] if word in given and word not in context.vocabulary.names else None
+
+
 def _products(section: Section, context: Context) -> tuple[str, ...]:
     """The products that they have."""
-    given = dict(section.named("given"))
-    if PRODUCTS not in given or PRODUCTS in context.vocabulary.names:
-        return ()
-    return context.problems.attempt((), PRODUCTS, words, given[PRODUCTS][1])
-
-
-def _declined(section: Section, actions: Sequence[Action], context: Context) -> dict[str, int]:
-    """The offers that they said no to, and how long ago (ms)."""
-    return _by_offer(section, DECLINED, duration, 0, actions, context)
-
-
-def _unanswered(section: Section, actions: Sequence[Action], context: Context) -> dict[str, tuple[int, ...]]:
-    """The offers that they did not answer, and how long ago (ms) each time."""
-    return _by_offer(section, UNANSWERED, _durations, (), actions, context)
+    given = _besides(section, PRODUCTS, context)
+    return context.problems.attempt((), PRODUCTS, words, given) if given else ()
 
 
 def _durations(node: Node) -> tuple[int, ...]:
-    return tuple(duration(item) for item in node.items) if isinstance(node, Items) else (duration(node),)
+    return tuple(map(duration, listed(node)))
 
 
 def _by_offer(
     section: Section, key: str, read: Callable[[Node], T], default: T, actions: Sequence[Action], context: Context
 ) -> dict[str, T]:
-    """What a test gives of offers, under a word that the vocabulary does not use."""
-    given = dict(section.named("given"))
-    if key not in given or key in context.vocabulary.names:
-        return {}
+    """What a test gives of offers: here how long ago (ms) something was."""
+    given = _besides(section, key, context)
     names = [action.name for action in actions]
     found = {}
-    for offer, (place, value) in entries(given[key][1], context.problems):
+    for offer, (place, value) in entries(given, context.problems) if given else ():
         if offer not in names:
             context.problems.add(place, f"unknown offer `{offer}`", nearest(offer, names))
         found[offer] = context.problems.attempt(default, offer, read, value)
@@ -173,12 +165,10 @@ def _by_offer(
 
 def _taken(section: Section, actions: Sequence[Action], context: Context) -> dict[str, int]:
     """How much of each budget is taken already in the period of the test."""
-    given = dict(section.named("given"))
-    if TAKEN not in given or TAKEN in context.vocabulary.names:
-        return {}
+    given = _besides(section, TAKEN, context)
     budgets = {budget.name: budget for budget in budgets_of(actions)}
     taken = {}
-    for name, (key, value) in entries(given[TAKEN][1], context.problems):
+    for name, (key, value) in entries(given, context.problems) if given else ():
         if name not in budgets:
             context.problems.add(key, f"unknown budget `{name}`", nearest(name, budgets))
             continue

@@ -6,15 +6,15 @@ import re
 from collections.abc import Mapping
 
 from kairos.playbook.context import Context
-from kairos.playbook.document import Items, Node, Scalar, refused
-from kairos.playbook.placeholders import placeholders, stray
-from kairos.playbook.section import Section, entries, items
+from kairos.playbook.document import Items, Node, Scalar
+from kairos.playbook.messages_file import few_texts, with_places
+from kairos.playbook.placeholders import placeholders
+from kairos.playbook.section import Section, entries
 from kairos.playbook.ussd import LONGEST, OFFERS, PARENT, WORDS, WORDS_OF_OFFERS, Item, Menu, Menus, Said
 from kairos.playbook.values import NAME, boolean, nearest, text, whole
 
 LEADS = ("offers", "menu", "text", "to", "parent")  # of an item: one of them
 OF_AN_OFFER = ("title", "price")
-MOST_TEXTS = 10
 MOST_OFFERS = 10
 _CODE = re.compile(r"[*#]{1,2}\d{1,6}(\*\d{1,6})*#", re.ASCII)
 
@@ -64,7 +64,7 @@ def _menu(name: str, node: Node, texts: dict[str, Said], context: Context) -> Me
     title = _said(section.at("title"), context) if "title" in section else {}
     if not title:
         context.problems.add(section.node, f"the menu `{name}` has no title", "add it, as in `title: {en: My account}`")
-    found = items(section.at("items"), context.problems) if "items" in section else []
+    found = section.items("items")
     if not found:
         hint = "add one, as in `items: [{label: {en: My offers}, offers: yes}]`"
         context.problems.add(section.node, f"the menu `{name}` has no items", hint)
@@ -145,14 +145,4 @@ def _said(
 
 
 def _texts(node: Node) -> tuple[str, ...]:
-    found = node.items if isinstance(node, Items) else [node]
-    if not 1 <= len(found) <= MOST_TEXTS:
-        raise refused(node, f"there must be from 1 to {MOST_TEXTS} texts", "give the longest first")
-    return tuple(_text(one) for one in found)
-
-
-def _text(node: Node) -> str:
-    said = text(node)
-    if stray(said):
-        raise refused(node, "a brace stands alone", "write `{name}` for a placeholder, or `{{` for a brace")
-    return said
+    return tuple(map(with_places, few_texts(node)))

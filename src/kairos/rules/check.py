@@ -26,11 +26,11 @@ from kairos.rules.tree import (
     COMPARE,
     Always,
     And,
+    Atom,
     Comparison,
     Condition,
     In,
     IsNull,
-    Like,
     Literal,
     Operand,
     Or,
@@ -46,17 +46,13 @@ MAX_TABLE_BYTES: Final = 64_000_000  # of one subject; beyond it, its conditions
 class Check:
     """Answers, for a row, which arms are alive and which conditions failed.
 
-    `run(row)` (or the check itself, called) gives `(alive, failed)`: bit `a` of `alive` is set where all conditions of
+    `run(row)` gives `(alive, failed)`: bit `a` of `alive` is set where all conditions of
     arm `a` are TRUE; bit `i` of `failed` is set where condition `i` is not TRUE, whether it is FALSE or unknown.
     """
 
     conditions: tuple[Condition, ...]  # distinct, in the order in which the arms first name them
-    pass_mask: tuple[int, ...]  # for each condition, the arms that do not need it
     run: Callable[[Row], tuple[int, int]] = field(repr=False)
     source: str = field(repr=False)  # the generated Python
-
-    def __call__(self, row: Row) -> tuple[int, int]:
-        return self.run(row)
 
 
 def compile_check(arms: Sequence[Sequence[Condition]], columns: Sequence[str]) -> Check:
@@ -69,8 +65,6 @@ def compile_check(arms: Sequence[Sequence[Condition]], columns: Sequence[str]) -
             if number == len(needing):
                 needing.append([])
             needing[number].append(arm)
-    everyone = (1 << len(arms)) - 1
-    pass_mask = tuple(everyone & ~_bits(of) for of in needing)
     plan = _Plan(len(arms), needing)
     for condition, number in numbers.items():
         plan.add(condition.tree, number)
@@ -79,11 +73,11 @@ def compile_check(arms: Sequence[Sequence[Condition]], columns: Sequence[str]) -
     variables, statements = unpacking(names, columns)
     writer = Writer(variables)
     writer.runtime["bisect_right"] = bisect_right
-    every, count = writer.constant(everyone), len(arms)
+    every, count = writer.constant((1 << len(arms)) - 1), len(arms)
     statements += plan.statements(writer)
     statements.append(f"return {every} ^ (bits & {every}), bits >> {count}")
     run, source = defined("check", statements, writer.runtime)
-    return Check(tuple(numbers), pass_mask, run, source)
+    return Check(tuple(numbers), run, source)
 
 
 def _bits(places: Sequence[int]) -> int:
@@ -221,7 +215,7 @@ def _holds(tree: Tree, value: Value | None) -> bool:
             raise AssertionError(tree)
 
 
-def _atoms(tree: Tree) -> Iterator[Comparison | In | IsNull | Truth | Like]:
+def _atoms(tree: Tree) -> Iterator[Atom]:
     if isinstance(tree, And | Or):
         for part in tree.parts:
             yield from _atoms(part)

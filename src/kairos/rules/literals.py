@@ -1,4 +1,4 @@
-"""Amounts, days and instants as they are written in a rule, and as they stand in a row."""
+"""Texts, amounts, days and instants as they are written in a rule, and as they stand in a row."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ TIME_FORM: Final = "TIMESTAMP '2026-01-31 18:00:00'"
 
 _EPOCH: Final = dt.datetime(1970, 1, 1)  # noqa: DTZ001 (a rule writes no zone: UTC, or the wall clock for `local`)
 _EXACT: Final = Context(prec=5_000)  # more digits than a rule can have
+
+
+def quoted(text: str) -> str:
+    """A text as a literal, in a rule as in SQL.
+
+    >>> quoted("O'Hara")
+    "'O''Hara'"
+    """
+    return "'" + text.replace("'", "''") + "'"
 
 
 def minor_units(written: str, digits: int) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from kairos.rules.literals import quoted
 from kairos.rules.python import may_overflow
 from kairos.rules.tree import (
     Always,
@@ -26,16 +25,13 @@ from kairos.rules.tree import (
     children,
 )
 
-DIALECTS: Final = ("duckdb",)
 
-
-def to_sql(condition: Condition, dialect: str = "duckdb") -> str:
-    """The rule as a boolean SQL expression over columns named as in the vocabulary (a dotted name is one quoted name).
+def to_sql(condition: Condition) -> str:
+    """The rule as a boolean expression of DuckDB's, over columns named as in the vocabulary (a dotted name is one
+    quoted name).
 
     It is TRUE, FALSE or NULL exactly where the compiled rule is; a `WHERE` keeps what is TRUE.
     """
-    if dialect not in DIALECTS:
-        raise ValueError(f"no dialect `{dialect}`; there is {', '.join(DIALECTS)}")
     return _tree(condition.tree)
 
 
@@ -56,7 +52,7 @@ def _tree(tree: Tree) -> str:
         case IsNull(operand, negated):
             return f"({_settled(operand)} IS {'NOT ' * negated}NULL)"
         case Like(operand, pattern, negated):
-            return f"({_settled(operand)} {'NOT ' * negated}LIKE {_text(pattern)})"
+            return f"({_settled(operand)} {'NOT ' * negated}LIKE {quoted(pattern)})"
 
 
 def _settled(node: Operand) -> str:
@@ -123,7 +119,7 @@ def _literal(literal: Literal) -> str:
     value = literal.value
     match literal.type:
         case "text":
-            return _text(str(value))
+            return quoted(str(value))
         case "boolean":
             return "TRUE" if value else "FALSE"
         case "number":
@@ -135,7 +131,3 @@ def _literal(literal: Literal) -> str:
             return f"CAST(DATE '1970-01-01' + {value} AS DATE)"
         case "time":
             return f"make_timestamp({int(value) * 1_000})"
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

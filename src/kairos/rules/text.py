@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from kairos.rules.literals import quoted
 from kairos.rules.parse import parse
 from kairos.rules.tree import (
     Always,
@@ -68,7 +69,7 @@ def _condition(tree: Tree) -> str:
         case IsNull(operand, negated):
             return f"{_operand(operand)} IS{' NOT' * negated} NULL"
         case Like(operand, pattern, negated):
-            return f"{_operand(operand)}{' NOT' * negated} LIKE {_quoted(pattern)}"
+            return f"{_operand(operand)}{' NOT' * negated} LIKE {quoted(pattern)}"
         case Always():
             return str(tree)
 
@@ -95,11 +96,7 @@ def _list(operands: Sequence[Operand]) -> str:
 def _literal(literal: Literal) -> str:
     value = literal.value
     if isinstance(value, str):
-        return _quoted(value)
+        return quoted(value)
     if literal.type in _TYPES:
         return f"{literal.type}_{'minus_' if value < 0 else ''}{abs(value)}"
     return str(value).upper() if isinstance(value, bool) else repr(value)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

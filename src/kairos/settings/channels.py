@@ -23,7 +23,7 @@ NEEDS: Final = {  # what of its section says that a channel has a way out
 
 
 def has_way_out(settings: Channels, channel: str) -> bool:
-    return channel in NEEDS and bool(getattr(getattr(settings, channel), NEEDS[channel]))
+    return bool(getattr(getattr(settings, channel), NEEDS[channel]))
 
 
 def lacking(playbook: Playbook, settings: Channels) -> list[Diagnostic]:
@@ -34,7 +34,7 @@ def lacking(playbook: Playbook, settings: Channels) -> list[Diagnostic]:
             action.file,
             action.line,
             f"`{action.name}` goes out on `{channel}`, which has no way out",
-            f"set `{NEEDS.get(channel, 'on')}` of [channels.{channel}] in kairos.toml, or leave the treatment out",
+            f"set `{NEEDS[channel]}` of [channels.{channel}] in kairos.toml, or leave the treatment out",
         )
         for channel, action in sorted(users.items())
         if not has_way_out(settings, channel)

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from kairos.errors import did_you_mean
-from kairos.settings.places import Place, shown
+from kairos.settings.places import Misfit, Place, shown
 from kairos.settings.secrets import SECRETS
 from kairos.settings.sections import is_section
 
@@ -19,8 +19,8 @@ WORDS: dict[Any, str] = {str: "a text in quotes", bool: "true or false", list: "
 SCALAR = "a text in quotes, a number, or true or false"
 
 
-def misfits(value: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str, str]]:
-    """Everything in `value` that is not of its kind: where, what, and what to do."""
+def misfits(value: Any, kind: Any, place: Place) -> Iterator[Misfit]:
+    """Everything in `value` that is not of its kind."""
     bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     if get_origin(bare) in (Union, UnionType) and (arm := _arm(bare, value)) is not None:
         yield from misfits(value, arm, place)
@@ -55,7 +55,7 @@ def _arm(union: Any, value: Any) -> Any:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _section_misfits(value: dict[str, Any], kind: type[Struct], place: Place) -> Iterator[tuple[Place, str, str]]:
+def _section_misfits(value: dict[str, Any], kind: type[Struct], place: Place) -> Iterator[Misfit]:
     hints = get_type_hints(kind, include_extras=True)
     kinds = {one.encode_name: hints[one.name] for one in msgspec.structs.fields(kind) if one.name not in OURS}
     for key, inner in value.items():

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from kairos.errors import Diagnostic, SettingsError
 
 Place = tuple[str | int, ...]  # the way to a value: names of sections and keys, positions in lists
+Misfit = tuple[Place, str, str]  # where something is wrong, what, and what to do
 
 
 class Wrong:

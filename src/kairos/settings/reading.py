@@ -89,6 +89,7 @@ def read_settings(text: str, environment: Mapping[str, str], file: str = "kairos
         wrong.say(place, message, hint)
     wrong.end()
     settings = msgspec.convert(data, Settings, strict=False)
-    check(settings, wrong)
+    for place, message, hint in check(settings):
+        wrong.say(place, message, hint)
     wrong.end()
     return msgspec.structs.replace(settings, mappings=placed(settings.mappings, wrong))

@@ -4,8 +4,6 @@ It speaks to kairos only by protocol (SMPP 3.4 and HTTP), runs in a process of i
 ledgers, so that what it says about kairos is said from outside. No person, number or brand in it is real.
 """
 
-from kairos.simulate.eocn import patterns
-from kairos.simulate.figures import Figures
 from kairos.simulate.operator import Operator, OperatorSettings
 
-__all__ = ["Figures", "Operator", "OperatorSettings", "patterns"]
+__all__ = ["Operator", "OperatorSettings"]

@@ -22,27 +22,14 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from kairos.simulate.operator import Operator, OperatorSettings
+from kairos.simulate.starter import Address, tell
 
 DRAIN = 2.5  # seconds of `--for` in which nothing new begins
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where kairos is, as a line of standard input says it."""
-
-    kairos_smpp: str
-    kairos_http: str
-    kairos_key: str = ""  # of the HTTP door, where it has a lock
-    partner_key: str = ""  # of a content partner there
-
-    @property
-    def smpp(self) -> tuple[str, int]:
-        host, _, port = self.kairos_smpp.rpartition(":")
-        return host, int(port)
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -67,13 +54,6 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--no-history", action="store_true", help="kairos knows the subscribers already")
     parser.add_argument("--parted", action="store_true", help="long notifications in several parts")
     return parser.parse_args(given)
-
-
-def tell(kind: Literal["ports", "ready", "stats", "step", "final", "error"], **values: Any) -> None:
-    """One line to whoever started us; who has gone away need not be told."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.buffer.write(msgspec.json.encode({"type": kind, **values}) + b"\n")
-        sys.stdout.buffer.flush()
 
 
 class Run:

@@ -17,6 +17,8 @@ from kairos.simulate.ocs import Balances, show
 
 Event = dict[str, Any]  # a CloudEvent in its JSON shape
 
+EVERY, RETRY_EVERY = 0.05, 0.25  # seconds
+
 _SOURCE = "//synthetic.example/ocs"
 _PREFIX = "example.synthetic."
 _BATCH = "application/cloudevents-batch+json"
@@ -47,20 +49,12 @@ def balances_field(left: Balances) -> list[dict[str, str]]:
 
 
 class EventFeed:
-    """Collects events and posts them, a batch every `every` seconds. `url` may change while it runs.
+    """Collects events and posts them, a batch each `EVERY` seconds. `url` may change while it runs.
 
     `source`: what it posts is another system's JSON, as lines, to the door of that name.
     """
 
-    def __init__(
-        self,
-        *,
-        ids: Iterator[str],
-        clock: Callable[[], int],
-        every: float = 0.05,
-        retry_every: float = 0.25,
-        source: str = "",
-    ) -> None:
+    def __init__(self, *, ids: Iterator[str], clock: Callable[[], int], source: str = "") -> None:
         self.url = ""
         self._path = f"/v1/sources/{source}" if source else "/v1/events"
         self._media = _LINES if source else _BATCH
@@ -70,8 +64,6 @@ class EventFeed:
         self.sent = 0
         self._ids = ids
         self._clock = clock
-        self._every = every
-        self._retry_every = retry_every
         self._queue: list[Event] = []
         self._posting = 0
         self._http = httpx.AsyncClient(timeout=10.0, trust_env=False)
@@ -110,7 +102,7 @@ class EventFeed:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(EVERY)
             if self._queue and self.url:
                 batch, self._queue = self._queue[:500], self._queue[500:]
                 await self.post(batch)
@@ -123,7 +115,7 @@ class EventFeed:
             answer = await self._try(body)
             if answer is not None:
                 break
-            await asyncio.sleep(self._retry_every)
+            await asyncio.sleep(RETRY_EVERY)
         self._posting -= len(batch)
         self._note(answer, len(batch))
 

@@ -93,13 +93,12 @@ class Operator:
         self.handsets = {one.msisdn: Handset(one, self._chance("handset", one.msisdn)) for one in self.subscribers}
         self.recent: deque[tuple[str, str, str]] = deque(maxlen=8)  # (MSISDN, "to" or "from" the handset, text)
         self.strangers: list[Arrival] = []  # messages to numbers that are not ours
-        ids = serials(self.now())
-        self._ids = ids
+        self._ids = serials(self.now())
         self.smsc = Smsc(
             self._on_arrival,
             clock=self.now,
             timer=time.perf_counter,
-            ids=ids,
+            ids=self._ids,
             account=self.settings.smsc_account.system_id,
             password=self.settings.smsc_account.password,
             short_code=scenario.SHORT_CODE,
@@ -113,8 +112,8 @@ class Operator:
         )
         self.browser = Browser()
         self._door: OrderDoor | None = None
-        self.feed = EventFeed(ids=ids, clock=self.now)
-        self.sources = {name: EventFeed(ids=ids, clock=self.now, source=name) for name in self.settings.sources}
+        self.feed = EventFeed(ids=self._ids, clock=self.now)
+        self.sources = {name: EventFeed(ids=self._ids, clock=self.now, source=name) for name in self.settings.sources}
         self.charging = ChargingEsme(
             self.settings.ocs_account,
             source=scenario.SHORT_CODE,

@@ -21,11 +21,11 @@ from itertools import chain, cycle
 
 import msgspec
 
-from kairos.simulate.__main__ import Address, tell
 from kairos.simulate.eocn import Notification
 from kairos.simulate.events import balances_field
 from kairos.simulate.figures import percentile
 from kairos.simulate.operator import Operator, OperatorSettings
+from kairos.simulate.starter import Address, tell
 from kairos.simulate.subscribers import pick_service
 
 MONEY = 100_000_000  # minor units: nobody runs out

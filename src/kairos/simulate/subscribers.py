@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # Numbers +1 NPA 555 0100 to 0199 are reserved for fiction in every area code: a hundred subscribers each.
@@ -222,7 +222,3 @@ def pick_service(subscriber: Subscriber, rng: random.Random) -> str:
 def pick_app(subscriber: Subscriber, rng: random.Random) -> str:
     """Mostly the favourite."""
     return subscriber.app if rng.random() < 0.8 else _pick(subscriber.persona.apps, rng)
-
-
-def by_msisdn(subscribers: Sequence[Subscriber]) -> dict[str, Subscriber]:
-    return {one.msisdn: one for one in subscribers}

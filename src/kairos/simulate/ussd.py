@@ -32,8 +32,9 @@ from kairos.smpp import (
 )
 
 # ussd_service_op: in and out of kairos
-PSSR_INDICATION, USSR_CONFIRM, USSN_CONFIRM, USER_ABORT = 0x01, 0x12, 0x13, 0x81
-USSR_REQUEST, USSN_REQUEST, PSSR_RESPONSE = 0x02, 0x03, 0x11
+PSSR_INDICATION, USSR_CONFIRM, USER_ABORT = 0x01, 0x12, 0x81
+USSR_REQUEST, USSN_REQUEST = 0x02, 0x03
+ACCOUNT = PASSWORD = "kairos"  # that kairos binds with
 MOST = 0x7FFF  # dialogues of one handset that are told apart
 
 
@@ -78,15 +79,12 @@ class UssdGateway:
         self,
         timer: Callable[[], float],
         *,
-        account: str = "kairos",
-        password: str = "kairos",
         host: str = "127.0.0.1",
         port: int = 0,
         on_pushed: Callable[[Dialogue], None] = lambda _dialogue: None,
     ) -> None:
-        self.port, self._host, self._account = port, host, account
+        self.port, self._host = port, host
         self._timer, self._on_pushed = timer, on_pushed
-        self._authenticate = passwords({account: password})
         self._server: Server | None = None
         self.numbers = itertools.cycle(range(1, MOST + 1))
         self.dialogues: dict[tuple[str, int], Dialogue] = {}
@@ -97,7 +95,7 @@ class UssdGateway:
     async def start(self) -> None:
         options = SessionOptions(response_timeout=10.0, window=1000, grace=1.0)
         self._server = await serve(
-            self._host, self.port, self._authenticate, self._handle, options, system_id="synthetic-ussd"
+            self._host, self.port, passwords({ACCOUNT: PASSWORD}), self._handle, options, system_id="synthetic-ussd"
         )
         self.port = self._server.port
 
@@ -108,7 +106,7 @@ class UssdGateway:
 
     @property
     def bound(self) -> bool:
-        return self._server is not None and any(one.receives for one in self._server.sessions(self._account))
+        return self._server is not None and any(one.receives for one in self._server.sessions(ACCOUNT))
 
     # --- what a handset does --------------------------------------------------------------------
 
@@ -154,7 +152,7 @@ class UssdGateway:
             ),
         )
         dialogue.arrived.clear()
-        session = self._server.receiver(self._account) if self._server is not None else None
+        session = self._server.receiver(ACCOUNT) if self._server is not None else None
         if session is None:
             dialogue.refused = "kairos is not bound"
             return

@@ -18,7 +18,7 @@ from kairos.ussd.dialogue import (
     pushed,
     said,
 )
-from kairos.ussd.screens import SCREEN, Page, Room, cut, pages
+from kairos.ussd.screens import SCREEN, Room, cut, pages
 from kairos.ussd.steps import Heard, Steps
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "Do",
     "Heard",
     "Look",
-    "Page",
     "Room",
     "Say",
     "Session",

@@ -12,7 +12,12 @@ from kairos.ussd.steps import Heard, Kind
 
 LONGEST: Final = 500  # characters of a field
 _CODE: Final = re.compile(r"[*#\d]{1,40}", re.ASCII)
-INTERRUPTED: Final = {"failed": "abort", "incomplete": "abort", "aborted": "abort", "timeout": "timeout"}
+INTERRUPTED: Final[Mapping[str, Kind]] = {
+    "failed": "abort",
+    "incomplete": "abort",
+    "aborted": "abort",
+    "timeout": "timeout",
+}
 
 
 class Fields(NamedTuple):
@@ -59,7 +64,7 @@ def interrupted(form: Mapping[str, str], fields: Fields = USUAL) -> Heard | None
     """What a notice of a dialogue's end says, where it was not brought to its own. Raises EventError."""
     kind = INTERRUPTED.get(form.get("status", "").lower())
     session, msisdn = _field(form, fields.session), _field(form, fields.msisdn)
-    return Heard(session, msisdn, "", "", "timeout" if kind == "timeout" else "abort") if kind else None
+    return Heard(session, msisdn, "", "", kind) if kind else None
 
 
 def _field(form: Mapping[str, str], name: str) -> str:

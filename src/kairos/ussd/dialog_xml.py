@@ -42,7 +42,6 @@ class Dialog:
     msisdn: str = ""
     text: str = ""
     invoke: int = 0
-    network: str = ""
 
 
 @dataclass(slots=True)
@@ -113,7 +112,6 @@ def _dialog(reading: _Reading) -> Dialog:
         next((numbers[name] for name in NUMBERS if numbers.get(name)), ""),
         said.get("string", "").strip(),
         int(invoke) if re.fullmatch(r"\d{1,6}", invoke, re.ASCII) else 0,
-        of.get("networkId", ""),
     )
 
 

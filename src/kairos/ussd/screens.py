@@ -7,7 +7,7 @@ takes two units is never parted, because pages are cut between characters.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from kairos.smpp.text import Encoding, measure
@@ -134,11 +134,3 @@ def cut(text: str, room: Room) -> str:
     (182, 'short')
     """
     return text if room.fits(text) else _cut(text, (), room)
-
-
-def lines(page: Page) -> Iterator[tuple[str, str]]:
-    """The choices of a page as they are read: key and label."""
-    for line in page.text.split("\n"):
-        key, _, label = line.partition(" ")
-        if key in page.keys:
-            yield key, label

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from kairos.adapters.clock import now
 from kairos.adapters.disk import sync_path
 from kairos.adapters.pseudonyms import KEY_FILE, derived, key_in
 from kairos.errors import KairosError
@@ -28,6 +29,7 @@ from kairos.errors import KairosError
 log = structlog.get_logger("kairos.audit")
 
 SEAL = b',"seal":"'
+CUT = "cut"  # what a line says that was added where others had been taken out
 LONGEST = 16_384  # bytes of a line
 TORN = {"did": "torn", "detail": "the line before was not written whole"}
 
@@ -40,6 +42,7 @@ class Fault(Struct, frozen=True):
     file: str
     line: int
     why: str
+    unsealed: bool = False  # the seal is not of this key, or the line was changed
 
 
 class Chain:
@@ -60,8 +63,8 @@ class Chain:
                 self._catch_up(path)
                 before, n, seal = os.fstat(file.fileno()).st_size, self.n, self.seal
                 lines = [b"\n"] if self._torn else []
-                torn: list[Entry] = [TORN | {"at": _now()}] if self._torn else []
-                cut: list[Entry] = [{"at": _now(), "did": "cut", "detail": self._cut}] if self._cut else []
+                torn: list[Entry] = [TORN | {"at": now()}] if self._torn else []
+                cut: list[Entry] = [{"at": now(), "did": CUT, "detail": self._cut}] if self._cut else []
                 for entry in [*torn, *cut, *entries]:
                     n += 1
                     after = {"after": seal} if not before and len(lines) == 0 else {}
@@ -81,6 +84,10 @@ class Chain:
                     raise
                 self.n, self.seal, self._path, self._end, self._torn = n, seal, path, before + len(data), False
                 self._cut = ""
+
+    def look(self) -> None:
+        """Find the last line, where none was added yet."""
+        self._to_the_last(self.folder)
 
     def sync(self) -> None:
         """What was added is on the disk when this returns. Raises OSError."""
@@ -161,7 +168,9 @@ def read(folder: Path, key: bytes) -> Iterator[dict[str, Any] | Fault]:
             if fields["n"] != n + 1:
                 yield Fault(file.name, number, f"line {fields['n']} follows line {n}")
             elif sealed(key, seal, body) != fields["seal"]:
-                yield Fault(file.name, number, f"the seal of line {fields['n']} does not fit")
+                yield Fault(file.name, number, f"the seal of line {fields['n']} does not fit", unsealed=True)
+            elif fields.get("did") == CUT:
+                yield Fault(file.name, number, str(fields.get("detail", "")))
             n, seal = fields["n"], fields["seal"]
             yield fields
     if torn:
@@ -184,7 +193,3 @@ def opened(folder: Path, key: str) -> tuple[Chain, bytes]:
         raise KairosError(f"the audit trail in `{folder}` is sealed with another key; set KAIROS_AUDIT_KEY")
     found = key_in(folder, key)
     return Chain(folder, found), found
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

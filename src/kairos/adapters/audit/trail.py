@@ -42,7 +42,7 @@ class Trail:
         self._counts: Counter[tuple[str, str, str, int]] = Counter()
         self._wake, self._over = threading.Event(), False
         self._lost = 0
-        self.trouble = ""  # why lines cannot be written, or that some are gone
+        self.trouble = ""  # that lines cannot be written, or that some are gone
         self._told = self._synced = self._summed = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
@@ -112,6 +112,8 @@ class Trail:
             answer.get_loop().call_soon_threadsafe(_done, answer)
         if now - self._told >= HOUR or last:
             self._told = now
+            if not self._chain.n:  # nothing was added yet: an earlier run's last
+                self._chain.look()
             log.info("the audit trail so far", lines=self._chain.n, seal=self._chain.seal)
 
     def _due(self, now: float, *, last: bool) -> list[tuple[str, str, str, int, int]]:
@@ -123,8 +125,8 @@ class Trail:
         return [(*what, n) for what, n in counts.items()]
 
     def _complain(self, why: str) -> None:
-        if why != self.trouble:
-            self.trouble = why
+        if (trouble := f"the audit trail cannot be written: {why}") != self.trouble:
+            self.trouble = trouble
             log.error("the audit trail cannot be written", reason=why)
 
     def _entry(

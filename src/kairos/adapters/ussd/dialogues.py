@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 import structlog
@@ -21,7 +21,7 @@ from kairos.engine.loop import Loop
 from kairos.engine.program import Program
 from kairos.errors import KairosError
 from kairos.ingest import read_name
-from kairos.ports import Clock
+from kairos.ports import Clock, Outcome
 from kairos.ussd import SCREEN, Ask, Book, Do, Heard, Room, Say, Session, Show, Steps
 
 log = structlog.get_logger("kairos.ussd")
@@ -121,6 +121,18 @@ class Dialogues:
         talk.heard_at = self.clock()
         self._talks.move_to_end(key)
         return await self._in_time(talk, heard, book)
+
+    async def begin(self, key: str, text: Text, bring: Callable[[Show], Awaitable[Outcome]]) -> Outcome:
+        """Begin one of our own: `bring` its first screen. What is said another way `instead` is not tried again."""
+        if self.busy(text.destination):
+            outcome = Outcome("retry", reason=BUSY)
+        elif show := self.push(key, text):
+            outcome = await bring(show)
+            if outcome.status in ("retry", "failed"):
+                self.forget(key)
+        else:
+            return Outcome("failed", reason="the playbook has no menus, nor words for a yes")
+        return Outcome("failed", reason=outcome.reason) if outcome.status == "retry" and text.instead else outcome
 
     def push(self, key: str, text: Text) -> Show | None:
         """The first screen of a dialogue that we begin with an offer; None where the playbook has no words for it."""

@@ -11,8 +11,8 @@ from typing import Final
 import httpx
 import structlog
 
-from kairos.adapters.http_attempt import Connections
-from kairos.adapters.ussd.dialogues import BUSY, Dialogues
+from kairos.adapters.http_attempt import Connections, beginning
+from kairos.adapters.ussd.dialogues import Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
 from kairos.playbook.ussd import PARENT
@@ -103,24 +103,17 @@ class XmlPush:
 
     async def send(self, text: Text) -> Outcome:
         """Begin a dialogue. It is sent once the gateway has it and has not refused it at once."""
-        if self.dialogues.busy(text.destination):
-            return Outcome("failed" if text.instead else "retry", reason=BUSY)
         name = f"{self.dialogues.clock():x}{next(self._serial):x}"
-        key = f"xml:{name}"
-        show = self.dialogues.push(key, text)
-        if show is None:
-            return Outcome("failed", reason="the playbook has no menus, nor words for a yes")
-        body = dialog_xml.push(show.text, name, text.destination, asks=show.more, begins=True)
-        task = asyncio.create_task(self._live(name, body))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.wait({task}, timeout=ACCEPTED_WITHIN)
-        outcome = task.result() if task.done() else Outcome("sent", name)
-        if outcome.status in ("failed", "retry"):
-            self.dialogues.forget(key)
-            if outcome.status == "retry" and text.instead:
-                outcome = Outcome("failed", reason=outcome.reason)
-        return outcome
+
+        async def bring(show: Show) -> Outcome:
+            body = dialog_xml.push(show.text, name, text.destination, asks=show.more, begins=True)
+            task = asyncio.create_task(self._live(name, body))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            await asyncio.wait({task}, timeout=ACCEPTED_WITHIN)
+            return task.result() if task.done() else Outcome("sent", name)
+
+        return await self.dialogues.begin(f"xml:{name}", text, bring)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -205,11 +198,7 @@ class HttpSystems:
                 asyncio.timeout(within),  # however slowly it talks: the dialogue waits for it
                 client.stream("POST", url, data=form, timeout=within) as answer,
             ):
-                body = b""
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    if len(body) > LARGEST:
-                        break
+                body = await beginning(answer.aiter_bytes(), LARGEST)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise AwayError(f"`{name}` did not answer: {error!r}") from None
         show = callback.read_answer(body[:LARGEST].decode("utf-8", "replace"))

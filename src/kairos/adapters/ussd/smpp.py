@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from kairos.adapters.smpp_attempt import attempt
-from kairos.adapters.ussd.dialogues import BUSY, MOST, Dialogues
+from kairos.adapters.ussd.dialogues import MOST, Dialogues
 from kairos.domain.message import Text
 from kairos.errors import EventError, KairosError
 from kairos.ports import Outcome
@@ -90,22 +90,18 @@ class UssdSmpp:
 
     async def send(self, text: Text) -> Outcome:
         """Begin a dialogue with an offer, or only tell something."""
-        if self.dialogues.busy(text.destination):
-            return Outcome("failed" if text.instead else "retry", reason=BUSY)
         line = self._line(text)
         key = f"{GATEWAY}:{line.session}"
-        show = self.dialogues.push(key, text)
-        if show is None:
-            return Outcome("failed", reason="the playbook has no menus, nor words for a yes")
-        if show.more:
-            self._remember(key, line)
-        outcome = await self._pushed(line, show)
-        if outcome.status in ("retry", "failed"):
-            self.dialogues.forget(key)
-            self._began.pop(key, None)
-            if outcome.status == "retry" and text.instead:
-                outcome = Outcome("failed", reason=outcome.reason)
-        return outcome
+
+        async def bring(show: Show) -> Outcome:
+            if show.more:
+                self._remember(key, line)
+            outcome = await self._pushed(line, show)
+            if outcome.status in ("retry", "failed"):
+                self._began.pop(key, None)
+            return outcome
+
+        return await self.dialogues.begin(key, text, bring)
 
     async def close(self) -> None:
         await self.client.close()

@@ -1,25 +1,20 @@
-"""The HTTP door's far side: what the API asks of a running engine."""
+"""Events that come in over HTTP, and what the door is told of how that goes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from kairos.adapters.purchases import shown
 from kairos.decide import AMOUNTS, figures, periods
 from kairos.domain.dead_letter import DeadLetter
 from kairos.domain.event import Event
 from kairos.domain.inputs import Change
 from kairos.engine.dead_letters import DeadLetters, opened
-from kairos.engine.explain import Explainer, Explanation
 from kairos.engine.loop import Loop
 from kairos.engine.program import Program
 from kairos.engine.work import Answer
@@ -69,11 +64,12 @@ class HttpIngress:
         return [answer if isinstance(answer, Answer) else BROKEN for answer in answers]
 
     def rejected(self, entries: Sequence[Unreadable]) -> None:
-        for entry in entries if self.letters and self.keep_rejected else ():
+        if self.letters is None or not self.keep_rejected:
+            return
+        for entry in entries:
             sent = entry.written
             source = entry.sent.get("source", "") if isinstance(entry.sent, dict) else ""
             name = f"{source}/{entry.id}" if entry.id else blake2b(sent, digest_size=16).hexdigest()
-            assert self.letters is not None
             self.letters.put("rejected", name[:1000], "", str(entry.error), sent)
 
     def event(self, sent: bytes) -> Event | Change:
@@ -88,9 +84,8 @@ class HttpIngress:
         return [plain_letter(one) for one in found]
 
     def troubles(self) -> Sequence[str]:
-        failure = self.loop.failure
-        lately = self.loop.clock() - self.loop.failed_at < TROUBLE_LASTS
-        return [f"the store does not take batches: {failure}"] if failure and lately else []
+        trouble = store_trouble(self.loop)
+        return [trouble] if trouble else []
 
     def stats(self) -> Mapping[str, Any]:
         statistics = self.loop.engine.statistics
@@ -110,85 +105,13 @@ class HttpIngress:
             self._budgets = {one.name: {what: getattr(one, what) for what in AMOUNTS} for one in found}
 
 
+def store_trouble(loop: Loop) -> str:
+    """That the store takes no batches, as far as the latest tell; else an empty text."""
+    lately = loop.clock() - loop.failed_at < TROUBLE_LASTS
+    return f"the store does not take batches: {loop.failure}" if loop.failure and lately else ""
+
+
 def plain_letter(letter: DeadLetter) -> dict[str, Any]:
     """A dead letter as JSON can hold it, with its input as far as it can be read."""
     fields = msgspec.structs.asdict(letter)
     return fields | {"payload": msgspec.to_builtins(opened(letter), enc_hook=repr)}
-
-
-class EngineCollector(Collector):
-    """The engine's figures for Prometheus."""
-
-    def __init__(self, ingress: HttpIngress) -> None:
-        self.ingress = ingress
-
-    def collect(self) -> Iterable[Metric]:
-        stats = self.ingress.stats()
-        counted = CounterMetricFamily("kairos_engine", "What the engine counted since it started", labels=["what"])
-        for name, count in stats["counts"].items():
-            counted.add_metric([name], count)
-        refused = CounterMetricFamily("kairos_refusals", "Refusals by gate, rule or limit", labels=["reason"])
-        for name, count in stats["refusals"].items():
-            refused.add_metric([name], count)
-        gauge = GaugeMetricFamily("kairos_now", "How things stand", labels=["what"])
-        for name, value in stats["gauges"].items():
-            gauge.add_metric([name], value)
-        budgets = GaugeMetricFamily("kairos_budget", "Budgets: minor units, or offers", labels=["budget", "what"])
-        for name, amounts in stats["budgets"].items():
-            for what, amount in amounts.items():
-                budgets.add_metric([name, what], amount)
-        return [counted, refused, gauge, budgets]
-
-
-class HttpExplanations:
-    """Explanations as plain data, read in threads."""
-
-    def __init__(self, explainer: Explainer) -> None:
-        self.explainer = explainer
-
-    async def decision(self, number: int) -> Any | None:
-        return await asyncio.to_thread(self._decision, number)
-
-    async def subscriber(self, msisdn: str) -> Sequence[Any] | None:
-        return await asyncio.to_thread(self._subscriber, msisdn)
-
-    def _decision(self, number: int) -> Any | None:
-        found = self.explainer.decision(number)
-        return plain(found) if found else None
-
-    def _subscriber(self, msisdn: str) -> Sequence[Any] | None:
-        numbers = self.explainer.latest(msisdn)
-        if numbers is None:
-            return None
-        return [plain(found) for number in numbers if (found := self.explainer.decision(number))]
-
-
-def plain(found: Explanation) -> dict[str, Any]:
-    """An explanation as JSON can hold it; `known` as it was compared, `shown` as it is read (T$12.40)."""
-    decision = found.decision
-    return {
-        "decision": decision.id,
-        "subscriber": decision.subscriber,
-        "msisdn": found.msisdn,
-        "held": [msgspec.structs.asdict(held) for held in found.held],
-        "ended": found.ended,
-        "kind": decision.kind,
-        "happened": decision.happened,
-        "decided": decision.now,
-        "playbook": found.playbook,
-        "revision": decision.revision,
-        "model": decision.model,
-        "reasons": [{"word": word, "log_odds": round(added, 4)} for word, added in found.reasons],
-        "drawn": found.drawn and {name: getattr(found.drawn, name) for name in ("probability", "method", "error")},
-        "code": decision.code,
-        "said": next((verdict.arm for verdict in found.verdicts if verdict.state == "chosen"), ""),
-        "channel": found.channel,
-        "asked_on": decision.where,
-        "verdicts": [msgspec.to_builtins(verdict) for verdict in found.verdicts],
-        "known": found.known,
-        "budgets": [asdict(one) | {"shown": dict(shown)} for one, shown in found.budgets],
-        "consents": {name: msgspec.structs.asdict(proof) for name, proof in found.consents.items()},
-        "shown": found.shown,
-        "responses": [msgspec.structs.asdict(response) for response in found.responses],
-        "purchases": [shown(purchase) for purchase in found.purchases],
-    }
