@@ -177,6 +177,14 @@ async def test_what_waits_for_too_long_is_said(desk: Desk) -> None:
     ]
 
 
+async def test_who_takes_no_news_for_a_while_is_said(desk: Desk) -> None:
+    desk.status.untold = lambda: [
+        ("crm", desk.bench.now - 5 * MINUTE, "no answer within 3 s"),
+        ("new", desk.bench.now, ""),
+    ]
+    assert desk.status.troubles() == ["news.crm takes no news for 5 min: no answer within 3 s"]
+
+
 async def test_a_freeze_that_holds_is_shown_and_is_no_trouble(desk: Desk, bench_with: Any) -> None:
     policy = "freeze: [{from: wed 00:00, to: thu 00:00, why: billing run}]\n"
     desk.bench.engine.use(bench_with({"contact_policy.yaml": policy}).program)

@@ -16,13 +16,14 @@ import pytest
 from tests.channels.conftest import Web, web_server
 
 from kairos.adapters import news
-from kairos.adapters.news import SqliteNews, Teller
+from kairos.adapters.news import Item, SqliteNews, Teller
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.webhooks import Target, read_secrets
 from kairos.domain.subscriber import Bucket
 from kairos.engine.dead_letters import DeadLetters
 from kairos.engine.dispatch import Backoff
 from kairos.errors import SettingsError
+from kairos.ports import Outcome
 
 OLD, NEW = b"o" * 24, b"n" * 24
 KINDS = {"responses": 0, "fulfilments": 0, "decisions": 1}
@@ -138,6 +139,23 @@ async def test_what_was_not_taken_is_told_again_with_the_same_id_and_in_order(
     assert ids[:5] == [ids[0]] * 5
     assert ids[5] != ids[0]
     assert [path for path, _, _ in web.got] == ["/"] * 6  # no redirect was followed
+
+
+async def test_who_does_not_take_it_is_known_until_it_does() -> None:
+    seen: list[Any] = []
+    answers = [Outcome("retry", reason="HTTP 503"), Outcome("unknown", reason="HTTP 500"), Outcome("sent")]
+
+    class Away:
+        async def post(self, _id: str, _body: bytes) -> Outcome:
+            seen.append(teller.untold)
+            return answers.pop(0)
+
+    none: Any = None
+    away: Any = Away()
+    quick = Backoff(0.001, 0.002)
+    teller = Teller("crm", 0, none, away, none, none, lambda: 7, thread=none, keep=0, backoff=quick)
+    await teller._tell(Item(1, "r1", "responses", 7, "7", {}))
+    assert (seen, teller.untold) == ([None, (7, "HTTP 503"), (7, "HTTP 500")], None)
 
 
 async def test_after_a_stop_it_goes_on_where_it_was_and_begins_with_what_is_new(

@@ -269,6 +269,7 @@ class Kairos:
             lambda: self.letters.figures,
             lambda: self.model.trouble if self.model else "",
             lambda: self.trail.trouble,
+            lambda: self.newsroom.untold(),
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.newsroom = Newsroom(settings, store, self.letters, now, self.explainer.program)
