@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.hanging import Hanging
 
 from kairos.adapters.engine_figures import EngineCollector
 from kairos.adapters.explanations import HttpExplanations
@@ -134,11 +135,20 @@ async def test_the_figures_are_valid_prometheus_text(ingress: HttpIngress, bench
     assert samples["kairos_now", "sending"] == 3
 
 
-async def test_budgets_are_figures(ingress: HttpIngress, bench: Any, bench_with: Any, texts: dict[str, str]) -> None:
+async def test_budgets_are_figures(
+    ingress: HttpIngress, bench: Any, bench_with: Any, texts: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     offer = texts["offers/booster.yaml"] + "volume: {at_most: 4, per: calendar day, pace: even}\n"
     bench.engine.use(bench_with({"offers/booster.yaml": offer}).program)
     bench.store.commit(Batch(budgets={("volume of booster", bench.now - bench.now % 86_400_000): Standing(1, 2)}))
     standing = {"cap": 4, "allowed": 2, "reserved": 1, "spent": 2, "left": 1}
+    hanging = Hanging(bench.store, "budgets")
+    with monkeypatch.context() as hurry:
+        hurry.setattr("kairos.adapters.http.LOOKS_FOR", 0.01)
+        await ingress.look()  # in vain
+    assert ingress.stats()["budgets"] == {}
+    hanging.end()
+    monkeypatch.setattr("kairos.adapters.http.LOOKS_FOR", 60.0)
     await ingress.look()
     assert ingress.stats()["budgets"] == {"volume of booster": standing}
     registry = CollectorRegistry()
@@ -185,6 +195,17 @@ async def test_news_of_who_has_a_number_comes_through_the_same_door(ingress: Htt
 def explanations(bench: Any) -> HttpExplanations:
     bench.store.save_playbook(bench.program.playbook.revision, "layout", bench.program.playbook.texts)
     return HttpExplanations(Explainer(bench.store, lambda texts: compile_program(read(texts))))
+
+
+@pytest.mark.parametrize("what", ["decision", "subscriber"])
+async def test_an_explanation_that_cannot_be_read_holds_up_only_who_asks_for_it(
+    bench: Any, explanations: HttpExplanations, what: str
+) -> None:
+    hanging = Hanging(bench.store, "decision" if what == "decision" else "load")
+    asked = asyncio.create_task(explanations.decision(1) if what == "decision" else explanations.subscriber("1"))
+    await hanging.reached()
+    hanging.end()
+    assert await asked is None
 
 
 async def test_an_explanation_is_json_with_amounts_as_they_are_read(bench: Any, explanations: HttpExplanations) -> None:

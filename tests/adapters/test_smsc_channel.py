@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace as replace_text
 from structlog.testing import capture_logs
+from tests.hanging import Hanging
 
 from kairos.adapters.smsc import carried
 from kairos.domain.message import Carried, Text
@@ -285,6 +286,21 @@ async def test_an_id_that_the_smsc_gives_again_is_the_latest_messages(start: Any
     assert await world.peer.receipt("1") == 0
     await world.until(lambda: esme.received)
     assert info.received == []
+
+
+@pytest.mark.parametrize("read", ["outgoing_by_peer_id", "answered_by_peer_id"])
+async def test_while_the_message_of_a_receipt_cannot_be_read_notifications_are_taken(
+    start: Any, bind: Any, read: str
+) -> None:
+    world = await start()
+    esme = await bind(world, "ocs")
+    hanging = Hanging(world.store, read)
+    receipt = asyncio.create_task(world.peer.receipt("4711"))
+    await hanging.reached()
+    assert (await esme.submit()).status == 0
+    await world.until(lambda: world.peer.submitted)
+    hanging.end()
+    assert await receipt == 0
 
 
 async def test_a_receipt_of_a_message_that_nobody_knows_is_taken(start: Any) -> None:

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tests.channels.conftest import Web, bench_of, by_mail
 from tests.channels.dispatching import dispatching, settled
+from tests.hanging import Hanging
 
 from kairos.adapters.ivr import Dialler, Voice
 from kairos.adapters.webhooks import Target
@@ -96,6 +97,15 @@ async def test_the_dialler_is_asked_once_and_told_what_to_say_and_where_to(call_
         assert [choice.get("dtmf") for choice in menu.iter(f"{VXML}choice")] == ["1", "2", "9"]
         submits = [one.get("next") for one in document.iter(f"{VXML}submit")]
         assert set(submits) == {f"https://kairos.example{PATH}"}
+
+
+async def test_a_call_that_cannot_be_read_holds_up_only_who_asks_for_it(call_bench: Any, web: Web) -> None:
+    async with calling(call_bench, web) as line:
+        hanging = Hanging(call_bench.store, "outgoing_by_peer_id")
+        asked = asyncio.create_task(line.http.get(f"{PATH}/{line.offer.key}"))
+        await hanging.reached()
+        hanging.end()
+        assert (await asked).status_code == 200
 
 
 @pytest.mark.parametrize(("digit", "status"), [("1", "accepted"), ("2", "declined"), ("9", "withdrawn")])

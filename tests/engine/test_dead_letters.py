@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.hanging import Hanging
 
 from kairos import enrich, respond
 from kairos.domain.event import Event
@@ -246,7 +247,11 @@ async def test_a_text_that_was_refused_for_good_is_sent_once_more(desk: Desk) ->
     (letter,) = bench.store.dead_letters()
     assert (letter.kind, letter.reason) == ("text", "ESME_RINVDSTADR")
     desk.replay()
-    await desk.letters.replay(desk.loop)
+    hanging = Hanging(bench.store, "outgoing")
+    replaying = asyncio.create_task(desk.letters.replay(desk.loop))
+    await hanging.reached()
+    hanging.end()
+    await replaying
     assert desk.statuses() == ["replayed"]
     (row,) = desk.handed
     assert (row.channel, row.status, row.key) == ("notification", "pending", "m1")

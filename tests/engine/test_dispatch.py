@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from structlog.testing import capture_logs
+from tests.hanging import Hanging
 
 from kairos.domain.inputs import Change, Delivery
 from kairos.domain.message import Order, Outgoing, Text
@@ -19,6 +21,7 @@ from kairos.domain.subscriber import Bucket
 from kairos.engine.dead_letters import opened
 from kairos.engine.dispatch import Backoff, Dispatcher, Patience
 from kairos.engine.loop import Loop, Submission
+from kairos.errors import StoreError
 from kairos.ports import Batch, Outcome
 from kairos.respond import ANSWERABLE_FOR
 
@@ -84,7 +87,7 @@ async def running(
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not check():
             await asyncio.sleep(0.005)
 
@@ -478,6 +481,141 @@ async def test_a_row_that_is_committed_and_not_handed_yet_is_not_fetched(bench: 
     dispatcher.hand([(row, Submission(call(bench))) for row in work.batch.outgoing])
     assert dispatcher.under_way == 1
     await dispatcher.close()
+
+
+def broken_rows(first: int) -> list[Outgoing]:
+    """Rows of the outbox that nobody can send."""
+    unreadable = Outgoing(first, "k", 1, "receipt", b"\xc1", 0)
+    nowhere = Outgoing(first + 1, "k", 1, "pigeon", msgspec.msgpack.encode(Text("5000", "12025550123", "x")), 0)
+    return [unreadable, nowhere, msgspec.structs.replace(unreadable, id=first + 2)]
+
+
+async def test_a_row_that_cannot_be_sent_holds_up_no_other_and_is_told_of(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    bench.store.commit(Batch(outgoing=broken_rows(1)))
+    bench.engine.ids.outgoing = 10
+    async with running(bench, handset) as (loop, dispatcher):
+        with capture_logs() as told:
+            await until(lambda: not dispatcher._backlogs["handset"].left)
+            dispatcher.hand([(row, Submission(call(bench))) for row in broken_rows(4)])
+            await loop.submit(call(bench))
+            await until(lambda: status(bench, 10) == "sent")
+    assert [(one["row"], one["channel"]) for one in told] == [(1, "receipt"), (2, "pigeon")]
+    assert bench.engine.statistics.counts["broke.outbox"] == 2
+
+
+# -- a disk that hangs on reads ----------------------------------------------------------------------------------------
+
+
+async def test_what_is_handed_over_while_a_page_is_read_goes_out_after_what_was_there(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.hold = 0
+        await loop.submit(call(bench, "first"))
+        page = Hanging(bench.store, "unsent")
+        dispatcher.hold = 10
+        await page.reached()
+        for words in ("second", "third"):
+            assert (await loop.submit(call(bench, words))).status == "applied"
+        assert handset.got == []
+        page.end()
+        await until(lambda: status(bench, 3) == "sent")
+        await until(lambda: not dispatcher._backlogs["handset"].left)
+    assert [text.text.partition("\n")[0] for text in handset.got] == ["first", "second", "third"]
+
+
+async def test_of_what_is_handed_over_while_a_page_is_read_no_more_is_held_than_has_room(bench: Any) -> None:
+    bench.profile()
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.hold = 0
+        await loop.submit(call(bench, "0"))
+        page = Hanging(bench.store, "unsent")
+        dispatcher.hold = 3
+        await page.reached()
+        for n in range(1, 9):
+            await loop.submit(call(bench, str(n)))
+        assert len(dispatcher._backlogs["handset"].came or ()) == 4
+        page.end()
+        await until(lambda: status(bench, 9) == "sent")
+    assert [text.text.partition("\n")[0] for text in handset.got] == [str(n) for n in range(9)]
+
+
+@asynccontextmanager
+async def refused_once(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, handset: Handset
+) -> AsyncIterator[tuple[Loop, Dispatcher, asyncio.Event]]:
+    """Row 1 was refused, and waits for the event before it is tried again."""
+    bench.profile()
+    again = asyncio.Event()
+    async with running(bench, handset) as (loop, dispatcher):
+        monkeypatch.setattr(dispatcher, "_wait", lambda *_: again.wait())
+        await loop.submit(call(bench, "first"))
+        await until(lambda: bool(handset.got) and 1 not in dispatcher._may_have_gone)
+        yield loop, dispatcher, again
+
+
+async def test_what_may_be_taken_back_waits_until_that_is_known(bench: Any, monkeypatch: Any) -> None:
+    handset = Handset(RETRY, SENT)
+    async with refused_once(bench, monkeypatch, handset) as (loop, dispatcher, again):
+        row = Hanging(bench.store, "outgoing")
+        taken = [asyncio.create_task(dispatcher.take_back(1)) for _ in range(2)]
+        await row.reached()
+        again.set()
+        other = bench.event("end_of_call", msisdn="12025550124", notification="second", service="voice", cost=1)
+        await loop.submit(other)
+        await until(lambda: handset.got[-1].text == "second")
+        row.end()
+        assert await asyncio.gather(*taken) == [True, True]
+        await until(lambda: not dispatcher.under_way)
+    assert len(handset.got) == 2
+    assert status(bench, 1) == "dropped"
+
+
+async def test_what_cannot_be_taken_back_goes_out(bench: Any, monkeypatch: Any) -> None:
+    handset = Handset(RETRY, SENT)
+
+    def fails(_: Any) -> Any:
+        raise StoreError("the disk is broken")
+
+    async with refused_once(bench, monkeypatch, handset) as (_, dispatcher, again):
+        outgoing, bench.store.outgoing = bench.store.outgoing, fails
+        with pytest.raises(StoreError):
+            await dispatcher.take_back(1)
+        bench.store.outgoing = outgoing
+        again.set()
+        await until(lambda: status(bench, 1) == "sent")
+
+
+async def test_a_page_that_was_read_before_a_row_was_taken_back_does_not_send_it(bench: Any) -> None:
+    bench.profile()
+    handset, committing, go_on = Handset(SENT), threading.Event(), threading.Event()
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.hold = 0
+        await loop.submit(call(bench, "first"))
+        commit = bench.store.commit
+
+        def waits(batch: Batch) -> None:
+            committing.set()
+            assert go_on.wait(60)
+            commit(batch)
+
+        bench.store.commit = waits
+        taken = asyncio.create_task(dispatcher.take_back(1))
+        await until(committing.is_set)
+        page = Hanging(bench.store, "unsent")
+        dispatcher.hold = 10
+        await page.reached()
+        go_on.set()
+        assert await taken
+        await loop.submit(call(bench, "second"))
+        page.end()
+        await until(lambda: status(bench, 2) == "sent")
+        await until(lambda: not dispatcher._taken_back)
+    assert [text.text.partition("\n")[0] for text in handset.got] == ["second"]
+    assert status(bench, 1) == "dropped"
 
 
 async def test_a_channel_that_breaks_is_tried_again_but_not_with_an_offer(bench: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from kairos import enrich
 from kairos.adapters.memory import MemoryStore
@@ -254,6 +255,37 @@ async def test_a_commit_stands_whatever_happens_to_the_reading_ahead(bench: Any)
         assert not loop._reads.kept
 
 
+async def test_what_breaks_after_a_commit_undoes_nothing_and_ends_nothing(bench: Any) -> None:
+    def breaks(_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with capture_logs() as told:
+        async with looping(bench, MemoryStore(), breaks) as loop:
+            for n in (1, 2):
+                answer = await loop.submit(bench.event("recharge", notification=f"n{n}", amount=1))
+                assert answer.status == "applied"
+            await loop.submit(bench.event("recharge", amount=1))
+            assert enrich.counter_buckets(bench.state(), 0)[1] == 3
+            assert bench.engine.flying == []
+    assert [(one["log_level"], repr(one["exc_info"])) for one in told] == [("error", "ZeroDivisionError('a bug')")]
+    assert bench.engine.statistics.counts["broke.telling"] == 2
+
+
+async def test_who_could_not_be_told_of_a_commit_hears_why(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(bench) as (loop, _, _):
+        apply = bench.engine.end
+
+        def short_of_an_answer(work: Any) -> None:
+            apply(work)
+            work.answers.pop()
+
+        monkeypatch.setattr(bench.engine, "end", short_of_an_answer)
+        with pytest.raises(ValueError, match="zip"):
+            await loop.submit(bench.event("recharge", identity="a", amount=1))
+        monkeypatch.undo()
+        assert (await loop.submit(bench.event("recharge", identity="a", amount=1))).status == "duplicate"
+
+
 # -- commits that follow one another -----------------------------------------------------------------------------------
 
 
@@ -384,6 +416,54 @@ async def test_whatever_fails_each_input_counts_once_where_it_was_acknowledged_a
             known = number in store.load([number], []).subscribers
             assert (enrich.counter_buckets(bench.state(number), 0)[1] if known else 0) == applied[number]
         assert bench.engine.flying == []
+        assert not loop._reads.kept
+
+
+class AtOnce(SlowAside):
+    """Its reads need no time."""
+
+    async def load(self, *wanted: Any) -> Any:
+        return self.store.load(*wanted)
+
+
+async def test_what_is_left_of_a_batch_stands_on_nothing_that_was_not_kept(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks joins a batch between two slices; what is left of it has its states from before, with what was in flight."""
+    monkeypatch.setattr("kairos.engine.loop.SLICE", 2)
+    monkeypatch.setattr("kairos.engine.loop.ASKED_LATELY", 1e9)
+    store = SlowStore()
+    aside = AtOnce(store)
+    joining: list[asyncio.Task[Answer]] = []
+
+    async def on_their_way(count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(aside.asked) < count:
+                await asyncio.sleep(0.001)
+
+    async with looping(bench, store, lambda _: None, aside=aside) as loop:
+        take = bench.engine.take
+
+        def and_somebody_asks(work: Any, inputs: Any, loaded: Any) -> None:
+            take(work, inputs, loaded)
+            if len(inputs) == 2 and not joining:
+                joining.append(asyncio.create_task(loop.ask(Visit("v", "12025550124", "care", bench.now))))
+
+        loop._asked = 0.0
+        store.words.put(True)
+        await loop.submit(recharge(bench, "known"))
+        first = loop.post(recharge(bench, "a"))
+        await on_their_way(2)
+        monkeypatch.setattr(bench.engine, "take", and_somebody_asks)
+        rest = [loop.post(recharge(bench, f"b{n}", ("12025550125", "12025550123")[n // 2])) for n in range(4)]
+        await on_their_way(3)
+        for well in (False, True, True, True, True):
+            store.words.put(well)
+        with pytest.raises(StoreError, match="the disk is full"):
+            await first.answer
+        assert [(await one.answer).status for one in rest] == ["applied"] * 4
+        assert enrich.counter_buckets(bench.state(), 0)[1] == 1 + 2
+        await joining[0]
         assert not loop._reads.kept
 
 

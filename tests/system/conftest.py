@@ -21,7 +21,8 @@ import httpx
 import msgspec
 import pytest
 from tests.noon import noon
-from tests.system.killed import FORKING, Faults, Fuse, serve
+from tests.system.broken_store import Faults, Fuse
+from tests.system.killed import FORKING, serve
 
 from kairos.domain.subscriber import State
 from kairos.engine.work import decode_state
@@ -108,6 +109,7 @@ class BreakableServer(Server):
 
     async def start(self) -> None:
         environment = {**os.environ, **self.environment}
+        self._write(Faults())
         self.door, far = FORKING.Pipe()
         log = self.folder / "kairos.log"
         self.forked = FORKING.Process(target=serve, args=(far, self.settings, environment, log, self.fuse), daemon=True)
@@ -121,8 +123,14 @@ class BreakableServer(Server):
 
     async def break_(self, **wrong: Any) -> None:
         """From now on that is wrong, and nothing else; returns when it is so."""
-        self.door.send(msgspec.to_builtins(Faults(**wrong)))
+        self._write(Faults(**wrong))
+        self.door.send("look")
         assert await self._hear() == "in force"
+
+    def _write(self, faults: Faults) -> None:
+        new = self.folder / "faults.new"
+        new.write_bytes(msgspec.json.encode(faults))
+        new.replace(self.folder / "faults.json")
 
     async def _hear(self) -> Any:
         assert await asyncio.to_thread(self.door.poll, PATIENCE), "nothing was heard of kairos"
@@ -395,6 +403,7 @@ def a_free_port() -> Callable[[], int]:
 def store_process(kairos: int) -> int:
     """The child of kairos that has the store open."""
     for child in Path(f"/proc/{kairos}/task/{kairos}/children").read_text().split():
-        if b"adapters.sqlite.process" in Path(f"/proc/{child}/cmdline").read_bytes():
+        command = Path(f"/proc/{child}/cmdline").read_bytes()
+        if b"adapters.sqlite.process" in command or b"broken_store" in command:
             return int(child)
     raise AssertionError("the store has no process of its own")

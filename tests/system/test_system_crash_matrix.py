@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.system.killed import Fuse
+from tests.system.broken_store import Fuse
 from tests.system.ledgers import KNOWN, applied, happened, told_two_ways, unsettled, without_receipt
 
 from kairos.simulate import Operator, OperatorSettings
@@ -89,7 +89,9 @@ async def outcome(launch_in: Any, folder: Path, point: str, kills: int) -> Count
 
 
 async def life(system: Any, point: str, chance: random.Random) -> None:
-    """One start, and the end at the point."""
+    """One start, the store in a process of its own or not, and the end at the point."""
+    own_process = str(chance.random() < 0.5).lower()
+    system.server.environment = {**system.server.environment, "KAIROS_STORE_OWN_PROCESS": own_process}
     side, _, what = point.partition(" ")
     nth = chance.randint(1, 3)
     if what in AT_DOOR:

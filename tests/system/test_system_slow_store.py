@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from kairos import enrich
-from kairos.simulate import Operator
+from kairos.simulate import Operator, OperatorSettings
 
 TAKEN = "Talk 60 is active."
 
@@ -101,6 +102,28 @@ async def test_while_states_cannot_be_read_notifications_go_out_plain(launch: An
             seen = await asyncio.wait_for(system.call(msisdn), 30)
             assert seen.text == operator.notifications[seen.ref].text
         assert all(one.message_id in operator.smsc.accepted for one in operator.notifications.values())
+        await system.server.kill()
+
+
+@pytest.mark.parametrize("own_process", [True, False])
+async def test_while_nothing_can_be_read_notifications_go_out_plain(launch: Any, own_process: bool) -> None:
+    """The message of a receipt is looked for meanwhile, too."""
+    around = OperatorSettings(subscribers=60, receipt_after=3600.0)
+    store = {"STORE_OWN_PROCESS": str(own_process).lower()}
+    async with launch(operator=around, NOTIFICATIONS_DECIDE_WITHIN_MS=300, breakable=True, **store) as system:
+        operator: Operator = system.operator
+        msisdns = [system.with_language("en") for _ in range(3)]
+        for msisdn in msisdns:
+            await system.known(msisdn)
+        await system.call(msisdns[0])
+        await system.server.break_(read_s=60.0)
+        (sent,) = operator.smsc.accepted.values()
+        operator.smsc._report(sent)
+        await system.until(lambda: operator.smsc.under_way, "the receipt")
+        for msisdn in msisdns:
+            seen = await asyncio.wait_for(system.call(msisdn), 30)
+            assert seen.text == operator.notifications[seen.ref].text
+        assert operator.smsc.under_way  # the receipt waits still
         await system.server.kill()
 
 

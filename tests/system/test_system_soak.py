@@ -22,8 +22,8 @@ from statistics import median
 from typing import Any
 
 import pytest
+from tests.system.broken_store import Fuse
 from tests.system.conftest import store_process
-from tests.system.killed import Fuse
 from tests.system.ledgers import applied, told_two_ways, unsettled, without_receipt
 
 from kairos.simulate import Operator, OperatorSettings

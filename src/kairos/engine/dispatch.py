@@ -119,6 +119,7 @@ class Dispatcher:
         self._handed_to = self._left_behind - 1  # rows above may be in the store, but are still to be handed to us
         self._overtaken: dict[int, Submission] = {}  # of rows that wait in the store
         self._taken_back: dict[int, asyncio.Future[bool]] = {}  # whether they are; it is being asked of some
+        self._broken: set[tuple[str, str]] = set()  # channels whose rows cannot be sent, and why: told once
         self._coming_back: set[asyncio.Task[None]] = set()
         self._may_have_gone: set[int] = set()  # of those under way: the counterpart may have it, or gets it just now
         self._closing = False
@@ -132,16 +133,19 @@ class Dispatcher:
             return
         for row, submission in rows:
             self._handed_to = row.id
-            backlog = self._backlogs[self._lane(row)]
-            if backlog.left or not backlog.room(self.hold):
-                backlog.left = True
-                if backlog.came is not None and len(backlog.came) <= self.hold:
-                    backlog.came.append((row, submission))
-                if submission.overtaken:  # told by now, if it ever is: the answer came before us
-                    self._overtaken[row.id] = submission
-            else:
-                backlog.read_to = row.id
-                self._start(row, submission)
+            if lane := self._lane_or_none(row):
+                self._take(row, submission, self._backlogs[lane])
+
+    def _take(self, row: Outgoing, submission: Submission, backlog: Backlog) -> None:
+        if backlog.left or not backlog.room(self.hold):
+            backlog.left = True
+            if backlog.came is not None and len(backlog.came) <= self.hold:
+                backlog.came.append((row, submission))
+            if submission.overtaken:  # told by now, if it ever is: the answer came before us
+                self._overtaken[row.id] = submission
+        else:
+            backlog.read_to = row.id
+            self._start(row, submission)
 
     async def take_back(self, id_: int) -> bool:
         """Withdraw a notification that surely did not go out: True when it is committed that it never will.
@@ -215,7 +219,7 @@ class Dispatcher:
             if row.id > self._handed_to:  # just committed
                 backlog.left = False
                 return
-            if self._lane(row) == lane:
+            if self._lane_or_none(row) == lane:
                 if not backlog.room(self.hold):
                     return
                 self._start(row, self._overtaken.pop(row.id, None))
@@ -230,6 +234,19 @@ class Dispatcher:
                 self._start(row, submission)
                 backlog.read_to = row.id
         backlog.left = False
+
+    def _lane_or_none(self, row: Outgoing) -> str | None:
+        """None for a row that cannot be sent: it holds up no other, and the next start tries again."""
+        try:
+            lane = self._lane(row)
+            self._backlogs[lane]
+        except Exception as error:
+            if (known := (row.channel, repr(error))) not in self._broken:
+                self._broken.add(known)
+                self.loop.engine.statistics.counts["broke.outbox"] += 1
+                log.exception("a row of the outbox cannot be sent", row=row.id, channel=row.channel)
+            return None
+        return lane
 
     def _lane(self, row: Outgoing) -> str:
         """Whom a row is for. What a handset gets has one order; else each channel is a lane, or each who is owed."""

@@ -128,6 +128,7 @@ class Loop:
         self._commits: deque[asyncio.Task[None]] = deque()  # under way, the oldest first
         self._chain = 0  # batches that stand on one another
         self._fallen: list[Submission] | None = None  # what stood on a commit that failed, until it comes again
+        self._untold = ""  # what broke last of telling what was committed
         self._closing = False
         self._next: Program | None = None
 
@@ -315,14 +316,27 @@ class Loop:
             else:
                 self._fallen += batch
         else:
+            self.failure = None
+            self.engine.flying.remove(work)
+            self._reads.land(work)
             self._committed(batch, work, begun)
         finally:
             self._stirred.set()
 
     def _committed(self, batch: list[Submission], work: Work, begun: float) -> None:
-        self.failure = None
-        self.engine.flying.remove(work)
-        self._reads.land(work)
+        """Tell those who wait for it. It stands, so what breaks here ends nothing; who was not told yet hears that."""
+        try:
+            self._tell(batch, work, begun)
+        except Exception as error:
+            self.engine.statistics.counts["broke.telling"] += 1
+            if repr(error) != self._untold:
+                self._untold = repr(error)
+                log.error("what was committed could not be told", what=type(batch[0].input).__name__, exc_info=error)
+            for submission in batch:
+                if not submission.answer.done():
+                    submission.answer.set_exception(error)
+
+    def _tell(self, batch: list[Submission], work: Work, begun: float) -> None:
         for submission, answer in zip(batch, work.answers, strict=True):
             if not submission.answer.done():
                 submission.answer.set_result(answer)
@@ -351,9 +365,16 @@ class Loop:
             self._following.extendleft(self._reading([one]) for one in reversed(batch))
 
     async def _come_again(self) -> None:
-        """What stood on a commit that failed is taken anew, in its order, once all that is under way has ended."""
+        """What stood on a commit that failed is taken anew, in its order, once all that is under way has ended.
+
+        What is left of a batch that was begun has seen states that are none: it is read anew.
+        """
         await self._ended()
         fallen, self._fallen = self._fallen, None
+        for place, left in enumerate(self._following):
+            if left.ready:
+                self._forget(left)
+                self._following[place] = self._reading(left.submissions)
         if fallen:
             self._following.appendleft(self._reading(fallen))
 

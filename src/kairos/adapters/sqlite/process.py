@@ -90,7 +90,7 @@ class SqliteProcess:
             door.close()
         self._closing, self._died = False, died
         self._doors = queue.LifoQueue[Connection]()
-        self.aside = Beside(dict(zip(OF_THE_LOOP, ours, strict=False)), self._watch)
+        self.aside = Beside(dict(zip(OF_THE_LOOP, ours, strict=False)), self._lost)
         for door in ours[len(OF_THE_LOOP) :]:
             self._doors.put(Connection(door.detach()))
         try:
@@ -162,6 +162,11 @@ class SqliteProcess:
         self._process.wait()
         self.aside.leave()
 
+    def _lost(self) -> None:
+        """A door broke. That process is no use any more, if it is not dead yet: its clients would wait for ever."""
+        self._process.kill()
+        self._watch()
+
     def _watch(self) -> None:
         status = self._process.wait()
         if not self._closing:
@@ -173,7 +178,7 @@ class SqliteProcess:
             door.send_bytes(pickle.dumps((name, args, kwargs), pickle.HIGHEST_PROTOCOL))
             done, value = pickle.loads(door.recv_bytes())
         except (EOFError, OSError) as error:
-            self._watch()
+            self._lost()
             raise StoreError(ENDED) from error
         finally:
             self._doors.put(door)
@@ -186,10 +191,12 @@ class Frames(asyncio.Protocol):
     """One end of a socket pair in an event loop: pickled calls out, their answers in, in the same order.
 
     A frame is as `multiprocessing.connection` writes it: its length in four octets (or -1 and eight), then itself.
+    What is asked before the transport is there goes first.
     """
 
     def __init__(self, ended: Callable[[], None]) -> None:
         self._ended = ended
+        self._early: list[bytes] = []
         self._read = bytearray()
         self._awaited: deque[asyncio.Future[tuple[bool, Any]]] = deque()
         self._transport: asyncio.Transport | None = None
@@ -198,15 +205,23 @@ class Frames(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._transport.set_write_buffer_limits(0)  # at once: uvloop else lets all go first that is to run
+        if self._early:
+            self._transport.writelines(self._early)
+            self._early.clear()
+        if self._closed:
+            self._transport.close()
 
     async def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """What the store's method gives. Raises StoreError as it does, and where the process has ended."""
-        if self._transport is None or self._transport.is_closing():
+        if self._closed or (self._transport and self._transport.is_closing()):
             raise StoreError(ENDED)
         asked = pickle.dumps((name, args, kwargs), pickle.HIGHEST_PROTOCOL)
         length = len(asked)
         head = struct.pack("!i", length) if length <= 0x7FFFFFFF else struct.pack("!iQ", -1, length)
-        self._transport.writelines([head, asked])
+        if self._transport:
+            self._transport.writelines([head, asked])
+        else:
+            self._early += (head, asked)
         answer: asyncio.Future[tuple[bool, Any]] = asyncio.get_running_loop().create_future()
         self._awaited.append(answer)
         done, value = await answer
@@ -242,6 +257,7 @@ class Frames(asyncio.Protocol):
                 awaited.set_exception(StoreError(ENDED))
         self._awaited.clear()
         if not self._closed:
+            self._closed = True
             self._ended()
 
 
@@ -251,36 +267,41 @@ class Beside:
 
     def __init__(self, doors: Mapping[str, socket.socket], ended: Callable[[], None]) -> None:
         self._doors, self._ended = doors, ended
-        self._opened: dict[str, asyncio.Task[Frames]] = {}
+        self._opened: dict[str, tuple[Frames, asyncio.Task[None]]] = {}
 
     async def load(self, names: Collection[str], subscribers: Collection[int]) -> Loaded:
-        found: Loaded = await (await self._door("load")).call("load", names, subscribers)
+        found: Loaded = await self._door("load").call("load", names, subscribers)
         return found
 
     async def commit(self, batch: Batch, chain: int) -> None:
-        await (await self._door("commit")).call("commit", batch, chain)
+        await self._door("commit").call("commit", batch, chain)
 
     async def read(self, ask: Callable[Concatenate[Store, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        found: R = await (await self._door("read")).call(ask.__name__, *args, **kwargs)
+        found: R = await self._door("read").call(ask.__name__, *args, **kwargs)
         return found
 
     async def close(self) -> None:
-        for opened in self._opened.values():
-            (await opened).close()
+        for frames, opening in self._opened.values():
+            await opening
+            frames.close()
 
     def leave(self) -> None:
         """Close what no loop has opened."""
         for door in (door for name, door in self._doors.items() if name not in self._opened):
             door.close()
 
-    async def _door(self, name: str) -> Frames:
+    def _door(self, name: str) -> Frames:
+        """Opened by the first who asks; what is asked meanwhile waits in its order."""
         if name not in self._opened:
-            self._opened[name] = asyncio.create_task(self._open(self._doors[name]))
-        return await asyncio.shield(self._opened[name])  # who gives up waiting must not close it for the others
+            frames = Frames(self._ended)
+            self._opened[name] = frames, asyncio.create_task(self._open(frames, self._doors[name]))
+        return self._opened[name][0]
 
-    async def _open(self, door: socket.socket) -> Frames:
-        _, frames = await asyncio.get_running_loop().create_unix_connection(partial(Frames, self._ended), sock=door)
-        return frames
+    async def _open(self, frames: Frames, door: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: frames, sock=door)
+        except OSError as error:  # the store is closed
+            frames.connection_lost(error)
 
 
 # -- the other process -------------------------------------------------------------------------------------------------
@@ -313,11 +334,17 @@ def _serve(
     living: list[Connection],
     over: threading.Event,
 ) -> None:
-    """Serve a door until its end. It is over with the store, or with the last door."""
+    """Serve a door until its end. It is over with the store, with the last door, or where one breaks for another reason
+    (memory is short): who waits at it would hear nothing, and so it all ends at once.
+    """
     closed = False
-    with suppress(EOFError, OSError):
-        serving(store, door)
-        closed = True
+    try:
+        with suppress(EOFError, OSError):
+            serving(store, door)
+            closed = True
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
     living.remove(door)
     if closed or not living:
         over.set()
@@ -387,7 +414,12 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """What this module does as a process of its own."""
     logs()
     _, parent, path, pages, copy, *numbers = sys.argv
     serve(int(parent), path, int(pages), bool(copy), [Connection(int(number)) for number in numbers])
+
+
+if __name__ == "__main__":
+    main()
