@@ -36,7 +36,6 @@ from kairos.learn import FixedPropensity
 from kairos.playbook import read
 from kairos.ports import Batch, Channel, Outcome
 from kairos.smpp import (
-    Assembled,
     BindTransceiver,
     CancelSm,
     Client,
@@ -55,6 +54,7 @@ from kairos.smpp import (
     receipt_for,
     serve,
     split,
+    text_of,
 )
 
 MSISDN = "12025550123"
@@ -121,7 +121,7 @@ class FakeSmsc:
 
     @property
     def texts(self) -> list[str]:
-        return [Assembled((pdu,)).text() for pdu in self.submitted]
+        return [text_of([pdu]) for pdu in self.submitted]
 
     async def deliver(self, pdu: DeliverSm | DataSm) -> int:
         """Hand something to kairos; the status of its answer."""
@@ -174,7 +174,7 @@ class Esme:
 
     @property
     def texts(self) -> list[str]:
-        return [Assembled((pdu,)).text() for pdu in self.received]
+        return [text_of([pdu]) for pdu in self.received]
 
 
 class NoOrders:

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from kairos.adapters.audit.chain import Chain, Fault, opened, read
 from kairos.adapters.audit.trail import Trail, note
@@ -105,6 +106,15 @@ async def test_while_it_cannot_be_written_lines_wait_and_it_is_said(
     told = [line["did"] for line in lines(tmp_path)]
     assert told[0] == "PUT /v1/switches/{name}"
     assert sum(line.get("times", 1) for line in lines(tmp_path)) == 6  # each is there, or counted as lost
+
+
+def test_a_run_that_added_nothing_tells_the_last_line_of_those_before(trail: Trail, tmp_path: Path) -> None:
+    filled(tmp_path)
+    with capture_logs() as logs:
+        trail.start()
+        trail.close()
+    (told,) = [one for one in logs if one["event"] == "the audit trail so far"]
+    assert (told["lines"], told["seal"]) == (6, lines(tmp_path)[-1]["seal"])
 
 
 def filled(folder: Path, count: int = 6) -> list[bytes]:

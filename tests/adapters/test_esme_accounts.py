@@ -13,7 +13,7 @@ import kairos.enrich
 import kairos.ingest.notifications
 from kairos.domain.message import Text
 from kairos.engine.loop import OverloadedError
-from kairos.smpp import Assembled, BindReceiver, BindTransmitter, DataSm, MessageState, Status, parse_receipt
+from kairos.smpp import BindReceiver, BindTransmitter, DataSm, MessageState, Status, parse_receipt, text_of
 
 NOTIFICATION = "Your call cost T$0.35. Balance T$12.40. Ref 8f3a21"
 NEARLY_EMPTY = "Your call cost T$0.35. Balance T$1.40. Ref 8f3a22"
@@ -290,7 +290,7 @@ async def test_a_reply_for_another_service_is_relayed_unchanged(start: Any, bind
     assert set(await world.peer.reply(words)) == {0}
     await world.until(lambda: len(esme.received) == 2)
 
-    assert Assembled(tuple(esme.received)).text() == words
+    assert text_of(esme.received) == words
     assert {(pdu.source_addr, pdu.destination_addr) for pdu in esme.received} == {("12025550123", "5000")}
     assert world.peer.submitted == []
 

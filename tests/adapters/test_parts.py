@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kairos.engine.dispatch import Backoff
-from kairos.smpp import Assembled, MessageState, Status, SubmitSm, concatenation, parse_receipt, split, tlvs
+from kairos.smpp import MessageState, Status, SubmitSm, concatenation, parse_receipt, split, text_of, tlvs
 
 MSISDN = "12025550123"
 LINE = "\nRecharge T$10 and get 30 minutes."
@@ -49,10 +49,6 @@ async def submit(esme: Any, pdus: list[SubmitSm]) -> list[str]:
     return [answer.message_id for answer in answers]
 
 
-def whole(pdus: Any) -> str:
-    return Assembled(tuple(pdus)).text()
-
-
 async def hang(world: Any) -> None:
     """A commit hangs, and what comes after it waits, though it has nothing to write."""
     world.store.gate.clear()
@@ -75,7 +71,7 @@ async def test_a_notification_in_parts_is_decided_once_and_goes_out_with_its_lin
     came = parts(event(), form)
     ids = await submit(esme, [came[place] for place in order])
     await world.until(lambda: len(world.peer.submitted) == 2)
-    assert whole(world.peer.submitted) == whole(came) + LINE
+    assert text_of(world.peer.submitted) == text_of(came) + LINE
     assert [concatenation(pdu) for pdu in world.peer.submitted] == [concatenation(pdu) for pdu in came]
     assert world.loop.engine.statistics.counts["decisions"] == 1
     await world.until(lambda: world.rows("notification")[0].status == "sent")
@@ -133,7 +129,7 @@ async def test_a_reference_that_is_taken_again_ends_the_message_before(start: An
     await submit(esme, [parts("z" * 200)[0], *parts(event())])
     await world.until(lambda: len(world.peer.submitted) == 3)
     assert world.peer.texts[0] == "z" * 153
-    assert whole(world.peer.submitted[1:]).endswith(LINE)
+    assert text_of(world.peer.submitted[1:]).endswith(LINE)
 
 
 async def test_many_messages_that_stay_incomplete_fill_no_state(start: Any, bind: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kairos.smpp import Assembled, BindTransceiver, Client, SubmitSm, Tag, encode, tlvs
+from kairos.smpp import BindTransceiver, Client, SubmitSm, Tag, encode, text_of, tlvs
 
 MSISDN = "12025550123"
 NOTIFICATION = "Your call cost T$0.35. Balance T$1.40. Ref "
@@ -89,7 +89,7 @@ def same_but_for_a_line(came: SubmitSm, went: SubmitSm) -> None:
     plain = {field.name: getattr(came, field.name) for field in fields(SubmitSm)} | {"sequence": went.sequence}
     if went == SubmitSm(**plain):
         return
-    text, whole = (Assembled((pdu,)).text() for pdu in (came, went))
+    text, whole = (text_of([pdu]) for pdu in (came, went))
     assert whole == text + LINE
     changed: dict[str, Any] = {"short_message": went.short_message, "tlvs": went.tlvs, "data_coding": went.data_coding}
     assert went == replace(came, sequence=went.sequence, **changed)

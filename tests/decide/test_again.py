@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from tests.conftest import HOUR, TEXTS, Bench
 
 from kairos.decide import survivors_again
-from kairos.domain.decision import Decision
+from kairos.domain.decision import Decision, read_decision
 from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import Switch, Switches
 from kairos.engine.playbook_tests import decide_test
@@ -22,8 +21,6 @@ from kairos.playbook import load_texts, read
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prepaid"
 BOTH = [("booster/small", "notification"), ("booster/large", "notification")]
 
-read_record = msgspec.msgpack.Decoder(Decision).decode
-
 
 def decision(bench: Bench, **data: Any) -> Decision:
     """The record of a call whose notification a line can ride on; booster/small and booster/large may be said."""
@@ -31,7 +28,7 @@ def decision(bench: Bench, **data: Any) -> Decision:
     known: dict[str, Any] = {"service": "voice", "cost": 100, "balances": balances} | data
     work = bench.apply(bench.event("end_of_call", notification="Your call cost T$1.", **known))
     ((_, _, _, record),) = work.batch.decisions
-    return read_record(record)
+    return read_decision(record)
 
 
 def again(changed: Program, made: Decision, then: Program) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.decide.test_limits import ZONES, verdict, wall
 
 from kairos.decide.gates import closed_for
-from kairos.decide.wall_clock import instant
+from kairos.decide.wall_clock import reads
 from kairos.errors import PlaybookError
 
 HOUR = 3_600_000
@@ -27,7 +27,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def test_a_clock_reads_what_it_should_from_then_on(zone: str, now: int, minutes: int) -> None:
     now -= now % MINUTE
     wanted = wall(now, zone) + timedelta(minutes=minutes)
-    at = instant(wanted, ZoneInfo(zone), now - 1)
+    at = reads(wanted, ZoneInfo(zone), now - 1)
     assert wall(at, zone) >= wanted
     assert at == now or wall(at - MINUTE, zone) < wanted or wall(at - MINUTE, zone) > wall(at, zone)
 

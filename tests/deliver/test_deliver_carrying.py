@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kairos.deliver import with_text
-from kairos.smpp import Assembled, Concatenation, SubmitSm, Tag, concatenation, encode, split, tlvs
+from kairos.smpp import Concatenation, SubmitSm, Tag, concatenation, encode, split, text_of, tlvs
 
 LONG = "Your call cost T$0.35. " * 9  # two parts
 CHANGING = {"data_coding", "esm_class", "short_message", "tlvs", "registered_delivery", "sequence"}
@@ -44,10 +44,6 @@ def message(text: str, form: str = "short_message", **values: Any) -> list[Submi
 
 def parts(text: str, form: str) -> Any:
     return split(text, 300 if form == "udh16" else 44, wide=form == "udh16")
-
-
-def text_of(pdus: list[SubmitSm]) -> str:
-    return Assembled(tuple(pdus)).text()
 
 
 @pytest.mark.parametrize("form", ["short_message", "message_payload"])

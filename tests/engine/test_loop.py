@@ -429,7 +429,7 @@ class AtOnce(SlowAside):
 async def test_what_is_left_of_a_batch_stands_on_nothing_that_was_not_kept(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who asks joins a batch between two slices; the rest of it has its states of before, with what was in flight."""
+    """Who asks joins a batch between two slices; what is left has its states from before and what was in flight."""
     monkeypatch.setattr("kairos.engine.loop.SLICE", 2)
     monkeypatch.setattr("kairos.engine.loop.ASKED_LATELY", 1e9)
     store = SlowStore()

@@ -14,7 +14,7 @@ from tests.conftest import NOON, TEXTS, compiled
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.sqlite.lessons import SqliteLessons
 from kairos.decide import Arm
-from kairos.domain.decision import Decision
+from kairos.domain.decision import Decision, read_decision
 from kairos.domain.event import Event
 from kairos.domain.inputs import Delivery, Reply
 from kairos.domain.message import Outgoing, Text
@@ -29,7 +29,6 @@ DAY = 86_400_000
 WEEK = 7 * DAY
 TEN = Bucket("main", 10_000), Bucket("data", 100_000, NOON + WEEK)
 
-_record = msgspec.msgpack.Decoder(Decision).decode
 _text = msgspec.msgpack.Decoder(Text).decode
 
 
@@ -70,7 +69,7 @@ class Town:
             self.take(*profile)
             calls = [self.call(one) for one in people]
             work = self.take(*calls)
-            made = {decision.id: decision for *_, blob in work.batch.decisions if (decision := _record(blob))}
+            made = {decision.id: decision for *_, blob in work.batch.decisions if (decision := read_decision(blob))}
             sent = [(row, _text(row.payload)) for row in work.batch.outgoing]
             self.take(*(self.news(row, text, delivered) for row, text in sent))
             if delivered == "delivered":

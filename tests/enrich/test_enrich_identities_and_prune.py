@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kairos.domain.event import Event
-from kairos.domain.subscriber import Bucket, Contact, Cooldown, OpenOffer, State
+from kairos.domain.subscriber import Bucket, Contact, Cooldown, State
 from kairos.enrich import (
     IDENTITIES_KEPT,
     IDENTITIES_KEPT_FOR,
@@ -75,64 +75,27 @@ class TestIdentities:
 MARK_OF_OCS_1 = "8e4a501cd320bd53"
 
 
-def offer(number: int, status: str, expires: int, changed: int = 0) -> OpenOffer:
-    return OpenOffer(
-        number=number,
-        key=f"k{number}",
-        decision=1,
-        action="booster",
-        variant="small",
-        kind="sell",
-        title="500 MB",
-        price=1000,
-        product="P1",
-        charges=True,
-        language="en",
-        short_code="5000",
-        channel="notification",
-        made=0,
-        expires=expires,
-        after_decline=DAY,
-        status=status,
-        changed=changed,
-    )
-
-
 class TestPrune:
     def test_contacts_older_than_the_longest_limit_go(self, plan: Plan, state: State) -> None:
         state.contacts = [Contact(NOW - age, 1, "sms", "booster", "upsell", False) for age in (DAY + 1, DAY, DAY - 1)]
-        prune(plan, state, NOW, DAY, DAY)
+        prune(plan, state, NOW, DAY)
         assert [NOW - contact.at for contact in state.contacts] == [DAY - 1]
 
     def test_but_for_those_that_still_wait_for_an_answer(self, plan: Plan, state: State) -> None:
         state.contacts = [Contact(NOW - age * DAY, 9 - age, "sms", "a", "b", False) for age in (4, 3, 2, 1)]
-        prune(plan, state, NOW, DAY, DAY, unanswered={5, 7})
+        prune(plan, state, NOW, DAY, unanswered={5, 7})
         assert [contact.decision for contact in state.contacts] == [5, 7]
-
-    def test_only_closed_offers_go_and_only_when_no_answer_can_come(self, plan: Plan, state: State) -> None:
-        past = NOW - 2 * DAY
-        state.offers = [
-            offer(1, "open", past),
-            offer(2, "accepted", past),
-            offer(3, "fulfilled", past),
-            offer(4, "declined", past, changed=NOW - DAY),
-            offer(5, "refused", past, changed=NOW - DAY + 1),
-            offer(6, "expired", NOW - DAY + 1),
-            offer(7, "declined", NOW + DAY),
-        ]
-        prune(plan, state, NOW, DAY, DAY)
-        assert [o.number for o in state.offers] == [1, 2, 5, 6, 7]
 
     def test_cooldowns_that_are_over_go(self, plan: Plan, state: State) -> None:
         state.cooldowns = [Cooldown("a", NOW), Cooldown("b", NOW + 1), Cooldown("never again", -1)]
-        prune(plan, state, NOW, DAY, DAY)
+        prune(plan, state, NOW, DAY)
         assert [cooldown.action for cooldown in state.cooldowns] == ["b", "never again"]
 
     def test_empty_and_expired_balances_go_and_are_still_known_to_be_nothing(self, plan: Plan, state: State) -> None:
         buckets = [Bucket("main", 0), Bucket("data", 5, NOW), Bucket("voice", 9, NOW + 1), Bucket("voice", -4)]
         fold(plan, state, Event("1", "end_of_call", "447700900001", NOW - 1, {"balances": buckets}))
         before = row(plan, state, "", {}, NOW, NOW)
-        prune(plan, state, NOW, DAY, DAY)
+        prune(plan, state, NOW, DAY)
         assert state.buckets == buckets[2:]
         assert row(plan, state, "", {}, NOW, NOW) == before
         assert before[plan.vocabulary.columns.index("balance")] == 0
@@ -141,9 +104,9 @@ class TestPrune:
         for age in (3 * DAY, 2 * DAY, DAY + 1, HOUR, 0):
             fold(plan, state, Event(str(age), "recharge", "447700900001", NOW - age, {"amount": 100}))
         before = row(plan, state, "", {}, NOW, NOW)
-        prune(plan, state, NOW, DAY, DAY)
+        prune(plan, state, NOW, DAY)
         one_day = list(plan.vocabulary.counters).index("recharged_1d")
         assert counter_buckets(state, one_day) == [(NOW - HOUR) // HOUR, 100, NOW // HOUR, 100]
         assert row(plan, state, "", {}, NOW, NOW) == before
-        prune(plan, state, NOW + 31 * DAY, DAY, DAY)
+        prune(plan, state, NOW + 31 * DAY, DAY)
         assert not any(counter_buckets(state, place) for place in range(len(plan.totals)))

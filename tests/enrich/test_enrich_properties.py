@@ -110,7 +110,7 @@ def test_a_counter_is_what_counting_by_hand_gives(stream: list[Event], later: in
     now = NOW + later
     state = folded(stream)
     if pruned:
-        prune(PLAN, state, now, DAY, DAY)
+        prune(PLAN, state, now, DAY)
     found = dict(zip(VOCABULARY.columns, values(state, now), strict=True))
     for counter in VOCABULARY.counters.values():
         assert found[counter.name] == brute_force(counter, stream, now)
@@ -166,7 +166,7 @@ def test_migration_in_the_middle_changes_nothing_that_it_carries(
 @given(streams, st.integers(0, 2 * DAY), st.integers(0, DAY))
 def test_pruning_takes_nothing_that_a_later_row_would_show(stream: list[Event], first: int, then: int) -> None:
     state, pruned = folded(stream), folded(stream)
-    prune(PLAN, pruned, NOW + first, DAY, DAY)
+    prune(PLAN, pruned, NOW + first, DAY)
     assert values(pruned, NOW + first + then) == values(state, NOW + first + then)
 
 
@@ -183,6 +183,6 @@ def test_a_record_of_schema_1_counts_on(before: list[Event], after: list[Event],
     for event in after:
         fold(PLAN, upgraded, event)
     assert values(upgraded) == values(lived)
-    prune(PLAN, upgraded, NOW + later, DAY, DAY)
-    prune(PLAN, lived, NOW + later, DAY, DAY)
+    prune(PLAN, upgraded, NOW + later, DAY)
+    prune(PLAN, lived, NOW + later, DAY)
     assert (upgraded.counters, upgraded.past) == (lived.counters, lived.past)

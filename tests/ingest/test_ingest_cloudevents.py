@@ -146,7 +146,10 @@ class TestAttributes:
                 "`org.example.recharg` is not a known event type; did you mean `recharge`?",
             ),
             ({"type": "zzz"}, "`zzz` is not a known event type; known: `end_of_call`, `recharge`, `data_session`"),
-            ({"subject": "me"}, "`subject`: `me` is not an international phone number; write it like +447700900123"),
+            (
+                {"subject": "me"},
+                "`subject`: `me` is not an international phone number; write `+` and its country code first",
+            ),
             ({"time": "yesterday"}, "`time`: `yesterday` is not a time such as 2026-11-24T18:00:00Z"),
             (
                 {"time": "2026-11-24T18:00:00"},

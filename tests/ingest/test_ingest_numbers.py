@@ -51,6 +51,7 @@ def test_what_is_no_number_is_refused_in_the_senders_words(written: str) -> None
     with pytest.raises(EventError, match="is not an international phone number") as error:
         normalise(written)
     assert f"`{written[:40]}`" in str(error.value)
+    assert str(error.value).endswith("; write `+` and its country code first")  # no number, which a log would mask
 
 
 def test_the_region_is_named() -> None:

@@ -166,27 +166,6 @@ def test_the_probability_of_a_choice_is_how_often_it_is_made(scorer: LearnedProp
     np.testing.assert_allclose(chances[0, :, 0], share, atol=4 * np.sqrt(0.25 / many))
 
 
-def test_an_arm_that_is_added_is_its_likes_until_it_has_answers() -> None:
-    draw = np.random.default_rng(13)
-    made = learner(draw)
-    tell(made, draw, 3000)
-    made.publish(START + 3 * DAY)
-    new = Variant("new/music", "music", 3000.0, 6.0, 14.0)
-    before = LearnedPropensity(made.publish(START + 3 * DAY), [*ARMS, new], explore=0)
-    made.add([new])
-    some, pairs = moments(draw, 200, LATER), all_pairs(200, len(ARMS) + 1)
-    after = LearnedPropensity(made.publish(START + 3 * DAY), made.variants, explore=0)
-    np.testing.assert_allclose(after.score(pairs, some), before.score(pairs, some), rtol=2 * ALIKE)
-    ids = np.arange(90_000, 90_400)
-    levels = made.features.levels(moments(draw, 400, START + 3 * DAY))
-    made.answers.offer(ids, levels, np.full(400, len(ARMS)), np.full(400, 0.3), START + 3 * DAY)
-    for id in ids.tolist():  # noqa: A001
-        made.answers.deliver(id, START + 3 * DAY)
-    after = LearnedPropensity(made.publish(START + 5 * DAY), made.variants, explore=0)
-    was, now = (model.score(pairs, some).reshape(200, -1)[:, -1].mean() for model in (before, after))
-    assert now < was / 2  # nobody wanted it
-
-
 def test_channels_are_told_apart() -> None:
     """An arm is taken twice as often on one channel as on the other."""
     draw, channels = np.random.default_rng(14), ("notification", "sms")

@@ -19,7 +19,6 @@ from starlette.routing import Route
 
 from kairos.simulate.operator import Operator, OperatorSettings
 from kairos.smpp import (
-    Assembled,
     BindTransceiver,
     Client,
     DeliverSm,
@@ -34,6 +33,7 @@ from kairos.smpp import (
     receipt_for,
     serve,
     split,
+    text_of,
 )
 
 
@@ -113,7 +113,7 @@ class FakeKairos:
         if self.refuse_submissions:
             self.refuse_submissions -= 1
             return pdu.response(Status.ESME_RTHROTTLED)
-        text = Assembled((pdu,)).text()
+        text = text_of([pdu])
         if text in self._seen:
             return pdu.response(message_id=self._seen[text])
         message_id = self._seen[text] = str(len(self._seen) + 1)
@@ -159,7 +159,7 @@ class FakeKairos:
         if self.silent_replies:
             self.silent_replies -= 1
             return pdu.response(Status.ESME_RX_T_APPN)
-        text = Assembled((pdu,)).text()
+        text = text_of([pdu])
         self.replies.append((pdu.source_addr, text))
         self._spawn(self._on_reply(pdu, pdu.source_addr, text.strip()))
         return pdu.response()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -14,18 +15,20 @@ from kairos.simulate.esmes import Account, ChargingEsme, InfoEsme, Relayed
 from kairos.simulate.ocs import Balances, Usage
 from kairos.simulate.operator import until
 from kairos.smpp import (
+    Concatenation,
     DeliverSm,
     MessageState,
     NotBound,
     Pdu,
-    Reassembler,
     Session,
     Status,
     SubmitSm,
     Tag,
+    concatenation,
     passwords,
     receipt_for,
     serve,
+    text_of,
 )
 
 NUMBER = "12025550100"
@@ -66,6 +69,10 @@ def charging(*, parted: bool = False) -> ChargingEsme:
     )
 
 
+def place_of(pdu: SubmitSm) -> Concatenation:
+    return concatenation(pdu) or Concatenation("whole", 0, 1, 1)
+
+
 def notification(language: str) -> Notification:
     return Notification("r1", NUMBER, FULL, eocn.text(language, FULL, "r1"))
 
@@ -80,11 +87,12 @@ async def test_a_text_of_any_length_travels_whole(door: Door, language: str, par
         await esme.bound()
         await esme.submit(said)
     await esme.close()
-    reassembler = Reassembler(60.0, time.monotonic)
-    whole = [message for pdu in door.got for message in reassembler.add("ocs", pdu)]
-    assert [message.text() for message in whole] == [said.text]
+    parts = sorted(door.got, key=lambda pdu: place_of(pdu).part)
+    first = place_of(parts[0])
+    assert [place_of(pdu) for pdu in parts] == [replace(first, part=part) for part in range(1, first.parts + 1)]
+    assert text_of(parts) == said.text
     long = language != "en"
-    assert len(door.got) == (1 if not long or not parted else len(whole[0].pdus))
+    assert len(door.got) == (1 if not long or not parted else first.parts)
     assert (len(door.got) > 1) == (long and parted)
     assert (door.got[0].tlv(Tag.message_payload) is not None) == (long and not parted)
     assert {(pdu.source_addr, pdu.destination_addr, pdu.registered_delivery) for pdu in door.got} == {

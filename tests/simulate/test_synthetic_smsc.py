@@ -12,7 +12,6 @@ from kairos.simulate.operator import until
 from kairos.simulate.serials import serials
 from kairos.simulate.smsc import Arrival, Smsc
 from kairos.smpp import (
-    Assembled,
     BindTransceiver,
     Client,
     DataSm,
@@ -24,6 +23,7 @@ from kairos.smpp import (
     SubmitSm,
     parse_receipt,
     split,
+    text_of,
     tlvs,
 )
 
@@ -135,7 +135,7 @@ async def test_a_reply_is_sent_until_it_is_taken(peer: Peer) -> None:
         await until(lambda: sent.acknowledged > 0)
     assert (sent.attempts, sent.refused, peer.smsc.under_way) == (3, "", 0)
     (pdu,) = peer.heard
-    assert (pdu.source_addr, pdu.destination_addr, Assembled((pdu,)).text()) == (NUMBER, "5000", "نعم 1")
+    assert (pdu.source_addr, pdu.destination_addr, text_of([pdu])) == (NUMBER, "5000", "نعم 1")
 
 
 async def test_a_reply_that_is_refused_for_good_is_not_repeated(peer: Peer) -> None:

@@ -37,7 +37,6 @@ from kairos.smpp import (
     DeliverSm,
     NotSent,
     Pdu,
-    Reassembler,
     Role,
     Session,
     SessionOptions,
@@ -537,25 +536,6 @@ def test_nothing_is_piled_up_for_a_peer_that_reads_nothing() -> None:
         assert session.close_reason == "the peer did not answer enquire_link"
 
     on_loop(play)
-
-
-def test_parts_without_their_others_are_bounded() -> None:
-    now = 0.0
-    reassembler = Reassembler(ttl=60.0, clock=lambda: now, limit=500)
-    chance = random.Random(4)
-    most = 0
-    for number in range(20_000):
-        now += 0.001
-        header = bytes((5, 0, 3, chance.randrange(256), chance.randrange(4), chance.randrange(4)))
-        source = str(chance.randrange(1000))
-        pdu = DeliverSm(source_addr=source, esm_class=0x40, short_message=header + str(number).encode())
-        reassembler.add("smsc", pdu)
-        most = max(most, len(reassembler), reassembler._remembered)
-        assert len(reassembler._gathering) + len(reassembler._finished) <= 1000
-    assert most == 500
-    now += 100.0
-    reassembler.expire()
-    assert (len(reassembler), reassembler._remembered, len(reassembler._finished)) == (0, 0, 0)
 
 
 # --- over sockets ---

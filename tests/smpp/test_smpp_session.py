@@ -248,7 +248,7 @@ async def test_the_bind_response_names_us_and_our_version(peers: Peers) -> None:
     ],
 )
 async def test_a_wrong_password_is_refused_and_the_connection_closed(
-    peers: Peers, system_id: str, password: str
+    peers: Peers, caplog: pytest.LogCaptureFixture, system_id: str, password: str
 ) -> None:
     server = await peers.server()
     raw = await peers.raw(server.port)
@@ -256,6 +256,7 @@ async def test_a_wrong_password_is_refused_and_the_connection_closed(
     assert response == BindTransceiverResp(sequence=1, status=Status.ESME_RBINDFAIL)
     assert await raw.ended() == b""
     assert server.accounts == ()
+    assert "refused: no such account, or another password" in caplog.text
 
 
 async def test_a_check_that_fails_is_a_system_error(peers: Peers) -> None:

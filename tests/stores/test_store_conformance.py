@@ -242,7 +242,7 @@ def test_updates_apply_in_order_and_an_empty_peer_id_leaves_the_rows(store: Stor
         )
     )
     found = [(r.status, r.due, r.attempts, r.peer_id) for r in store.outgoing([1, 2, 3, 44])]
-    assert found == [("delivered", 7, 2, "peer-1"), ("sending", 6, 1, ""), ("dropped", 8, 0, "")]
+    assert found == [("delivered", 7, 2, "peer-1"), ("sending", 1002, 1, ""), ("dropped", 8, 0, "")]
     store.commit(Batch(updates=[OutgoingUpdate(1, "failed", 9, 3, "peer-9")]))
     assert store.outgoing_by_peer_id("peer-1") is None
     assert store.outgoing_by_peer_id("peer-44") is None

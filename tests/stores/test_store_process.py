@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import queue
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ async def test_a_door_that_breaks_at_our_end_ends_that_process(tmp_path: Path, m
     assert await store.aside.read(Store.purchase, "k") is None
 
     class Short:
-        HIGHEST_PROTOCOL, dumps = process.pickle.HIGHEST_PROTOCOL, process.pickle.dumps
+        HIGHEST_PROTOCOL, dumps = pickle.HIGHEST_PROTOCOL, pickle.dumps
 
         @staticmethod
         def loads(_: Any) -> Any:

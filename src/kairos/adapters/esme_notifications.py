@@ -18,7 +18,7 @@ from kairos.domain.message import Carried
 from kairos.errors import EventError
 from kairos.ingest import Matched, Patterns, refusal
 from kairos.ports import Clock
-from kairos.smpp import Assembled, DataSm, SubmitSm, concatenation, encode_pdu
+from kairos.smpp import DataSm, SubmitSm, concatenation, encode_pdu, text_of
 
 log = structlog.get_logger("kairos.esme")
 
@@ -96,7 +96,7 @@ class Reader:
 
     def _event(self, account: str, pdus: Sequence[SubmitSm], name: str) -> Event | None:
         try:
-            text = Assembled(tuple(pdus)).text()
+            text = text_of(pdus)
             matched = self.patterns.match(account, text)
             if matched is None:
                 self.unread(account, pdus[0], text)

@@ -82,7 +82,8 @@ class Mail:
         except SMTPResponseException as error:
             return attempt.refused(error)
         except (SMTPException, OSError, ValueError) as error:  # ssl's errors and time-outs are OSErrors
-            reason = _words(str(error) or type(error).__name__)
+            late = f"no answer within {self.timeout_s:g} s" if isinstance(error, TimeoutError) else ""
+            reason = _words(late or str(error) or type(error).__name__)
             return Outcome("unknown" if attempt.begun else "retry", reason=reason)
         return Outcome("sent", str(message["Message-ID"]))
 

@@ -416,7 +416,8 @@ class MemoryStore:
         row = self._outgoing.get(update.id)
         if row is None:  # retention may have taken it before a late receipt came
             return
-        row.status, row.due, row.attempts = update.status, update.due, update.attempts
+        row.status, row.attempts = update.status, update.attempts
+        row.due = row.due if update.status == "sending" else update.due  # a mark is no news: it waits as before
         row.peer_id = update.peer_id or row.peer_id
         self._put(row)
 

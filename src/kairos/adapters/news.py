@@ -15,13 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
-import msgspec
 import structlog
 
 from kairos.adapters.sqlite.file import StoreFile
 from kairos.adapters.trouble import Trouble
 from kairos.adapters.webhooks import Target, body
-from kairos.domain.decision import Decision
+from kairos.domain.decision import read_decision
 from kairos.engine.dead_letters import DeadLetters
 from kairos.engine.dispatch import Backoff
 from kairos.engine.program import Program
@@ -41,7 +40,6 @@ PAGE: Final = 200
 PATIENT: Final = Backoff(0.5, 300.0)
 LOOK: Final = 0.5  # seconds between looks at a table that had nothing new
 
-_record = msgspec.msgpack.Decoder(Decision).decode
 
 RESPONSES = "SELECT id, subscriber, decision, offer, outcome, reason, at FROM response WHERE id > ? ORDER BY id LIMIT ?"
 DECISIONS = "SELECT id, record FROM decision WHERE id > ? ORDER BY id LIMIT ?"
@@ -107,7 +105,7 @@ class SqliteNews:
             yield Item(id_, f"{self.store.epoch}-r{id_}", kind, at, str(subscriber), data | {"reason": reason})
 
     def _decisions(self, rows: list[Any]) -> Iterator[Item]:
-        records = [_record(record) for _, record in rows]
+        records = [read_decision(record) for _, record in rows]
         said = [record for record in records if record.chosen and not record.test and "decisions" in self.wanted]
         numbers = self._numbers({record.subscriber for record in said})
         for record in said:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import msgspec
-
 from kairos import enrich, respond
 from kairos.deliver import OfferLinks, values_of
 from kairos.deliver.links import Opened, Purpose, mark_of
 from kairos.deliver.page import Shown, shown_alone, shown_offer
 from kairos.domain.channel import EMAIL, PAGE
-from kairos.domain.decision import Decision
+from kairos.domain.decision import read_decision
 from kairos.domain.inbound import Verb, Word
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.engine.inbound import REFUSED, own_words
@@ -27,8 +25,6 @@ NETWORK: Final = "vouched for by the network"
 LINK: Final = "by the link alone"
 STOPS_ALL: Final = ("page_stop_ask", "stopped")  # the question, and what is said then
 STOPS_MAIL: Final = ("page_stop_mail_ask", "page_stop_mail")
-
-_record = msgspec.msgpack.Decoder(Decision).decode
 
 
 class HttpPages:
@@ -122,7 +118,7 @@ class HttpPages:
         if mark_of(self.store.epoch_of(opened.decision)) != opened.mark:
             return None
         blob = self.store.decision(opened.decision)
-        subscriber = _record(blob).subscriber if blob else 0
+        subscriber = read_decision(blob).subscriber if blob else 0
         kept = self.store.load([], [subscriber]).states.get(subscriber) if subscriber else None
         if kept is None:
             return None

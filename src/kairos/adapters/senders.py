@@ -17,7 +17,6 @@ from kairos.engine.work import Answer
 from kairos.errors import EventError, KairosError
 from kairos.ports import Clock
 from kairos.smpp import (
-    Assembled,
     EncodeError,
     Pdu,
     PduError,
@@ -27,6 +26,7 @@ from kairos.smpp import (
     encode_pdu,
     measure,
     message_bytes,
+    text_of,
 )
 from kairos.smpp.times import absolute, parse_time
 
@@ -141,7 +141,7 @@ def _text(pdus: Sequence[SubmitSm]) -> str:
     """What it says; of octets that are no text, themselves. Raises RefusedError for one that is too long."""
     octets = sum(len(message_bytes(pdu)[1]) for pdu in pdus)
     try:
-        text = Assembled(tuple(pdus)).text()
+        text = text_of(pdus)
         parts = measure(text).parts
     except (TextError, EncodeError, PduError):
         text, parts = b"".join(message_bytes(pdu)[1] for pdu in pdus).hex(), -(-octets // OCTETS)

@@ -27,7 +27,6 @@ from kairos.ports import Clock, Outcome, Store
 from kairos.smpp import (
     EMERGENCY,
     TEMPORARY,
-    Assembled,
     DataSm,
     DeliverSm,
     Handler,
@@ -47,6 +46,7 @@ from kairos.smpp import (
     parse_receipt,
     split,
     status_name,
+    text_of,
     with_message_id,
 )
 
@@ -271,7 +271,7 @@ class Smsc:
         name = self._name(pdu)
         told = fingerprint(pdu, name)
         identity = f"smsc/{told}" if name else f"smsc/{uuid4().hex}"
-        text = Assembled((pdu,)).text()
+        text = text_of([pdu])
         told = "" if name else told
         await self.loop.submit(Reply(identity, msisdn, pdu.destination_addr, text, self.clock(), told, repeated))
 

@@ -70,13 +70,18 @@ def signatures(secrets: Sequence[bytes], id_: str, timestamp: int, body: bytes) 
 
 
 class Target:
-    """Somebody who is told by webhook. It follows no redirects and reads no more of an answer than it must."""
+    """Somebody who is told by webhook. It follows no redirects and reads no more of an answer than it must.
 
-    def __init__(self, url: str, secrets: Sequence[bytes], timeout_s: float, clock: Clock, at_once: int) -> None:
+    `section`: of the settings, for the log.
+    """
+
+    def __init__(
+        self, url: str, secrets: Sequence[bytes], timeout_s: float, clock: Clock, at_once: int, section: str = ""
+    ) -> None:
         self.url, self.secrets, self.clock = url, secrets, clock
         kinds = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "kairos"}
         host = httpx.URL(url).host  # the rest of it may hold a token
-        trouble = Trouble(log, "a webhook is not taken", "a webhook is taken again", host=host)
+        trouble = Trouble(log, "a webhook is not taken", "a webhook is taken again", section=section, host=host)
         self.attempts = Attempts(timeout_s, at_once, trouble, headers=kinds)
 
     async def post(self, id_: str, body: bytes) -> Outcome:

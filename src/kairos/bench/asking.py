@@ -10,14 +10,14 @@ connection counts, too.
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from kairos.bench import open_loop
 
 CONNECTIONS = 64
 
@@ -62,15 +62,12 @@ async def step(door: Door, rate: float, numbers: Sequence[str]) -> dict[str, Any
         await asyncio.sleep(0.0005)
     behind = sum(not one.done() for one in asked)
     answers = await asyncio.gather(*asked)
-    waits = np.array([wait for wait, _ in answers]) * 1000
     return {
         "rate": rate,
         "sent": len(asked),
         "delivered": len(answers),
         "behind": behind,
-        "p50_ms": round(float(np.percentile(waits, 50)), 2),
-        "p99_ms": round(float(np.percentile(waits, 99)), 2),
-        "max_ms": round(float(waits.max()), 2),
+        **open_loop.in_ms(np.array([wait for wait, _ in answers])),
         "offers": round(sum(told for _, told in answers) / len(answers), 2),
     }
 
@@ -78,13 +75,7 @@ async def step(door: Door, rate: float, numbers: Sequence[str]) -> dict[str, Any
 async def main(port: int, key: str) -> None:
     door = Door(port, key)
     await door.open()
-    gc.disable()  # between steps alone: a look at all that is kept here is no wait of kairos'
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        gc.collect()
-        wanted = json.loads(line)
-        seen = await step(door, wanted["rate"], wanted["numbers"])
-        sys.stdout.write(json.dumps(seen) + "\n")
-        sys.stdout.flush()
+    await open_loop.step_by_step(lambda wanted: step(door, wanted["rate"], wanted["numbers"]))
 
 
 if __name__ == "__main__":

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import json
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from kairos.bench import open_loop
 from kairos.simulate.ussd import Dialogue, UssdGateway
 
 CODE, KEY = "*123#", "1"
@@ -55,39 +53,32 @@ async def step(gateway: UssdGateway, rate: float, numbers: Sequence[str]) -> dic
     ]
     await asyncio.sleep(began + 2 * len(numbers) / rate - time.perf_counter())
     behind = sum(not one.done() for one in dialled)
-    waits = np.array([wait for both in await asyncio.gather(*dialled) for wait in both]) * 1000
-    never = int((waits >= AT_MOST * 1000).sum())
+    waits = np.array([wait for both in await asyncio.gather(*dialled) for wait in both])
+    never = int((waits >= AT_MOST).sum())
     on_their_way = int(rate / 2 * READS)  # who dialled in the last second presses later
     return {
         "rate": rate,
         "sent": len(waits),
         "delivered": len(waits) - never,
         "behind": max(0, behind - on_their_way),
-        "p50_ms": round(float(np.percentile(waits, 50)), 2),
-        "p99_ms": round(float(np.percentile(waits, 99)), 2),
-        "max_ms": round(float(waits.max()), 2),
-        "menu_p99_ms": round(float(np.percentile(waits[::2], 99)), 2),
-        "offers_p99_ms": round(float(np.percentile(waits[1::2], 99)), 2),
+        **open_loop.in_ms(waits),
+        "menu_p99_ms": open_loop.p_ms(waits[::2], 99),
+        "offers_p99_ms": open_loop.p_ms(waits[1::2], 99),
     }
 
 
 async def main() -> None:
     gateway = UssdGateway(time.perf_counter)
     await gateway.start()
-    _say({"port": gateway.port})
-    gc.disable()  # between steps alone: a look at all that is kept here is no wait of kairos'
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        gc.collect()
-        wanted = json.loads(line)
+    open_loop.say({"port": gateway.port})
+
+    async def take(wanted: dict[str, Any]) -> dict[str, Any]:
         while not gateway.bound:  # noqa: ASYNC110 (kairos comes when it can)
             await asyncio.sleep(0.01)
-        _say(await step(gateway, wanted["rate"], wanted["numbers"]))
+        return await step(gateway, wanted["rate"], wanted["numbers"])
+
+    await open_loop.step_by_step(take)
     await gateway.close()
-
-
-def _say(said: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -12,13 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from kairos.adapters.sqlite.lessons import SqliteLessons
 from kairos.adapters.sqlite.process import SqliteProcess
 from kairos.bench import bare_store, workload
-from kairos.domain.decision import Decision
+from kairos.domain.decision import read_decision
 from kairos.domain.event import Event
 from kairos.engine.engine import Engine
 from kairos.engine.lessons import Lessons
@@ -27,8 +26,6 @@ from kairos.engine.program import Program, compile_program
 from kairos.learn import FixedPropensity, LearnedPropensity, variants_of
 from kairos.playbook import read
 from kairos.ports import Aside, Scorer
-
-_record = msgspec.msgpack.Decoder(Decision).decode
 
 UNDER_WAY = 4  # batches that the source keeps waiting
 
@@ -151,7 +148,7 @@ async def _feed(engine: Engine, aside: Aside, events: list[Event], batch: int) -
 
 def _mix(store: SqliteProcess, first: int, count: int) -> dict[str, float]:
     """What the events met, from every hundredth decision record."""
-    records = [_record(blob) for number in range(first, first + count, 100) if (blob := store.decision(number))]
+    records = [read_decision(blob) for number in range(first, first + count, 100) if (blob := store.decision(number))]
     candidates = [len(record.scores.arm) for record in records]
     return {
         "arbitrated": round(sum(map(bool, candidates)) / len(records), 3),

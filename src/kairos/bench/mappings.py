@@ -89,10 +89,8 @@ def run() -> dict[str, object]:
     mapped = msgspec.json.encode([payload(number) for number in range(AT_ONCE)])
     native = msgspec.json.encode([event(number) for number in range(AT_ONCE)])
     batch = "application/cloudevents-batch+json"
-    read_mapped, read_native = (
-        mappings.read("ocs", "application/json", mapped, NOW),
-        reader.read(batch, {}, native, NOW),
-    )
+    read_mapped = mappings.read("ocs", "application/json", mapped, NOW)
+    read_native = reader.read(batch, {}, native, NOW)
     for (_, one), other in zip(read_mapped, read_native, strict=True):
         assert isinstance(one, Mapped)
         assert isinstance(other, Readable)

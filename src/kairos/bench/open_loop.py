@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import json
 import os
 import platform
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 Step = Mapping[str, Any]  # as `kairos.simulate.paced.Step`
 Ask = Callable[[float, float], Awaitable[Step]]  # (a second, seconds): what was seen of it
@@ -65,6 +72,34 @@ async def measure(
         "steps": steps,
         "machine": machine(),
     }
+
+
+async def step_by_step(take: Callable[[dict[str, Any]], Awaitable[Step]]) -> None:
+    """Take each step that a line of standard input asks for as a JSON object, and say what was seen of it."""
+    gc.disable()  # between steps alone: a look at all that is kept here is no wait of kairos'
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        gc.collect()
+        say(await take(json.loads(line)))
+
+
+def say(said: Mapping[str, Any]) -> None:
+    """One line of standard output."""
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+
+
+def in_ms(waits: NDArray[np.float64]) -> dict[str, float]:
+    """Of waits in seconds.
+
+    >>> in_ms(np.array([0.001, 0.002, 0.003]))
+    {'p50_ms': 2.0, 'p99_ms': 2.98, 'max_ms': 3.0}
+    """
+    return {"p50_ms": p_ms(waits, 50), "p99_ms": p_ms(waits, 99), "max_ms": p_ms(waits, 100)}
+
+
+def p_ms(waits: NDArray[np.float64], percent: float) -> float:
+    """A percentile of waits in seconds."""
+    return round(float(np.percentile(waits, percent)) * 1000, 2)
 
 
 def brief(step: Step) -> dict[str, object]:

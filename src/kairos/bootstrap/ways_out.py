@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -59,11 +59,10 @@ def open_ways(settings: Channels, clock: Clock, unsubscribe: Callable[[str], str
             made[channel] = Mmsc(section.url, *who, folder, section.timeout_s, section.at_once, login=login)
         elif isinstance(section, WebhookSettings):
             secrets = read_secrets(section.secret, "channels.webhook.secret")
-            made[channel] = Webhook(Target(section.url, secrets, section.timeout_s, clock, section.at_once))
+            made[channel] = Webhook(_target(section, secrets, clock, "channels.webhook"))
         elif isinstance(section, Ivr):
             secrets = read_secrets(section.secret, "channels.ivr.secret")
-            target = Target(section.url, secrets, section.timeout_s, clock, section.at_once)
-            made[channel] = Dialler(target, callbacks(section))
+            made[channel] = Dialler(_target(section, secrets, clock, "channels.ivr"), callbacks(section))
         elif isinstance(section, Calls):
             made[channel] = CallList(clock, section.lease_s, section.again_after_s)
     return made
@@ -114,6 +113,10 @@ async def close_ways(ways: Iterable[Channel]) -> None:
             await close()
 
 
+def _target(settings: WebhookSettings | Ivr, secrets: Sequence[bytes], clock: Clock, section: str) -> Target:
+    return Target(settings.url, secrets, settings.timeout_s, clock, settings.at_once, section)
+
+
 def _mail(settings: Email, clock: Clock, unsubscribe: Callable[[str], str] | None) -> Channel:
     try:
         from kairos.adapters.mail import Mail
@@ -161,7 +164,7 @@ class Newsroom:
             for partition in (partition for partition, kinds in enumerate(TABLES) if kinds & wanted):
                 news = SqliteNews(settings.store.path, store, program, wanted)
                 self._files.append(news)
-                target = Target(one.url, secrets, one.timeout_s, clock, 1)
+                target = Target(one.url, secrets, one.timeout_s, clock, 1, f"news.{name}")
                 keep = milliseconds(one.keep)
                 teller = Teller(name, partition, news, target, store, letters, clock, thread=self._thread, keep=keep)
                 self.tellers.append(teller)

@@ -86,7 +86,7 @@ def publish(store: SqliteLessons, lessons: Lessons, chosen: Settings, now: int) 
 
 def tell_choices(store: SqliteLessons, choices: Choices, goes_on: Callable[[], bool] = lambda: True) -> None:
     """Keep how likely each choice was that is new, a share at a time while it `goes_on`."""
-    from kairos.engine.cohort import read_decision
+    from kairos.domain.decision import read_decision
 
     while goes_on() and (records := store.untold()):
         if drawn := choices.of(map(read_decision, records)):

@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 
 from kairos.decide.program import Frozen, Program
-from kairos.decide.wall_clock import instant, zone_info
+from kairos.decide.wall_clock import reads, zone_info
 from kairos.domain.purpose import MARKETING, minding
 from kairos.playbook.policy import WEEK, Freeze
 
@@ -52,4 +52,4 @@ def _of_week(freeze: Freeze, week: int) -> tuple[tuple[int, int], ...]:
     starts = [(MONDAY + timedelta(weeks=week + near), freeze.start) for near in (-1, 0, 1)]
     zone = zone_info(freeze.zone)
     walls = [datetime.combine(day, time()) + timedelta(minutes=start) for day, start in starts]
-    return tuple((instant(wall, zone), instant(wall + timedelta(minutes=length), zone)) for wall in walls)
+    return tuple((reads(wall, zone), reads(wall + timedelta(minutes=length), zone)) for wall in walls)

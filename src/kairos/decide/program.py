@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from kairos.playbook.budget import Budget
 from kairos.playbook.budget_file import budgets_of, need
 from kairos.playbook.placeholders import placeholders
 from kairos.playbook.playbook import Playbook
-from kairos.playbook.policy import Freeze, Gate, Limit, Window
+from kairos.playbook.policy import ContactPolicy, Freeze, Gate, Limit, Window
 from kairos.playbook.vocabulary import Vocabulary
 from kairos.rules import Check, compile_check, compile_false, compile_true
 
@@ -149,27 +149,15 @@ class Program:
 
 def compile_program(playbook: Playbook) -> Program:
     """Compile the deciding part of a playbook."""
+    policy, vocabulary, columns = playbook.policy, playbook.vocabulary, playbook.vocabulary.columns
     pairs = [(action, variant) for action in playbook.actions for variant in action.variants]
     arms = tuple(Arm(bit, action, variant) for bit, (action, variant) in enumerate(pairs))
-    columns = playbook.vocabulary.columns
     check = compile_check([[r.rule.condition for r in arm.variant.rules] for arm in arms], columns)
     number = {condition.key: index for index, condition in enumerate(check.conditions)}
-    spoken = {t.channel for action in playbook.actions for t in action.treatments}
-    own = sorted(spoken - {NOTIFICATION, *PULLED})
-    channels = (NOTIFICATION, *own, *(one for one in PULLED if one in spoken))
-    message = tuple(
-        {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
-        for channel in channels
-    )
-    on_channel = tuple(
-        sum(1 << bit for bit in bits) & ~_instead(arms, channel)
-        for channel, bits in zip(channels, message, strict=True)
-    )
-    in_menus = on_channel[channels.index(USSD)] if USSD in channels else 0
-    policy = playbook.policy
     of_action = {a.name: _mask(arm for arm in arms if arm.action is a) for a in playbook.actions}
+    of_issue = {i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}}
     purposes: dict[str, int] = {name: _mask(arm for arm in arms if arm.action.purpose == name) for name in STANDINGS}
-    ranks = _ranks(arms, policy.say_first)
+    channels, own, message, on_channel = _reach(arms)
     gates = _gates(playbook, arms)
     limits = [_simplest(limit, arms) for limit in (*policy.limits, *policy.saturation)]
     budgets = budgets_of(playbook.actions)
@@ -182,34 +170,22 @@ def compile_program(playbook: Playbook) -> Program:
         check=check,
         worth=np.array([arm.variant.value * arm.action.weight for arm in arms], dtype=np.float64),
         answers=_answers(arms),
-        rank=np.array(ranks, dtype=np.int32) if len(set(ranks)) > 1 else None,
+        rank=_rank(arms, policy.say_first),
         of_purpose=purposes,
         switched=_of(purposes, minding("switches")),
         scored=_of(purposes, minding("pauses")),
         of_action=of_action,
-        of_issue={i: _mask(arm for arm in arms if arm.action.issue == i) for i in {a.issue for a in playbook.actions}},
-        own_channels=range(1, len(own) + 1),
-        pulled=range(len(own) + 1, len(channels)),
+        of_issue=of_issue,
+        own_channels=range(1, own + 1),
+        pulled=range(own + 1, len(channels)),
         on_channel=on_channel,
-        told=tuple(0 if channel == USSD else mask for channel, mask in zip(channels, on_channel, strict=True)),
-        told_by_ussd=tuple(
-            mask & ~in_menus if channel == INBOUND else mask for channel, mask in zip(channels, on_channel, strict=True)
-        ),
+        told=tuple(0 if channel == USSD else on_channel[place] for place, channel in enumerate(channels)),
+        told_by_ussd=_told_by_ussd(channels, on_channel),
         message=message,
         gates=tuple(gated for gate, gated in gates if not gate.channels and not gate.numbers),
         lists=tuple(gated for gate, gated in gates if gate.numbers),
-        sources=tuple(
-            Sourced(places, gated.opens, gated.opens_to_tester)
-            for gate, gated in gates
-            if gate.source and (places := _behind(playbook.vocabulary, gate.source))
-        ),
-        gates_on=tuple(
-            (
-                *(gated for gate, gated in gates if channel in gate.channels),
-                *(_reached(channel, columns.index(policy.addresses[channel])) if channel in policy.addresses else ()),
-            )
-            for channel in channels
-        ),
+        sources=tuple(_sources(gates, vocabulary)),
+        gates_on=tuple(tuple(_gates_on(channel, gates, policy, columns)) for channel in channels),
         address_at={channel: columns.index(name) for channel, name in policy.addresses.items()},
         quiet_hours=policy.quiet_hours,
         windows=tuple(policy.windows.get(channel, ()) for channel in channels),
@@ -223,19 +199,48 @@ def compile_program(playbook: Playbook) -> Program:
         holdout=policy.holdout,
         held_out=_of(purposes, policy.holdout_of),
         in_market=tuple(_for_all(arm, number) for arm in arms) if policy.holdout_list else (),
-        controls=tuple(
-            (of_action[a.name], a.control, f"{playbook.seed}/{a.name}") for a in playbook.actions if a.control
-        ),
+        controls=tuple(_controls(playbook, of_action)),
         seed=playbook.seed,
         time_zone=playbook.time_zone,
         zone_at=columns.index(ZONE) if ZONE in columns else -1,
         reasons=tuple(tuple((number[r.rule.condition.key], r.rule) for r in arm.variant.rules) for arm in arms),
         testers={one.msisdn: (_named(arms, one.offer), one.offer) for one in playbook.testers},
-        freezes=tuple(
-            _frozen(freeze, arms, channels) for freeze in sorted(policy.freezes, key=lambda one: one.except_care)
-        ),
+        freezes=tuple(_frozen(one, arms, channels) for one in sorted(policy.freezes, key=lambda one: one.except_care)),
         budgets=tuple(_budgeted(budget, arms) for budget in budgets),
         takes={arm.bit: taken for arm in arms if (taken := _takes(arm, budgets))},
+    )
+
+
+class Reach(NamedTuple):
+    """Where arms are said: the channels, of which so many after the notification are of messages of their own; and by
+    channel each arm's message, and the arms that are said there in the first place."""
+
+    channels: tuple[str, ...]
+    own: int
+    message: tuple[dict[int, str], ...]
+    on_channel: tuple[int, ...]
+
+
+def _reach(arms: Sequence[Arm]) -> Reach:
+    spoken = {treatment.channel for arm in arms for treatment in arm.action.treatments}
+    own = sorted(spoken - {NOTIFICATION, *PULLED})
+    channels = (NOTIFICATION, *own, *(one for one in PULLED if one in spoken))
+    message = tuple(
+        {arm.bit: t.message for arm in arms for t in arm.action.treatments if t.channel == channel}
+        for channel in channels
+    )
+    on_channel = tuple(
+        sum(1 << bit for bit in said) & ~_instead(arms, channel)
+        for channel, said in zip(channels, message, strict=True)
+    )
+    return Reach(channels, len(own), message, on_channel)
+
+
+def _told_by_ussd(channels: Sequence[str], on_channel: Sequence[int]) -> tuple[int, ...]:
+    """In a menu an arm is told in the menu's own words, where it has any, else in those for all who ask."""
+    in_menus = on_channel[channels.index(USSD)] if USSD in channels else 0
+    return tuple(
+        mask & ~in_menus if channel == INBOUND else mask for channel, mask in zip(channels, on_channel, strict=True)
     )
 
 
@@ -246,10 +251,12 @@ def _instead(arms: Sequence[Arm], channel: str) -> int:
     )
 
 
-def _ranks(arms: Sequence[Arm], say_first: Sequence[str]) -> list[int]:
-    """By arm: what is higher comes first, by its purpose, and within that by what is to be said first."""
+def _rank(arms: Sequence[Arm], say_first: Sequence[str]) -> NDArray[np.int32] | None:
+    """By arm: what is higher comes first, by its purpose, and within that by what is to be said first. None: all are
+    alike."""
     steps = len(say_first) + 1
-    return [STANDINGS[arm.action.purpose].rank * steps + _named_first(arm, say_first) for arm in arms]
+    ranks = [STANDINGS[arm.action.purpose].rank * steps + _named_first(arm, say_first) for arm in arms]
+    return np.array(ranks, dtype=np.int32) if len(set(ranks)) > 1 else None
 
 
 def _named_first(arm: Arm, say_first: Sequence[str]) -> int:
@@ -269,6 +276,13 @@ def _takes(arm: Arm, budgets: Sequence[Budget]) -> tuple[tuple[int, int], ...]:
     """What an offer of an arm takes: the places of budgets, and how much of each."""
     drawn = [(place, budget) for place, budget in enumerate(budgets) if budget in arm.action.budgets]
     return tuple((place, amount) for place, budget in drawn if (amount := need(budget, arm.variant)))
+
+
+def _controls(playbook: Playbook, of_action: Mapping[str, int]) -> Iterator[tuple[int, float, str]]:
+    """Of each action with a control group: its arms, the group's share, and what it is drawn with."""
+    for action in playbook.actions:
+        if action.control:
+            yield of_action[action.name], action.control, f"{playbook.seed}/{action.name}"
 
 
 def _for_all(arm: Arm, number: Mapping[str, int]) -> int:
@@ -311,6 +325,22 @@ def _gates(playbook: Playbook, arms: Sequence[Arm]) -> list[tuple[Gate, Gated]]:
             opens = compile_true(gate.unless, columns) if gate.unless else _never
         made.append((gate, Gated(gate.name, concerned, opens, to_tester, anytime, gate.numbers)))
     return made
+
+
+def _sources(gates: Sequence[tuple[Gate, Gated]], vocabulary: Vocabulary) -> Iterator[Sourced]:
+    """The sources of data that a consent is asked for and that something stands behind."""
+    for gate, gated in gates:
+        if gate.source and (places := _behind(vocabulary, gate.source)):
+            yield Sourced(places, gated.opens, gated.opens_to_tester)
+
+
+def _gates_on(
+    channel: str, gates: Sequence[tuple[Gate, Gated]], policy: ContactPolicy, columns: Sequence[str]
+) -> Iterator[Gated]:
+    """The gates of a channel alone; and whether they can be reached there."""
+    yield from (gated for gate, gated in gates if channel in gate.channels)
+    if channel in policy.addresses:
+        yield from _reached(channel, columns.index(policy.addresses[channel]))
 
 
 def _reached(channel: str, place: int) -> Iterator[Gated]:

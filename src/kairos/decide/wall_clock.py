@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from kairos.decide.program import Program
+from kairos.domain.instant import date_time, instant
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND: Final = timedelta(milliseconds=1)
 QUARTER: Final = 15 * 60_000  # ms; clocks change, and offsets differ, by whole quarters of an hour
 
 
@@ -33,15 +32,15 @@ def _span(unit: str, zone: str, quarter: int) -> tuple[int, int]:
     start -= timedelta(days={"week": start.weekday(), "month": start.day - 1}.get(unit, 0))
     following = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
     end = start + following[unit] if unit in following else (start + timedelta(days=31)).replace(day=1)
-    return instant(start, place), instant(end, place)
+    return reads(start, place), reads(end, place)
 
 
-def instant(wall: datetime, zone: ZoneInfo, after: int = 0) -> int:
+def reads(wall: datetime, zone: ZoneInfo, after: int = 0) -> int:
     """When (ms, UTC) the wall clock in a zone reads this: the first time after `after`, of the two where it goes back.
 
     Where it never does, when it jumps over it.
     """
-    first, second = ((wall.replace(tzinfo=zone, fold=fold) - EPOCH) // MILLISECOND for fold in (0, 1))
+    first, second = (instant(wall.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
     if _reading(first, zone) == wall:
         return first if first > after else second
     jump = second - second % QUARTER
@@ -52,12 +51,11 @@ def instant(wall: datetime, zone: ZoneInfo, after: int = 0) -> int:
 
 def reads_at(program: Program, row: Sequence[Any], local: int, now: int) -> int:
     """When (ms, UTC) the wall clock where a subscriber is will show `local` (ms), after now."""
-    wall = (EPOCH + local * MILLISECOND).replace(tzinfo=None)
-    return instant(wall, zone_info(zone_of(program, row)), now)
+    return reads(date_time(local).replace(tzinfo=None), zone_info(zone_of(program, row)), now)
 
 
 def _reading(now: int, zone: ZoneInfo) -> datetime:
-    return (EPOCH + now * MILLISECOND).astimezone(zone).replace(tzinfo=None)
+    return date_time(now).astimezone(zone).replace(tzinfo=None)
 
 
 def zone_of(program: Program, row: Sequence[Any]) -> str:

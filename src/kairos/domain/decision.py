@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 
@@ -80,3 +82,6 @@ class Decision(Struct, array_like=True, gc=False):
     gates: list[Shut] = []
     where: str = ""  # the channel that the subscriber asked on; empty: they did not ask
     listed: bool = False  # held out, and told what all may have, in the order of its worth
+
+
+read_decision: Final[Callable[[bytes], Decision]] = msgspec.msgpack.Decoder(Decision).decode

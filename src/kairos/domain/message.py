@@ -80,7 +80,7 @@ class Outgoing(Struct, array_like=True, gc=False):
     subscriber: int
     channel: str
     payload: bytes  # MessagePack of Text or Order
-    due: int  # ms: when it was written, later when there was the last news of it
+    due: int  # ms: when it was written, later when there was the last news of it but a mark before an attempt
     status: str = "pending"
     attempts: int = 0
     peer_id: str = ""  # the id that the counterpart (SMSC) gave it

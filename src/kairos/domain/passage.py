@@ -26,7 +26,6 @@ ALWAYS: Final[frozenset[Purpose]] = frozenset({"regulatory", "service"})  # that
 SENDER: Final = "sender:"  # before a sender's name, where a contact has the name of an action
 SCHEDULED: Final = "scheduled"
 EXPIRED: Final = "its validity has passed"
-MERGED: Final = "the same text was taken already"
 CANCELLED: Final = "cancelled by its sender"
 UNKNOWN: Final = "nobody is known by this number"
 TOO_MANY: Final = "too many messages wait for this subscriber"

@@ -12,6 +12,7 @@ from kairos.domain import purpose as purposes
 MARKETING: Final = "marketing"  # everything that kairos says of its own accord but what is regulatory
 CHARGING: Final = "charging"  # orders to the charging system
 PARTS: Final = ("channel", "action", "issue")  # of marketing: `channel:sms`, `action:booster`, `issue:upsell`
+SHAPES: Final = "marketing, charging, channel:NAME, action:NAME and issue:NAME"
 
 
 class Switch(Struct, frozen=True, array_like=True, gc=False):
@@ -82,14 +83,10 @@ def wrong_name(name: str, known: Mapping[str, tuple[str, ...]]) -> str:
     if name in (MARKETING, CHARGING):
         return ""
     if part not in PARTS or not rest:
-        return f"there is no switch `{name}`: there are marketing, charging, {', '.join(_shapes())} and issue:NAME"
+        return f"there is no switch `{name}`: there are {SHAPES}"
     if part in known and rest not in known[part]:
         return f"there is no {part} `{rest}` in the playbook"
     return ""
-
-
-def _shapes() -> list[str]:
-    return [f"{part}:NAME" for part in PARTS[:-1]]
 
 
 def wrong_turn(on: bool, reason: str) -> str:

@@ -8,9 +8,7 @@ from kairos import enrich
 from kairos.deliver import Row, values_of
 from kairos.domain.message import Text
 from kairos.domain.subscriber import OpenOffer, State
-from kairos.engine.work import (
-    Work,
-)
+from kairos.engine.work import Work
 from kairos.playbook.page_words import LINK
 
 if TYPE_CHECKING:

@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from kairos.decide import could_say, kept_from, would_say
 from kairos.decide.gates import CONTROL, HOLDOUT
-from kairos.domain.decision import Decision
+from kairos.domain.decision import Decision, read_decision
 from kairos.engine.program import Program
 from kairos.errors import KairosError, did_you_mean
 from kairos.playbook import Playbook
 
-read_decision = msgspec.msgpack.Decoder(Decision).decode
 ProgramOf = Callable[[str], Program | None]
 
 

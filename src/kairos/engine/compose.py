@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kairos import respond
 from kairos.decide import Arm, Composed
-from kairos.deliver import JOINT, Row, pdus_of, values_for, with_text
+from kairos.deliver import JOINT, Known, Row, Values, pdus_of, values_for, with_text
 from kairos.domain.channel import NOTIFICATION
 from kairos.domain.event import Notification
 from kairos.domain.moment import Moment
+from kairos.domain.subscriber import OpenOffer
 from kairos.engine.program import Program
 from kairos.playbook.action import Action
 from kairos.playbook.page_words import LINK
@@ -108,6 +110,30 @@ def spoken_in(program: Program, moment: Moment, action: Action, channel: str) ->
     message = next(one.message for one in action.treatments if one.channel == channel)
     language = language_of(program, moment)
     return language if language in program.messages.templates[message] else program.messages.languages[0]
+
+
+class Wording(NamedTuple):
+    """The message that says an open offer, and what its placeholders stand for."""
+
+    action: Action
+    message: str
+    values: Values
+
+
+def wording(program: Program, offer: OpenOffer, channel: str, expires: int, row: Known) -> Wording | None:
+    """How an open offer is said on a channel, with no more than `row` knows; `expires` as their wall clock reads it.
+
+    None where it has no message there, or the playbook has it at another price or under another title by now.
+    """
+    deciding = program.decide
+    arm = deciding.named.get((offer.action, offer.variant))
+    place = deciding.channels.index(channel) if channel in deciding.channels else 0
+    message = deciding.message[place].get(arm.bit) if arm and place else None
+    if not arm or not message or (arm.variant.price, program.offers[arm.bit]["title"]) != (offer.price, offer.title):
+        return None
+    offered = program.offers[arm.bit]
+    values = values_for(program.playbook, offered, offer.number, offer.short_code, expires, row)
+    return Wording(arm.action, message, values)
 
 
 def short_code_of(program: Program, notification: Notification | None) -> str:

@@ -104,8 +104,7 @@ def in_place(engine: Engine, work: Work, index: int, state: State, delivery: Del
 def _take_back(engine: Engine, work: Work, state: State, delivery: Delivery) -> None:
     work.changed.add(state.id)
     state.contacts = [contact for contact in state.contacts if contact.decision != delivery.decision]
-    if state.known and state.known.party:
-        party = engine.party(work, state.known.party)
+    if party := engine.party_of(work, state):
         party.contacts = [contact for contact in party.contacts if contact.decision != delivery.decision]
     unsaid(engine, work, state, delivery.decision)
     offer = respond.find(state, delivery.offer)

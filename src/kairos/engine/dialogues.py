@@ -8,7 +8,7 @@ import msgspec
 
 from kairos import respond
 from kairos.decide import closed_to
-from kairos.deliver import Row, Values, values_for
+from kairos.deliver import Row
 from kairos.domain.channel import USSD, USSD_PUSH
 from kairos.domain.inbound import Look, Recall
 from kairos.domain.message import Text
@@ -16,7 +16,8 @@ from kairos.domain.moment import Moment
 from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.answers import plain_row
-from kairos.engine.work import DUPLICATE, Answer, Work
+from kairos.engine.compose import wording
+from kairos.engine.work import DUPLICATE, Answer, Work, count_contact
 from kairos.playbook.action import Action
 
 if TYPE_CHECKING:
@@ -53,12 +54,8 @@ def look_up(engine: Engine, state: State, look: Look, now: int) -> Answer:
     """Their language, and what the text says to them."""
     program = engine.program
     row = plain_row(engine, state, now)
-    language, text = program.language(row), ""
-    if look.page in program.pages.templates:
-        playbook = program.playbook
-        values = Values({}, Row(program.places, row), playbook.vocabulary.names, playbook.currency)
-        text = program.pages.text(look.page, language, values) or ""
-    return Answer("applied", language=language, text=text)
+    language = program.language(row)
+    return Answer("applied", language=language, text=program.page_text(look.page, language, row))
 
 
 def take_recall(engine: Engine, work: Work, index: int, recall: Recall) -> None:
@@ -100,24 +97,12 @@ def say_instead(engine: Engine, work: Work, index: int, state: State, offer: Ope
         return "it is not open"
     if any(one.decision == offer.decision and one.channel == channel for one in state.contacts):
         return SAID_BEFORE
-    arm = deciding.named.get((offer.action, offer.variant))
-    place = deciding.channels.index(channel) if channel in deciding.channels else 0
-    message = deciding.message[place].get(arm.bit) if arm and place else None
-    if not arm or not message or (arm.variant.price, program.offers[arm.bit]["title"]) != (offer.price, offer.title):
-        return NO_WORDS
     row = plain_row(engine, state, now)
-    values = values_for(
-        program.playbook,
-        program.offers[arm.bit],
-        offer.number,
-        offer.short_code,
-        offer.expires + row[-1] - row[-2],
-        Row(program.places, row),
-    )
-    words = program.messages.text(message, offer.language, values)
-    if not words:
+    said = wording(program, offer, channel, offer.expires + row[-1] - row[-2], Row(program.places, row))
+    words = said and program.messages.text(said.message, offer.language, said.values)
+    if not said or not words:
         return NO_WORDS
-    action = arm.action
+    action = said.action
     purpose = "" if action.purpose == MARKETING else action.purpose
     text = Text(
         offer.short_code,
@@ -130,19 +115,16 @@ def say_instead(engine: Engine, work: Work, index: int, state: State, offer: Ope
         action=action.name,
         issue=action.issue,
         purpose=purpose,
-        template_id=program.messages.template_id(message, offer.language, values, words),
+        template_id=program.messages.template_id(said.message, offer.language, said.values, words),
         entity_id=program.entity(offer.short_code),
     )
     if not offer.test:
         halt = engine.halt(text, channel, now)
         moment = Moment(offer.decision, "", "", now, now, row, state, False)
-        if state.known and state.known.party:
-            moment.party = engine.party(work, state.known.party)
+        moment.party = engine.party_of(work, state)
         if why := halt.rule if halt else closed_to(deciding, moment, action.name, channel):
             return why
         contact = Contact(now, offer.decision, channel, action.name, action.issue, False, purpose)
-        state.contacts.append(contact)
-        if moment.party:
-            moment.party.contacts.append(contact)
+        count_contact(state, moment.party, contact)
     work.send(index, state.id, channel, text)
     return ""

@@ -279,6 +279,10 @@ class Engine:
             party = work.parties[id_] = decode_party(work.blobs[id_])
         return party
 
+    def party_of(self, work: Work, state: State) -> Party | None:
+        """The shared record of a subscriber's account, where it has several numbers."""
+        return self.party(work, state.known.party) if state.known and state.known.party else None
+
     def _write(self, work: Work) -> None:
         """Encode what a slice changed, and let its states go."""
         deciding = self.program.decide
@@ -288,7 +292,8 @@ class Engine:
             if id_ in work.concluded and state.reserved:
                 settle(self, work, state)
             waiting = still_unanswered(deciding, state, work.now) if deciding.saturation else ()
-            enrich.prune(self.program.plan, state, work.now, kept, respond.ANSWERABLE_FOR, bought, waiting)
+            respond.forget(state, work.now)
+            enrich.prune(self.program.plan, state, work.now, kept, bought, waiting)
             work.blobs[id_] = work.batch.states[id_] = encode(state)
         for party in work.parties.values():
             party.contacts = [contact for contact in party.contacts if contact.at > work.now - kept]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from kairos.decide import AMOUNTS, BudgetFigures, Verdict, as_agreed, explain, figures, moment_of
 from kairos.domain.budget import Key, Standing
-from kairos.domain.decision import Decision, Drawn
+from kairos.domain.decision import Decision, Drawn, read_decision
 from kairos.domain.identity import Held
 from kairos.domain.inputs import Response
+from kairos.domain.instant import date_time
 from kairos.domain.money import Currency
 from kairos.domain.passage import Passage
 from kairos.domain.purchase import Purchase
@@ -27,7 +25,6 @@ from kairos.ports import Loaded
 from kairos.rules import Type
 
 OTHERS: Final = 5  # messages of other systems that are shown
-_record = msgspec.msgpack.Decoder(Decision).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +92,7 @@ class Explainer:
 
     def verdicts(self, blob: bytes | None) -> tuple[Decision, Program, list[Verdict]] | None:
         """A record and what was decided of every arm, without all that was known; None as for `decision`."""
-        record = _record(blob) if blob else None
+        record = read_decision(blob) if blob else None
         program = self._program(record.revision) if record else None
         return (record, program, explain(program.decide, record)) if record and program else None
 
@@ -188,6 +185,6 @@ def in_money(figures: BudgetFigures, currency: Currency) -> dict[str, str]:
 def moment(ms: int) -> str:
     """A time (ms since the epoch) as text, in UTC; one that no calendar has stays a number."""
     try:
-        return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms):%Y-%m-%d %H:%M:%S}"
+        return f"{date_time(ms):%Y-%m-%d %H:%M:%S}"
     except OverflowError:
         return str(ms)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kairos import enrich, respond
 from kairos.decide import Decided, closed_since
-from kairos.deliver import Known, Row, values_for
+from kairos.deliver import Known, Row
 from kairos.domain.channel import EMAIL, INBOUND, PAGE, USSD
 from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.message import Text
@@ -17,6 +17,7 @@ from kairos.domain.purpose import MARKETING
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import is_test, plain_row
+from kairos.engine.compose import wording
 from kairos.engine.dialogues import look_up, take_look, take_recall
 from kairos.engine.habits import note_answer
 from kairos.engine.program import Program
@@ -331,17 +332,12 @@ def own_words(
     where: str = "",
 ) -> str | None:
     """What its own message tells whoever asks, with no more than `row` knows; None where that is another price's."""
-    arm = program.decide.named.get((offer.action, offer.variant))
-    channel = _channel(program, offer, where)
-    place = program.decide.channels.index(channel) if channel in program.decide.channels else 0
-    message = program.decide.message[place].get(arm.bit) if arm and place else None
-    if arm and message and (arm.variant.price, program.offers[arm.bit]["title"]) == (offer.price, offer.title):
-        offered = program.offers[arm.bit]
-        values = values_for(program.playbook, offered, offer.number, offer.short_code, expires, row)
-        if link and offer.number and message in program.linked:
-            values[LINK] = link(offer.key)
-        return program.messages.text(message, offer.language, values)
-    return None
+    said = wording(program, offer, _channel(program, offer, where), expires, row)
+    if said is None:
+        return None
+    if link and offer.number and said.message in program.linked:
+        said.values[LINK] = link(offer.key)
+    return program.messages.text(said.message, offer.language, said.values)
 
 
 def _told(offer: OpenOffer, text: str, status: str) -> Told:

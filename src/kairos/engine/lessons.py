@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, Protocol
 
-import msgspec
 import numpy as np
 
 from kairos.decide import as_agreed, moment_of
-from kairos.domain.decision import Decision
+from kairos.domain.decision import Decision, read_decision
 from kairos.domain.inputs import Response
 from kairos.domain.moment import Moment
 from kairos.engine.program import Program
@@ -25,8 +24,6 @@ SAMPLE: Final = 2000  # moments from which features are cut; before so many noth
 # What a response tells a model. An offer that expired unanswered is none: its window tells.
 TAKEN: Final = frozenset({"accepted", "redeemed", "fulfilled"})
 UNDONE: Final = frozenset({"dropped", "stopped", "reversed", "refunded"})
-
-_record = msgspec.msgpack.Decoder(Decision).decode
 
 
 class History(Protocol):
@@ -88,7 +85,7 @@ class Lessons:
         arms: list[int] = []
         chances: list[float] = []
         for blob in records:
-            decision = _record(blob)
+            decision = read_decision(blob)
             place = self._place(decision)
             if place is not None:
                 moments += as_agreed(self.program.decide, [moment_of(decision)])

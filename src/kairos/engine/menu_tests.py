@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kairos.decide import Decided
-from kairos.deliver import Row, Values
 from kairos.domain.channel import USSD
 from kairos.domain.inbound import Told
 from kairos.domain.moment import Moment
@@ -48,7 +47,8 @@ class _Dialogue:
                 case Ask():
                     session, do = asked(self.book, session, self.language, self._offers())
                 case Look(page):
-                    session, do = looked(self.book, session, self.language, self._text(page))
+                    text = self.program.page_text(page, self.language, self.moment.row)
+                    session, do = looked(self.book, session, self.language, text)
                 case Say(key, verb):
                     offer = next(one for one in session.offers if one.key == key)
                     session, do = said(self.book, session, self._outcome(session, offer, verb), offer)
@@ -59,14 +59,6 @@ class _Dialogue:
         if verb == "decline":
             return "declined"
         return "confirm" if offer.twice and session.way[-1].kind != "sure" else "accepted"
-
-    def _text(self, page: str) -> str:
-        program, playbook = self.program, self.program.playbook
-        if page not in program.pages.templates:
-            return ""
-        row = Row(program.places, self.moment.row)
-        values = Values({}, row, playbook.vocabulary.names, playbook.currency)
-        return program.pages.text(page, self.language, values) or ""
 
     def _offers(self) -> list[Told]:
         """As many as are shown, each of which knows those before it."""

@@ -27,7 +27,7 @@ from kairos.engine.habits import note_answer
 from kairos.engine.inbound import next_moment, tell
 from kairos.engine.orders import accept
 from kairos.engine.subscriptions import learn
-from kairos.engine.work import DUPLICATE, Answer, Work, encode
+from kairos.engine.work import DUPLICATE, Answer, Work, count_contact, encode
 from kairos.playbook.action import Action
 from kairos.rules import to_text
 
@@ -98,8 +98,8 @@ def _heed(engine: Engine, work: Work, state: State, event: Event) -> None:
 
 def decide_moments(engine: Engine, work: Work, moments: dict[int, Moment]) -> None:
     for moment in moments.values():
-        if moment.state.known and moment.state.known.party:
-            moment.party = engine.party(work, moment.state.known.party)
+        if moment.state.known:
+            moment.party = engine.party_of(work, moment.state)
     notifications = {moment.id: work.inputs[index].notification for index, moment in moments.items()}  # type: ignore[union-attr]
     compose = Composer(engine.program, notifications, engine.parts_at_most, engine.link_of)
     program = engine.program.decide
@@ -132,9 +132,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
     purpose = "" if action.purpose == MARKETING else action.purpose
     if not moment.test and not moment.where:  # who asks is not interrupted
         contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding, purpose)
-        state.contacts.append(contact)
-        if moment.party:
-            moment.party.contacts.append(contact)
+        count_contact(state, moment.party, contact)
     key = f"{engine.epoch}-{decision.id}"
     offers = action.makes_offer
     if made.taken:

@@ -22,7 +22,7 @@ from kairos.engine.moments import take_event
 from kairos.engine.passages import take_handed
 from kairos.engine.replies import take_reply
 from kairos.engine.work import Answer, Work
-from kairos.smpp import Assembled, decode_pdu
+from kairos.smpp import DeliverSm, decode_pdu, text_of
 
 if TYPE_CHECKING:
     from kairos.engine.engine import Engine
@@ -131,10 +131,8 @@ def _leave(engine: Engine, work: Work, index: int, state: State, found: Gatherin
 
 
 def _read(engine: Engine, work: Work, index: int, found: Gathering, carried: tuple[Carried, ...]) -> None:
-    pdus = tuple(decode_pdu(one.pdu) for one in carried)
-    text = Assembled(pdus).text()  # type: ignore[arg-type]
-    short_code = pdus[0].destination_addr  # type: ignore[attr-defined]
-    reply = Reply(carried[-1].message_id, found.msisdn, short_code, text, work.now)
+    pdus: list[DeliverSm] = [decode_pdu(one.pdu) for one in carried]  # type: ignore[misc]
+    reply = Reply(carried[-1].message_id, found.msisdn, pdus[0].destination_addr, text_of(pdus), work.now)
     take_reply(engine, work, index, reply)
 
 
@@ -146,7 +144,7 @@ def _send(
     text = Text(
         source=pdus[0].source_addr,
         destination=pdus[0].destination_addr,
-        text=Assembled(tuple(pdus)).text(),
+        text=text_of(pdus),
         account=found.account,
         message_id=brought or carried[-1].message_id,
         receipt=any(pdu.registered_delivery & 0x13 for pdu in pdus),

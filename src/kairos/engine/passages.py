@@ -7,7 +7,6 @@ meanwhile counts. What passes is a row of the outbox, and, where its purpose min
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from kairos import enrich
 from kairos.decide import PASSES, passes, still_passes
 from kairos.decide.passing import KIND, Verdict
 from kairos.domain.inputs import Answered, Delivery, Timer
+from kairos.domain.instant import date_time
 from kairos.domain.message import Carried, Text
 from kairos.domain.moment import Moment
 from kairos.domain.passage import (
@@ -42,7 +42,7 @@ from kairos.domain.passage import (
 from kairos.domain.purpose import Purpose, minding
 from kairos.domain.subscriber import Contact, State
 from kairos.engine.answers import plain_row
-from kairos.engine.work import Answer, Work
+from kairos.engine.work import Answer, Work, count_contact
 from kairos.smpp import MessageState, SubmitSm, decode_pdu, encode_pdu, receipt_for
 
 if TYPE_CHECKING:
@@ -180,10 +180,7 @@ def stopped(engine: Engine, work: Work, state: State, delivery: Delivery) -> Ver
 
 def _moment(engine: Engine, work: Work, state: State, key: str) -> Moment:
     row = plain_row(engine, state, work.now)
-    moment = Moment(0, key, KIND, work.now, work.now, row, state, False)
-    if state.known and state.known.party:
-        moment.party = engine.party(work, state.known.party)
-    return moment
+    return Moment(0, key, KIND, work.now, work.now, row, state, False, party=engine.party_of(work, state))
 
 
 def _go(engine: Engine, work: Work, index: int, state: State | None, handed: Handed) -> int:
@@ -193,9 +190,7 @@ def _go(engine: Engine, work: Work, index: int, state: State | None, handed: Han
     counted = state is not None and purpose in minding("limits")
     if state and counted:
         contact = Contact(work.now, -row, SMS, f"{SENDER}{handed.sender}", "", False, purpose)
-        state.contacts.append(contact)
-        if state.known and state.known.party:
-            engine.party(work, state.known.party).contacts.append(contact)
+        count_contact(state, engine.party_of(work, state), contact)
     text = Text(
         handed.source,
         handed.msisdn,
@@ -342,7 +337,7 @@ def receipt_of(about: Text, stand: Stand, why: str, now: int) -> Text:
     state, error = ENDS[stand]
     first = decode_pdu(about.carried[0].pdu) if about.carried else None
     submitted = first if isinstance(first, SubmitSm) else SubmitSm(source_addr=about.source)
-    date = datetime.fromtimestamp(now / 1000, UTC).strftime("%y%m%d%H%M")
+    date = f"{date_time(now):%y%m%d%H%M}"
     pdu = receipt_for(submitted, about.message_id, state, submitted=date, done=date, error=error, text=why)
     return Text(
         source=about.destination,

@@ -53,6 +53,14 @@ class Program:
         preferred = row[place] if place is not None else None
         return self.messages.language_for(preferred if isinstance(preferred, str) else "")
 
+    def page_text(self, page: str, language: str, row: Sequence[Any]) -> str:
+        """What a text of the menus says to whoever this row is of; empty where there is none, or it cannot be said."""
+        if page not in self.pages.templates:
+            return ""
+        known = deliver.Row(self.places, row)
+        values = deliver.Values({}, known, self.playbook.vocabulary.names, self.playbook.currency)
+        return self.pages.text(page, language, values) or ""
+
 
 def compile_program(playbook: Playbook) -> Program:
     """Compile every room's part."""

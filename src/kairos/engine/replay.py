@@ -204,10 +204,8 @@ class _Again:
         hoping = self._models.model(self.target.model or name, to, self.target.explore)
         assert plain is not None
         assert hoping is not None  # both by `fits`
-        expected, same = (
-            plain.score(pairs_of(said), as_agreed(program.decide, moments)),
-            to is program and hoping is then,
-        )
+        expected = plain.score(pairs_of(said), as_agreed(program.decide, moments))
+        same = to is program and hoping is then
         drawn: Iterable[float] = repeat(0.0, len(expected))
         if then and (same or any(one.chosen and one.id not in kept for one in known)):
             drawn = chances_of(then, program, said, moments).tolist()

@@ -17,21 +17,10 @@ from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.inputs import Answered, Change, Delivery, Fulfilment, Part, Reply, Resend, Response, Reversal, Timer
 from kairos.domain.message import Order, Outgoing, Text
 from kairos.domain.passage import Communication, Handed, Withdrawal
-from kairos.domain.subscriber import State, read_state
+from kairos.domain.subscriber import Contact, State, read_state
 from kairos.ports import Batch, NextIds
 
-NAMED = (
-    Event,
-    Reply,
-    Change,
-    Part,
-    Visit,
-    Word,
-    Look,
-    Recall,
-    Erasure,
-    Handed,
-)  # by a name; the others: a subscriber's id
+NAMED = (Event, Reply, Change, Part, Visit, Word, Look, Recall, Erasure, Handed)  # the others: by a subscriber's id
 Asking = Visit | Word | Look | Recall
 OfOthers = Handed | Withdrawal | Communication
 Own = Delivery | Fulfilment | Reversal | Timer | Resend
@@ -123,6 +112,13 @@ class Work:
         state = self.states.get(subscriber)
         test = test or (state is not None and any(one.test and one.key == offer for one in state.offers))
         self.batch.responses.append(Response(subscriber, decision, offer, outcome, reason, self.now, test))
+
+
+def count_contact(state: State, party: Party | None, contact: Contact) -> None:
+    """What was said counts for the subscriber, and for their account where it has several numbers."""
+    state.contacts.append(contact)
+    if party:
+        party.contacts.append(contact)
 
 
 def identity(source: Input) -> str:

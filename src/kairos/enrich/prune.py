@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
 from kairos.domain.subscriber import State
 from kairos.enrich.counters import prune_counters
 from kairos.enrich.plan import Plan
 from kairos.enrich.products import prune_products
-
-IN_PLAY: Final = ("open", "accepted")  # an accepted offer waits for its fulfilment
 
 
 def prune(
@@ -18,22 +15,18 @@ def prune(
     state: State,
     now: int,
     contacts_for: int,
-    offers_for: int,
     purchases_for: int = 0,
     unanswered: Collection[int] = (),
 ) -> None:
-    """Drop from the state what no rule, limit or reply can ask for after `now` (all in ms).
+    """Drop from the state what no rule and no limit can ask for after `now` (all in ms).
 
     - contacts older than `contacts_for`, the longest window of any limit, but for the `unanswered` (by decision);
-    - closed offers `offers_for` after they expired or last changed (their reply number is free again then);
     - products that have ended, and purchases older than `purchases_for` (-1: none);
     - cool-downs that are over; balance buckets that are empty or expired; counter buckets that left their window.
     """
     if state.contacts and state.contacts[0].at <= now - contacts_for:
         since = now - contacts_for
         state.contacts = [one for one in state.contacts if one.at > since or one.decision in unanswered]
-    if state.offers:
-        state.offers = [o for o in state.offers if o.status in IN_PLAY or max(o.expires, o.changed) > now - offers_for]
     if state.cooldowns:
         state.cooldowns = [c for c in state.cooldowns if c.until < 0 or c.until > now]
     if state.products:

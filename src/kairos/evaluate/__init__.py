@@ -2,7 +2,7 @@
 
 The room is named for what the field calls both halves: impact evaluation and off-policy evaluation.
 
-effect, balance, mismatch, power   treated against control, from summaries
+effect, balance, mismatch          treated against control, from summaries
 evaluate -> Evaluation or Refused  what another policy would have earned on a log; changes: who would have got what
 rate, gap, parity                  how often, by group
 """
@@ -18,9 +18,6 @@ from kairos.evaluate.uplift import (
     detectable,
     effect,
     mismatch,
-    of_groups,
-    power,
-    subscribers_needed,
     together,
 )
 
@@ -43,12 +40,9 @@ __all__ = [
     "gap",
     "mismatch",
     "of_clusters",
-    "of_groups",
     "parity",
-    "power",
     "rate",
     "ratio",
     "segments",
-    "subscribers_needed",
     "together",
 ]

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kairos.evaluate.intervals import LEVEL, Floats, Interval, student, two_sided
 
 FEWEST = 30  # subscribers in either group: with fewer there is no interval to trust
@@ -35,6 +32,7 @@ class Summary:
     @classmethod
     def of(cls, y: Floats, x: Floats | None = None) -> Summary:
         """
+        >>> import numpy as np
         >>> Summary.of(np.array([1.0, 3.0]))
         Summary(n=2, y=2.0, var_y=2.0, x=0.0, var_x=0.0, cov=0.0)
         """
@@ -53,12 +51,6 @@ class Effect(NamedTuple):
     p: float  # of no difference
     error: float  # standard error of the difference
     saved: float  # share of the variance that the covariate took away; 0: it was not used
-
-
-def of_groups(y: Floats, treated: NDArray[np.bool_], x: Floats | None = None) -> tuple[Summary, Summary]:
-    """The summaries of treated and control from columns, one row a subscriber."""
-    treated_x, control_x = (None, None) if x is None else (x[treated], x[~treated])
-    return Summary.of(y[treated], treated_x), Summary.of(y[~treated], control_x)
 
 
 def effect(treated: Summary, control: Summary, level: float = LEVEL, *, adjust: bool = False) -> Effect | None:
@@ -139,28 +131,6 @@ def detectable(error: float, power: float = 0.8, level: float = LEVEL) -> float:
     2.8
     """
     return error * (_NORMAL.inv_cdf((1 + level) / 2) + _NORMAL.inv_cdf(power))
-
-
-def power(difference: float, error: float, level: float = LEVEL) -> float:
-    """The chance of finding a true difference of this size, on either side.
-
-    >>> round(power(2.8, 1.0), 2), round(power(0.0, 1.0), 2)
-    (0.8, 0.05)
-    """
-    reach = _NORMAL.inv_cdf((1 + level) / 2)
-    return _NORMAL.cdf(difference / error - reach) + _NORMAL.cdf(-difference / error - reach)
-
-
-def subscribers_needed(difference: float, deviation: float, share: float, power: float = 0.8) -> int:
-    """How many subscribers, the control's `share` of them among them, find a difference with this power.
-
-    `deviation` is the outcome's standard deviation (after CUPED: times the root of one minus what it saves).
-
-    >>> subscribers_needed(0.2, 10.0, 0.05)
-    413099
-    """
-    a_single = deviation * math.sqrt(1 / share + 1 / (1 - share))
-    return math.ceil((detectable(a_single, power) / difference) ** 2)
 
 
 def together(chances: Sequence[float]) -> list[float]:

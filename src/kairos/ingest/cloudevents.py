@@ -14,10 +14,11 @@ from kairos.domain.event import Event
 from kairos.domain.inputs import CHANGES, Change
 from kairos.domain.money import Currency
 from kairos.domain.subscriber import Bucket, Owned
-from kairos.errors import EventError, did_you_mean
+from kairos.errors import EventError
+from kairos.ingest.jmes import written as as_it_came
 from kairos.ingest.names import FACTS, read_name
 from kairos.ingest.numbers import normalise
-from kairos.ingest.values import LONGEST_TEXT, NumberText, amount, day, in_range, number, quoted, time
+from kairos.ingest.values import LONGEST_TEXT, NumberText, amount, day, in_range, nearest, number, quoted, time
 from kairos.playbook.vocabulary import Vocabulary, Wallet
 
 STRUCTURED: Final = "application/cloudevents+json"
@@ -50,7 +51,7 @@ class Unreadable(Struct, frozen=True):
     @property
     def written(self) -> bytes:
         """Its JSON, with numbers as they came."""
-        return msgspec.json.encode(_as_sent(self.sent))
+        return as_it_came(self.sent)
 
 
 class UnsupportedMediaTypeError(EventError):
@@ -235,8 +236,7 @@ def _data(event: dict[str, Any], kind: str, fields: dict[str, Convert]) -> dict[
 
 
 def _unknown(what: str, written: str, word: str, known: Mapping[str, object]) -> str:
-    hint = did_you_mean(quoted(word), known) or f"known: {', '.join(f'`{name}`' for name in known)}"
-    return f"`{quoted(written)}` is not a known {what}; {hint}"
+    return f"`{quoted(written)}` is not a known {what}; {nearest(quoted(word), known)}"
 
 
 def _is_json(media: str) -> bool:
@@ -328,15 +328,3 @@ def _product(entry: Any) -> Owned:
         raise ValueError(_unknown("field of a product", extra, extra, known))
     until = entry.get("until")
     return Owned(_text(entry["product"]), 0 if until is None else max(1, _written(time, "a time", until)))
-
-
-def _as_sent(value: Any) -> Any:
-    """A JSON value whose numbers are written as they were."""
-    match value:
-        case dict():
-            return {name: _as_sent(inner) for name, inner in value.items()}
-        case list():
-            return [_as_sent(inner) for inner in value]
-        case NumberText():
-            return msgspec.Raw(value.encode())
-    return value

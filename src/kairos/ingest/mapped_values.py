@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
+from kairos.domain.instant import EPOCH, instant
 from kairos.domain.money import Currency, divide
 from kairos.domain.source import Value
 from kairos.errors import did_you_mean
@@ -17,15 +17,14 @@ from kairos.ingest.units import MONEY, TIME, UNITS, Ratio, ratio, seconds
 from kairos.ingest.values import (
     DAY_ONE,
     DECIMAL,
-    EPOCH,
     LONGEST_TEXT,
-    MILLISECOND,
     NumberText,
     day,
     in_range,
     in_words,
     number,
     time,
+    zone_named,
 )
 
 Read = Callable[[Any], Any]  # a JSON value -> a value of the event; raises ValueError
@@ -263,7 +262,7 @@ def times(value: Value) -> Read:
     """What reads a time, in ms since the epoch. Raises ValueError with what is wrong, and a hint."""
     if value.format in EPOCHS:
         return _since_the_epoch(*EPOCHS[value.format])
-    zone = _zone(value.zone or "UTC")
+    zone = zone_named(value.zone or "UTC")
     if value.format:
         parse = _as_written(value.format)
     elif value.zone:
@@ -274,7 +273,7 @@ def times(value: Value) -> Read:
     def read(found: Any) -> int:
         at = parse(found)
         try:
-            return ((at if at.tzinfo else at.replace(tzinfo=zone)) - EPOCH) // MILLISECOND
+            return instant(at if at.tzinfo else at.replace(tzinfo=zone))
         except OverflowError:
             raise ValueError(f"`{in_words(found)}` is no time that there is") from None
 
@@ -290,7 +289,7 @@ def _rfc3339(found: Any) -> int:
 def _dates(value: Value) -> Read:
     if not value.format:
         return lambda found: day(identifier(found))
-    zone = _zone(value.zone or "UTC")
+    zone = zone_named(value.zone or "UTC")
     read = times(value)
     return lambda found: datetime.fromtimestamp(read(found) / 1000, zone).date().toordinal() - DAY_ONE
 
@@ -334,10 +333,3 @@ def _as_written(format_: str) -> Callable[[Any], datetime]:
             raise ValueError(f"`{in_words(text)}` is not written as `{format_}`") from None
 
     return parse
-
-
-def _zone(name: str) -> tzinfo:
-    try:
-        return UTC if name == "UTC" else ZoneInfo(name)
-    except (ValueError, KeyError, OSError):
-        raise ValueError(f"`{name}` is not a time zone", "use an IANA name such as `Europe/London`") from None

@@ -21,7 +21,7 @@ from kairos.domain.inputs import CHANGES, Change
 from kairos.domain.money import Currency
 from kairos.domain.source import Entry, Mapping, Value
 from kairos.domain.subscriber import Bucket, Owned
-from kairos.errors import Diagnostic, EventError, SettingsError, did_you_mean
+from kairos.errors import Diagnostic, EventError, SettingsError
 from kairos.ingest.cloudevents import (
     LONGEST_IDENTITY,
     MOST_BALANCES,
@@ -34,7 +34,7 @@ from kairos.ingest.cloudevents import (
 from kairos.ingest.jmes import Expression, Find, compile_expression, decode
 from kairos.ingest.mapped_values import Read, identifier, reader_of, span_reader, text_reader
 from kairos.ingest.names import FACTS
-from kairos.ingest.values import in_words
+from kairos.ingest.values import in_words, nearest
 from kairos.playbook.vocabulary import Vocabulary
 
 LINES: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
@@ -237,9 +237,7 @@ def _found(part: Part, document: Any) -> Any:
         return None
     try:
         value = part.read(found)
-    except ValueError as error:
-        raise EventError(f"`{part.name}` from `{part.text}`: {error}", part.name) from None
-    except EventError as error:
+    except (ValueError, EventError) as error:
         raise EventError(f"`{part.name}` from `{part.text}`: {error}", part.name) from None
     return value + (_found(part.plus, document) or 0) if part.plus else value
 
@@ -304,8 +302,7 @@ class _Compiler:
             fields = dict(kinds[mapping.event])
         else:
             if not mapping.lenient:
-                known = [*kinds, *CHANGES]
-                hint = did_you_mean(mapping.event, known) or f"known: {', '.join(f'`{one}`' for one in known)}"
+                hint = nearest(mapping.event, [*kinds, *CHANGES])
                 self.problem("event", f"`{mapping.event}` is not an event of the vocabulary", hint)
             return None
         inside = mapping.each is not None
@@ -337,8 +334,8 @@ class _Compiler:
             type_ = fields.get(name)
             if type_ is None:
                 if not self.mapping.lenient:
-                    hint = did_you_mean(name, fields) or f"known: {', '.join(f'`{one}`' for one in fields)}"
-                    self.problem(f"data.{name}", f"`{self.mapping.event}` has no such field", hint)
+                    what = f"`{self.mapping.event}` has no such field"
+                    self.problem(f"data.{name}", what, nearest(name, fields))
             elif isinstance(written, list):
                 lists.append((name, tuple(self._entries(name, type_, written, inside))))
             elif (part := self._part(f"data.{name}", written, type_, inside)) is not None:
@@ -392,21 +389,15 @@ class _Compiler:
         """What reads one value of a type. `unit` and `digits` are those of a wallet."""
         value = Value(path=written) if isinstance(written, str) else written
         if (value.path is None) == (value.constant is None):
-            self.problem(
-                key,
-                "it takes a `path` or a `constant`, and not both"
-                if value.path
-                else "it has neither `path` nor `constant`",
-            )
+            both = "it takes a `path` or a `constant`, and not both"
+            self.problem(key, both if value.path else "it has neither `path` nor `constant`")
             return None
         try:
-            read = (
-                text_reader(value)
-                if named
-                else reader_of(
-                    value, type_, self.currency, unit=unit, digits=digits, native=self.reader.converters.get(type_)
-                )
-            )
+            if named:
+                read = text_reader(value)
+            else:
+                native = self.reader.converters.get(type_)
+                read = reader_of(value, type_, self.currency, unit=unit, digits=digits, native=native)
             if value.constant is not None:
                 constant = read(value.constant)
                 return Part(key, "", lambda _: constant, _as_it_is)
@@ -448,8 +439,7 @@ class _Compiler:
             return None
         if wallet is None:
             if not self.mapping.lenient:
-                wallets = self.vocabulary.wallets
-                hint = did_you_mean(entry.wallet, wallets) or f"known: {', '.join(f'`{one}`' for one in wallets)}"
+                hint = nearest(entry.wallet, self.vocabulary.wallets)
                 self.problem(key, f"`{entry.wallet}` is not a wallet of the vocabulary", hint)
             return None
         money = "money" if wallet.unit == "money" else "amount"

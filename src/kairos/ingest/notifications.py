@@ -13,17 +13,16 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
 from kairos.domain.money import Currency
 from kairos.domain.subscriber import Bucket
 from kairos.errors import Diagnostic, SettingsError, did_you_mean
-from kairos.ingest.values import amount, number
+from kairos.ingest.values import amount, number, zone_named
 from kairos.playbook.vocabulary import Vocabulary
 
 LONGEST_NOTIFICATION: Final = 2000  # characters; longer texts are not read
@@ -329,8 +328,10 @@ class _Compiler:
         if not {"year", "month", "day"} <= cuts.keys():
             self.problem(f"`{format_}` has no full date", "use %Y, %m and %d")
             return None
-        zone = self._zone()
-        if zone is None:
+        try:
+            zone = zone_named(self.template.time_zone)
+        except ValueError as error:
+            self.problem(*error.args)
             return None
         century = 2000 if "%y" in format_ else 0
         slices = [cuts.get(name, slice(0, 0)) for name in ("year", "month", "day", "hour", "minute", "second")]
@@ -343,14 +344,6 @@ class _Compiler:
             return max(1, int(at.timestamp()) * 1000)
 
         return Place(path, f"({pattern})", pattern, read)
-
-    def _zone(self) -> tzinfo | None:
-        try:
-            name = self.template.time_zone
-            return UTC if name == "UTC" else ZoneInfo(name)
-        except (ValueError, KeyError, OSError):
-            self.problem(f"`{self.template.time_zone}` is not a time zone", "use an IANA name such as `Europe/London`")
-            return None
 
     # -- the expression ------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ def normalise(text: str, region: str = "") -> str:
     >>> normalise("07700 900123")
     Traceback (most recent call last):
     ...
-    kairos.errors.EventError: `07700 900123` is not an international phone number; write it like +447700900123
+    kairos.errors.EventError: `07700 900123` is not an international phone number; write `+` and its country code first
     """
     digits = text[1:] if text[:1] == "+" else text
     if digits.isascii() and digits.isdigit() and SHORTEST <= len(digits) <= LONGEST and digits[0] != "0":
@@ -44,4 +44,4 @@ def _dialled(text: str, region: str) -> str:
         if number is not None and phonenumbers.is_possible_number(number) and not number.extension:
             return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
     what = f"a phone number in {region} or an international one" if region else "an international phone number"
-    raise EventError(f"`{text[:LONGEST_TEXT]}` is not {what}; write it like +447700900123")
+    raise EventError(f"`{text[:LONGEST_TEXT]}` is not {what}; write `+` and its country code first")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
+from kairos.domain.instant import date_time
 from kairos.smpp import Encoding, PduError, SubmitSm, Tag, TextError, decode, encode, encoding_of, message_bytes
 from kairos.smpp.times import parse_time
 
@@ -79,7 +80,7 @@ def _scheduled(pdu: SubmitSm, _now: int) -> bool:
 def _short_lived(pdu: SubmitSm, now: int) -> bool:
     if not pdu.validity_period:
         return False
-    at = datetime.fromtimestamp(now / 1000, UTC)
+    at = date_time(now)
     try:
         until = parse_time(pdu.validity_period, at)
     except (PduError, OverflowError):

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
+from kairos.domain.instant import instant
+from kairos.errors import did_you_mean
+
 LONGEST_TEXT: Final = 1000
-LARGEST_AMOUNT: Final = (
-    10**15
-)  # smallest parts: ten trillion units of two decimals; sums of thousands still fit 64 bits
+LARGEST_AMOUNT: Final = 10**15  # smallest parts: ten trillion units of two decimals; sums of thousands fit 64 bits
 LARGEST_NUMBER: Final = 1e300  # so that sums stay finite
 
 DECIMAL: Final = re.compile(r"([+-]?)([0-9]{1,19})(?:\.([0-9]{1,19}))?")
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_ONE: Final = date(1970, 1, 1).toordinal()
-MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 class NumberText(str):
@@ -74,7 +75,7 @@ def time(text: str) -> int:
     250
     """
     try:
-        return (datetime.fromisoformat(text.upper()) - EPOCH) // MILLISECOND
+        return instant(datetime.fromisoformat(text.upper()))
     except (ValueError, TypeError):  # no time, or one without its offset
         raise ValueError(f"`{quoted(text)}` is not a time such as 2026-11-24T18:00:00Z") from None
 
@@ -89,6 +90,23 @@ def day(text: str) -> int:
         return msgspec.convert(text, date).toordinal() - DAY_ONE
     except msgspec.ValidationError:
         raise ValueError(f"`{quoted(text)}` is not a date such as 2026-11-24") from None
+
+
+def zone_named(name: str) -> tzinfo:
+    """A time zone by its IANA name. Raises ValueError with what is wrong, and a hint."""
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ValueError, KeyError, OSError):  # unknown, malformed, or a folder of the database
+        raise ValueError(f"`{name}` is not a time zone", "use an IANA name such as `Europe/London`") from None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint: the known word that was probably meant, else all that there are.
+
+    >>> nearest("colour", ["size", "color"]), nearest("weight", ["size", "color"])
+    ('did you mean `color`?', 'known: `size`, `color`')
+    """
+    return did_you_mean(word, known) or f"known: {', '.join(f'`{one}`' for one in known)}"
 
 
 def in_words(value: object) -> str:

@@ -62,11 +62,18 @@ def equals_share(pairs: Pairs, priority: Floats) -> Floats:
     first = np.flatnonzero(np.diff(pairs.moment, prepend=-1))
     length = np.diff(first, append=len(priority))
     shares = priority == np.repeat(np.maximum.reduceat(priority, first), length)
-    order = np.lexsort((pairs.channel, -priority, pairs.arm, pairs.moment))
-    again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
+    order, again = by_arm(pairs, priority)
     shares[order[again]] = False
     chances: Floats = shares / np.repeat(np.add.reduceat(shares, first, dtype=np.int64), length)
     return chances
+
+
+def by_arm(pairs: Pairs, priority: Floats) -> tuple[Ints, NDArray[np.bool_]]:
+    """The places of rows by moment and arm, an arm's best channel (of equals the first) before its others; and which
+    are others: an arm's channels share one draw."""
+    order = np.lexsort((pairs.channel, -priority, pairs.arm, pairs.moment))
+    again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
+    return order, again
 
 
 def _greatest(mean: Floats, deviation: Floats, worth: Floats) -> Floats:

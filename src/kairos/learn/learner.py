@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from kairos.learn.answers import Answers
@@ -61,18 +60,6 @@ class Learner:
         self._tastes.width, self._tastes.variance = width, width[:, self.traits.groups] ** 2
         self._yeses_when_looked = int(self._yeses_when_looked / LOOK_AGAIN)
         self._usual = 1.0
-
-    def add(self, variants: Sequence[Variant]) -> None:
-        """More arms, after those that are there; until they have answers they are taken for their likes."""
-        self.variants += tuple(variants)
-        names = tuple(dict.fromkeys([*self.traits.names, *(variant.name for variant in variants)]))
-        more = len(names) - len(self.traits.names)
-        self.traits = replace(self.traits, names=names)
-        self._weights = self.traits.weights(self.variants)
-        tastes = self._tastes
-        tastes.mean = np.pad(tastes.mean, ((0, 0), (0, more)))
-        unknown = np.repeat(tastes.width[:, [OWN]] ** 2, more, axis=1)
-        tastes.variance = np.hstack([tastes.variance, unknown]).astype(np.float32)
 
     def publish(self, now: int, rounds: int = 1, steps: int = 15) -> Version:
         """A new version from all that is known at `now` (ms)."""

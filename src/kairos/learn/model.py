@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from kairos.domain.moment import Moment
 from kairos.domain.pairs import Pairs
 from kairos.learn.chance import keyed_normal
-from kairos.learn.choice import ERROR, METHOD, probabilities
+from kairos.learn.choice import ERROR, METHOD, by_arm, probabilities
 from kairos.learn.features import Features, Levels, tests_of
 from kairos.learn.interactions import with_pairs
 from kairos.learn.variants import Traits, Variant, on_channels
@@ -105,8 +105,7 @@ class LearnedPropensity:
         """
         mean, deviation = self.belief(pairs, self.content.features.levels(moments))
         chances = np.zeros(len(mean))
-        order = np.lexsort((pairs.channel, -mean, pairs.arm, pairs.moment))
-        again = (np.diff(pairs.moment[order], prepend=-1) == 0) & (np.diff(pairs.arm[order], prepend=-1) == 0)
+        order, again = by_arm(pairs, mean)
         order = order[~again]
         chances[order] = probabilities(
             mean[order],

@@ -45,7 +45,7 @@ class Traits(Struct, frozen=True):
     prices: Scale
     validities: Scale
     channels: tuple[str, ...]  # none where there is only one
-    names: tuple[str, ...]  # last, so that more can come
+    names: tuple[str, ...]
 
     @property
     def groups(self) -> NDArray[np.int64]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo, available_timezones
 
 from kairos.domain.channel import CHANNELS
+from kairos.domain.instant import instant
 from kairos.playbook.action import Action
 from kairos.playbook.context import Context
 from kairos.playbook.document import Node, refused
@@ -20,7 +21,6 @@ WEEKLY = re.compile(
     rf"({'|'.join(DAYS)})(?:day|sday|nesday|rsday|urday)? +([01]\d|2[0-3]):([0-5]\d)", re.ASCII | re.IGNORECASE
 )
 EXAMPLE = "write it as in `2026-12-24 00:00`, `2026-12-24T00:00Z` or, for every week, `fri 22:00`"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Time = tuple[bool, int]  # weekly; ms (UTC), or minutes since Monday 00:00
 
@@ -70,8 +70,6 @@ def _time(zone: str) -> Callable[[Node], Time]:
             moment = datetime.fromisoformat(word)
         except ValueError:
             raise refused(node, f"`{word}` is no time", EXAMPLE) from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=ZoneInfo(zone))
-        return False, (moment - EPOCH) // timedelta(milliseconds=1)
+        return False, instant(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone)))
 
     return read

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
+from kairos.domain.instant import instant
 from kairos.domain.money import Currency, parse_exact
 from kairos.errors import did_you_mean
 from kairos.playbook.document import Node, Scalar, listed, refused
@@ -19,7 +20,6 @@ _AMOUNT = re.compile(r"[+-]?\d{1,18}(\.\d{1,6})?", re.ASCII)
 _DURATION = re.compile(r"(\d{1,6}) +(second|minute|hour|day|week)s?", re.ASCII)
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d) ?- ?([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _TRUTHS = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 MILLISECONDS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000, "week": 604_800_000}
 EVER = -1  # of a duration: `always` for how old a moment may be, `never` for when it may be said again
@@ -241,9 +241,7 @@ def time_ms(node: Node) -> int:
     moment = _moment(word)
     if moment is None:
         raise refused(node, f"`{word}` is no time", "write it as in `2026-11-21T22:00:00Z` or `2026-11-21`")
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return instant(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _moment(word: str) -> datetime | None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from kairos.simulate.eocn import Notification
 from kairos.smpp import (
-    Assembled,
     Backoff,
     BindTransceiver,
     Client,
@@ -31,6 +30,7 @@ from kairos.smpp import (
     parse_receipt,
     split,
     status_name,
+    text_of,
     tlvs,
 )
 
@@ -199,6 +199,6 @@ class InfoEsme(Esme):
 
     def _on_deliver(self, pdu: DeliverSm) -> None:
         if parse_receipt(pdu) is None and message_bytes(pdu)[1]:
-            told = Relayed(pdu.source_addr.lstrip("+"), pdu.destination_addr, Assembled((pdu,)).text())
+            told = Relayed(pdu.source_addr.lstrip("+"), pdu.destination_addr, text_of([pdu]))
             self.relayed.append(told)
             self._on_relayed(told)

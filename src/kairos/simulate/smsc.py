@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from kairos.smpp import (
-    Assembled,
     Authenticate,
     DataSm,
     DeliverSm,
@@ -31,6 +30,7 @@ from kairos.smpp import (
     receipt_for,
     receipt_wanted,
     serve,
+    text_of,
 )
 
 Submitted = SubmitSm | DataSm
@@ -173,7 +173,7 @@ class Smsc:
                     ids=tuple(id_ for id_, _ in parts),
                     source=message.pdu.source_addr,
                     destination=message.pdu.destination_addr.lstrip("+"),
-                    text=Assembled(tuple(pdu for _, pdu in parts)).text(),
+                    text=text_of([pdu for _, pdu in parts]),
                     at=self._timer(),
                 )
             )

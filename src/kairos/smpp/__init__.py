@@ -2,8 +2,7 @@
 
 An ESME keeps a bind up with `Client`, or several with `Binds`; an SMSC listens with `serve`. Both speak through
 `Session.request(pdu)` and answer in a handler `async (session, pdu) -> response | None`. Texts become octets with
-`encode` and `split`, and come back with `message_bytes`, `decode` and `Reassembler`; `parse_receipt` reads delivery
-receipts.
+`encode` and `split`, and come back with `concatenation` and `text_of`; `parse_receipt` reads delivery receipts.
 
 What the peer may have seen decides what may be done after a failure: `NotSent` (also `NotBound`) says that it surely
 did not see the request, `ResponseLost` (`ResponseTimeout`, `SessionLost`) that it may have.
@@ -72,7 +71,7 @@ from kairos.smpp.receipt import (
     receipt_wanted,
     with_message_id,
 )
-from kairos.smpp.segments import Assembled, Concatenation, Reassembler, Segment, concatenation, split
+from kairos.smpp.segments import Concatenation, Segment, concatenation, split, text_of
 from kairos.smpp.server import Authenticate, Server, passwords, serve
 from kairos.smpp.session import Handler, Role, Session, SessionOptions, State
 from kairos.smpp.statistics import AccountStatistics, BindStatistics, Counters, Latency
@@ -86,7 +85,6 @@ __all__ = [
     "TEMPORARY",
     "AccountStatistics",
     "AlertNotification",
-    "Assembled",
     "Authenticate",
     "Backoff",
     "Bind",
@@ -128,7 +126,6 @@ __all__ = [
     "PduError",
     "QuerySm",
     "QuerySmResp",
-    "Reassembler",
     "Receipt",
     "ReplaceSm",
     "ReplaceSmResp",
@@ -173,6 +170,7 @@ __all__ = [
     "serve",
     "split",
     "status_name",
+    "text_of",
     "tlvs",
     "with_message_id",
 ]

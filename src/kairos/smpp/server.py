@@ -156,7 +156,8 @@ class Server:
         if isinstance(verdict, str):
             version = tlvs(sc_interface_version=0x34)
             return bind.response(system_id=self._system_id, tlvs=version), verdict
-        log.warning("bind of `%s` from %s refused: %s", bind.system_id, session.peer, status_name(verdict))
+        why = "no such account, or another password" if verdict == Status.ESME_RBINDFAIL else status_name(verdict)
+        log.warning("bind of `%s` from %s refused: %s", bind.system_id, session.peer, why)
         return bind.response(int(verdict)), ""
 
     def _enter(self, session: Session) -> None:

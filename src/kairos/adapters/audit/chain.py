@@ -85,6 +85,10 @@ class Chain:
                 self.n, self.seal, self._path, self._end, self._torn = n, seal, path, before + len(data), False
                 self._cut = ""
 
+    def look(self) -> None:
+        """Find the last line, where none was added yet."""
+        self._to_the_last(self.folder)
+
     def sync(self) -> None:
         """What was added is on the disk when this returns. Raises OSError."""
         if self._end >= 0:

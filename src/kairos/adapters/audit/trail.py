@@ -112,6 +112,8 @@ class Trail:
             answer.get_loop().call_soon_threadsafe(_done, answer)
         if now - self._told >= HOUR or last:
             self._told = now
+            if not self._chain.n:  # nothing was added yet: an earlier run's last
+                self._chain.look()
             log.info("the audit trail so far", lines=self._chain.n, seal=self._chain.seal)
 
     def _due(self, now: float, *, last: bool) -> list[tuple[str, str, str, int, int]]:

@@ -16,7 +16,7 @@ from kairos.adapters.sqlite.records import SqliteRecords
 from kairos.adapters.sqlite.sweep import SHARE
 from kairos.adapters.sqlite.whose import Person, leaves
 from kairos.domain.dead_letter import DeadLetter
-from kairos.domain.decision import Decision
+from kairos.domain.decision import Decision, read_decision
 from kairos.domain.identity import Party, name_of, split_name
 from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import State
@@ -27,7 +27,6 @@ from kairos.playbook import read
 
 LAST: Final = "SELECT subscriber FROM identity WHERE kind = ? AND value = ?"
 
-_record: Final = msgspec.msgpack.Decoder(Decision).decode
 _order: Final = msgspec.msgpack.Decoder(Order).decode
 _text: Final = msgspec.msgpack.Decoder(Text).decode
 _party: Final = msgspec.msgpack.Decoder(Party).decode
@@ -50,7 +49,7 @@ class SqlitePerson(SqliteRecords):
         identities = self._identities(state)
         party = self._party(state)
         person = self._person(subscriber, identities, shared=party is not None and party.members != [subscriber])
-        decisions = [_record(record) for (record,) in self._of("decision", "record", subscriber)]
+        decisions = [read_decision(record) for (record,) in self._of("decision", "record", subscriber)]
         chances = self.choices([one.id for one in decisions])
         return {
             "subscriber": subscriber,

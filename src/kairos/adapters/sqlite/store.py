@@ -63,7 +63,7 @@ OUTGOING: Many = (
     9,
 )
 UPDATES: Many = (
-    "UPDATE OR ROLLBACK outbox SET status = column2, due = column3, attempts = column4, "
+    "UPDATE OR ROLLBACK outbox SET status = column2, due = iif(column2 = 'sending', due, column3), attempts = column4, "
     "peer_id = iif(column5 = '', peer_id, column5) FROM",
     "AND outbox.id = column1",
     5,
