@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,16 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.ports['http_port']}"
+
+    @asynccontextmanager
+    async def connection(self, port: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection(HOST, self.ports[port])
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with suppress(OSError):  # the other end was faster
+                await writer.wait_closed()
 
     @property
     def store(self) -> Path:

@@ -7,7 +7,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -159,17 +159,6 @@ async def test_a_client_beyond_its_rate_waits(system: Any) -> None:
 # -- hostile connections -----------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def connection(system: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection(HOST, system.server.ports["http_port"])
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-
-
 async def told(reader: asyncio.StreamReader) -> bytes:
     """All that comes until the server closes the connection."""
     async with asyncio.timeout(PATIENCE):
@@ -193,7 +182,7 @@ SLOW = {
 
 async def test_who_does_not_come_to_an_end_is_let_go(impatient: Any) -> None:
     async def heard(octets: bytes) -> bytes:
-        async with connection(impatient) as (reader, writer):
+        async with impatient.server.connection("http_port") as (reader, writer):
             writer.write(octets)
             return await told(reader)
 
@@ -207,7 +196,7 @@ async def test_who_does_not_come_to_an_end_is_let_go(impatient: Any) -> None:
 
 async def test_who_sends_an_octet_now_and_then_is_let_go_too(impatient: Any) -> None:
     began = time.monotonic()
-    async with connection(impatient) as (reader, writer):
+    async with impatient.server.connection("http_port") as (reader, writer):
         writer.write(HEAD.encode() + b"content-length: 100\r\n\r\n")
         answer = asyncio.create_task(told(reader))
         while not answer.done():
@@ -219,7 +208,7 @@ async def test_who_sends_an_octet_now_and_then_is_let_go_too(impatient: Any) -> 
 
 async def test_a_request_that_is_slow_but_comes_is_answered(system: Any) -> None:
     body = b'{"id": "slow", "subscriber": "+12025550100", "channel": "care"}'
-    async with connection(system) as (reader, writer):
+    async with system.server.connection("http_port") as (reader, writer):
         writer.write(HEAD.encode() + f"content-length: {len(body)}\r\n\r\n".encode() + body[:10])
         await asyncio.sleep(0.3)
         writer.write(body[10:])
@@ -228,7 +217,7 @@ async def test_a_request_that_is_slow_but_comes_is_answered(system: Any) -> None
 
 
 async def test_headers_without_end_are_cut_off(system: Any) -> None:
-    async with connection(system) as (reader, writer):
+    async with system.server.connection("http_port") as (reader, writer):
         answer = asyncio.create_task(told(reader))
         writer.write(HEAD.encode())
         with suppress(ConnectionError):
