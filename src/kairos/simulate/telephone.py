@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from html import unescape
@@ -21,7 +22,7 @@ PATH: Final = "/v1/calls"  # where the dialler listens, and where kairos keeps t
 AT_ONCE: Final = 4  # calls that agents claim together
 EVERY: Final = 0.5  # seconds until they ask for more
 TRIES: Final = 20  # to bring back what was said
-OPEN: Final = ("accepted", "fulfilled", "confirm")  # what becomes of a yes whose end is a text message
+OPEN: Final = ("accepted", "fulfilled")  # what becomes of a yes whose end is a text message
 KEYS: Final = {"accept": "1", "decline": "2"}
 RESULTS: Final = {"accept": "accepted", "decline": "declined"}
 
@@ -40,6 +41,7 @@ class Telephone:
         self.url = self.key = ""
         self.pick_up, self._hang_up = pick_up, hang_up
         self._http = httpx.AsyncClient(timeout=10.0, trust_env=False)
+        self._rung: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -56,17 +58,21 @@ class Telephone:
     # --- the dialler ----------------------------------------------------------------------------
 
     async def _asked(self, request: Request) -> Response:
-        call = msgspec.json.decode(await request.body())["data"]
-        self._spawn(self._ring(call))
+        """Make one call, however often it is asked for."""
+        id_, call = request.headers["webhook-id"], msgspec.json.decode(await request.body())["data"]
+        if id_ not in self._rung:
+            self._rung.add(id_)
+            self._spawn(self._ring(call))
         return Response(status_code=202)
 
     async def _ring(self, call: Mapping[str, Any]) -> None:
         """Read the document aloud, and bring back the key; or that nobody picked up."""
-        document = await self._http.get(self._at(call["document"]))
-        said = await self.pick_up(_number(call), "ivr", _prompt(document.text))
+        document = await self._until_answered("GET", self._at(call["document"]))
+        prompt = _prompt(document.text) if document else ""
+        said = await self.pick_up(_number(call), "ivr", prompt) if prompt else None
         told = {"offer": call["offer"], "call": "c1"}
         told |= {"digits": KEYS[said.meaning]} if said else {"state": "no_answer"}
-        self._over(said, await self._bring(self._at(call["callback"]), told))
+        await self._bring(said, self._at(call["callback"]), told)
 
     def _at(self, address: str) -> str:
         """Kairos' address as the dialler's network leads to it."""
@@ -90,26 +96,30 @@ class Telephone:
     async def _call(self, call: Mapping[str, Any]) -> None:
         said = await self.pick_up(_number(call), "calls", call["text"])
         result = RESULTS[said.meaning] if said else "not_reached"
-        told = {"id": call["offer"], "subscriber": call["subscriber"], "result": result, "who": "synthetic agent"}
-        self._over(said, await self._bring(f"{self.url}{PATH}/{call['offer']}", told))
+        id_ = f"{call['offer']}/{call['until']}"
+        told = {"id": id_, "subscriber": call["subscriber"], "result": result, "who": "synthetic agent"}
+        await self._bring(said, f"{self.url}{PATH}/{call['offer']}", told)
 
     # --- both -----------------------------------------------------------------------------------
 
-    async def _bring(self, url: str, told: Mapping[str, str]) -> str:
-        """Until kairos has it; what became of it then, or an empty text."""
-        for _ in range(TRIES):
-            try:
-                answer = await self._http.post(url, json=told, headers=self._shown())
-            except httpx.HTTPError:
-                answer = httpx.Response(503)
-            if answer.status_code < 500:
-                return str(answer.json().get("status", "")) if answer.is_success else ""
-            await asyncio.sleep(EVERY)
-        return ""
-
-    def _over(self, said: Answer | None, status: str) -> None:
+    async def _bring(self, said: Answer | None, url: str, told: Mapping[str, str]) -> None:
+        """Tell kairos what was said, and hang up."""
+        answer = await self._until_answered("POST", url, told)
+        status = str(answer.json().get("status", "")) if answer and answer.is_success else ""
         if said:
             self._hang_up(said, said.accepts and status in OPEN)
+
+    async def _until_answered(
+        self, method: str, url: str, told: Mapping[str, str] | None = None
+    ) -> httpx.Response | None:
+        """None where kairos never answers."""
+        for _ in range(TRIES):
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await self._http.request(method, url, json=told, headers=self._shown())
+                if answer.status_code < 500:
+                    return answer
+            await asyncio.sleep(EVERY)
+        return None
 
     def _shown(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"} if self.key else {}
