@@ -81,7 +81,7 @@ async def desk(bench: Any) -> AsyncIterator[Desk]:
     desk.later(1000)
     yield desk
     desk.loop.close()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_all_is_well(desk: Desk) -> None:

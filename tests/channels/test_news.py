@@ -48,13 +48,13 @@ def offered(bench: Any) -> Any:
 
 @asynccontextmanager
 async def telling(
-    bench: Any, path: Path, web: Web, *kinds: str, name: str = "crm", keep: int = 0, timeout_s: float = 5.0
+    bench: Any, path: Path, web: Web, *kinds: str, name: str = "crm", keep: int = 0
 ) -> AsyncIterator[DeadLetters]:
     letters = DeadLetters(bench.store, lambda: bench.now, bench.engine.statistics.counts)
     with ThreadPoolExecutor(1) as thread:
         file = path / "kairos.db"
         read = SqliteNews(file, bench.store, lambda _: bench.program, frozenset(kinds))
-        target = Target(web.url, [NEW, OLD], timeout_s, lambda: bench.now, 1)
+        target = Target(web.url, [NEW, OLD], 30.0, lambda: bench.now, 1)
         tellers = [
             Teller(
                 name,
@@ -72,7 +72,7 @@ async def telling(
         ]
         tasks = [asyncio.create_task(teller.run()) for teller in tellers]
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not all(
                     [
                         await teller._read(read.position, teller.source, teller.partition) is not None
@@ -90,7 +90,7 @@ async def telling(
 
 
 async def arrived(web: Web, many: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(web.got) < many:
             await asyncio.sleep(0.01)
     return [json.loads(body) for _, _, body in web.got]
@@ -180,7 +180,7 @@ async def test_after_a_stop_it_goes_on_where_it_was_and_begins_with_what_is_new(
 
 async def test_one_that_hangs_holds_up_only_itself(sold: Any, tmp_path: Path, web: Web) -> None:
     web.usual = "hang"  # type: ignore[assignment]
-    async with web_server() as other, telling(sold, tmp_path, web, "responses", timeout_s=30.0):
+    async with web_server() as other, telling(sold, tmp_path, web, "responses"):
         async with telling(sold, tmp_path, other, "responses", name="billing"):
             offer = offered(sold)
             sold.apply(sold.reply(f"NO {offer.number}"))

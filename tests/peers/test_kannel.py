@@ -216,7 +216,7 @@ async def process(log: Path, *command: str, **environment: str) -> AsyncIterator
         if started.returncode is None:
             started.terminate()
             try:
-                await asyncio.wait_for(started.wait(), 10)
+                await asyncio.wait_for(started.wait(), 60)
             except TimeoutError:
                 started.kill()
                 await started.wait()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import subprocess
-import sys
 import textwrap
-import time
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.stores.test_sqlite_store_crash import killed_after
 
 from kairos.adapters.sqlite import SqliteStore, journal
 from kairos.adapters.sqlite.journal import ROWS_EACH
@@ -117,20 +115,6 @@ WRITER = textwrap.dedent(
 )
 
 
-def killed_after(path: Path, seconds: float) -> int:
-    """Let a writer run, kill it, and give the last batch that it said was committed."""
-    command = [sys.executable, "-c", WRITER, str(path), str(SHORTEST)]
-    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert writer.stdout is not None
-    first = writer.stdout.readline()
-    time.sleep(seconds)
-    writer.kill()
-    said = first + writer.stdout.read()
-    writer.stdout.close()
-    writer.wait()
-    return max(int(line) for line in said.splitlines(keepends=True) if line.endswith("\n"))
-
-
 def check_newest(path: Path, acknowledged: int) -> int:
     """Every batch up to the last one is there whole: by a reader beside it, and by the store that opens the file."""
     newest: dict[int, bytes] = {}
@@ -150,7 +134,7 @@ def test_a_kill_at_any_point_of_the_upkeep_loses_no_state_and_brings_none_back(t
     path = tmp_path / "kairos.db"
     last = 0
     for _ in range(kills):
-        acknowledged = killed_after(path, chance.uniform(0, 0.2))
+        acknowledged = killed_after(chance.uniform(0, 0.2), WRITER, path, SHORTEST)
         assert acknowledged > last
         last = check_newest(path, acknowledged)
     first, settled, _ = ends(path)

@@ -41,9 +41,10 @@ WRITER = textwrap.dedent(
 )
 
 
-def killed_after(path: Path, seconds: float) -> int:
-    """Let a writer run, kill it, and give the last batch that it said was committed (0: none)."""
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+def killed_after(seconds: float, code: str, *arguments: object) -> int:
+    """Let a writer run, kill it, and give the last batch that it said was committed."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     first = writer.stdout.readline()
     time.sleep(seconds)
@@ -51,7 +52,7 @@ def killed_after(path: Path, seconds: float) -> int:
     said = first + writer.stdout.read()
     writer.stdout.close()
     writer.wait()
-    return max((int(line) for line in said.splitlines(keepends=True) if line.endswith("\n")), default=0)
+    return max(int(line) for line in said.splitlines(keepends=True) if line.endswith("\n"))
 
 
 def check_whole(path: Path, acknowledged: int) -> int:
@@ -83,7 +84,7 @@ def test_every_acknowledged_batch_survives_kill_9_whole(tmp_path: Path) -> None:
     path = tmp_path / "kairos.db"
     last = 0
     for _ in range(20):
-        acknowledged = killed_after(path, chance.uniform(0, 0.3))
+        acknowledged = killed_after(chance.uniform(0, 0.3), WRITER, path)
         assert acknowledged > last
         last = check_whole(path, acknowledged)
     assert last > 20

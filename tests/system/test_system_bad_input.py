@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -55,17 +55,6 @@ async def all_goes_on(system: Any) -> AsyncIterator[None]:
     assert "Traceback" not in system.server.log
 
 
-@asynccontextmanager
-async def connection(system: Any) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection(HOST, system.server.ports["smpp_port"])
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with suppress(OSError):  # the other end was faster
-            await writer.wait_closed()
-
-
 async def answer(reader: asyncio.StreamReader) -> Pdu:
     async with asyncio.timeout(PATIENCE):
         length = await reader.readexactly(4)
@@ -95,7 +84,7 @@ async def ends(reader: asyncio.StreamReader) -> None:
 )
 @pytest.mark.usefixtures("all_goes_on")
 async def test_who_speaks_no_smpp_is_cut_off(system: Any, octets: bytes) -> None:
-    async with connection(system) as (reader, writer):
+    async with system.server.connection("smpp_port") as (reader, writer):
         writer.write(octets)
         await ends(reader)
 
@@ -103,7 +92,7 @@ async def test_who_speaks_no_smpp_is_cut_off(system: Any, octets: bytes) -> None
 @pytest.mark.usefixtures("all_goes_on")
 async def test_a_pdu_that_never_comes_to_its_end_harms_nobody(system: Any) -> None:
     for octets in (b"", BIND[:3], BIND[:-1], BIND + SUBMIT[:-1], BIND + SUBMIT[:16]):
-        async with connection(system) as (_, writer):
+        async with system.server.connection("smpp_port") as (_, writer):
             writer.write(octets)
             await writer.drain()
     assert system.operator.strangers == []
@@ -111,7 +100,7 @@ async def test_a_pdu_that_never_comes_to_its_end_harms_nobody(system: Any) -> No
 
 @pytest.mark.usefixtures("all_goes_on")
 async def test_a_submission_before_the_bind_is_refused(system: Any) -> None:
-    async with connection(system) as (reader, writer):
+    async with system.server.connection("smpp_port") as (reader, writer):
         writer.write(SUBMIT)
         refused = await answer(reader)
         assert refused.status == Status.ESME_RINVBNDSTS
@@ -122,7 +111,7 @@ async def test_a_submission_before_the_bind_is_refused(system: Any) -> None:
 )
 @pytest.mark.usefixtures("all_goes_on")
 async def test_a_wrong_name_or_password_is_refused(system: Any, name: str, password: str) -> None:
-    async with connection(system) as (reader, writer):
+    async with system.server.connection("smpp_port") as (reader, writer):
         writer.write(encode_pdu(BindTransmitter(system_id=name, password=password), 1))
         assert (await answer(reader)).status == Status.ESME_RBINDFAIL
         writer.write(SUBMIT)
@@ -136,7 +125,7 @@ async def test_bad_pdus_on_a_bound_session_are_answered_and_it_goes_on(system: A
         "no end of a field": (26).to_bytes(4) + SUBMIT[4:16] + b"x" * 10,
         "a text shorter than it says": len(SUBMIT).to_bytes(4) + SUBMIT[4:-6] + b"\xfa" + SUBMIT[-5:],
     }
-    async with connection(system) as (reader, writer):
+    async with system.server.connection("smpp_port") as (reader, writer):
         writer.write(BIND)
         assert (await answer(reader)).ok
         for what, octets in bad.items():
@@ -155,7 +144,7 @@ async def test_random_damage_to_pdus_harms_nobody(system: Any) -> None:
         octets = bytearray(BIND + SUBMIT)
         for _ in range(chance.randint(1, 4)):
             octets[chance.randrange(len(octets))] = chance.randrange(256)
-        async with connection(system) as (_, writer):
+        async with system.server.connection("smpp_port") as (_, writer):
             writer.write(octets[: chance.randint(1, len(octets))])
 
 

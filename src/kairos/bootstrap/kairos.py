@@ -320,6 +320,8 @@ class Kairos:
             self._beside(f"news for {teller.name}", teller.run)
         server = await self._open_smpp()
         await self._open_http(server)
+        if isinstance(self.store, SqliteProcess):
+            self.store.hurry()
         tune_interpreter()
 
     def _beside(self, part: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
