@@ -298,6 +298,7 @@ ANSWERS: Final[dict[tuple[str, str], Answer]] = {
     ("POST", "/v1/calls"): Answer(Claimed),
     ("POST", "/v1/calls/{offer}"): Answer(Settled),
     ("GET", "/v1/ivr/{secret}/{offer}"): Answer(str, media="application/voicexml+xml"),
+    ("POST", "/v1/ivr/{secret}"): Answer(Row),  # of a form: VoiceXML
     ("GET", "/v1/ussd/{secret}/callback"): Answer(str, media="text/plain"),
     ("POST", "/v1/ussd/{secret}/callback"): Answer(str, media="text/plain"),
     ("POST", "/v1/ussd/{secret}/interrupted"): Answer(None, 204),
