@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
@@ -26,6 +27,10 @@ from kairos.learn import FixedPropensity
 from kairos.playbook import read
 
 pytest.register_assert_rewrite("tests.system.ledgers")
+
+# No example is judged by how long it takes: the machine may have been busy.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # A bug that is planted is logged in plain words: with all locals drawn, as structlog would, that takes seconds.
 structlog.configure(

@@ -68,8 +68,8 @@ SENDERS = {
         ("state", ["State"], ("government",)),
     ]
 }
-QUICK = SessionOptions(response_timeout=0.3)
-SILENCE = -1  # instead of a status: no answer comes
+PATIENT = SessionOptions(response_timeout=60.0)
+SILENCE = -1  # instead of a status: no answer comes, and who asked gives it up
 
 
 class GatedStore(MemoryStore):
@@ -82,7 +82,7 @@ class GatedStore(MemoryStore):
         self.failing = False
 
     def commit(self, batch: Batch) -> None:
-        self.gate.wait(10)
+        self.gate.wait(60)
         if self.failing:
             raise StoreError("the disk is full")
         super().commit(batch)
@@ -96,17 +96,19 @@ class FakeSmsc:
     submitted: list[SubmitSm | DataSm] = field(default_factory=list)
     asked: list[QuerySm | CancelSm | ReplaceSm] = field(default_factory=list)
     first_id: int = 1
-    takes: float = 0.0  # seconds for an answer
+    awake: asyncio.Event = field(default_factory=asyncio.Event)  # else no answer comes yet
     server: Server | None = None
+    give_up: Callable[[int], None] = lambda _: None  # the request of this number
 
     async def handle(self, _: Session, pdu: Pdu) -> Pdu | None:
         if isinstance(pdu, QuerySm | CancelSm | ReplaceSm):
             return self.asked_about(pdu)
         assert isinstance(pdu, SubmitSm | DataSm)
         self.submitted.append(pdu)
-        await asyncio.sleep(self.takes)
+        await self.awake.wait()
         status = self.answers.popleft() if self.answers else 0
         if status == SILENCE:
+            self.give_up(pdu.sequence)
             return None
         return pdu.response(status) if status else pdu.response(message_id=str(self.first_id + len(self.submitted) - 1))
 
@@ -250,21 +252,29 @@ class World:
     def _client(self, handle: Any) -> Client:
         assert self.peer.server is not None
         bind = BindTransceiver(system_id="kairos", password="kairos")
-        return Client("127.0.0.1", self.peer.server.port, bind, handle, QUICK)
+        client = Client("127.0.0.1", self.peer.server.port, bind, handle, PATIENT)
+
+        def give_up(sequence: int) -> None:
+            assert client.session is not None
+            client.session._time_out(sequence, 0.0)
+
+        self.peer.give_up = give_up
+        return client
 
     def rows(self, channel: str) -> list[Outgoing]:
         """The outbox's rows of a channel, as they stand."""
         return self.store.outgoing([row.id for row in self.handed if row.channel == channel])
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
-async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> AsyncIterator[World]:
+async def running(bench: Any, decide_within: float = 60.0, **options: Any) -> AsyncIterator[World]:
     peer = FakeSmsc()
+    peer.awake.set()
     peer.server = await serve("127.0.0.1", 0, passwords({"kairos": "kairos"}), peer.handle)
     world = World(bench, peer, decide_within, **options)
     engine = asyncio.create_task(world.loop.run())
@@ -275,7 +285,7 @@ async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> As
         0,
         passwords(dict.fromkeys(("ocs", "slow", "info", "named", *SENDERS), "pw")),
         world.esmes.handle,
-        QUICK,
+        PATIENT,
     )
     sending = asyncio.create_task(world.dispatcher.run())
     try:
@@ -288,7 +298,7 @@ async def running(bench: Any, decide_within: float = 10.0, **options: Any) -> As
         await world.gateway.close()
         await sending
         world.loop.close()
-        await asyncio.wait_for(engine, 10)
+        await asyncio.wait_for(engine, 60)
         await peer.server.close()
 
 
@@ -325,7 +335,7 @@ async def bind() -> AsyncIterator[Bind]:
         assert world.esmes.server is not None
         esme = Esme(client=None)  # type: ignore[arg-type]
         esme.client = Client(
-            "127.0.0.1", world.esmes.server.port, kind(system_id=account, password="pw"), esme.handle, QUICK
+            "127.0.0.1", world.esmes.server.port, kind(system_id=account, password="pw"), esme.handle, PATIENT
         )
         bound.append(esme.client)
         await esme.client.start()
@@ -366,4 +376,4 @@ async def counter(bench_with: Callable[..., Any], texts: dict[str, str]) -> Asyn
     reader = EventReader(program.vocabulary, program.currency)
     yield HttpInbound(loop, Subscribers(bench.store, explainer, lambda _: None), lambda: reader), bench
     loop.close()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)

@@ -41,7 +41,8 @@ def faults(folder: Path, key: bytes = KEY) -> list[str]:
 
 
 @pytest.fixture
-def trail(tmp_path: Path) -> Trail:
+def trail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trail:
+    monkeypatch.setattr("kairos.adapters.audit.trail.PATIENCE", 60.0)
     return Trail(Chain(tmp_path, KEY), Pseudonyms(KEY), partial(read_name, region="GB"))
 
 
@@ -72,7 +73,7 @@ async def test_reads_are_written_soon_and_counts_at_the_end(trail: Trail, tmp_pa
         trail.line(CARE, "GET /v1/subscribers/{name}", number, 200, "", "seen by +12025550123\r\nforged")
     for status in (200, 200, 503):
         trail.counted(Caller("ocs"), "POST /v1/events", status)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not os.listdir(tmp_path):
             await asyncio.sleep(0.01)
     trail.close()
@@ -86,7 +87,6 @@ async def test_reads_are_written_soon_and_counts_at_the_end(trail: Trail, tmp_pa
 async def test_while_it_cannot_be_written_lines_wait_and_it_is_said(
     trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kairos.adapters.audit.trail.PATIENCE", 0.5)
     monkeypatch.setattr("kairos.adapters.audit.trail.WAITING", 3)
 
     def full(*_: Any) -> int:

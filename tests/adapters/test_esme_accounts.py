@@ -329,8 +329,8 @@ async def test_an_account_that_keeps_silent_may_have_it(start: Any, bind: Any, m
     world = await start()
     esme = await bind(world, "info")
 
-    async def silent(*_: Any) -> None:
-        return None
+    async def silent(_: Any, pdu: Any) -> None:
+        world.esmes.server.sessions("info")[0]._time_out(pdu.sequence, 0.0)
 
     esme.client.session._handle = silent
     outcome = await world.esmes.send(Text("12025550123", "5000", "bal", account="info"))

@@ -187,7 +187,7 @@ async def bring(world: Any, text: str = "help", **fields: Any) -> int:
 async def rebound(world: Any) -> None:
     binds = world.smsc.client.binds
     world.peer.server.receiver("kairos").abort("a broken line")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while world.smsc.client.binds == binds or not world.peer.server.sessions("kairos"):
             await asyncio.sleep(0.01)
 

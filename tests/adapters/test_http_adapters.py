@@ -33,7 +33,7 @@ async def ingress(bench: Any) -> AsyncIterator[HttpIngress]:
     running = asyncio.create_task(loop.run())
     yield HttpIngress(loop, "", lambda: {"smsc_bound": True, "sending": 3})
     loop.close()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_every_event_has_its_answer_in_its_place(ingress: HttpIngress, bench: Any) -> None:
@@ -144,11 +144,11 @@ async def test_budgets_are_figures(
     standing = {"cap": 4, "allowed": 2, "reserved": 1, "spent": 2, "left": 1}
     hanging = Hanging(bench.store, "budgets")
     with monkeypatch.context() as hurry:
-        hurry.setattr("kairos.adapters.http.LOOKS_FOR", 0.01)
+        hurry.setattr("kairos.adapters.ingress.LOOKS_FOR", 0.01)
         await ingress.look()  # in vain
     assert ingress.stats()["budgets"] == {}
     hanging.end()
-    monkeypatch.setattr("kairos.adapters.http.LOOKS_FOR", 60.0)
+    monkeypatch.setattr("kairos.adapters.ingress.LOOKS_FOR", 60.0)
     await ingress.look()
     assert ingress.stats()["budgets"] == {"volume of booster": standing}
     registry = CollectorRegistry()

@@ -124,7 +124,7 @@ async def test_both_ends_over_tls_and_what_they_count(pem: Path) -> None:
         binds = smsc_binds(msgspec.structs.replace(wrong, **own), answer)
         stack.push_async_callback(binds.close)
         await binds.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await binds.bound()
             while not binds.last_error:
                 await asyncio.sleep(0.01)

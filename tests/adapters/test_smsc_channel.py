@@ -442,7 +442,7 @@ async def test_a_receipt_of_a_forwarded_text_finds_its_account_after_a_restart(s
 
 
 async def test_while_the_store_is_down_receipts_of_forwarded_texts_pass_all_the_same(start: Any, bind: Any) -> None:
-    world = await start(decide_within=0.2)
+    world = await start()
     esme = await bind(world, "info")
     world.store.failing = True
     assert (await esme.submit("hello")).message_id == "1"

@@ -55,7 +55,7 @@ async def sources(bench: Any) -> AsyncIterator[HttpSources]:
     doors = {"shop": Source(), "locked": Source(secret="s3cret-of-the-shop"), "eager": Source(refused=200)}
     yield HttpSources(ingress, doors, every)
     loop.close()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
 
 
 @pytest.fixture

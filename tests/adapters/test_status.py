@@ -81,7 +81,7 @@ async def desk(bench: Any) -> AsyncIterator[Desk]:
     desk.later(1000)
     yield desk
     desk.loop.close()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_all_is_well(desk: Desk) -> None:
@@ -175,6 +175,14 @@ async def test_what_waits_for_too_long_is_said(desk: Desk) -> None:
         "a receipt waits for 5 min to be sent, with 0 others",
         "a message waits for 5 min to be sent, with 0 others",
     ]
+
+
+async def test_who_takes_no_news_for_a_while_is_said(desk: Desk) -> None:
+    desk.status.untold = lambda: [
+        ("crm", desk.bench.now - 5 * MINUTE, "no answer within 3 s"),
+        ("new", desk.bench.now, ""),
+    ]
+    assert desk.status.troubles() == ["news.crm takes no news for 5 min: no answer within 3 s"]
 
 
 async def test_a_freeze_that_holds_is_shown_and_is_no_trouble(desk: Desk, bench_with: Any) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from tests.adapters.conftest import GatedStore
+from tests.ahead import ahead
 from tests.conftest import NOON, TEXTS, compiled
 from tests.serving import drip, serving
 
 from kairos.adapters.ussd import dialogues
 from kairos.adapters.ussd.dialogues import BUSY, Dialogues
 from kairos.adapters.ussd.doors import UssdDoors
-from kairos.adapters.ussd.http import AwayError, HttpSystems, HttpUssd, XmlPush
+from kairos.adapters.ussd.http import ACCEPTED_WITHIN, AwayError, HttpSystems, HttpUssd, XmlPush
 from kairos.adapters.ussd.smpp import UssdSmpp
 from kairos.domain.event import Event
 from kairos.domain.inbound import Visit
@@ -76,7 +77,7 @@ class Desk:
 
 @asynccontextmanager
 async def opened(files: dict[str, str] = FILES, **options: Any) -> AsyncIterator[Desk]:
-    store, now = GatedStore(), [NOON]
+    store, now, options = GatedStore(), [NOON], {"within": 60.0} | options
     engine = Engine(store, compiled(files), FixedPropensity())
     sent: list[str] = []
     loop = Loop(engine, lambda: now[0], lambda rows: sent.extend(row.channel for row, _ in rows))
@@ -112,14 +113,18 @@ async def test_a_yes_is_safe_before_it_is_answered_and_a_repeat_waits_for_the_sa
 
 
 async def test_what_takes_too_long_is_told_so_and_still_done_once() -> None:
-    async with opened(within=0.05) as desk:
+    async with opened() as desk:
         await desk.hear("", kind="begin")
         await desk.hear("1")
         desk.store.gate.clear()
+        patience, desk.dialogues.within = desk.dialogues.within, 0.05
         assert await desk.hear("2") == Show("working", more=False)
         assert await desk.hear("2") == Show("working", more=False)
         desk.store.gate.set()
-        await asyncio.sleep(0.1)
+        desk.dialogues.within = patience
+        async with asyncio.timeout(60):
+            while not desk.sent:
+                await asyncio.sleep(0.01)
         assert await desk.hear("2") == Show("working", more=False)
         assert (desk.sent, desk.statuses()) == (["ocs"], ["accepted"])
         assert await desk.hear("", kind="begin", session="t") == Show("nothing", more=False)
@@ -156,7 +161,7 @@ async def test_a_system_that_talks_for_ever_is_away() -> None:
     """No read of it ever times out, and the dialogue waits for it."""
     async with serving(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", b"C")) as url:
         systems = HttpSystems({"shop": (url, 0.1)})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(AwayError, match="`shop` did not answer"):
                 await systems.say("shop", Session("s", NUMBER, "*123#"), "", ())
         await systems.close()
@@ -332,12 +337,12 @@ async def on_gateway(desk: Desk, **profile: Any) -> AsyncIterator[tuple[UssdGate
     bind = BindTransceiver(system_id="kairos", password="kairos")
 
     def client(handle: Any) -> Client:
-        return Client("127.0.0.1", gateway.port, bind, handle, SessionOptions(response_timeout=5.0))
+        return Client("127.0.0.1", gateway.port, bind, handle, SessionOptions(response_timeout=60.0))
 
     door = UssdSmpp(client, desk.dialogues, replace(PROFILES["6d"], **profile), chance={0x7FFF: 0}.__getitem__)
     await door.client.start()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await door.client.bound()
         yield gateway, door
     finally:
@@ -357,7 +362,7 @@ async def test_what_we_begin_over_smpp_is_answered_though_the_gateway_numbers_it
         dialogue.number = 77
         gateway.dialogues[NUMBER, 77] = dialogue
         await gateway.press(dialogue, "1")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await dialogue.screen()).text == "taken"
         assert desk.statuses() == ["accepted"]
 
@@ -420,7 +425,7 @@ async def test_a_key_of_a_dialogue_that_they_dialled_takes_nothing_that_we_say_i
     async with opened() as desk, on_gateway(desk, renumbers=renumbers) as (gateway, door):
         gateway.numbers = itertools.cycle([50])  # not the first of ours
         dialled = await gateway.dial(NUMBER, "*123*4#")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert "2 GB" in (await dialled.screen()).text
             await gateway.abort(dialled)
             (offer,) = desk.offers()
@@ -533,7 +538,8 @@ ANSWERS: dict[str, tuple[list[tuple[int, str]], str, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_a_dialogue_that_we_begin_in_xml(name: str) -> None:
+async def test_a_dialogue_that_we_begin_in_xml(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kairos.adapters.ussd.http.ACCEPTED_WITHIN", 60.0)
     answers, outcome, said = ANSWERS[name]
     heard: list[str] = []
 
@@ -563,6 +569,28 @@ async def test_a_dialogue_that_we_begin_in_xml(name: str) -> None:
         assert f'number="{NUMBER}"' in heard[0]
         assert desk.statuses() == (["accepted"] if name == "taken" else ["open"])
         assert desk.sent == {"taken": ["ocs"], "refused": []}.get(name, ["sms"])
+        await push.close()
+
+
+async def test_a_gateway_that_refuses_late_ends_a_dialogue_that_counted_as_sent() -> None:
+    async def gateway(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"</dialog>")
+        ahead(ACCEPTED_WITHIN)
+        await sent.wait()
+        writer.write(b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n")
+
+    sent = asyncio.Event()
+    async with serving(gateway) as address, opened() as desk:
+        await desk.loop.ask(Visit("v", NUMBER, "ussd", desk.now[0]))
+        (offer,) = desk.offers()
+        push = XmlPush(desk.dialogues, address)
+        found = await push.send(Text("5000", NUMBER, "2 GB?", True, offer=offer.key, reply_in="en"))
+        assert (found.status, desk.dialogues.open, desk.sent) == ("sent", 1, [])
+        sent.set()
+        async with asyncio.timeout(60):
+            while not desk.sent:
+                await asyncio.sleep(0.01)
+        assert (desk.dialogues.open, desk.sent) == (0, ["sms"])
         await push.close()
 
 

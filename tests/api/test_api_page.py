@@ -146,7 +146,7 @@ async def page_with(bench_with: Callable[..., Any], texts: dict[str, str]) -> As
     yield build
     for loop, task in running:
         loop.close()
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
 
 
 async def test_the_link_of_the_message_opens_the_offer_and_a_tap_takes_it_once(page_with: Any) -> None:

@@ -37,10 +37,12 @@ class MailServer:
     port: int = 0
     connections: int = 0
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
+    hangs: Callable[[], None] = lambda: None  # called when it begins to
 
     async def _told(self, server: SMTP, step: str) -> str:
         answer = self.answers.get(step, []).pop(0) if self.answers.get(step) else ""
         if answer == "hang":
+            self.hangs()
             await self.hanging.wait()
         if answer == "drop":
             cut(server)
@@ -133,6 +135,7 @@ class Web:
     got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)  # path, headers, body
     url: str = ""
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
+    hangs: Callable[[], None] = lambda: None  # called when it begins to
 
     @property
     def port(self) -> int:
@@ -151,6 +154,7 @@ class Web:
         self.got.append((first.split()[1], headers, body))
         answer = self.answers.pop(0) if self.answers else self.usual
         if answer == "hang":
+            self.hangs()
             await self.hanging.wait()
             return False
         if answer == "drop":

@@ -33,10 +33,10 @@ async def dispatching(bench: Any, channel: Any, name: str = "email", room: Room 
     finally:
         await dispatcher.close()
         loop.close()
-        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)
 
 
 async def settled(bench: Any, status: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while [row.status for row in bench.store.outgoing([1])] != [status]:
             await asyncio.sleep(0.005)

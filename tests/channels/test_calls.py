@@ -57,7 +57,7 @@ class Desk:
         return await self.http.post(f"/v1/calls/{call['offer']}", json=body)
 
     async def waits(self, many: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while (await self.http.get("/v1/calls")).json() != {"waiting": many}:
                 await asyncio.sleep(0.005)
 

@@ -12,7 +12,8 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import pytest
 from tests.channels.test_calls import call_bench, told
 
-from kairos.adapters.calls import CallDesk, CallList, Result
+from kairos.adapters.calls import CallDesk, CallList
+from kairos.domain.inbound import CallResult
 from kairos.domain.message import Order, Text
 from kairos.engine.dispatch import Backoff, Dispatcher
 from kairos.engine.loop import Loop
@@ -20,7 +21,7 @@ from kairos.ports import Batch, Channel, Loaded, Outcome, Store
 
 __all__ = ["call_bench"]
 
-RESULTS: Final[Sequence[Result]] = (
+RESULTS: Final[Sequence[CallResult]] = (
     "accepted",
     "declined",
     "keep",

@@ -217,7 +217,7 @@ async def test_what_is_no_call_is_refused(
     call_bench: Any, web: Web, path: str, content: bytes, headers: dict[str, str], status: int
 ) -> None:
     async with calling(call_bench, web) as line:
-        answer = await asyncio.wait_for(line.http.post(path, content=content, headers=headers), 5)
+        answer = await asyncio.wait_for(line.http.post(path, content=content, headers=headers), 60)
         assert answer.status_code == status, answer.text
         assert line.offer.status == "open"
         assert SECRET not in answer.text

@@ -11,11 +11,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from msgspec.structs import replace
+from tests.ahead import ahead
 from tests.channels.conftest import Web
 
 from kairos.adapters.mmsc import LARGEST, MM7, SOAP, Mmsc
 from kairos.domain.message import Text
 
+TIMEOUT = 30.0  # of an attempt
 PICTURE = bytes(range(256)) * 4 + b"\r\n--kairos-\r\n"
 TEXT = Text(
     "5000",
@@ -54,8 +56,8 @@ def opened(got: tuple[str, dict[str, str], bytes]) -> EmailMessage:
     return message
 
 
-def channel(web: Web, media: Path, **more: Any) -> Mmsc:
-    return Mmsc(web.url, "fictel", "offers", media, more.pop("timeout_s", 5.0), 4, login=("kairos", "secret"))
+def channel(web: Web, media: Path) -> Mmsc:
+    return Mmsc(web.url, "fictel", "offers", media, TIMEOUT, 4, login=("kairos", "secret"))
 
 
 async def test_a_request_is_what_the_standard_says(web: Web, media: Path) -> None:
@@ -113,7 +115,8 @@ async def test_a_request_is_what_the_standard_says(web: Web, media: Path) -> Non
 )
 async def test_the_mmscs_own_status_decides(web: Web, media: Path, said: Any, status: str) -> None:
     web.answers = [said]
-    mmsc = channel(web, media, timeout_s=0.3 if said == "hang" else 5.0)
+    web.hangs = lambda: ahead(TIMEOUT)
+    mmsc = channel(web, media)
     outcome = await mmsc.send(TEXT)
     await mmsc.close()
     assert (outcome.status, len(web.got)) == (status, 1)

@@ -16,13 +16,14 @@ import pytest
 from tests.channels.conftest import Web, web_server
 
 from kairos.adapters import news
-from kairos.adapters.news import SqliteNews, Teller
+from kairos.adapters.news import Item, SqliteNews, Teller
 from kairos.adapters.sqlite import SqliteStore
 from kairos.adapters.webhooks import Target, read_secrets
 from kairos.domain.subscriber import Bucket
 from kairos.engine.dead_letters import DeadLetters
 from kairos.engine.dispatch import Backoff
 from kairos.errors import SettingsError
+from kairos.ports import Outcome
 
 OLD, NEW = b"o" * 24, b"n" * 24
 KINDS = {"responses": 0, "fulfilments": 0, "decisions": 1}
@@ -47,13 +48,13 @@ def offered(bench: Any) -> Any:
 
 @asynccontextmanager
 async def telling(
-    bench: Any, path: Path, web: Web, *kinds: str, name: str = "crm", keep: int = 0, timeout_s: float = 5.0
+    bench: Any, path: Path, web: Web, *kinds: str, name: str = "crm", keep: int = 0
 ) -> AsyncIterator[DeadLetters]:
     letters = DeadLetters(bench.store, lambda: bench.now, bench.engine.statistics.counts)
     with ThreadPoolExecutor(1) as thread:
         file = path / "kairos.db"
         read = SqliteNews(file, bench.store, lambda _: bench.program, frozenset(kinds))
-        target = Target(web.url, [NEW, OLD], timeout_s, lambda: bench.now, 1)
+        target = Target(web.url, [NEW, OLD], 30.0, lambda: bench.now, 1)
         tellers = [
             Teller(
                 name,
@@ -71,7 +72,7 @@ async def telling(
         ]
         tasks = [asyncio.create_task(teller.run()) for teller in tellers]
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not all(
                     [
                         await teller._read(read.position, teller.source, teller.partition) is not None
@@ -89,7 +90,7 @@ async def telling(
 
 
 async def arrived(web: Web, many: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(web.got) < many:
             await asyncio.sleep(0.01)
     return [json.loads(body) for _, _, body in web.got]
@@ -140,6 +141,23 @@ async def test_what_was_not_taken_is_told_again_with_the_same_id_and_in_order(
     assert [path for path, _, _ in web.got] == ["/"] * 6  # no redirect was followed
 
 
+async def test_who_does_not_take_it_is_known_until_it_does() -> None:
+    seen: list[Any] = []
+    answers = [Outcome("retry", reason="HTTP 503"), Outcome("unknown", reason="HTTP 500"), Outcome("sent")]
+
+    class Away:
+        async def post(self, _id: str, _body: bytes) -> Outcome:
+            seen.append(teller.untold)
+            return answers.pop(0)
+
+    none: Any = None
+    away: Any = Away()
+    quick = Backoff(0.001, 0.002)
+    teller = Teller("crm", 0, none, away, none, none, lambda: 7, thread=none, keep=0, backoff=quick)
+    await teller._tell(Item(1, "r1", "responses", 7, "7", {}))
+    assert (seen, teller.untold) == ([None, (7, "HTTP 503"), (7, "HTTP 500")], None)
+
+
 async def test_after_a_stop_it_goes_on_where_it_was_and_begins_with_what_is_new(
     sold: Any, tmp_path: Path, web: Web
 ) -> None:
@@ -162,7 +180,7 @@ async def test_after_a_stop_it_goes_on_where_it_was_and_begins_with_what_is_new(
 
 async def test_one_that_hangs_holds_up_only_itself(sold: Any, tmp_path: Path, web: Web) -> None:
     web.usual = "hang"  # type: ignore[assignment]
-    async with web_server() as other, telling(sold, tmp_path, web, "responses", timeout_s=30.0):
+    async with web_server() as other, telling(sold, tmp_path, web, "responses"):
         async with telling(sold, tmp_path, other, "responses", name="billing"):
             offer = offered(sold)
             sold.apply(sold.reply(f"NO {offer.number}"))

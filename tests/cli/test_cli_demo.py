@@ -70,6 +70,12 @@ def frame(said: dict[str, Any], reasons: dict[str, int], width: int, height: int
     return console.export_text().splitlines()
 
 
+def test_every_figure_is_whole_in_eighty_columns() -> None:
+    shown = " ".join(frame(SAID | {"p50_ms": 158.22}, {}, 80, 40)[:6])
+    assert "lost 0, repeated 0" in shown
+    assert "…" not in shown
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 32), (132, 50), (200, 60)])
 @pytest.mark.parametrize("reasons", [{}, REASONS])
 @pytest.mark.parametrize("recent", [0, 8])

@@ -56,6 +56,11 @@ def compared(folder: Path, purchases: Iterable[Purchase], rows: list[dict[str, s
     return found
 
 
+def test_both_sides_say_amounts_as_the_extract_does(tmp_path: Path) -> None:
+    difference, _ = compared(tmp_path, [purchase("k")], [row("k", price="10.01")])
+    assert (difference["store"], difference["extract"]) == ("done, 10.00 XTS", "done 10.01 XTS")
+
+
 @pytest.mark.parametrize(
     ("kind", "bought", "rows"),
     [

@@ -37,6 +37,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     ours = {
         "KAIROS_SMSC_PASSWORD": "one",
         "KAIROS_SMSC_PORT": "1",
+        "KAIROS_CHANNELS_IVR_SECRET": "whsec_" + "MDEy" * 8,
+        "KAIROS_CHANNELS_IVR_KEY": "thediallerknowsit",
         "KAIROS_ACCOUNTS_OCS_PASSWORD": "two",
         "KAIROS_ACCOUNTS_INFO_PASSWORD": "three",
         "KAIROS_STORE_PATH": str(tmp_path / "kairos.db"),

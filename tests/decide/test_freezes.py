@@ -165,7 +165,7 @@ class Handset:
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not check():
             await asyncio.sleep(0.005)
 
@@ -190,7 +190,7 @@ class Running:
     async def __aexit__(self, *_: object) -> None:
         await self.dispatcher.close()
         self.loop.close()
-        await asyncio.wait_for(asyncio.gather(*self.tasks), 5)
+        await asyncio.wait_for(asyncio.gather(*self.tasks), 60)
 
     def status(self, number: int) -> str:
         (row,) = self.bench.store.outgoing([number])

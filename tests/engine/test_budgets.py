@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,8 @@ from kairos.domain.message import Order, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.engine import Engine
 from kairos.engine.explain import Explainer
+from kairos.engine.loop import Loop
+from kairos.errors import StoreError
 from kairos.learn import FixedPropensity
 
 HOUR = 3_600_000
@@ -98,6 +101,36 @@ def test_three_of_one_batch_do_not_all_take_the_last_two(volume: Any) -> None:
     assert verdict(volume, volume.apply(call(volume, NUMBERS[4]))) == ("", 0)
     assert standing(volume, "volume of booster") == (1, 0)
     assert standing(volume, "volume of booster", NOON) == (2, 0)
+
+
+async def test_a_period_is_read_once_and_what_was_not_kept_has_taken_nothing(volume: Any, monkeypatch: Any) -> None:
+    reads, budgets, commit = 0, volume.store.budgets, volume.store.commit
+
+    def counted(keys: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return budgets(keys)
+
+    def full(_: Any) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(volume.store, "budgets", counted)
+    loop = Loop(volume.engine, lambda: volume.now, lambda _: None)
+    running = asyncio.create_task(loop.run())
+    await loop.submit(call(volume, NUMBERS[0]))
+    monkeypatch.setattr(volume.store, "commit", full)
+    with pytest.raises(StoreError):
+        await loop.submit(call(volume, NUMBERS[1]))
+    monkeypatch.setattr(volume.store, "commit", commit)
+    assert standing(volume, "volume of booster") == (1, 0)
+    before = reads
+    for number in NUMBERS[2:]:
+        await loop.submit(call(volume, number))
+        await loop.submit(volume.event("recharge", msisdn=number, amount=1))  # of which no budget knows
+    assert (before, reads) == (2, 2)  # by the engine, and by us
+    assert standing(volume, "volume of booster") == (2, 0)
+    loop.close()
+    await running
 
 
 def test_a_no_gives_back_and_a_yes_is_spent_when_it_is_bought(volume: Any) -> None:

@@ -137,7 +137,7 @@ async def test_a_timer_that_breaks_the_engine_wakes_it_no_more(desk: Desk) -> No
     desk.loop.broken = lambda source, error: (tries.update([identity(source)]), broke(source, error))[1]
     timers = asyncio.create_task(run_timers(bench.store, desk.loop, lambda: bench.now, every=0.001))
     writing = asyncio.create_task(desk.letters.run(desk.loop, every=0.001))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while bench.store.timers_due(2**62, 9):
             await asyncio.sleep(0.002)
     for task in (timers, writing):

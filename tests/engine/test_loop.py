@@ -22,7 +22,7 @@ from kairos.domain.message import Outgoing, Text
 from kairos.domain.subscriber import Bucket
 from kairos.engine.aside import InThreads
 from kairos.engine.engine import Engine
-from kairos.engine.loop import SLICE, Loop, OverloadedError, Submission
+from kairos.engine.loop import COMMITS, SLICE, Loop, OverloadedError, Submission
 from kairos.engine.reads import Read
 from kairos.engine.work import Answer
 from kairos.errors import StoreError
@@ -41,7 +41,7 @@ class FlakyStore(MemoryStore):
         self.commits = 0
 
     def commit(self, batch: Batch) -> None:
-        self.gate.wait(5)
+        self.gate.wait(60)
         if self.failing:
             self.failing -= 1
             raise StoreError("the disk is full")
@@ -60,7 +60,7 @@ async def looping(bench: Any, store: MemoryStore, handed: Any, **options: Any) -
         yield loop
     finally:
         loop.close()
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
 
 
 @asynccontextmanager
@@ -73,11 +73,22 @@ async def running(bench: Any, **options: Any) -> AsyncIterator[tuple[Loop, Flaky
             store.gate.set()
 
 
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.002)
+
+
+async def under_way(bench: Any, batches: int = 1) -> None:
+    """Until so many have been decided and are not yet committed."""
+    await until(lambda: len(bench.engine.flying) == batches)
+
+
 async def test_an_answer_comes_after_the_commit(bench: Any) -> None:
     async with running(bench) as (loop, store, handed):
         store.gate.clear()
         submission = loop.post(bench.event("end_of_call", notification="hello", service="voice", cost=1))
-        await asyncio.sleep(0.05)
+        await under_way(bench)
         assert not submission.answer.done()
         assert handed == []
         store.gate.set()
@@ -90,9 +101,9 @@ async def test_a_failed_commit_fails_its_batch_and_the_next_is_taken_anew(bench:
         store.gate.clear()
         store.failing = 1
         lost = loop.post(bench.event("recharge", identity="a", amount=100))
-        await asyncio.sleep(0.05)
+        await under_way(bench)
         kept = loop.post(bench.event("recharge", identity="b", amount=100))
-        await asyncio.sleep(0.05)
+        await under_way(bench, 2)
         store.gate.set()
         with pytest.raises(StoreError):
             await lost.answer
@@ -110,17 +121,18 @@ async def test_what_was_read_before_the_last_commit_ended_is_no_older_than_it(be
         await loop.submit(bench.event("recharge", amount=1))
         store.gate.clear()
         first = loop.post(bench.event("recharge", amount=1))
-        await asyncio.sleep(0.05)
-        read = threading.Event()
+        await under_way(bench)
+        seen, read = threading.Event(), threading.Event()
 
         def late(*wanted: Any) -> Any:
             found = load(*wanted)
-            read.wait(5)
+            seen.set()
+            read.wait(60)
             return found
 
         store.load = late  # type: ignore[method-assign, assignment]
         second = loop.post(bench.event("recharge", amount=1))
-        await asyncio.sleep(0.05)
+        await until(seen.is_set)
         store.gate.set()
         await first.answer
         read.set()
@@ -316,7 +328,7 @@ class SlowStore(MemoryStore):
         self.words: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def commit(self, batch: Batch) -> None:
-        if not self.words.get(timeout=10):
+        if not self.words.get(timeout=60):
             raise StoreError("the disk is full")
         super().commit(batch)
 
@@ -340,9 +352,9 @@ def recharge(bench: Any, identity: str, msisdn: str = "12025550123") -> Any:
 async def test_a_batch_is_on_its_way_to_the_store_before_the_one_before_it_has_ended(bench: Any) -> None:
     async with slow(bench) as (loop, aside, store):
         first = loop.post(recharge(bench, "a"))
-        await asyncio.sleep(0.05)
+        await under_way(bench)
         second = loop.post(recharge(bench, "b"))
-        await asyncio.sleep(0.05)
+        await under_way(bench, 2)
         third = loop.post(recharge(bench, "c"))
         await asyncio.sleep(0.05)
         assert len(aside.asked) == 2  # and no more than that
@@ -360,7 +372,7 @@ async def test_what_stands_on_a_commit_that_failed_is_taken_anew_in_its_order(be
         posted = []
         for name in ("a", "b", "c", "d"):
             posted.append(loop.post(recharge(bench, name)))
-            await asyncio.sleep(0.02)
+            await until(lambda: aside.asked)
         for well in (False, True, True, True):
             store.words.put(well)
         with pytest.raises(StoreError, match="the disk is full"):
@@ -376,9 +388,9 @@ async def test_an_answer_without_a_write_waits_for_what_it_is_true_of(bench: Any
     """A repeat is told as one only when the first is kept; if that fails, it is the first."""
     async with slow(bench) as (loop, _, store):
         first = loop.post(recharge(bench, "a"))
-        await asyncio.sleep(0.05)
+        await under_way(bench)
         again = loop.post(recharge(bench, "a"))
-        await asyncio.sleep(0.05)
+        await under_way(bench, 2)
         assert not again.answer.done()
         store.words.put(False)
         store.words.put(True)
@@ -506,9 +518,9 @@ async def test_what_is_open_is_told_while_a_commit_hangs(shop: Any) -> None:
         made = await loop.ask(visit(shop, "a"))
         store.gate.clear()
         hanging = loop.post(shop.event("recharge", msisdn="12025550124", amount=100))
-        await asyncio.sleep(0.05)
+        await under_way(shop)
         before = store.commits
-        told = await asyncio.wait_for(loop.ask(visit(shop, "b")), 1)
+        told = await asyncio.wait_for(loop.ask(visit(shop, "b")), 30)
         assert [one.key for one in told.offers] == [one.key for one in made.offers if one.key]
         assert store.commits == before
         assert not hanging.answer.done()
@@ -519,9 +531,9 @@ async def test_who_asks_goes_before_what_waits_already(shop: Any) -> None:
         await known(loop, shop)
         store.gate.clear()
         posted = [loop.post(shop.event("recharge", msisdn="12025550124", amount=1)) for _ in range(40)]
-        await asyncio.sleep(0.05)
+        await under_way(shop, COMMITS)
         asked = asyncio.create_task(loop.ask(visit(shop, "a")))
-        await asyncio.sleep(0.05)
+        await under_way(shop, COMMITS + 1)
         store.gate.set()
         assert (await asked).offers
         assert sum(one.answer.done() for one in posted) < 20
@@ -540,7 +552,7 @@ async def test_those_who_ask_without_end_do_not_keep_others_waiting(shop: Any) -
                 n += 1
 
         asking = [asyncio.create_task(ask_on(name)) for name in range(8)]
-        answer = await asyncio.wait_for(loop.submit(shop.event("recharge", amount=1)), 5)
+        answer = await asyncio.wait_for(loop.submit(shop.event("recharge", amount=1)), 60)
         going = False
         await asyncio.gather(*asking)
         assert answer.status == "applied"
@@ -554,14 +566,14 @@ async def test_what_was_read_when_they_came_is_as_new_as_the_store_at_their_turn
         key = made.offers[0].key
         store.gate.clear()
         loop.post(shop.event("recharge", msisdn="12025550124", amount=100))
-        await asyncio.sleep(0.05)
+        await under_way(shop)
 
         def word(identity: str, said: Any) -> Word:
             return Word(identity, "12025550123", key, said, "care", shop.now)
 
         first = asyncio.create_task(loop.ask(word("w1", "decline")))
         second = asyncio.create_task(loop.ask(word("w2", "accept")))
-        await asyncio.sleep(0.05)
+        await until(lambda: sum(len(one.answers) for one in shop.engine.flying) == 3)
         store.gate.set()
         assert (await first).outcome == "declined"
         assert (await second).outcome == "declined"

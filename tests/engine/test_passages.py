@@ -10,13 +10,16 @@ import msgspec
 import pytest
 from tests.conftest import HOUR, MSISDN, NOON
 
+from kairos.cli.explain import find
 from kairos.domain.inputs import Delivery, Reply
 from kairos.domain.message import Carried, Text
 from kairos.domain.passage import CANCELLED, EXPIRED, TOO_MANY, UNKNOWN, Handed, Hub, Withdrawal
 from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import Switch, Switches
+from kairos.engine.explain import Explainer
 from kairos.engine.passages import FIRST, URGENT, WAIT_AT_MOST, WAITING
 from kairos.engine.work import Answer
+from kairos.errors import KairosError
 from kairos.smpp import MessageState, SubmitSm, decode_pdu, encode_pdu, parse_receipt
 
 serial = itertools.count()
@@ -467,3 +470,11 @@ def test_those_who_listen_are_told_of_every_change(town: Any) -> None:
     assert [msgspec.json.decode(text.text)["stand"] for text in told] == ["accepted", "delivered"]
     take(bench, over_smpp())
     assert len(rows(bench, "callback")) == 2, "over SMPP there are receipts"
+
+
+def test_explain_tells_of_them_where_nothing_was_decided_of_ours(town: Any) -> None:
+    bench = town(marketing_consent=False)
+    take(bench, handed())
+    explainer = Explainer(bench.store, lambda _: bench.program)
+    with pytest.raises(KairosError, match=r"other systems:\n.*  vas  third_party  refused  marketing consent$"):
+        find(explainer, f"+{MSISDN}", "", 1)

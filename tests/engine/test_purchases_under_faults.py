@@ -106,7 +106,7 @@ async def live(bench: Any, counterpart: Counterpart) -> None:
         bench.store, loop, channels, counterpart, lambda: bench.now, backoff=QUICK, patience=patience
     )
     tasks = [asyncio.create_task(loop.run()), asyncio.create_task(dispatcher.run())]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while bench.store.unsent(0, 1) and not counterpart.killed.is_set():
             await asyncio.sleep(0.001)
     await dispatcher.close()

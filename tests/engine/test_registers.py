@@ -7,14 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.engine.test_dispatch import RETRY, SENT, Handset, running, status, until
+from tests.engine.test_dispatch import RETRY, SENT, Handset, held, running, status, until
 
 from kairos.decide import Verdict, explain
 from kairos.domain.decision import Decision
 from kairos.domain.inputs import Delivery
 from kairos.domain.message import Outgoing, Text
 from kairos.domain.subscriber import Bucket
-from kairos.engine.dispatch import Backoff
 from kairos.errors import PlaybookError
 
 HOUR = 3_600_000
@@ -91,10 +90,11 @@ async def test_what_came_after_deciding_stops_an_own_message(
     news, why = BETWEEN[what]
     handset = Handset(RETRY, SENT)
     async with running(bench, handset) as (loop, dispatcher):
-        dispatcher.backoff = Backoff(0.05, 0.05)
+        again = held(dispatcher)
         await loop.submit(call(bench))
         await until(lambda: len(handset.got) == 1)
         await loop.submit(news(bench))
+        again.set()
         await until(lambda: status(bench, 1) == "dropped")
     assert [text.text for text in handset.got if text.marketing] == [handset.got[0].text]
     state = bench.state()
@@ -112,10 +112,11 @@ async def test_what_came_after_deciding_takes_a_line_off(
     bench.profile()
     handset = Handset(RETRY, SENT)
     async with running(bench, handset) as (loop, dispatcher):
-        dispatcher.backoff = Backoff(0.05, 0.05)
+        again = held(dispatcher)
         await loop.submit(call(bench, riding=True))
         await until(lambda: len(handset.got) == 1)
         await loop.submit(BETWEEN[what][0](bench))
+        again.set()
         await until(lambda: status(bench, 1) == "sent")
     said = [text.text for text in handset.got if text.destination and "Ref 1" in text.text]
     assert "\n" in said[0]
@@ -131,10 +132,11 @@ async def test_an_own_message_does_not_go_out_when_the_night_has_come(
     bench.profile()
     handset = Handset(RETRY, SENT)
     async with running(bench, handset) as (loop, dispatcher):
-        dispatcher.backoff = Backoff(0.05, 0.05)
+        again = held(dispatcher)
         await loop.submit(call(bench))
         await until(lambda: len(handset.got) == 1)
         bench.now += 1000
+        again.set()
         await until(lambda: status(bench, 1) == "dropped")
     assert len(handset.got) == 1
 

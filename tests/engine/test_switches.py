@@ -136,11 +136,11 @@ async def running(bench: Any, handset: Handset, charging: Any = None) -> AsyncIt
     finally:
         await dispatcher.close()
         loop.close()
-        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)
 
 
 async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not check():
             await asyncio.sleep(0.005)
 

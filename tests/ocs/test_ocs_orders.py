@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.ahead import ahead
 from tests.serving import serving
 
 from kairos.adapters.http_attempt import MAX_ANSWER, Attempts
@@ -103,11 +105,11 @@ Start = Callable[..., Awaitable[tuple[Ocs, HttpFulfiller]]]
 async def start() -> AsyncIterator[Start]:
     started: list[tuple[Ocs, HttpFulfiller, asyncio.Server]] = []
 
-    async def begin(behave: Behaviour, timeout_s: float = LONG) -> tuple[Ocs, HttpFulfiller]:
+    async def begin(behave: Behaviour) -> tuple[Ocs, HttpFulfiller]:
         ocs = Ocs(behave)
         server = await asyncio.start_server(ocs.talk, "127.0.0.1", 0)
         ocs.port = server.sockets[0].getsockname()[1]
-        fulfiller = HttpFulfiller(f"http://127.0.0.1:{ocs.port}/v1/orders", timeout_s, 2)
+        fulfiller = HttpFulfiller(f"http://127.0.0.1:{ocs.port}/v1/orders", LONG, 2)
         started.append((ocs, fulfiller, server))
         return ocs, fulfiller
 
@@ -265,7 +267,11 @@ async def test_half_an_answer_is_asked_for_again(start: Start, sent: bytes) -> N
 
 @pytest.mark.parametrize("behave", [silence(), silence(b"HTTP/1.1 200 OK\r\n"), dribble])
 async def test_an_attempt_ends(start: Start, behave: Behaviour) -> None:
-    ocs, fulfiller = await start(behave, timeout_s=0.2)
+    async def until_nobody_waits(ocs: Ocs, writer: asyncio.StreamWriter) -> None:
+        asyncio.get_running_loop().call_later(0.05, ahead, LONG)
+        await behave(ocs, writer)
+
+    ocs, fulfiller = await start(until_nobody_waits)
     assert (await fulfiller.fulfil(ORDER)).status == "unknown"
     assert len(ocs.requests) == 1
 
@@ -277,7 +283,7 @@ async def test_what_is_cut_short_at_any_step_leaves_its_place_to_the_next(warm: 
     async with serving(ocs.talk) as url:
         done, steps = False, 0
         while not done:
-            attempts = Attempts(1.0, 1, Trouble(log, "nobody answers"))
+            attempts = Attempts(LONG, 1, Trouble(log, "nobody answers"))
 
             async def call(attempts: Attempts = attempts) -> Outcome:
                 return await attempts.call("GET", url, lambda *_: Outcome("done"))
@@ -315,12 +321,11 @@ async def test_nobody_is_there(unused_port: int) -> None:
 
 
 @pytest.fixture
-async def unused_port() -> int:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
+def unused_port() -> Iterator[int]:
+    """A port that is ours, and that we do not listen on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 async def test_a_connection_is_used_again(start: Start) -> None:

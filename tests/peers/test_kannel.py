@@ -216,7 +216,7 @@ async def process(log: Path, *command: str, **environment: str) -> AsyncIterator
         if started.returncode is None:
             started.terminate()
             try:
-                await asyncio.wait_for(started.wait(), 10)
+                await asyncio.wait_for(started.wait(), 60)
             except TimeoutError:
                 started.kill()
                 await started.wait()
@@ -253,6 +253,8 @@ async def kairos_running(folder: Path, smsc_port: int) -> AsyncIterator[dict[str
     environment |= {
         "KAIROS_SMSC_PORT": str(smsc_port),
         "KAIROS_SMSC_PASSWORD": "secret",
+        "KAIROS_CHANNELS_IVR_SECRET": "whsec_" + "MDEy" * 8,
+        "KAIROS_CHANNELS_IVR_KEY": "thediallerknowsit",
         "KAIROS_STORE_PATH": str(folder / "kairos.db"),
         "KAIROS_NOTIFICATIONS_PORT": "0",
         "KAIROS_HTTP_PORT": "0",

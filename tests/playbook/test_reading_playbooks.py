@@ -64,7 +64,7 @@ def test_the_example_speaks_every_language(example: Playbook) -> None:
 
 
 def test_every_offer_of_the_example_says_its_number(example: Playbook) -> None:
-    keyed = ("inbound", "ussd", "ussd_push")  # told by somebody, or answered by a key
+    keyed = ("inbound", "ussd", "ussd_push", "ivr", "calls")  # told by somebody, or answered by a key
     for action in example.actions:
         for message in (one.message for one in action.treatments if one.channel not in keyed):
             for texts in example.messages[message].values():

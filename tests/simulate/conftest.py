@@ -70,7 +70,7 @@ class FakeKairos:
         self._parts: dict[str, list[SubmitSm]] = {}
         self._reference = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self.out = httpx.AsyncClient(trust_env=False)
+        self.out = httpx.AsyncClient(trust_env=False, timeout=60)
         self.server: Server | None = None
         self.http: Quiet | None = None
 
@@ -222,7 +222,7 @@ async def start() -> AsyncIterator[Start]:
         await fake.start()
         running.append((operator, fake))
         await operator.connect(fake.smpp, fake.url)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await operator.bound()
         return operator, fake
 

@@ -83,7 +83,7 @@ async def test_a_text_of_any_length_travels_whole(door: Door, language: str, par
     esme = charging(parted=parted)
     await esme.connect("127.0.0.1", door.server.port)
     said = notification(language)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await esme.bound()
         await esme.submit(said)
     await esme.close()
@@ -106,7 +106,7 @@ async def test_not_now_is_tried_again_and_never_is_not(door: Door) -> None:
     await esme.connect("127.0.0.1", door.server.port)
     door.answers = [Status.ESME_RTHROTTLED, Status.ESME_RMSGQFUL, Status.ESME_ROK, Status.ESME_RINVDSTADR]
     first, second = notification("en"), notification("en")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await esme.submit(first)
         await esme.submit(second)
     await esme.close()
@@ -117,7 +117,7 @@ async def test_not_now_is_tried_again_and_never_is_not(door: Door) -> None:
 async def test_a_receipt_is_kept_by_its_id(door: Door) -> None:
     esme = charging()
     await esme.connect("127.0.0.1", door.server.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await esme.submit(notification("en"))
         session = door.server.receiver("ocs")
         assert session is not None
@@ -132,7 +132,7 @@ async def test_the_other_service_hears_replies_and_no_receipts(door: Door) -> No
     heard: list[Relayed] = []
     esme = InfoEsme(Account("info", "secret"), heard.append)
     await esme.connect("127.0.0.1", door.server.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await esme.bound()
         await until(lambda: door.server.receiver("info") is not None)
         session = door.server.receiver("info")

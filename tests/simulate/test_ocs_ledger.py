@@ -159,7 +159,7 @@ async def test_orders_over_http() -> None:
         answer = await http.post(url, json=json, headers={"Idempotency-Key": key} if key else {})
         return answer.status_code, answer.json()
 
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
         assert await post("a", {**body, "action": "video_pass", "variant": "week"}) == (200, {"status": "done"})
         assert (await post("a", {**body, "action": "video_pass", "variant": "week"}))[0] == 200
         assert await post("b", {**body, "price": "500.00"}) == (402, {"reason": "insufficient_funds"})

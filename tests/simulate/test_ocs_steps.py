@@ -9,6 +9,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.ahead import ahead
 
 from kairos.simulate.ocs import Ocs, OrderRequest
 from kairos.simulate.ocs_door import FAULTS, OrderDoor
@@ -105,13 +106,16 @@ def test_money_is_conserved_in_steps(steps: list[tuple[str, int]]) -> None:
 async def door() -> AsyncIterator[tuple[Ocs, OrderDoor, httpx.AsyncClient]]:
     ocs = rich()
     opened = OrderDoor(ocs)
-    opened.faults.late = 3
+    opened.faults.late = 10 * PATIENCE
     await opened.start()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{opened.port}/v1", trust_env=False) as http:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{opened.port}/v1", trust_env=False, timeout=PATIENCE
+    ) as http:
         yield ocs, opened, http
     await opened.stop()
 
 
+PATIENCE = 30.0  # seconds
 BODY = {"msisdn": ONE, "product": DATA, "price": "0.10", "currency": "XTS", "charge": True, "purchase": "k"}
 
 
@@ -119,11 +123,14 @@ BODY = {"msisdn": ONE, "product": DATA, "price": "0.10", "currency": "XTS", "cha
 async def test_each_fault_does_what_it_says(fault: str, door: tuple[Ocs, OrderDoor, httpx.AsyncClient]) -> None:
     ocs, opened, http = door
     opened.faults.coming["charge"].append(fault)
-    patience = 0.2 if fault == "late" else 30
+
+    async def nobody_waits_any_more(step: str, when: str) -> None:
+        if (fault, when) == ("late", "after"):
+            ahead(PATIENCE)
+
+    opened.faults.when = nobody_waits_any_more
     try:
-        status = (
-            await http.post("/orders/charge", json=BODY, headers={"Idempotency-Key": "k.1"}, timeout=patience)
-        ).status_code
+        status = (await http.post("/orders/charge", json=BODY, headers={"Idempotency-Key": "k.1"})).status_code
     except httpx.TimeoutException:
         status = -1
     except httpx.HTTPError:
@@ -139,6 +146,7 @@ async def test_each_fault_does_what_it_says(fault: str, door: tuple[Ocs, OrderDo
     assert opened.faults.happened == {("charge", fault): 1}
     assert (await http.post("/orders/charge", json=BODY, headers={"Idempotency-Key": "k.1"})).status_code == 200
     assert len(ocs.entries) == 1
+    ahead(opened.faults.late)  # it is answered
 
 
 async def test_what_was_refused_can_be_asked_for(door: tuple[Ocs, OrderDoor, httpx.AsyncClient]) -> None:

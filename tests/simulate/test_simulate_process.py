@@ -20,7 +20,7 @@ async def launch(*options: str) -> Process:
 
 async def line(process: Process) -> dict[str, Any]:
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         found: dict[str, Any] = json.loads(await process.stdout.readline())
     return found
 
@@ -60,5 +60,5 @@ async def test_it_ends_with_whoever_started_it() -> None:
     assert (await line(process))["type"] == "ports"
     assert process.stdin is not None
     process.stdin.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await process.wait() == 1

@@ -79,12 +79,12 @@ async def ends(authority: trustme.CA) -> AsyncIterator[Ends]:
 
 
 async def bound(client: Client) -> Session:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return await client.bound()
 
 
 async def refused(client: Client, because: str = "") -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not client.last_error or because not in client.last_error:
             await asyncio.sleep(0.005)
     with pytest.raises(NotSent):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import queue
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from kairos.adapters.sqlite import process
 from kairos.adapters.sqlite.process import SqliteProcess
+from kairos.domain.passage import Hub
 from kairos.errors import StoreError
 from kairos.ports import Store
 
@@ -25,6 +28,26 @@ def test_a_door_that_breaks_at_the_far_end_ends_that_process(tmp_path: Path) -> 
     with pytest.raises(StoreError, match="has ended"):
         store.purchase("k")
     door.close()
+    store.close()
+
+
+def test_a_store_that_hangs_holds_up_the_thread_that_decides_once(tmp_path: Path, monkeypatch: Any) -> None:
+    store = SqliteProcess(tmp_path / "kairos.db")
+    store.put_listener(Hub("h", "c", "http://x.example", "", 0))
+    store.hurry()
+    os.kill(store.pid, signal.SIGSTOP)
+    monkeypatch.setattr(process, "IN_HASTE", 0.01)
+    with pytest.raises(StoreError, match="does not answer"):
+        store.purchase("k")
+    monkeypatch.setattr(process, "IN_HASTE", 3600.0)
+    with pytest.raises(StoreError, match="does not answer"):
+        store.purchase("k")  # at once
+    os.kill(store.pid, signal.SIGCONT)
+    assert store._own is not None
+    assert store._own.poll(60)
+    for _ in range(3):  # each answer is the one to its own question
+        assert [one.id for one in store.listeners()] == ["h"]
+        assert store.purchase("k") is None
     store.close()
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -113,14 +113,13 @@ def commits(batch: Batch) -> Iterator[str]:
         yield "commit: order's answer"
 
 
-def in_its_place(module: Any) -> None:
+def in_its_place() -> None:
     """From now on a store that is opened is a broken one, in whichever process."""
-    module.SqliteStore = BrokenStore
-    process.__name__ = "tests.system.broken_store"  # what the store's process runs
+    vars(process).update(SqliteStore=BrokenStore, __name__="tests.system.broken_store")  # which that process runs
 
 
 if __name__ == "__main__":
     kairos = int(sys.argv[1])
     fuse = msgspec.json.decode(os.environ[FUSE], type=Fuse)
-    in_its_place(process)
+    in_its_place()
     process.main()

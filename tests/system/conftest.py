@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -330,14 +331,26 @@ class System:
             return store.execute(sql).fetchall()
 
 
+RESERVED: deque[socket.socket] = deque()
+
+
 def free_port() -> int:
-    """A port that nobody listens on, below those that outgoing connections are given: it stays free between starts."""
+    """A port that nobody listens on, below those that outgoing connections are given: it stays free between starts.
+
+    No other test is given it, whichever process it runs in: there kairos would be bound to by the wrong operator while
+    ours is restarting. Who has a port holds that of UDP, too.
+    """
     while True:
-        port = random.randint(12_000, 30_000)
+        port, twin = random.randint(12_000, 30_000), socket.socket(type=socket.SOCK_DGRAM)
         try:
+            twin.bind((HOST, port))
             socket.create_server((HOST, port)).close()
         except OSError:
+            twin.close()
             continue
+        RESERVED.append(twin)
+        if len(RESERVED) > 200:  # the first of them are not used any more
+            RESERVED.popleft().close()
         return port
 
 
@@ -368,11 +381,15 @@ async def launched(
         "ACCOUNTS_INFO_PASSWORD": "info",
         "SMSC_PASSWORD": "kairos",
         "SMSC_PORT": around.smsc_port,
+        "CHANNELS_IVR_URL": around.calls_url,
+        "CHANNELS_IVR_SECRET": "whsec_" + "MDEy" * 8,
+        "CHANNELS_IVR_KEY": "thediallerknowsit",
         "FULFILMENT_URL": around.ocs_url,
         "STORE_PATH": folder / "kairos.db",
         "NOTIFICATIONS_PORT": free_port() if restarts else 0,
         "HTTP_PORT": free_port() if restarts else 0,
         "NOTIFICATIONS_DECIDE_WITHIN_MS": 60_000,  # a slow machine is not what is tested here
+        "NOTIFICATIONS_PARTS_WITHIN_S": PATIENCE,
         "LEARNING_ON": "false",  # a process more for each start: a test that wants it says so
     } | environment
     kind = BreakableServer if breakable else Server

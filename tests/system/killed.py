@@ -21,7 +21,6 @@ from tests.system import broken_store
 from tests.system.broken_store import Faults, Fuse
 
 from kairos import bootstrap
-from kairos.adapters import sqlite
 from kairos.adapters.esme import Esmes
 from kairos.adapters.log import logs
 from kairos.adapters.smsc import Smsc
@@ -107,7 +106,7 @@ def serve(starter: Connection, settings: Path, environment: Mapping[str, str], l
     broken_store.fuse, broken_store.kairos = point, os.getpid()
     os.environ[broken_store.FUSE] = msgspec.json.encode(point).decode()
     os.environ[broken_store.FAULTS] = str(log.with_name("faults.json"))
-    broken_store.in_its_place(sqlite)
+    broken_store.in_its_place()
     said = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(said, 1)
     os.dup2(said, 2)

@@ -13,6 +13,7 @@ from tests.system.conftest import store_process
 from tests.system.ledgers import RECHARGED, all_is_well, calm_down
 
 from kairos.simulate import Operator, OperatorSettings
+from kairos.simulate.figures import Figures
 
 
 @pytest.mark.parametrize(
@@ -34,11 +35,13 @@ async def test_killed_at_random_points_under_load(launch: Any, kills: int, rate:
             await asyncio.sleep(chance.uniform(0, 1.2))  # anywhere: while it recovers, too
             await system.server.kill()
             await system.server.start()
+        await system.until(lambda: enough(operator.figures(), kills), "purchases, and offers of both sorts")
         await calm_down(system, living)
         await all_is_well(system)
-        figures = operator.figures()
-        assert figures.fulfilled > kills
-        assert figures.offers_delivered > figures.offers_riding > 0  # of both sorts
+
+
+def enough(figures: Figures, fulfilled: int) -> bool:
+    return figures.fulfilled > fulfilled and figures.offers_delivered > figures.offers_riding > 0
 
 
 async def test_restarted_in_good_order_under_load(launch: Any) -> None:

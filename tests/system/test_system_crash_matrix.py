@@ -119,7 +119,7 @@ def killer(system: Any, step: str, side: str, nth: int) -> Hook:
 async def judged(system: Any) -> Counter[str]:
     """What became of everything, by the ledgers."""
     operator: Operator = system.operator
-    await until(lambda: not without_receipt(operator), seconds=10)
+    await until(lambda: not without_receipt(operator), seconds=90)
     figures = operator.figures(final=True)
     assert figures.notifications_acknowledged == len(operator.notifications)
     found = Counter(

@@ -15,7 +15,8 @@ from kairos.simulate.scenario import link_in
 
 URL = "https://offers.example"
 USSD_SECRET = "u" * 32
-PAGE = {"USSD_SECRET": USSD_SECRET, "PAGE_URL": URL, "PAGE_SECRET": "s" * 32, "PAGE_NUMBER_HEADER": NUMBER_HEADER}
+PAGE = {"PAGE_URL": URL, "PAGE_SECRET": "s" * 32, "PAGE_NUMBER_HEADER": NUMBER_HEADER}
+USSD = {"USSD_SECRET": USSD_SECRET, "USSD_WITHIN_S": 60}
 WHOLE_DAY = {"app": "web", "bytes": 2_000_000_000}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def system(launch_in: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
-    async with launch_in(tmp_path_factory.mktemp("voice"), restarts=True, **PAGE) as running:
+    async with launch_in(tmp_path_factory.mktemp("voice"), restarts=True, **PAGE, **USSD) as running:
         yield running
 
 

@@ -48,6 +48,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ours = {
         "KAIROS_SMSC_PASSWORD": "one",
         "KAIROS_SMSC_PORT": "1",
+        "KAIROS_CHANNELS_IVR_SECRET": "whsec_" + "MDEy" * 8,
+        "KAIROS_CHANNELS_IVR_KEY": "thediallerknowsit",
         "KAIROS_ACCOUNTS_OCS_PASSWORD": "two",
         "KAIROS_ACCOUNTS_INFO_PASSWORD": "three",
         "KAIROS_STORE_PATH": str(folder / "kairos.db"),

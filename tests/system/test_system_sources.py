@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from kairos.simulate import OperatorSettings
 from kairos.simulate.events import app_start, app_stop, rfc3339, vas_purchase
+from kairos.simulate.handsets import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -78,15 +79,45 @@ async def test_a_session_that_traffic_detection_reports_counts_in_bytes(system: 
     assert decision["known"]["music_30d"] == 1
 
 
-async def test_a_purchase_brings_its_companion(system: Any) -> None:
+@pytest.fixture
+def heard(system: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """What was spoken to whom, and by whom; whoever it is says yes."""
+    found: list[tuple[str, str, str]] = []
+
+    async def says_yes(msisdn: str, channel: str, text: str) -> Answer:
+        found.append((msisdn, channel, text))
+        handset, operator = system.operator.handsets[msisdn], system.operator
+        return handset.answer("accept", operator.now(), handset.shown(text, 0.0), None, channel)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(system.operator.telephone, "pick_up", says_yes)
+    return found
+
+
+async def test_a_purchase_brings_its_companion_by_a_voice(system: Any, heard: list[tuple[str, str, str]]) -> None:
     msisdn = system.with_language("en")
     await system.known(msisdn)
     answer = await post(system, "vas", vas_purchase("p1", msisdn, 0, 45, system.operator.now()))
     assert results(answer) == ["applied"]
-    assert "Tone Box" in (await offer(system, msisdn)).text
-    await system.reply(msisdn, "1")
+    await system.until(lambda: system.orders(msisdn), "the order")
+    ((who, channel, text),) = heard
+    assert (who, channel, "in the Tone Box cost T$0.80" in text) == (msisdn, "ivr", True)
     (order,) = system.orders(msisdn)
-    assert (order.request.product, order.kind) == ("COMPANION_TONES_30D", "companion")
+    assert (order.request.product, order.charged, order.kind) == ("COMPANION_TONES_30D", 80, "companion")
+
+
+async def test_who_may_leave_is_called_by_an_agent_and_thanked(system: Any, heard: list[tuple[str, str, str]]) -> None:
+    msisdn = system.with_language("en")
+    await system.known(msisdn)
+    await system.tell([("churn", msisdn, {"score": 0.8})])
+    centre = asyncio.create_task(system.operator.telephone.work())
+    try:
+        await system.until(lambda: system.orders(msisdn), "the order")
+    finally:
+        centre.cancel()
+    ((who, channel, text),) = heard
+    assert (who, channel, "2GB for 7 days are theirs, free" in text) == (msisdn, "calls", True)
+    (order,) = system.orders(msisdn)
+    assert (order.request.product, order.charged, order.kind) == ("LOYALTY_2G_7D", 0, "loyalty")
 
 
 async def test_a_cdr_of_cgrates_arrives_with_its_cost_and_what_is_left(system: Any) -> None:
@@ -151,10 +182,11 @@ async def test_bad_input_is_a_clear_answer(system: Any, source: str, body: bytes
 async def test_a_busy_operator_posts_to_its_sources_and_nothing_is_refused(system: Any) -> None:
     operator = system.operator
     await operator.load_history()
-    await operator.run(1.5)
+    busy = asyncio.create_task(operator.run(3600))
+    await system.until(lambda: operator.sources["dpi"].results["applied"] > 5, "what they post")
+    busy.cancel()
     async with asyncio.timeout(60):
         while any(feed.under_way for feed in operator.feeds):
             await asyncio.sleep(0.05)
-    assert operator.sources["dpi"].results["applied"] > 0
     assert [feed.complaints for feed in operator.feeds] == [[], [], []]
     assert await system.counted("sources.dpi.applied") >= operator.sources["dpi"].results["applied"]

@@ -32,7 +32,14 @@ def ussd(launch: Any, a_free_port: Callable[[], int], tmp_path: Path) -> Ussd:
     def build(settings: Path | None = None, **more: Any) -> Any:
         port = a_free_port()
         around = OperatorSettings(subscribers=60, smsc_port=a_free_port(), ussd_port=port, receipt_after=0.02)
-        gateway = {"HOST": "127.0.0.1", "PORT": port, "PASSWORD": "kairos", "PROFILE": "6d", "PUSH": "smpp"}
+        gateway = {
+            "HOST": "127.0.0.1",
+            "PORT": port,
+            "PASSWORD": "kairos",
+            "PROFILE": "6d",
+            "PUSH": "smpp",
+            "WITHIN_S": PATIENCE,
+        }
         named = {f"USSD_{key}": value for key, value in (gateway | {"SECRET": SECRET} | more).items()}
         if settings:
             return launch(operator=around, settings=settings, **named)
@@ -177,7 +184,7 @@ async def another_system(asked: list[dict[str, str]]) -> AsyncIterator[str]:
     server = await asyncio.start_server(care, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        yield f'\n[ussd.systems.self_care]\nurl = "http://127.0.0.1:{port}/"\n'
+        yield f'\n[ussd.systems.self_care]\nurl = "http://127.0.0.1:{port}/"\ntimeout_s = {PATIENCE}\n'
 
 
 async def handed_over_and_back(system: Any, asked: list[dict[str, str]]) -> None:

@@ -15,14 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from kairos.adapters.webhooks import of_text
-from kairos.domain.inbound import Verb, Word
+from kairos.domain.inbound import CallResult, Verb, Word
 from kairos.domain.message import Outgoing, Text
 from kairos.engine.loop import Loop
 from kairos.errors import EventError
 from kairos.ingest import read_name
 from kairos.ports import Clock, Outcome
-
-Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_person"]
 
 CALLS: Final = "calls"
 SAID: Final[Mapping[str, Verb | Literal["stop"]]] = {"accepted": "accept", "declined": "decline", "stop": "stop"}
@@ -99,7 +97,7 @@ class CallList:
         entry = self._given.get(offer)
         return entry is not None and entry.until > 0 and not entry.result.done()
 
-    def settle(self, offer: str, result: Result) -> bool:
+    def settle(self, offer: str, result: CallResult) -> bool:
         """Note what came of a call; False where nobody has it."""
         if not self.has(offer):
             return False
@@ -133,7 +131,7 @@ class CallDesk:
         return [of_text(entry.text) | {"until": entry.until} for entry in await self.calls.claim(limit)]
 
     async def settle(
-        self, request: str, offer: str, subscriber: str, result: Result, who: str
+        self, request: str, offer: str, subscriber: str, result: CallResult, who: str
     ) -> Mapping[str, Any] | str:
         """What became of it; in words what is not known. A yes, a no and a STOP are the subscriber's own, whoever had
         the call, and are kept before the call is noted as made. What is brought again is answered as it was, and ends

@@ -41,7 +41,7 @@ class Extract:
     """
 
     def __init__(self, path: Path, mapped: Mapped) -> None:
-        self.rows, self.first, self.last = 0, 0, 0
+        self.rows, self.first, self.last, self.digits = 0, 0, 0, mapped.digits
         self._sorter = sqlite3.connect("")  # a file of its own, gone when it is closed
         self._sorter.execute("PRAGMA cache_size = -32768")
         self._sorter.execute("CREATE TABLE entry(purchase TEXT, key, status, msisdn, product, price, currency, tax)")

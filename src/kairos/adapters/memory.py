@@ -1,4 +1,4 @@
-"""A store of dictionaries: what SQLite's does, kept until the process ends. Tests and `kairos test` run on it."""
+"""A store of dictionaries: what SQLite's does, kept until the process ends. Tests run on it, in place of mocks."""
 
 from __future__ import annotations
 

@@ -158,6 +158,7 @@ class Teller:
         self.thread = thread  # that has the file open
         self.source = f"news/{name}"
         self.counts = {"told": 0, "lost": 0}
+        self.untold: tuple[int, str] | None = None  # since when (ms) it does not take what it is told, and why
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -213,9 +214,10 @@ class Teller:
         while True:
             outcome = await self.target.post(item.id, content)
             if outcome.status == "sent":
-                self.counts["told"] += 1
+                self.counts["told"], self.untold = self.counts["told"] + 1, None
                 return
             attempts += 1
+            self.untold = (self.untold or (self.clock(), ""))[0], outcome.reason
             if outcome.status == "failed" or (self.keep and self.clock() - item.at > self.keep):
                 self.counts["lost"] += 1
                 self.letters.put("news", f"{self.name}/{item.id}", item.subscriber, outcome.reason, content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -150,11 +150,13 @@ class Status:
         letters: Callable[[], Mapping[str, float]] = dict,
         model: Callable[[], str] = str,
         trail: Callable[[], str] = str,
+        untold: Callable[[], Iterable[tuple[str, int, str]]] = list,
     ) -> None:
         self.loop, self.dispatcher, self.switchboard, self.store = loop, dispatcher, switchboard, store
         self.links, self.playbook, self.path, self.letters = links, playbook, path, letters
         self.model = model  # why it gives no scores
         self.trail = trail  # what is wrong with the audit trail
+        self.untold = untold  # who does not take their news, since when, and why
         self.started = loop.clock()
 
     async def report(self) -> dict[str, Any]:
@@ -260,6 +262,10 @@ class Status:
             yield f"the model {self.loop.engine.scorer.version} gives no scores, and marketing is silent: {trouble}"
         if trouble := self.trail():
             yield trouble
+        now = self.loop.clock()
+        for name, began, why in self.untold():
+            if now - began > OVERDUE:
+                yield f"news.{name} takes no news for {lasting(now - began)}: {why}"
         letters = sum(count for kind, count in self.letters().items() if kind not in PASSED_ON)
         if letters:
             yield f"{letters:.0f} dead letters wait for somebody to look: `kairos dead-letters list`"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Query, Request
 from msgspec import Meta, Struct
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from kairos.api.json_body import json_of, read_json
 from kairos.api.lock import about
 from kairos.api.problem import problem
+from kairos.domain.inbound import CallResult
 from kairos.errors import EventError
 
 BODY_LIMIT = 10_000  # bytes
@@ -19,15 +20,13 @@ NOT_KEPT = {"cache-control": "no-store"}
 EXAMPLE = """write it as in {"id": "7f3c", "subscriber": "+12025550123", "result": "accepted", "who": "agent 17"}; a \
 result is accepted, declined, keep, stop, not_reached or wrong_person"""
 
-Result = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_person"]
-
 
 class Brought(Struct, frozen=True, forbid_unknown_fields=True):
     """What an agent brings back. A repeat has the same `id`; `who` called is kept with a yes as its proof."""
 
     id: Annotated[str, Meta(min_length=1, max_length=200)]
     subscriber: Annotated[str, Meta(min_length=1, max_length=100)]
-    result: Result
+    result: CallResult
     who: Annotated[str, Meta(max_length=100)] = ""
 
 
@@ -41,7 +40,7 @@ class Calls(Protocol):
         ...
 
     async def settle(
-        self, request: str, offer: str, subscriber: str, result: Result, who: str
+        self, request: str, offer: str, subscriber: str, result: CallResult, who: str
     ) -> Mapping[str, Any] | str:
         """What became of it, as plain data; in words what is not known. Raises EventError, KairosError."""
         ...

@@ -269,6 +269,7 @@ class Kairos:
             lambda: self.letters.figures,
             lambda: self.model.trouble if self.model else "",
             lambda: self.trail.trouble,
+            lambda: self.newsroom.untold(),
         )
         self.explainer = Explainer(store, lambda texts: compile_program(read_playbook(texts)))
         self.newsroom = Newsroom(settings, store, self.letters, now, self.explainer.program)
@@ -319,6 +320,8 @@ class Kairos:
             self._beside(f"news for {teller.name}", teller.run)
         server = await self._open_smpp()
         await self._open_http(server)
+        if isinstance(self.store, SqliteProcess):
+            self.store.hurry()
         tune_interpreter()
 
     def _beside(self, part: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

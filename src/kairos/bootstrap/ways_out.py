@@ -169,6 +169,11 @@ class Newsroom:
                 teller = Teller(name, partition, news, target, store, letters, clock, thread=self._thread, keep=keep)
                 self.tellers.append(teller)
 
+    def untold(self) -> list[tuple[str, int, str]]:
+        """Who does not take what they are told, since when (ms), and why."""
+        found = sorted((one.name, *one.untold) for one in self.tellers if one.untold)
+        return list({one[0]: one for one in reversed(found)}.values())  # of several tables, the longest
+
     async def close(self) -> None:
         for teller in self.tellers:
             await teller.target.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import math
 import secrets
@@ -211,8 +212,11 @@ def environment_for(
         "KAIROS_NOTIFICATIONS_PORT": "0",
         "KAIROS_HTTP_HOST": "127.0.0.1",
         "KAIROS_HTTP_PORT": "0",
-        "KAIROS_CLIENTS_SYNTHETIC_ROLES": "ingest operator",
+        "KAIROS_CLIENTS_SYNTHETIC_ROLES": "ingest operator care",
         "KAIROS_CLIENTS_SYNTHETIC_KEY": key,
+        "KAIROS_CHANNELS_IVR_URL": str(ports["calls_url"]),
+        "KAIROS_CHANNELS_IVR_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        "KAIROS_CHANNELS_IVR_KEY": secrets.token_hex(16),
         "KAIROS_USSD_TTL_S": "5",  # so long after its start kairos begins no dialogue: somebody may be in one
         "KAIROS_PAGE_URL": "https://offers.example",  # which the operator's network leads to the port that is chosen
         "KAIROS_PAGE_SECRET": secrets.token_hex(32),

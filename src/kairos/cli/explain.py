@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from kairos.cli.store import loaded, reading
 from kairos.errors import EventError, KairosError
 
 if TYPE_CHECKING:
+    from kairos.domain.passage import Passage
     from kairos.engine.explain import Explainer, Explanation
 
 
@@ -46,11 +48,22 @@ def find(explainer: Explainer, what: str, region: str, latest: int) -> list[Expl
     if numbers is None and what.isascii() and what.isdigit() and len(what) < 19:
         numbers = [int(what)]
     if numbers == []:
-        raise KairosError(f"`{what}` is known, and nothing has been decided for them yet")
+        raise KairosError("\n".join(undecided(what, explainer.messages_to(read_name(what, region)))))
     found = [one for number in (numbers or [])[:latest] if (one := explainer.decision(number))]
     if not found:
         raise KairosError(f"no decision is known of `{what}`; give a subscriber's number or a decision's id")
     return found
+
+
+def undecided(what: str, others: Sequence[Passage]) -> Iterator[str]:
+    """That nothing was decided of what kairos says itself, and what became of other systems' messages."""
+    from kairos.engine.explain import moment
+
+    heard = "; messages of other systems:" if others else ""
+    yield f"`{what}` is known, and nothing has been decided for them yet{heard}"
+    for one in others:
+        until = f" until {moment(one.until)} UTC" if one.until else ""
+        yield f"{moment(one.at)} UTC  {one.sender}  {one.sends}  {one.stand}  {one.why}{until}".rstrip()
 
 
 def show(explanations: list[Explanation], *, as_json: bool) -> None:

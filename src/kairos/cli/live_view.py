@@ -26,11 +26,13 @@ KINDS = {
     "care": "care",
     "streaming": "own TV to who streams",
     "companion": "a purchase's companion",
+    "loyalty": "thanks for staying",
 }
-FIXED = 21  # lines of a frame that are no handset's, with the cursor's and the last summary's
+FIXED = 22  # lines of a frame that are no handset's, with the cursor's and the last summary's
 Row = tuple[str | Text, str | Text, str | Text]
 
 HANDSETS = 8  # at most
+NARROW = 88  # columns, in which figures of thousands stand closer
 ROOM_FOR_CTRL_C = 2  # columns: a terminal echoes `^C` behind the last line, and must not begin another
 MARGIN = 8  # columns of a handset's line that are neither its number nor its text
 ISOLATE, POP = "\u2068", "\u2069"  # first strong isolate: a right-to-left text turns round nothing but itself
@@ -88,7 +90,7 @@ def picture(said: Mapping[str, Any], reasons: Mapping[str, int], width: int, hei
     shown = max(2, min(HANDSETS, height - FIXED))
     title = "kairos demo: a synthetic operator, counted in its own ledgers"
     return Group(
-        Panel(_figures(said), title=title, border_style="cyan"),
+        Panel(_figures(said, 2 if width > NARROW else 1), title=title, border_style="cyan"),
         beside,
         Panel(
             _handsets(said["recent"][-shown:], shown, width - MARGIN), title="handsets (synthetic)", border_style="dim"
@@ -106,7 +108,7 @@ def summary(said: Mapping[str, Any]) -> str:
     )
 
 
-def _figures(said: Mapping[str, Any]) -> Table:
+def _figures(said: Mapping[str, Any], apart: int) -> Table:
     """Two halves of four lines: the way in and out, and what came of it."""
     seconds = max(said["seconds"], 0.1)
     unlucky = Text.assemble("lost ", _good(said["lost"]), ", repeated ", _good(said["duplicates"]))
@@ -122,7 +124,7 @@ def _figures(said: Mapping[str, Any]) -> Table:
         ("fulfilled", _number(said["fulfilled"]), f"{said['refused_with_reason']:,} refused"),
         ("charged twice", _good(said["charged_twice"]), unlucky),
     ]
-    table = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    table = Table.grid(expand=True, padding=(0, apart, 0, 0))
     for share in (None, 1):  # the left half is as wide as it must be
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")

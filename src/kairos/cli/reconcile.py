@@ -99,7 +99,7 @@ def _differences(records: SqliteRecords, extract: Extract, counts: Counter[str])
             extract.first <= purchase.made and (not extract.last or purchase.changed <= extract.last)
         )
         here = entries if purchase is None or key == purchase.key else []
-        yield from differences(purchase, here, expected=covered, provisionings=provisionings)
+        yield from differences(purchase, here, expected=covered, provisionings=provisionings, digits=extract.digits)
 
     for purchase in purchases_in(records):
         counts["purchases"] += 1

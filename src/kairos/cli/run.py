@@ -100,8 +100,7 @@ async def serve_until_signal(settings: Settings, *, announce: bool, learn_from: 
     """
     import structlog
 
-    from kairos.adapters.sqlite import SqliteStore
-    from kairos.adapters.sqlite.process import SqliteProcess
+    from kairos.adapters.sqlite.process import SqliteProcess, open_store
     from kairos.bootstrap import Kairos, open_playbook
     from kairos.playbook import load_texts
 
@@ -111,7 +110,7 @@ async def serve_until_signal(settings: Settings, *, announce: bool, learn_from: 
     file = settings.store
     path, pages, copy = file.path, file.checkpoint_pages, file.copy_before_upgrade
     opened: Store = (
-        SqliteProcess(path, pages, copy=copy, died=die) if file.own_process else SqliteStore(path, pages, copy=copy)
+        SqliteProcess(path, pages, copy=copy, died=die) if file.own_process else open_store(path, pages, copy=copy)
     )
     with closing(opened) as store:
         program = open_playbook(store, load_texts(Path(settings.playbook)))

@@ -9,6 +9,7 @@ from msgspec import Struct
 MOST: Final = 10  # offers that one request may ask for
 
 Verb = Literal["accept", "decline", "keep"]
+CallResult = Literal["accepted", "declined", "keep", "stop", "not_reached", "wrong_person"]  # of a call by an agent
 
 
 class Visit(Struct, frozen=True, array_like=True, gc=False):

@@ -17,14 +17,14 @@ End = Literal["kept", "spent", "given back"]
 
 
 def ledger_of(engine: Engine, work: Work) -> Ledger:
-    """The budgets of the batch; read when they are first needed, over what the batches in flight know better."""
+    """The budgets of the batch, as the one before it left them; read where it did not know them, which is once in a
+    period, over what the batches in flight know better."""
     if work.ledger is None:
-        before = engine.flying[-1].ledger if engine.flying else None
-        known = before.known if before else {}
+        known = next((one.ledger.known for one in reversed(engine.flying) if one.ledger), engine.standings)
 
         def read(keys: Collection[Key]) -> Mapping[Key, Standing]:
             found = {key: known[key] for key in keys if key in known}
-            if len(found) < len(keys):  # under load the batch before is in flight, and knows them all
+            if len(found) < len(keys):
                 found |= engine.store.budgets([key for key in keys if key not in known])
                 for flying in engine.flying:
                     found |= {key: flying.batch.budgets[key] for key in keys if key in flying.batch.budgets}

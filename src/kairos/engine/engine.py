@@ -11,6 +11,7 @@ from kairos import enrich, fulfil, respond
 from kairos.decide import frozen_message, still_unanswered, with_switches
 from kairos.decide.budgets import whole
 from kairos.decide.decide import Draw, keyed_draw
+from kairos.domain.budget import Key, Standing
 from kairos.domain.erasure import Erasure
 from kairos.domain.event import Event
 from kairos.domain.identity import Party
@@ -94,6 +95,7 @@ class Engine:
         self.link = link  # what opens an offer, by its key, where there is a page
         self.link_of: Callable[[int], str] | None = link and (lambda decision: link(f"{self.epoch}-{decision}"))
         self.flying: list[Work] = []
+        self.standings: Mapping[Key, Standing] = {}  # of budgets, as the last work that asked for any left them
         self.statistics = Statistics()
         self.parts_within = parts_within
         self.read_whole: Callable[[str, str, tuple[Carried, ...]], Event | Handed | None] = lambda *_: None
@@ -175,6 +177,12 @@ class Engine:
                 moments[index] = moment
         if moments:
             decide_moments(self, work, moments)
+
+    def land(self, work: Work) -> None:
+        """It is committed."""
+        self.flying.remove(work)
+        if work.ledger:
+            self.standings = work.ledger.known
 
     # -- states in and out ---------------------------------------------------------------------------------------------
 

@@ -143,6 +143,11 @@ class Explainer:
         (known,) = as_agreed(program.decide, [moment_of(record)])
         return tuple(reasons(thaw(kept[1]), known, variant))
 
+    def messages_to(self, name: str) -> list[Passage]:
+        """The latest messages of other systems to a subscriber, the newest first."""
+        subscriber = self.store.load([name], []).subscribers.get(name, 0)
+        return self.store.passages_to(subscriber, OTHERS) if subscriber else []
+
     def latest(self, name: str) -> list[int] | None:
         """The ids of a subscriber's latest decisions, the newest first; None for one who is not known."""
         loaded = self.store.load([name], [])

@@ -317,7 +317,7 @@ class Loop:
                 self._fallen += batch
         else:
             self.failure = None
-            self.engine.flying.remove(work)
+            self.engine.land(work)
             self._reads.land(work)
             self._committed(batch, work, begun)
         finally:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kairos.domain.money import Currency
 from kairos.domain.purchase import Purchase
 from kairos.fulfil.saga import purchase_of
 
@@ -60,18 +61,24 @@ class Difference:
 
 
 def differences(
-    purchase: Purchase | None, entries: Sequence[Entry], *, expected: bool = True, provisionings: bool = True
+    purchase: Purchase | None,
+    entries: Sequence[Entry],
+    *,
+    expected: bool = True,
+    provisionings: bool = True,
+    digits: int = 2,
 ) -> Iterator[Difference]:
     """Every difference about one purchase. `expected`: the extract covers its time, so what is not there is missing.
-    `provisionings`: the extract has them."""
-    shown = _shown(entries)
+    `provisionings`: the extract has them. `digits`: decimals of the currency."""
+    show = Currency("", digits).exact
+    shown = _shown(entries, show)
     if purchase is None:
         known = [entry for entry in entries if entry.status in WORDS]
         if known:
             yield Difference("never accepted", purchase_of(known[0].key), known[0].msisdn, "", shown)
         return
-    told = f"{purchase.status}, {purchase.price} {purchase.currency}"
-    told += f", {purchase.returned} given back" if purchase.status == "done" and purchase.returned else ""
+    told = f"{purchase.status}, {show(purchase.price)} {purchase.currency}"
+    told += f", {show(purchase.returned)} given back" if purchase.status == "done" and purchase.returned else ""
     kinds = [*_of_money(purchase, entries, expected), *_of_products(purchase, entries, expected and provisionings)]
     for kind in (*kinds, *(["stuck"] if purchase.status == "stuck" else [])):
         yield Difference(kind, purchase.key, purchase.msisdn, told, shown)
@@ -140,5 +147,7 @@ def _other_number(entry: Entry, expected: str) -> bool:
     return bool(entry.msisdn) and entry.msisdn.lstrip("+") != expected.lstrip("+")
 
 
-def _shown(entries: Sequence[Entry]) -> str:
-    return ", ".join(f"{e.status} {e.price if e.price is not None else ''} {e.currency}".strip() for e in entries)
+def _shown(entries: Sequence[Entry], show: Callable[[int], str]) -> str:
+    return ", ".join(
+        " ".join((e.status, "" if e.price is None else show(e.price), e.currency)).strip() for e in entries
+    )

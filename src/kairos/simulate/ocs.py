@@ -29,6 +29,7 @@ KINDS: Mapping[str, str] = {
     "CARE_": "care",
     "STREAM_": "streaming",
     "COMPANION_": "companion",
+    "LOYALTY_": "loyalty",
 }
 # Minor units per step of the service's quantity, and the step: kB for data, minutes for voice, pieces for the rest.
 TARIFF: Mapping[str, tuple[int, int]] = {
@@ -61,6 +62,7 @@ CONTENTS: Mapping[str, tuple[int, int, int]] = {
     "MARKET_DATA2G_7D": (2000, 0, 168),
     "MARKET_DATA5G_7D": (5000, 0, 168),
     "MARKET_TALK60_1D": (0, 60, 24),
+    "LOYALTY_2G_7D": (2000, 0, 168),
     "MARKET_TALK150_1D": (0, 150, 24),
     "PERSONAL_NIGHT3G": (3000, 0, 12),
     "PERSONAL_WEEKEND200": (0, 200, 72),

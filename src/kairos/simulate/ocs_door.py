@@ -12,7 +12,7 @@ import contextlib
 import random
 import socket
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +71,16 @@ class Faults:
 
 
 class OrderDoor:
-    """Orders and steps of an Ocs, on HTTP. `port` 0 takes a free one."""
+    """Orders and steps of an Ocs, on HTTP. `port` 0 takes a free one. `more`: what else is asked for at it."""
 
-    def __init__(self, ocs: Ocs, host: str = "127.0.0.1", port: int = 0, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        ocs: Ocs,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        faults: Faults | None = None,
+        more: Sequence[Route] = (),
+    ) -> None:
         self._ocs = ocs
         self.faults = faults or Faults()
         self._socket = socket.create_server((host, port), backlog=512)
@@ -83,6 +90,7 @@ class OrderDoor:
             Route("/v1/orders/{step}", self._step, methods=["POST"]),
             Route("/v1/orders/{key}", self._ordered, methods=["GET"]),
             Route("/v1/orders/{step}/{key}", self._stepped, methods=["GET"]),
+            *more,
         ]
         self._server = _Server(
             uvicorn.Config(

@@ -33,12 +33,17 @@ from kairos.simulate.others import OtherSystems
 from kairos.simulate.serials import serials
 from kairos.simulate.smsc import Arrival, Smsc
 from kairos.simulate.subscribers import Subscriber, pick_app, pick_service, population
+from kairos.simulate.telephone import PATH, Telephone
 from kairos.simulate.ussd import Dialogue, Screen, UssdGateway
 
 # What one use of a service takes: kB, minutes, or pieces.
 QUANTITIES = {"voice": (2, 9), "data": (2, 30), "sms": (1, 1), "mms": (1, 1), "vas": (1, 1)}
 
 GOES_AWAY, REPEATS = 0.1, 0.1  # of those who look at an offer by USSD; of the gateway's steps
+COMPLAINS, MAY_LEAVE = 0.003, 0.02  # share of what subscribers do; of what the operator's own model of churn tells
+AWAY = 0.1  # of those whose telephone rings
+SPOKEN = {"ivr": "a voice calls", "calls": "an agent calls"}
+SAYS_NO = "It cannot be taken now."  # the dialler, or the agent, where no text message follows
 
 READS = (0.6, 1.2)  # seconds before a key is pressed
 OVER = "over"  # how a page looks whose offer was declined, or has ended
@@ -111,6 +116,8 @@ class Operator:
             time.perf_counter, host=self.settings.host, port=self.settings.ussd_port, on_pushed=self._on_pushed
         )
         self.browser = Browser()
+        self.telephone = Telephone(self._picks_up, self._hangs_up)
+        self._may_leave: set[str] = set()  # by their score
         self._door: OrderDoor | None = None
         self.feed = EventFeed(ids=self._ids, clock=self.now)
         self.sources = {name: EventFeed(ids=self._ids, clock=self.now, source=name) for name in self.settings.sources}
@@ -139,7 +146,8 @@ class Operator:
         """Listen: SMSC and order door."""
         await self.smsc.start()
         await self.ussd.start()
-        self._door = OrderDoor(self.ocs, self.settings.host, self.settings.ocs_port, self.ocs_faults)
+        host, port = self.settings.host, self.settings.ocs_port
+        self._door = OrderDoor(self.ocs, host, port, self.ocs_faults, self.telephone.routes)
         await self._door.start()
         for feed in self.feeds:
             await feed.start()
@@ -164,10 +172,15 @@ class Operator:
         return f"http://{self.settings.host}:{self.ocs_port}/v1/orders"
 
     @property
+    def calls_url(self) -> str:
+        """Where the dialler takes requests for calls."""
+        return f"http://{self.settings.host}:{self.ocs_port}{PATH}"
+
+    @property
     def ports(self) -> dict[str, object]:
         """Where everything listens, for whoever starts kairos."""
         ports = {"smsc_port": self.smsc_port, "ocs_port": self.ocs_port, "ussd_port": self.ussd.port}
-        return {**ports, "ocs_url": self.ocs_url}
+        return {**ports, "ocs_url": self.ocs_url, "calls_url": self.calls_url}
 
     async def connect(self, smpp: tuple[str, int], http: str, key: str = "", partner: str = "") -> None:
         """Bind both ESMEs to kairos and begin to post events; called again, it moves to another address.
@@ -177,6 +190,7 @@ class Operator:
         for feed in self.feeds:
             feed.url, feed.key = http.rstrip("/"), key
         self.browser.proxied = self.feed.url
+        self.telephone.url, self.telephone.key = self.feed.url, key
         self.others.url, self.others.key = self.feed.url, partner
         await self.charging.connect(*smpp)
         await self.info.connect(*smpp)
@@ -195,6 +209,7 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(self.charging.close(), self.info.close())
         await self.others.stop()
+        await self.telephone.stop()
         for feed in self.feeds:
             await feed.stop()
         await self.browser.close()
@@ -274,7 +289,7 @@ class Operator:
         return done, answer
 
     def tell(self, kind: str, msisdn: str, data: dict[str, object]) -> None:
-        """An event over HTTP: recharge, data_session, profile, ticket, bill_shock."""
+        """An event over HTTP: recharge, data_session, profile, ticket, bill_shock, churn."""
         self.feed.add(self.feed.event(kind, msisdn, data))
 
     # --- a busy while ---------------------------------------------------------------------------
@@ -282,6 +297,7 @@ class Operator:
     async def run(self, seconds: float) -> None:
         """Subscribers live for that long: they call, surf, text, buy, recharge, and answer what they are offered."""
         self._alive = True
+        self._spawn(self.telephone.work())
         began = time.perf_counter()
         done = 0
         while (passed := time.perf_counter() - began) < seconds:
@@ -337,9 +353,11 @@ class Operator:
         if self._in_flight.get(subscriber.msisdn):
             return  # one thing at a time
         chance = self._rng.random()
-        if chance < 0.003:
+        if chance < COMPLAINS:
             self._complain(subscriber)
-        elif chance < 0.003 + self.settings.dials and self.ussd.bound:
+        elif chance < COMPLAINS + MAY_LEAVE:
+            self._score(subscriber)
+        elif chance < COMPLAINS + MAY_LEAVE + self.settings.dials and self.ussd.bound:
             self._dial(subscriber)
         elif self.ocs.accounts[subscriber.msisdn].main < 50 and chance < 0.3:
             self._top_up(subscriber)
@@ -351,6 +369,11 @@ class Operator:
             self.tell("ticket", subscriber.msisdn, {"open": 1})
         else:
             self.tell("bill_shock", subscriber.msisdn, {"amount": show(self._rng.randint(1500, 4000))})
+
+    def _score(self, subscriber: Subscriber) -> None:
+        """Whoever was about to leave thinks better of it the next time."""
+        self._may_leave ^= {subscriber.msisdn}
+        self.tell("churn", subscriber.msisdn, {"score": 0.8 if subscriber.msisdn in self._may_leave else 0.1})
 
     def _dial(self, subscriber: Subscriber) -> None:
         handset = self.handsets[subscriber.msisdn]
@@ -506,6 +529,28 @@ class Operator:
             await self.ussd.again(dialogue, yes if taken else no)
         if handset.waiting is said and (not taken or scenario.refusal_in(last.text)):  # no text message follows
             handset.hear(said, Seen(last.at, last.text, "answer"))
+
+    # --- by telephone -----------------------------------------------------------------------------
+
+    async def _picks_up(self, msisdn: str, channel: str, text: str) -> Answer | None:
+        """They listen to the offer, and say yes or no."""
+        handset = self.handsets.get(msisdn)
+        if handset is None or not self._alive or handset.waiting is not None or handset.elsewhere:
+            return None
+        if self._rng.random() < AWAY:
+            return None
+        handset.elsewhere = True
+        await asyncio.sleep(self._rng.uniform(*READS))
+        offer = handset.shown(text, time.perf_counter())
+        taken = self._rng.random() < handset.subscriber.yes[offer.theme]
+        self.recent.append((msisdn, "from", f"{SPOKEN[channel]}: {'yes' if taken else 'no'}"))
+        return handset.answer("accept" if taken else "decline", self.now(), offer, None, channel)
+
+    def _hangs_up(self, said: Answer, text_follows: bool) -> None:
+        handset = self.handsets[said.msisdn]
+        handset.elsewhere = False
+        if handset.waiting is said and not text_follows:
+            handset.hear(said, Seen(time.perf_counter(), SAYS_NO, "answer"))
 
     # --- small print ----------------------------------------------------------------------------
 

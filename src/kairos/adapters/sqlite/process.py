@@ -41,6 +41,8 @@ DOORS: Final = 8  # calls of threads at the same time: who writes, who waits beh
 OF_THE_LOOP: Final = ("load", "commit", "read")  # what an event loop asks has doors of its own
 PREDECESSOR: Final = 2.0  # seconds that a killed kairos may take to let go of the store
 SWITCH: Final = 0.0005  # seconds that a thread may hold up another: a read must not wait for a commit's Python
+IN_HASTE: Final = 2.0  # seconds that the thread that decides waits for a read of its own, which takes some 0.1 ms
+LATE: Final = "the store does not answer"
 ENDED: Final = "the store's process has ended; start kairos again"
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
@@ -89,6 +91,9 @@ class SqliteProcess:
         for door in theirs:
             door.close()
         self._closing, self._died = False, died
+        self._deciding = 0  # the thread that must not wait for long, if there is one
+        self._own: Connection | None = None  # its door
+        self._late = False  # whether an answer is still to come there that it did not wait for
         self._doors = queue.LifoQueue[Connection]()
         self.aside = Beside(dict(zip(OF_THE_LOOP, ours, strict=False)), self._lost)
         for door in ours[len(OF_THE_LOOP) :]:
@@ -154,9 +159,13 @@ class SqliteProcess:
     turn_switch = _asked(SqliteStore.turn_switch)
     figures = _asked(SqliteStore.figures)
 
+    def hurry(self) -> None:
+        """From now on this thread waits `IN_HASTE` for an answer at most: it decides, and all else waits for it."""
+        self._deciding, self._own = threading.get_ident(), self._doors.get()
+
     def close(self) -> None:
         """Returns when the store is closed."""
-        self._closing = True
+        self._closing, self._deciding = True, 0
         with suppress(StoreError):
             self._call("close", (), {})
         self._process.wait()
@@ -173,18 +182,39 @@ class SqliteProcess:
             self._died(status)
 
     def _call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        door = self._doors.get()
+        asked = pickle.dumps((name, args, kwargs), pickle.HIGHEST_PROTOCOL)
         try:
-            door.send_bytes(pickle.dumps((name, args, kwargs), pickle.HIGHEST_PROTOCOL))
-            done, value = pickle.loads(door.recv_bytes())
+            done, value = self._in_haste(asked) if threading.get_ident() == self._deciding else self._at_leisure(asked)
         except (EOFError, OSError) as error:
             self._lost()
             raise StoreError(ENDED) from error
-        finally:
-            self._doors.put(door)
         if not done:
             raise value
         return value
+
+    def _at_leisure(self, asked: bytes) -> tuple[bool, Any]:
+        door = self._doors.get()
+        try:
+            door.send_bytes(asked)
+            done, value = pickle.loads(door.recv_bytes())
+        finally:
+            self._doors.put(door)
+        return done, value
+
+    def _in_haste(self, asked: bytes) -> tuple[bool, Any]:
+        """A disk may hang just now. That holds up the thread once, not with each call: until the answer has come that
+        it did not wait for, the next calls fail at once."""
+        assert self._own is not None
+        if self._late and not self._own.poll():
+            raise StoreError(LATE)
+        if self._late:
+            self._own.recv_bytes()
+        self._own.send_bytes(asked)
+        self._late = not self._own.poll(IN_HASTE)
+        if self._late:
+            raise StoreError(LATE)
+        done, value = pickle.loads(self._own.recv_bytes())
+        return done, value
 
 
 class Frames(asyncio.Protocol):
@@ -313,7 +343,7 @@ def serve(parent: int, path: str, checkpoint_pages: int, copy: bool, doors: list
         signal.signal(number, signal.SIG_IGN)
     _die_with(parent)
     try:
-        store = _open(path, checkpoint_pages, copy)
+        store = open_store(path, checkpoint_pages, copy=copy)
     except StoreError as error:
         pickle.loads(doors[-1].recv_bytes())
         doors[-1].send_bytes(pickle.dumps((False, error)))
@@ -394,8 +424,8 @@ def _tell(door: Connection, done: bool, value: Any) -> None:
     door.send_bytes(pickle.dumps((done, value), pickle.HIGHEST_PROTOCOL))
 
 
-def _open(path: str, checkpoint_pages: int, copy: bool) -> SqliteStore:
-    """The store; one that is open still may be that of a kairos which was killed just now."""
+def open_store(path: str, checkpoint_pages: int, *, copy: bool) -> SqliteStore:
+    """The store in this process; one that is open still may be that of a kairos which was killed just now."""
     until = time.monotonic() + PREDECESSOR
     while True:
         try:

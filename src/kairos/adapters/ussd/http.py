@@ -100,6 +100,7 @@ class XmlPush:
         self.client = httpx.AsyncClient(timeout=timeout, trust_env=False, limits=httpx.Limits(max_connections=1000))
         self._serial = itertools.count(1)
         self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._sent: set[str] = set()  # of these, that count as sent
 
     async def send(self, text: Text) -> Outcome:
         """Begin a dialogue. It is sent once the gateway has it and has not refused it at once."""
@@ -111,7 +112,11 @@ class XmlPush:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             await asyncio.wait({task}, timeout=ACCEPTED_WITHIN)
-            return task.result() if task.done() else Outcome("sent", name)
+            if task.done():
+                return task.result()
+            self._sent.add(name)
+            task.add_done_callback(lambda _: self._sent.discard(name))
+            return Outcome("sent", name)
 
         return await self.dialogues.begin(f"xml:{name}", text, bring)
 
@@ -129,12 +134,14 @@ class XmlPush:
             try:
                 answer = await self._post(body, cookies)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+                await self._late(name)
                 return Outcome("unknown" if begun else "retry", reason=str(error) or "no connection")
             except httpx.HTTPError as error:
                 await self._hear(Heard(name, "", "", "", "timeout"))
                 return Outcome("unknown", reason=repr(error))
             if answer.status_code >= 400:
                 if not begun:
+                    await self._late(name)
                     return Outcome("failed", reason=f"HTTP {answer.status_code}")
                 await self._hear(Heard(name, "", "", "", "abort"))
                 return Outcome("unknown")
@@ -144,6 +151,11 @@ class XmlPush:
             cookies.update(answer.cookies)
             body, ended = await self._next(name, answer.content)
         return Outcome("sent", name)
+
+    async def _late(self, name: str) -> None:
+        """It did not reach the handset, or no more. Where it counts as sent, its offer is said in another way."""
+        if name in self._sent:
+            await self._hear(Heard(name, "", "", "", "abort"))
 
     async def _next(self, name: str, content: bytes) -> tuple[bytes, bool]:
         """What is to be posted after an answer of the gateway's, if anything is; and whether that is the end."""
