@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.engine.test_dispatch import SENT, Handset, running, status, until
+from tests.engine.test_dispatch import SENT, Handset, running, status
+from tests.waiting import until
 
 from kairos.decide.freezes import frozen_until
 from kairos.domain.decision import Decision

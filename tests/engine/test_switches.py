@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.engine.test_dispatch import DONE, RETRY, SENT, UNKNOWN, Charging, Handset, running, status, until
+from tests.engine.test_dispatch import DONE, RETRY, SENT, UNKNOWN, Charging, Handset, running, status
+from tests.waiting import until
 
 from kairos.domain.decision import Decision
 from kairos.domain.message import Text
