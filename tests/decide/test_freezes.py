@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,18 +11,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.engine.test_dispatch import SENT, Handset, running, status
+from tests.waiting import until
 
 from kairos.decide.freezes import frozen_until
 from kairos.domain.decision import Decision
-from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket
-from kairos.engine.dispatch import Backoff, Dispatcher
-from kairos.engine.loop import Loop
 from kairos.engine.playbook_tests import run_tests
 from kairos.engine.program import compile_program
 from kairos.playbook import read
 from kairos.playbook.policy import WEEK, Freeze
-from kairos.ports import Outcome
 
 DAY = 86_400_000
 HOUR = 3_600_000
@@ -155,48 +152,6 @@ def test_a_playbooks_own_test_can_stand_in_a_window(texts: dict[str, str]) -> No
 # -- what waits --------------------------------------------------------------------------------------------------------
 
 
-class Handset:
-    def __init__(self) -> None:
-        self.got: list[str] = []
-
-    async def send(self, text: Text) -> Outcome:
-        self.got.append(text.text)
-        return Outcome("sent", f"smsc-{len(self.got)}")
-
-
-async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not check():
-            await asyncio.sleep(0.005)
-
-
-class Running:
-    """A loop and a dispatcher over a bench, on its clock."""
-
-    def __init__(self, bench: Any) -> None:
-        self.bench, self.handset = bench, Handset()
-        self.loop = Loop(bench.engine, lambda: bench.now, lambda rows: self.dispatcher.hand(rows))
-        channels = dict.fromkeys(("notification", "sms", "relay", "receipt"), self.handset)
-        clock, chance = lambda: bench.now, lambda: 1.0
-        charging: Any = None
-        self.dispatcher = Dispatcher(
-            bench.store, self.loop, channels, charging, clock, backoff=Backoff(0.001, 0.002), chance=chance
-        )
-
-    async def __aenter__(self) -> Running:
-        self.tasks = [asyncio.create_task(self.loop.run()), asyncio.create_task(self.dispatcher.run())]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.dispatcher.close()
-        self.loop.close()
-        await asyncio.wait_for(asyncio.gather(*self.tasks), 60)
-
-    def status(self, number: int) -> str:
-        (row,) = self.bench.store.outgoing([number])
-        return str(row.status)
-
-
 def made_before(bench_with: Callable[..., Any], window: str, *, text: str) -> Any:
     """A bench with one message in the outbox, made before a window that then begins."""
     bench = bench_with()
@@ -213,14 +168,15 @@ async def test_a_message_that_waits_for_the_end_of_a_window_holds_up_no_notifica
     window = "{from: 2026-03-04 12:00, to: 2026-03-04 12:05, why: freeze}"
     bench = made_before(bench_with, window, text="")
     bench.now += 5 * 60_000 - 20  # the message's time is 10 minutes
-    async with Running(bench) as run:
-        run.loop.post(call(bench))
-        await until(lambda: len(run.handset.got) == 1)
-        assert run.handset.got == [TEXT]
-        assert run.status(1) == "pending"
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, _):
+        loop.post(call(bench))
+        await until(lambda: len(handset.got) == 1)
+        assert [text.text for text in handset.got] == [TEXT]
+        assert status(bench, 1) == "pending"
         bench.now += 20
-        await until(lambda: run.status(1) == "sent")
-    assert len(run.handset.got) == 2
+        await until(lambda: status(bench, 1) == "sent")
+    assert len(handset.got) == 2
 
 
 async def test_however_many_messages_wait_for_the_end_of_a_window_notifications_go_out(
@@ -234,23 +190,25 @@ async def test_however_many_messages_wait_for_the_end_of_a_window_notifications_
     window = "{from: 2026-03-04 12:00, to: 2026-03-04 12:05, why: freeze}"
     bench.engine.use(bench_with({"contact_policy.yaml": POLICY + window}).program)
     bench.now += 5 * 60_000 - 20
-    async with Running(bench) as run:
-        run.dispatcher.hold = 3
-        await until(lambda: run.dispatcher.held_back["sms"] == len(others))
-        run.loop.post(call(bench))
-        await until(lambda: run.handset.got == [TEXT])
+    handset = Handset(SENT)
+    async with running(bench, handset) as (loop, dispatcher):
+        dispatcher.hold = 3
+        await until(lambda: dispatcher.held_back["sms"] == len(others))
+        loop.post(call(bench))
+        await until(lambda: [text.text for text in handset.got] == [TEXT])
         bench.now += 20
-        await until(lambda: len(run.handset.got) == 1 + len(others))
+        await until(lambda: len(handset.got) == 1 + len(others))
         await until(lambda: not bench.store.unsent(0, 100))
-        assert run.dispatcher.held_back["sms"] == 0
+        assert dispatcher.held_back["sms"] == 0
 
 
 async def test_a_message_whose_time_is_over_before_the_window_is_dropped(bench_with: Callable[..., Any]) -> None:
     window = "{from: 2026-03-04 12:00, to: 2026-03-04 13:00, why: freeze}"
     bench = made_before(bench_with, window, text="")
-    async with Running(bench) as run:
-        await until(lambda: run.status(1) == "dropped")
-    assert (run.handset.got, bench.state().contacts) == ([], [])
+    handset = Handset(SENT)
+    async with running(bench, handset):
+        await until(lambda: status(bench, 1) == "dropped")
+    assert (handset.got, bench.state().contacts) == ([], [])
     (offer,) = bench.state().offers
     assert [(r.outcome, r.reason) for r in bench.store.responses(offer.key)] == [("dropped", "freeze")]
 
@@ -261,6 +219,7 @@ async def test_a_line_that_waits_is_taken_off_where_the_window_concerns_it(
 ) -> None:
     window = f"{{from: 2026-03-04 12:00, to: 2026-03-04 13:00, why: freeze, issues: [{issue}], except_care: no}}"
     bench = made_before(bench_with, window, text=TEXT)
-    async with Running(bench) as run:
-        await until(lambda: run.status(1) == "sent")
-    assert (run.handset.got[0] != TEXT) == line
+    handset = Handset(SENT)
+    async with running(bench, handset):
+        await until(lambda: status(bench, 1) == "sent")
+    assert (handset.got[0].text != TEXT) == line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 from tests.hanging import Hanging
+from tests.waiting import until
 
 from kairos.domain.inputs import Change, Delivery
 from kairos.domain.message import Order, Outgoing, Text
@@ -95,12 +96,6 @@ def held(dispatcher: Dispatcher) -> asyncio.Event:
 
     dispatcher._wait = wait  # type: ignore[method-assign]
     return again
-
-
-async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not check():
-            await asyncio.sleep(0.005)
 
 
 def status(bench: Any, number: int) -> str:

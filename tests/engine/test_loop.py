@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from structlog.testing import capture_logs
+from tests.waiting import until
 
 from kairos import enrich
 from kairos.adapters.memory import MemoryStore
@@ -71,12 +72,6 @@ async def running(bench: Any, **options: Any) -> AsyncIterator[tuple[Loop, Flaky
             yield loop, store, handed
         finally:
             store.gate.set()
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.002)
 
 
 async def under_way(bench: Any, batches: int = 1) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.engine.test_dispatch import RETRY, SENT, Handset, held, running, status, until
+from tests.engine.test_dispatch import RETRY, SENT, Handset, held, running, status
+from tests.waiting import until
 
 from kairos.decide import Verdict, explain
 from kairos.domain.decision import Decision

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 import pytest
+from tests.engine.test_dispatch import DONE, RETRY, SENT, UNKNOWN, Charging, Handset, running, status
+from tests.waiting import until
 
 from kairos.domain.decision import Decision
-from kairos.domain.message import Order, Text
+from kairos.domain.message import Text
 from kairos.domain.subscriber import Bucket
 from kairos.domain.switch import UNREAD, Switch, Switches
-from kairos.engine.dispatch import Backoff, Dispatcher
 from kairos.engine.explain import Explainer
-from kairos.engine.loop import Loop
 from kairos.engine.program import compile_program
 from kairos.engine.switchboard import Switchboard
 from kairos.errors import StoreError
@@ -97,68 +95,12 @@ def test_a_new_playbook_finds_the_switches_as_they_were(bench: Any, texts: dict[
 # -- what is on its way ------------------------------------------------------------------------------------------------
 
 
-class Handset:
-    """A channel that answers `retry` until it is opened, and keeps what it was given."""
-
-    def __init__(self, *, away: Outcome | None = None) -> None:
-        self.away = away
-        self.got: list[str] = []
-
-    async def send(self, text: Text) -> Outcome:
-        self.got.append(text.text)
-        return self.away or Outcome("sent", f"smsc-{len(self.got)}")
-
-
-class Charging:
-    def __init__(self, outcome: Outcome | None = None) -> None:
-        self.outcome = outcome or Outcome("done")
-        self.asked: list[Order] = []
-
-    async def fulfil(self, order: Order) -> Outcome:
-        self.asked.append(order)
-        return self.outcome
-
-    async def ask(self, _: Order) -> Outcome:
-        return Outcome("absent")
-
-
-@asynccontextmanager
-async def running(bench: Any, handset: Handset, charging: Any = None) -> AsyncIterator[tuple[Loop, Dispatcher]]:
-    dispatcher: Dispatcher
-    loop = Loop(bench.engine, lambda: bench.now, lambda rows: dispatcher.hand(rows))
-    channels = dict.fromkeys(("notification", "sms", "relay", "receipt"), handset)
-    quick = Backoff(0.001, 0.002)
-    charging = charging or Charging()
-    dispatcher = Dispatcher(bench.store, loop, channels, charging, lambda: bench.now, backoff=quick, chance=lambda: 1.0)
-    tasks = [asyncio.create_task(loop.run()), asyncio.create_task(dispatcher.run())]
-    try:
-        yield loop, dispatcher
-    finally:
-        await dispatcher.close()
-        loop.close()
-        await asyncio.wait_for(asyncio.gather(*tasks), 60)
-
-
-async def until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not check():
-            await asyncio.sleep(0.005)
-
-
-def status(bench: Any, number: int) -> str:
-    (row,) = bench.store.outgoing([number])
-    return str(row.status)
-
-
-RETRY = Outcome("retry", reason="throttled")
-
-
 @pytest.mark.parametrize("name", ["marketing", "channel:sms", "action:booster", "issue:upsell"])
 async def test_an_own_message_that_waits_is_dropped_with_the_reason_and_its_limit_given_back(
     bench: Any, name: str
 ) -> None:
     bench.profile()
-    handset = Handset(away=RETRY)
+    handset = Handset(RETRY)
     async with running(bench, handset) as (loop, _):
         await loop.submit(call(bench, text=""))
         await until(lambda: len(handset.got) > 1)
@@ -175,7 +117,7 @@ async def test_messages_that_a_crash_left_in_the_store_are_dropped_too(bench: An
     bench.profile()
     bench.apply(call(bench, text=""))
     bench.engine.turn(off("marketing"))
-    handset = Handset()
+    handset = Handset(SENT)
     async with running(bench, handset):
         await until(lambda: status(bench, 1) == "dropped")
     assert handset.got == []
@@ -183,38 +125,38 @@ async def test_messages_that_a_crash_left_in_the_store_are_dropped_too(bench: An
 
 async def test_a_line_that_waits_is_taken_off_and_the_notification_goes_out(bench: Any) -> None:
     bench.profile()
-    handset = Handset(away=RETRY)
+    handset = Handset(RETRY)
     async with running(bench, handset) as (loop, _):
         await loop.submit(call(bench))
         await until(lambda: len(handset.got) > 1)
         bench.engine.turn(off("marketing"))
         tries = len(handset.got)
         await until(lambda: len(handset.got) > tries + 1)  # the first of them may have been under way
-        handset.away = None
+        handset.outcomes = [SENT]
         await until(lambda: status(bench, 1) == "sent")
-    assert handset.got[-1] == TEXT
+    assert handset.got[-1].text == TEXT
     assert (bench.state().contacts, bench.state().offers[0].status) == ([], "withdrawn")
 
 
 async def test_a_line_that_may_have_arrived_is_not_repeated_and_its_offer_stays(bench: Any) -> None:
     bench.profile()
-    handset = Handset(away=Outcome("unknown"))
+    handset = Handset(UNKNOWN)
     async with running(bench, handset) as (loop, _):
         await loop.submit(call(bench))
         await until(lambda: len(handset.got) > 1)
         bench.engine.turn(off("marketing"))
         before = len(handset.got) + 1  # one attempt may be under way
         await until(lambda: len(handset.got) > before)
-        handset.away = None
+        handset.outcomes = [SENT]
         await until(lambda: status(bench, 1) == "sent")
-    assert set(handset.got[before:]) == {TEXT}
+    assert {text.text for text in handset.got[before:]} == {TEXT}
     assert bench.state().offers[0].status == "open"
     assert len(bench.state().contacts) == 1
 
 
 async def test_while_nobody_knows_the_switches_own_messages_wait_until_their_time_is_over(bench: Any) -> None:
     bench.profile()
-    handset = Handset()
+    handset = Handset(SENT)
     bench.apply(call(bench, text=""))
     bench.engine.turn(UNREAD)
     async with running(bench, handset):
@@ -250,7 +192,7 @@ def test_with_charging_off_a_yes_is_answered_and_neither_ordered_nor_lost(bench:
 async def test_orders_wait_while_charging_is_off_and_so_does_a_promise_that_is_redeemed(bench: Any) -> None:
     bench.profile()
     bench.apply(call(bench, balance=300))
-    handset, charging = Handset(), Charging()
+    handset, charging = Handset(SENT), Charging(DONE)
     async with running(bench, handset, charging) as (loop, dispatcher):
         board = Switchboard(bench.store, bench.engine, dispatcher)
         bench.store.turn_switch(Switch("charging", False, "OCS upgrade", "ada", 0))
@@ -263,14 +205,14 @@ async def test_orders_wait_while_charging_is_off_and_so_does_a_promise_that_is_r
         await until(lambda: len(charging.asked) == 1)
 
 
-@pytest.mark.parametrize("outcome", [RETRY, Outcome("unknown")])
+@pytest.mark.parametrize("outcome", [RETRY, UNKNOWN])
 async def test_an_order_that_is_being_tried_waits_too_and_is_not_given_up_for_that(
     bench: Any, outcome: Outcome
 ) -> None:
     bench.profile()
     bench.apply(call(bench))
     charging = Charging(outcome)
-    async with running(bench, Handset(), charging) as (loop, dispatcher):
+    async with running(bench, Handset(SENT), charging) as (loop, dispatcher):
         await loop.submit(bench.reply("1"))
         await until(lambda: len(charging.asked) > 3)
         dispatcher.charging.clear()
@@ -279,7 +221,7 @@ async def test_an_order_that_is_being_tried_waits_too_and_is_not_given_up_for_th
         bench.now += 2 * DAY
         await asyncio.sleep(0.03)
         assert len(charging.asked) == tries
-        charging.outcome = Outcome("done")
+        charging.outcomes = [DONE]
         dispatcher.charging.set()
         await until(lambda: status(bench, 2) == "delivered")
 
@@ -289,7 +231,7 @@ async def test_an_order_that_is_being_tried_waits_too_and_is_not_given_up_for_th
 
 async def test_what_another_process_turns_holds_after_the_next_look(bench: Any) -> None:
     bench.profile()
-    async with running(bench, Handset()) as (_, dispatcher):
+    async with running(bench, Handset(SENT)) as (_, dispatcher):
         board = Switchboard(bench.store, bench.engine, dispatcher, every=0.01)
         assert sent(bench.apply(call(bench))) == [TEXT]  # not looked at yet
         looking = asyncio.create_task(board.run())
@@ -302,7 +244,7 @@ async def test_what_another_process_turns_holds_after_the_next_look(bench: Any) 
 
 
 async def test_switches_that_cannot_be_read_are_off_and_charging_stays(bench: Any) -> None:
-    async with running(bench, Handset()) as (_, dispatcher):
+    async with running(bench, Handset(SENT)) as (_, dispatcher):
         board = Switchboard(bench.store, bench.engine, dispatcher)
         await board.look()
         found = bench.store.switches
@@ -324,7 +266,7 @@ async def test_a_store_that_hangs_turns_marketing_off_until_it_answers(bench: An
     import threading
 
     gate = threading.Event()
-    async with running(bench, Handset()) as (_, dispatcher):
+    async with running(bench, Handset(SENT)) as (_, dispatcher):
         board = Switchboard(bench.store, bench.engine, dispatcher, patience=0.01)
         found = bench.store.switches
 

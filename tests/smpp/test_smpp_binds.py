@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
 import pytest
+from tests.waiting import until
 
 from kairos.smpp import (
     Backoff,
@@ -37,13 +38,6 @@ from kairos.smpp.bucket import Pace
 QUICK = SessionOptions(response_timeout=90, enquire_every=60, grace=0.3)
 SOON = Backoff(first=0.01, most=0.01)
 HELLO = SubmitSm(source_addr="4040", destination_addr="15550100", short_message=b"Hi")
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait until it holds; fails after a minute."""
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.002)
 
 
 @dataclass

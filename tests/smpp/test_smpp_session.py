@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.waiting import until
 
 from kairos.smpp import (
     AlertNotification,
@@ -67,13 +68,6 @@ SECRET = "a passphrase of more than eight octets"
 SECRETS = {"ocs": SECRET, "app": "b"}
 QUICK = SessionOptions(response_timeout=60, enquire_every=60, grace=0.3)
 HELLO = SubmitSm(source_addr="4040", destination_addr="15550100", short_message=b"Hi")
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Wait until it holds; fails after a minute."""
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.002)
 
 
 # --- peers: a real server, a real client, and a hand-driven one that sends exactly what it is told ---

@@ -106,9 +106,9 @@ class Player(Protocol):
 class Kairos:
     """The learner of `kairos.learn`: priority is propensity x margin, as in arbitration."""
 
-    def __init__(self, tastes: Tastes, features: Features, seed: int, explore: float = EXPLORE) -> None:
+    def __init__(self, tastes: Tastes, features: Features, seed: int) -> None:
         self.learner = Learner(features, tastes.variants, WINDOW, HALF_LIFE)
-        self.worth, self.seed, self.explore, self.seconds = tastes.margin, seed, explore, 0.0
+        self.worth, self.seed, self.seconds = tastes.margin, seed, 0.0
         self.published(START)
 
     def choose(self, moments: list[Moment], allowed: Allowed) -> Arms:
@@ -145,7 +145,7 @@ class Kairos:
         start = time.process_time()
         version = self.learner.publish(at)
         self.seconds += time.process_time() - start
-        self.scorer = LearnedPropensity(version, self.learner.variants, self.seed, self.explore)
+        self.scorer = LearnedPropensity(version, self.learner.variants, self.seed, EXPLORE)
 
 
 def pairs_of(allowed: Allowed) -> Pairs:
@@ -267,7 +267,7 @@ def vowpal(tastes: Tastes, features: Features, seed: int, met: Crowd, judged: Cr
     from kairos.bench.learning_vw import Vowpal
 
     try:
-        player = Vowpal(tastes, features, seed=seed)
+        player = Vowpal(tastes, features, seed)
     except ImportError:
         return None, "vowpalwabbit is not installed: pip install vowpalwabbit"
     play = Play(player)

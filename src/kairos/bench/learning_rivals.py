@@ -151,12 +151,10 @@ RIVALS: Final[dict[str, Callable[[Tastes, Features, int], Any]]] = {
 }
 
 
-def compare(
-    seed: int, names: Sequence[str] = tuple(RIVALS), moments: int = MOMENTS, fresh: int = FRESH
-) -> dict[str, object]:
+def compare(seed: int, names: Sequence[str]) -> dict[str, object]:
     """The way of each, and CPU microseconds a moment to learn and to choose."""
     tastes, draw = Tastes(seed), np.random.default_rng([seed, 2])
-    met, judged = crowd(tastes, draw, moments, 0, 1), crowd(tastes, draw, fresh, DAYS, moments + 1)
+    met, judged = crowd(tastes, draw, MOMENTS, 0, 1), crowd(tastes, draw, FRESH, DAYS, MOMENTS + 1)
     features, ends = learn_features(NAMES, met.moments[:SAMPLE]), bounds(tastes, met, judged)
     figures: dict[str, object] = {"seed": seed}
     for name in names:
@@ -170,7 +168,7 @@ def compare(
         choosing = (time.process_time() - start) / judged.allowed.sum()
         figures[name] = {
             "way": round(way(value, ends), 3),
-            "learning_us_a_moment": round(play.player.seconds / moments * 1e6),  # type: ignore[attr-defined]
+            "learning_us_a_moment": round(play.player.seconds / MOMENTS * 1e6),  # type: ignore[attr-defined]
             "choosing_us_a_pair": round(choosing * 1e6, 2),
         }
     return figures

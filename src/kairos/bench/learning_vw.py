@@ -22,8 +22,8 @@ class Vowpal:
     Raises ImportError where the package is not installed. What was undone stays learned: it cannot be taken back.
     """
 
-    def __init__(self, tastes: Tastes, features: Features, setting: str = SETTING, seed: int = 0) -> None:
-        self.vw: Any = import_module("vowpalwabbit").Workspace(f"{setting} --quiet --random_seed {seed}")
+    def __init__(self, tastes: Tastes, features: Features, seed: int) -> None:
+        self.vw: Any = import_module("vowpalwabbit").Workspace(f"{SETTING} --quiet --random_seed {seed}")
         self.features, self.reward = features, tastes.margin / tastes.margin.max()
         weights = traits_of(tastes.variants).weights(tastes.variants)
         self.actions = ["|a " + " ".join(f"{t}:{row[t]:.3f}" for t in np.flatnonzero(row)) for row in weights]

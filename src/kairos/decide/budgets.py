@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -148,14 +148,12 @@ def periods(program: Program, now: int) -> list[Key]:
     return [(one.budget.name, span(one.budget.unit, program.time_zone, now)[0]) for one in program.budgets]
 
 
-def figures(program: Program, now: int, read: Read, names: Iterable[str] | None = None) -> list[BudgetFigures]:
-    """How budgets stand in the period that it is at `now`; of all, or of those of these names."""
-    shown = [one.budget for one in program.budgets if names is None or one.budget.name in names]
-    spans = [span(budget.unit, program.time_zone, now) for budget in shown]
-    standings = read([(budget.name, start) for budget, (start, _) in zip(shown, spans, strict=True)]) if shown else {}
+def figures(program: Program, now: int, read: Read) -> list[BudgetFigures]:
+    """How budgets stand in the period that it is at `now`."""
+    spans = [(one.budget, *span(one.budget.unit, program.time_zone, now)) for one in program.budgets]
+    standings = read([(budget.name, start) for budget, start, _ in spans]) if spans else {}
     return [
-        _figures(budget, *between, now, standings.get((budget.name, between[0]), NOTHING))
-        for budget, between in zip(shown, spans, strict=True)
+        _figures(budget, start, end, now, standings.get((budget.name, start), NOTHING)) for budget, start, end in spans
     ]
 
 

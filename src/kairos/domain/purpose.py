@@ -11,6 +11,11 @@ Minded = Literal["switches", "freezes", "limits", "quiet hours", "data", "consen
 MARKETING: Final[Purpose] = "marketing"  # where a record names no purpose, as most are of this one
 
 
+def recorded(purpose: Purpose) -> str:
+    """As records, limits and switches are told of it."""
+    return "" if purpose == MARKETING else purpose
+
+
 class Standing(NamedTuple):
     """`rank`: the higher is said first. `minds`: what closes or counts it, where the contact policy says nothing."""
 

@@ -37,7 +37,7 @@ class Composer:
         program: Program,
         notifications: Mapping[int, Notification | None],
         parts_at_most: int,
-        link: Callable[[int], str] | None = None,
+        link: Callable[[int], str] | None,
     ) -> None:
         """`link`: what opens the offer of a decision, where there is a page."""
         self.program, self.notifications, self.parts_at_most = program, notifications, parts_at_most

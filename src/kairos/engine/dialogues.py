@@ -13,7 +13,7 @@ from kairos.domain.channel import USSD, USSD_PUSH
 from kairos.domain.inbound import Look, Recall
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
-from kairos.domain.purpose import MARKETING
+from kairos.domain.purpose import recorded
 from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.answers import plain_row
 from kairos.engine.compose import wording
@@ -103,7 +103,7 @@ def say_instead(engine: Engine, work: Work, index: int, state: State, offer: Ope
     if not said or not words:
         return NO_WORDS
     action = said.action
-    purpose = "" if action.purpose == MARKETING else action.purpose
+    purpose = recorded(action.purpose)
     text = Text(
         offer.short_code,
         state.msisdn,

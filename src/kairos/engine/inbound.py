@@ -13,7 +13,7 @@ from kairos.domain.inbound import Look, Recall, Told, Visit, Word
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.purchase import Said
-from kairos.domain.purpose import MARKETING
+from kairos.domain.purpose import MARKETING, recorded
 from kairos.domain.subscriber import OpenOffer, State
 from kairos.domain.switch import CHARGING, stated
 from kairos.engine.answers import is_test, plain_row
@@ -295,11 +295,11 @@ def _made(offer: OpenOffer) -> tuple[int, int]:
     return offer.made, offer.decision
 
 
-def closed_now(engine: Engine, state: State, offer: OpenOffer, row: tuple[Any, ...], now: int, where: str = "") -> str:
+def closed_now(engine: Engine, state: State, offer: OpenOffer, row: tuple[Any, ...], now: int, where: str) -> str:
     """Why an open offer is not spoken of: a consent withdrawn, a pause, a switch, a freeze; else an empty text."""
     channel = _channel(engine.program, offer, where)
     action = engine.program.playbook.action(offer.action)
-    purpose = "" if action is None or action.purpose == MARKETING else action.purpose
+    purpose = recorded(action.purpose if action else MARKETING)
     halt = engine.halt(Text("", "", "", action=offer.action, issue=offer.issue, purpose=purpose), channel, now)
     return halt.rule if halt else closed_since(engine.program.decide, offer.action, channel, row, now, state.msisdn)
 

@@ -16,7 +16,7 @@ from kairos.domain.inputs import Answered
 from kairos.domain.message import Text
 from kairos.domain.moment import Moment
 from kairos.domain.money import split_tax
-from kairos.domain.purpose import MARKETING
+from kairos.domain.purpose import recorded
 from kairos.domain.subscriber import Contact, OpenOffer, State
 from kairos.engine.budgets import ledger_of
 from kairos.engine.compose import Composer, language_of, short_code_of, spoken_in
@@ -26,6 +26,7 @@ from kairos.engine.elsewhere import take_purchase, take_return
 from kairos.engine.habits import note_answer
 from kairos.engine.inbound import next_moment, tell
 from kairos.engine.orders import accept
+from kairos.engine.program import Program
 from kairos.engine.subscriptions import learn
 from kairos.engine.work import DUPLICATE, Answer, Work, count_contact, encode
 from kairos.playbook.action import Action
@@ -129,7 +130,7 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         plain(work, index, event, state.id)
         return
     action, channel = made.arm.action, engine.program.decide.channels[decision.chosen.channel]
-    purpose = "" if action.purpose == MARKETING else action.purpose
+    purpose = recorded(action.purpose)
     if not moment.test and not moment.where:  # who asks is not interrupted
         contact = Contact(work.now, decision.id, channel, action.name, action.issue, moment.riding, purpose)
         count_contact(state, moment.party, contact)
@@ -152,31 +153,40 @@ def _say(engine: Engine, work: Work, index: int, moment: Moment, made: Decided) 
         return
     plain(work, index, event, state.id)
     sender = short_code_of(engine.program, event.notification)
-    composed, place = made.composed, engine.program.decide.address_at.get(channel, -1)
+    work.send(index, state.id, channel, _own_message(engine.program, moment, made, channel, sender, key, send_by))
+
+
+def _own_message(
+    program: Program, moment: Moment, made: Decided, channel: str, sender: str, key: str, send_by: int
+) -> Text:
+    assert made.arm
+    assert made.composed
+    action, composed, msisdn = made.arm.action, made.composed, moment.state.msisdn
+    place = program.decide.address_at.get(channel, -1)
     text = Text(
         sender,
-        state.msisdn if place < 0 else str(moment.row[place]),
+        msisdn if place < 0 else str(moment.row[place]),
         composed.text,
         True,
         send_by,
         key,
-        decision.id,
+        made.decision.id,
         action=action.name,
         issue=action.issue,
         past_switches=moment.past_switches,
-        purpose=purpose,
-        template_id=made.composed.template_id,
-        entity_id=engine.program.entity(sender),
-        msisdn="" if place < 0 else state.msisdn,
+        purpose=recorded(action.purpose),
+        template_id=composed.template_id,
+        entity_id=program.entity(sender),
+        msisdn="" if place < 0 else msisdn,
         subject=composed.subject,
         html=composed.html,
         media=composed.media,
     )
     if channel == USSD_PUSH:
-        text = as_dialogue(text, action, language_of(engine.program, moment))
-    elif channel in LONG:
-        text = msgspec.structs.replace(text, reply_in=spoken_in(engine.program, moment, action, channel))
-    work.send(index, state.id, channel, text)
+        return as_dialogue(text, action, language_of(program, moment))
+    if channel in LONG:
+        return msgspec.structs.replace(text, reply_in=spoken_in(program, moment, action, channel))
+    return text
 
 
 def _offer(

@@ -69,7 +69,7 @@ def of_clusters(cluster: Ints, *columns: Floats) -> tuple[Floats, ...]:
     return tuple(np.bincount(place, column).astype(np.float64) for column in columns)
 
 
-def ratio(top: Floats, bottom: Floats, level: float = LEVEL) -> Interval:
+def ratio(top: Floats, bottom: Floats) -> Interval:
     """mean(top) / mean(bottom) of independent pairs, with the interval of empirical likelihood.
 
     Owen (Empirical Likelihood, 2001, chapter 2) for the estimating equation E[top - ratio x bottom] = 0; with
@@ -78,15 +78,15 @@ def ratio(top: Floats, bottom: Floats, level: float = LEVEL) -> Interval:
     Student's squared with as many degrees of freedom as pairs effectively speak (the squared sum of |top| over its sum
     of squares), which keeps it honest where few do.
     """
-    value, limit = float(top.sum() / bottom.sum()), _limit(top, level)
+    value, limit = float(top.sum() / bottom.sum()), _limit(top, LEVEL)
     scale = float(np.sqrt(((top - value * bottom) ** 2).sum())) / abs(float(bottom.sum()))
     if not scale:
         return Interval(value, value, value)
     return Interval(value, _bound(top, bottom, value, -scale, limit), _bound(top, bottom, value, scale, limit))
 
 
-def possible(value: float, top: Floats, bottom: Floats, level: float = LEVEL) -> bool:
-    """Whether the interval of `ratio` covers a value, without looking for its bounds."""
+def possible(value: float, top: Floats, bottom: Floats, level: float) -> bool:
+    """Whether an interval of `ratio` at this level covers a value, without looking for its bounds."""
     z = top - value * bottom
     return not z.any() or _deviance(z, 0.0)[0] < _limit(top, level)
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kairos.evaluate.intervals import LEVEL, Floats, Interval, Ints, of_clusters, possible, ratio
+from kairos.evaluate.intervals import Floats, Interval, Ints, of_clusters, possible, ratio
 
 FOLDS = 2
+RIDGE, TRUST = 10.0, 200.0  # of the reward model
 # Subscribers with a reward who must effectively speak. With 34, 95 % intervals covered 92 to 95 of 100 seeds; with 19,
 # where few heavy weights decide, 90; with 11, 78.
 NEEDED = 35
@@ -75,7 +76,7 @@ class Refused(NamedTuple):
     why: str
 
 
-def evaluate(log: Log, target: Floats, level: float = LEVEL) -> Evaluation | Refused:
+def evaluate(log: Log, target: Floats) -> Evaluation | Refused:
     """Value a moment of the policy that takes each candidate with probability `target` (by candidate; one a moment).
 
     Intervals are those of `intervals.ratio`, over subscribers. The doubly robust one (Dudik, Langford and Li, 2011)
@@ -100,7 +101,7 @@ def evaluate(log: Log, target: Floats, level: float = LEVEL) -> Evaluation | Ref
 
     def interval(top: Floats, bottom: Floats) -> Interval:
         tops, bottoms = of_clusters(log.subscriber, top, bottom)
-        return ratio(tops, bottoms, level)
+        return ratio(tops, bottoms)
 
     if not silent.all() and (refused := _too_little(log.of(~silent), weight[~silent])):
         return refused
@@ -183,23 +184,23 @@ def changes(log: Log, target: Floats) -> list[Change]:
     return sorted((Change(*row) for row in rows), key=lambda one: -one.moments)
 
 
-def expected_rewards(log: Log, folds: int = FOLDS, ridge: float = 10.0, trust: float = 200.0) -> Floats:
+def expected_rewards(log: Log) -> Floats:
     """By candidate: the reward that a model expects which was fitted on other subscribers' moments.
 
-    Ridge regression on the features, then each arm's own mean residual, shrunk as if `trust` moments had none.
+    Ridge regression on the features, then each arm's own mean residual, shrunk as if `TRUST` moments had none.
     """
     arms, arm = np.unique(log.arm, return_inverse=True)
     design = np.column_stack([np.ones(len(log.arm)), log.features])
-    fold = np.unique(log.subscriber, return_inverse=True)[1] % folds
-    penalty = ridge * np.eye(design.shape[1])
+    fold = np.unique(log.subscriber, return_inverse=True)[1] % FOLDS
+    penalty = RIDGE * np.eye(design.shape[1])
     penalty[0, 0] = 0
-    fitted, own = np.empty((design.shape[1], folds)), np.empty((len(arms), folds))
-    for held in range(folds):
+    fitted, own = np.empty((design.shape[1], FOLDS)), np.empty((len(arms), FOLDS))
+    for held in range(FOLDS):
         seen, reward = log.chosen[fold != held], log.reward[fold != held]
         x = design[seen]
         fitted[:, held] = np.linalg.solve(x.T @ x + penalty, x.T @ reward)
         rest = np.bincount(arm[seen], reward - x @ fitted[:, held], len(arms))
-        own[:, held] = rest / (np.bincount(arm[seen], minlength=len(arms)) + trust)
+        own[:, held] = rest / (np.bincount(arm[seen], minlength=len(arms)) + TRUST)
     other = fold[log.moment]
     expected: Floats = np.take_along_axis(design @ fitted, other[:, None], 1)[:, 0] + own[arm, other]
     return expected

@@ -60,7 +60,7 @@ def gap(one: Counts, other: Counts, level: float = LEVEL) -> Interval:
     return Interval(value, value - down, value + up)
 
 
-def parity(one: Counts, other: Counts, level: float = LEVEL) -> Interval | None:
+def parity(one: Counts, other: Counts) -> Interval | None:
     """The ratio of two rates, by the delta method on its logarithm; None where either is zero.
 
     Below 0.8 it is what the four-fifths rule calls adverse impact (29 CFR 1607.4 D).
@@ -69,6 +69,6 @@ def parity(one: Counts, other: Counts, level: float = LEVEL) -> Interval | None:
     if not share or not other_share:
         return None
     spread = math.sqrt((1 - share) / (share * worth) + (1 - other_share) / (other_share * other_worth))
-    reach = student((1 + level) / 2, max(min(len(one.moments), len(other.moments)) - 1, 1)) * spread
+    reach = student((1 + LEVEL) / 2, max(min(len(one.moments), len(other.moments)) - 1, 1)) * spread
     value = math.log(share / other_share)
     return Interval(math.exp(value), math.exp(value - reach), math.exp(value + reach))

@@ -53,7 +53,7 @@ class Effect(NamedTuple):
     saved: float  # share of the variance that the covariate took away; 0: it was not used
 
 
-def effect(treated: Summary, control: Summary, level: float = LEVEL, *, adjust: bool = False) -> Effect | None:
+def effect(treated: Summary, control: Summary, *, adjust: bool = False) -> Effect | None:
     """Difference of means between those assigned to treatment and to control, whoever of them was reached.
 
     None where a group has fewer than `FEWEST`. The interval is Welch's. `adjust` is CUPED (Deng, Xu, Kohavi and
@@ -78,7 +78,7 @@ def effect(treated: Summary, control: Summary, level: float = LEVEL, *, adjust: 
     if not error:
         return Effect(Interval(difference, difference, difference), None, float(not difference), 0.0, 0.0)
     degrees = (a + b) ** 2 / (a**2 / (treated.n - 1) + b**2 / (control.n - 1))
-    reach = student((1 + level) / 2, degrees)
+    reach = student((1 + LEVEL) / 2, degrees)
     relative = None
     if control.y > 0 and min(y1 / math.sqrt(a or 1), y0 / math.sqrt(b or 1)) > SURE:
         spread = reach * math.sqrt(a / y1**2 + b / y0**2)
@@ -124,13 +124,13 @@ def mismatch(control: int, everybody: int, share: float) -> float:
     return two_sided((control - everybody * share) / spread) if spread else 1.0
 
 
-def detectable(error: float, power: float = 0.8, level: float = LEVEL) -> float:
+def detectable(error: float, power: float = 0.8) -> float:
     """The smallest true difference that is found with this power, where the difference has this standard error.
 
     >>> round(detectable(1.0), 2)
     2.8
     """
-    return error * (_NORMAL.inv_cdf((1 + level) / 2) + _NORMAL.inv_cdf(power))
+    return error * (_NORMAL.inv_cdf((1 + LEVEL) / 2) + _NORMAL.inv_cdf(power))
 
 
 def together(chances: Sequence[float]) -> list[float]:

@@ -57,9 +57,7 @@ def _is_given(value: Value, name: str) -> bool:
     return written != "." if name == "decimal" else written not in ("", None) and written != {}
 
 
-def reader_of(
-    value: Value, type_: str, currency: Currency, *, unit: str = "", digits: int = 0, native: Read | None = None
-) -> Read:
+def reader_of(value: Value, type_: str, currency: Currency, *, unit: str, digits: int, native: Read | None) -> Read:
     """What reads a value of a type of field, or a wallet's amount. Raises ValueError with what is wrong, and a hint.
 
     `native` reads the types that nothing is stated of.

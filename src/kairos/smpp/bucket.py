@@ -78,10 +78,6 @@ class Pace:
             self._note(now)
         return wait
 
-    def paused(self, now: float) -> bool:
-        """Whether requests that are not urgent have to wait because the peer was in trouble a moment ago."""
-        return now < self._paused_until
-
     def throttled(self, now: float) -> None:
         """The peer refused a request for haste."""
         if now < self._paused_until:
