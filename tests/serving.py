@@ -13,7 +13,7 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 @asynccontextmanager
 async def serving(talk: Talk) -> AsyncIterator[str]:
     """Its address; who talks still at the end is cut short."""
-    talking: set[asyncio.Task[Any]] = set()
+    talking, leaving = set[asyncio.Task[Any]](), set[asyncio.Task[Any]]()
 
     async def kept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         me = asyncio.current_task()
@@ -23,20 +23,23 @@ async def serving(talk: Talk) -> AsyncIterator[str]:
             with suppress(asyncio.CancelledError):
                 await talk(reader, writer)
         finally:
+            talking.discard(me)
+            leaving.add(me)
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
-            talking.discard(me)
+            leaving.discard(me)
 
     server = await asyncio.start_server(kept, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        ending = [*talking]
-        for one in ending:
+        for _ in range(3):  # turns of the loop, until who came just now talks
+            await asyncio.sleep(0)
+        for one in talking:
             one.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.gather(*talking, *leaving, return_exceptions=True)
 
 
 def drip(begins: bytes, one: bytes, pause: float = 0.01) -> Talk:

@@ -165,10 +165,13 @@ async def test_after_an_answer_that_never_came_nothing_is_sent_again(
 
 async def test_what_was_marked_when_the_process_died_is_not_sent(way: Way, mail_bench: Any) -> None:
     bench = selling_by_mail(mail_bench)
+    hangs = asyncio.Event()
+    way.counterpart.hangs = hangs.set
     way.say("hang")
     async with dispatching(bench, way.channel) as loop:
         await loop.submit(bench.event("data_session", app="video", bytes=1.0))
         await settled(bench, "sending")
+        await hangs.wait()
     reached = way.got()
     async with dispatching(bench, way.channel):
         await settled(bench, "failed")

@@ -248,6 +248,13 @@ def test_updates_apply_in_order_and_an_empty_peer_id_leaves_the_rows(store: Stor
     assert store.outgoing_by_peer_id("peer-44") is None
 
 
+def test_a_mark_that_is_committed_with_what_was_before_it_leaves_that_its_age(store: Store) -> None:
+    store.commit(Batch(outgoing=[row(1)]))
+    store.commit(Batch(updates=[OutgoingUpdate(1, "pending", 9, 1), OutgoingUpdate(1, "sending", 10, 2)]))
+    (found,) = store.outgoing([1])
+    assert (found.status, found.due, found.attempts) == ("sending", 9, 2)
+
+
 def test_outgoing_is_found_by_peer_id_the_newest_first(store: Store) -> None:
     store.commit(Batch(outgoing=[row(1, "delivered", "a"), row(2, "sent", "a"), row(3)]))
     found = store.outgoing_by_peer_id("a")

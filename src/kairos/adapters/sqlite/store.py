@@ -63,7 +63,7 @@ OUTGOING: Many = (
     9,
 )
 UPDATES: Many = (
-    "UPDATE OR ROLLBACK outbox SET status = column2, due = iif(column2 = 'sending', due, column3), attempts = column4, "
+    "UPDATE OR ROLLBACK outbox SET status = column2, due = ifnull(column3, due), attempts = column4, "
     "peer_id = iif(column5 = '', peer_id, column5) FROM",
     "AND outbox.id = column1",
     5,
@@ -478,8 +478,9 @@ def merged(updates: Iterable[OutgoingUpdate]) -> list[tuple[Any, ...]]:
     """One change per outbox row, the last one, with the last peer id that was named: SQL knows no order among them."""
     last: dict[int, tuple[Any, ...]] = {}
     for update in updates:
-        peer_id = update.peer_id or (last[update.id][4] if update.id in last else "")
-        last[update.id] = (update.id, update.status, update.due, update.attempts, peer_id)
+        _, _, due, _, peer_id = last.get(update.id, (0, "", None, 0, ""))
+        due = due if update.status == "sending" else update.due  # the mark of an attempt makes it no newer
+        last[update.id] = (update.id, update.status, due, update.attempts, update.peer_id or peer_id)
     return list(last.values())
 
 
