@@ -427,9 +427,7 @@ class Dispatcher:
         attempts = row.attempts
         may_have_gone = row.id < self._left_behind
         others_taken = False  # since the last try
-        if (
-            text.plain and row.attempts
-        ):  # its line was taken off in an earlier run: only that leaves a tried row pending
+        if text.plain and row.attempts:  # it lost its line in an earlier run: only that leaves a tried row pending
             text = msgspec.structs.replace(text, text=text.plain, plain="")
         while True:
             if text.plain and not await self._is_taken_back(row.id):
