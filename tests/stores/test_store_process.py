@@ -36,6 +36,7 @@ def test_a_store_that_hangs_holds_up_the_thread_that_decides_once(tmp_path: Path
     store.put_listener(Hub("h", "c", "http://x.example", "", 0))
     store.hurry()
     os.kill(store.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, store.pid, os.WSTOPPED)  # all of its threads
     monkeypatch.setattr(process, "IN_HASTE", 0.01)
     with pytest.raises(StoreError, match="does not answer"):
         store.purchase("k")

@@ -332,7 +332,7 @@ class System:
             return store.execute(sql).fetchall()
 
 
-RESERVED: deque[socket.socket] = deque()
+RESERVED: deque[int] = deque()  # descriptors: they are held to our end, and nobody warns of that
 
 
 def free_port() -> int:
@@ -349,9 +349,9 @@ def free_port() -> int:
         except OSError:
             twin.close()
             continue
-        RESERVED.append(twin)
+        RESERVED.append(twin.detach())
         if len(RESERVED) > 200:  # the first of them are not used any more
-            RESERVED.popleft().close()
+            os.close(RESERVED.popleft())
         return port
 
 
