@@ -521,33 +521,34 @@ async def test_a_row_that_cannot_be_sent_holds_up_no_other_and_is_told_of(bench:
 # -- a disk that hangs on reads ----------------------------------------------------------------------------------------
 
 
-async def test_what_is_handed_over_while_a_page_is_read_goes_out_after_what_was_there(bench: Any) -> None:
+@asynccontextmanager
+async def reading_a_page(bench: Any, handset: Handset, hold: int) -> AsyncIterator[tuple[Loop, Dispatcher, Hanging]]:
+    """A message waits in the store, whose page is being read: it hangs. From now on there is room for so many."""
     bench.profile()
-    handset = Handset(SENT)
     async with running(bench, handset) as (loop, dispatcher):
         dispatcher.hold = 0
-        await loop.submit(call(bench, "first"))
+        await loop.submit(call(bench, "0"))
         page = Hanging(bench.store, "unsent")
-        dispatcher.hold = 10
+        dispatcher.hold = hold
         await page.reached()
-        for words in ("second", "third"):
+        yield loop, dispatcher, page
+
+
+async def test_what_is_handed_over_while_a_page_is_read_goes_out_after_what_was_there(bench: Any) -> None:
+    handset = Handset(SENT)
+    async with reading_a_page(bench, handset, hold=10) as (loop, dispatcher, page):
+        for words in ("1", "2"):
             assert (await loop.submit(call(bench, words))).status == "applied"
         assert handset.got == []
         page.end()
         await until(lambda: status(bench, 3) == "sent")
         await until(lambda: not dispatcher._backlogs["handset"].left)
-    assert [text.text.partition("\n")[0] for text in handset.got] == ["first", "second", "third"]
+    assert [text.text.partition("\n")[0] for text in handset.got] == ["0", "1", "2"]
 
 
 async def test_of_what_is_handed_over_while_a_page_is_read_no_more_is_held_than_has_room(bench: Any) -> None:
-    bench.profile()
     handset = Handset(SENT)
-    async with running(bench, handset) as (loop, dispatcher):
-        dispatcher.hold = 0
-        await loop.submit(call(bench, "0"))
-        page = Hanging(bench.store, "unsent")
-        dispatcher.hold = 3
-        await page.reached()
+    async with reading_a_page(bench, handset, hold=3) as (loop, dispatcher, page):
         for n in range(1, 9):
             await loop.submit(call(bench, str(n)))
         assert len(dispatcher._backlogs["handset"].came or ()) == 4
